@@ -1,0 +1,1 @@
+"""The computing half of the product: an ordinary PyTorch package that knows no orchestrator, tracker or cloud."""

@@ -1,0 +1,28 @@
+"""SHA-256 of bytes, files, values and folders: the names under which things are sealed, cached and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def of_bytes(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_value(value: Any) -> str:
+    """Digest of a JSON value; equal values have equal digests whatever the order of their keys."""
+    return of_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def of_folder(folder: Path, leave_out: frozenset[str] = frozenset()) -> str:
+    """Digest of every file's relative path and content below `folder`, less the names in `leave_out`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in leave_out)
+    return of_value([[p.relative_to(folder).as_posix(), of_file(p)] for p in files])

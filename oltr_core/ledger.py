@@ -1,0 +1,181 @@
+"""The ledger: append-only history, one JSON line per event, each line carrying the digest of the one before.
+
+It is the evidence; MLflow is a window on it. Appending takes a file lock and is durable before it returns; an
+event that the ledger already holds (same event, generation and digest) is not written twice; a torn last line,
+left by a crash in mid-write, is set aside and reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from oltr_core import digest
+from oltr_core.layout import GENESIS
+
+EVENTS = (
+    "opened",  # a generation has a number and a parent
+    "sealed",  # its folder is final; `digest` is the folder's
+    "promoted",  # it became the champion
+    "refused",  # the gate kept the champion; `reasons`
+    "rolled_back",  # the champion moved back to `generation`
+    "exported",  # its batch was handed to people
+    "imported",  # answers to its batch came back; `digest` is the answers'
+    "class_added",
+    "class_renamed",
+    "class_merged",
+    "class_split",
+    "class_retired",
+    "forgotten",  # an image was removed everywhere
+)
+_ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
+
+
+@dataclass(frozen=True)
+class Event:
+    event: str
+    generation: str
+    digest: str  # of what the event is about; with event and generation it is the event's identity
+    at: str  # ISO 8601, given by the caller: this package reads no clock
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.event in EVENTS, self.event
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.event, self.generation, self.digest)
+
+
+def read(path: Path) -> list[Event]:
+    """Every event, oldest first. Raises ValueError with the line where the chain does not hold."""
+    events, previous = [], _ORIGIN
+    for number, line in enumerate(_whole_lines(path), start=1):
+        try:
+            entry = json.loads(line)
+            claimed = entry.pop("previous")
+            event = Event(**entry)
+        except (ValueError, TypeError, KeyError, AssertionError):
+            raise ValueError(
+                f"{path}:{number}: this line is not a ledger event; restore the file from version control or a backup"
+            ) from None
+        if claimed != previous:
+            raise ValueError(
+                f"{path}:{number}: the line before was changed after it was written (expected digest "
+                f"{claimed[:12]}, found {previous[:12]}); restore the file from version control or a backup"
+            )
+        previous = digest.of_bytes(line)
+        events.append(event)
+    return events
+
+
+def append(path: Path, event: Event) -> bool:
+    """Write `event` durably; False if the ledger already holds it, in which case nothing is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        _set_torn_line_aside(path)
+        if any(event.key == old.key for old in read(path)):
+            return False
+        lines = _whole_lines(path)
+        entry = {**event.__dict__, "previous": digest.of_bytes(lines[-1]) if lines else _ORIGIN}
+        with path.open("ab") as file:
+            file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return True
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    # the last piece is empty, or torn: a line counts from its newline on
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _set_torn_line_aside(path: Path) -> None:
+    data = path.read_bytes() if path.exists() else b""
+    torn = data[data.rfind(b"\n") + 1 :]
+    if not torn:
+        return
+    aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
+    aside.write_bytes(torn)
+    with path.open("r+b") as file:
+        file.truncate(len(data) - len(torn))
+        os.fsync(file.fileno())
+    warnings.warn(f"{path}: the last line was torn by a crash; it was moved to {aside.name}", stacklevel=3)
+
+
+# --- what the events add up to ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class State:
+    """The workspace as its history tells it."""
+
+    champion: str = GENESIS
+    opened: tuple[str, ...] = ()
+    sealed: dict[str, str] = field(default_factory=dict)  # generation -> digest of its folder
+    verdicts: dict[str, str] = field(default_factory=dict)  # generation -> promoted | refused
+    parents: dict[str, str] = field(default_factory=dict)
+    exported: frozenset[str] = frozenset()
+    imported: frozenset[str] = frozenset()  # generations whose batch has answers
+
+    @property
+    def unfinished(self) -> str | None:
+        """The generation that was opened and has no verdict yet; at most one."""
+        waiting = [name for name in self.opened if name not in self.verdicts]
+        return waiting[-1] if waiting else None
+
+    @property
+    def next_number(self) -> int:
+        """Numbers are never reused."""
+        return max((int(name) for name in self.opened), default=-1) + 1
+
+
+def replay(events: list[Event]) -> State:
+    """Fold the history into the state it leaves."""
+    champion = GENESIS
+    opened: list[str] = []
+    sealed: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
+    parents: dict[str, str] = {}
+    exported: set[str] = set()
+    imported: set[str] = set()
+    for e in events:
+        match e.event:
+            case "opened":
+                opened.append(e.generation)
+                parents[e.generation] = e.details["parent"]
+            case "sealed":
+                sealed[e.generation] = e.digest
+            case "promoted" | "rolled_back":
+                champion = e.generation
+                verdicts.setdefault(e.generation, "promoted")
+            case "refused":
+                verdicts[e.generation] = "refused"
+            case "exported":
+                exported.add(e.generation)
+            case "imported":
+                imported.add(e.generation)
+    return State(champion, tuple(opened), sealed, verdicts, parents, frozenset(exported), frozenset(imported))
+
+
+def verify_sealed(path: Path, folder: Path) -> None:
+    """Raise ValueError unless the sealed `folder` is, to the byte, what the ledger says was sealed."""
+    expected = replay(read(path)).sealed.get(folder.name)
+    if expected is None:
+        if folder.name == GENESIS:
+            return
+        raise ValueError(f"{folder}: the ledger knows no sealed generation of this name (see `oltr generations`)")
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: this sealed generation is not here; `dvc pull` brings it back")
+    found = digest.of_folder(folder)
+    if found != expected:
+        raise ValueError(
+            f"{folder}: a file in this sealed generation was changed (expected digest {expected[:12]}, found "
+            f"{found[:12]}); delete the folder and run `dvc checkout {folder.name}.dvc` beside it to restore it"
+        )

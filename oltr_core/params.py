@@ -1,0 +1,17 @@
+"""The method half of params.yaml: what is trained, how it is extended, measured and asked about."""
+
+from __future__ import annotations
+
+from oltr_core.layout import Layout
+from oltr_core.settings import Settings, load_settings, read_yaml
+from oltr_core.spec import parse
+
+
+class Params(Settings):
+    """Everything in params.yaml. The four method sections are Specs of their own, added here as they are built."""
+
+
+def load_params(layout: Layout) -> Params:
+    """All of params.yaml. Raises ValueError naming file and key."""
+    load_settings(layout)  # first, for its message about unknown sections
+    return parse(Params, read_yaml(layout.params), layout.params.name)
