@@ -1,0 +1,130 @@
+"""Who may import whom: the table of the house, and the reader that holds code against it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+#: package -> what its files may never import, at any depth
+NEVER = {
+    "oltr_core": {
+        "prefect", "mlflow", "dvc", "boto3", "botocore", "great_expectations", "label_studio_sdk", "tasks", "flows",
+    },
+    "tasks": {"flows", "torch", "torchvision", "timm"},
+    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations"},
+}  # fmt: skip
+
+#: package -> what its files may not import while they are being imported (inside a function they may)
+NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow", "dvc", "great_expectations"}}
+
+#: what flows may import of the core: at the top, and inside a function
+CORE_FOR_FLOWS = {"settings", "layout", "ledger"}
+CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {"stages", "benchmark", "inference"}
+
+#: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
+FLOORS = [
+    {"stages", "benchmark"},
+    {"params"},
+    {"learners"},
+    {"training", "inference", "metrics", "checkpoint"},
+    {"losses", "samplers", "scores", "strategies", "models", "data"},
+    {"settings", "ledger", "layout", "schema", "seeding", "batch", "digest", "measured"},
+    {"spec", "shapes"},
+]
+#: floors whose files may import one another: a ground floor of plain modules, and the two top rooms
+OPEN_FLOORS = {0, 5, 6}
+
+
+@dataclass(frozen=True)
+class Import:
+    path: Path
+    line: int
+    name: str  # dotted, absolute
+    at_import: bool  # runs when the file is imported, and not only for type checkers
+
+    @property
+    def top(self) -> str:
+        return self.name.split(".")[0]
+
+
+def imports_of(path: Path, source: str | None = None) -> Iterator[Import]:
+    """Every import of a file, wherever it stands."""
+    tree = ast.parse(source if source is not None else path.read_text())
+
+    def walk(node: ast.AST, at_import: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            match child:
+                case ast.Import(names=names):
+                    for alias in names:
+                        yield Import(path, child.lineno, alias.name, at_import)
+                case ast.ImportFrom(module=module, level=0, names=names) if module:
+                    for alias in names:
+                        yield Import(path, child.lineno, f"{module}.{alias.name}", at_import)
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                    yield from walk(child, False)
+                case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                    for part in child.body:
+                        yield from walk(ast.Module([part], []), False)
+                    for part in child.orelse:
+                        yield from walk(ast.Module([part], []), at_import)
+                case _:
+                    yield from walk(child, at_import)
+
+    yield from walk(tree, True)
+
+
+def violations(path: Path, source: str | None = None) -> Iterator[str]:
+    """`file:line imports X; Y may not`, for every import of `path` that the table forbids."""
+    relative = path.relative_to(ROOT)
+    package = relative.parts[0]
+    for found in imports_of(path, source):
+        where = f"{relative}:{found.line} imports {found.name}"
+        if found.top in NEVER[package]:
+            yield f"{where}; {package} may not"
+        if found.at_import and any(
+            found.name == name or found.name.startswith(f"{name}.") for name in NOT_AT_IMPORT.get(package, ())
+        ):
+            yield f"{where}; {package} may not at import time"
+        if package == "tasks" and found.top == "tasks" and _other_task(relative, found.name):
+            yield f"{where}; a task may not import another task"
+        if package == "flows" and found.top == "oltr_core":
+            allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
+            room = found.name.split(".")[1]
+            if room not in allowed:
+                yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
+        if package == "oltr_core" and found.top == "oltr_core":
+            yield from _floor_violation(relative, found, where)
+
+
+def _other_task(relative: Path, name: str) -> bool:
+    mine = relative.parts[1].removesuffix(".py")
+    parts = name.split(".")
+    return len(parts) > 1 and parts[1] != mine and mine != "__init__"
+
+
+def _floor(room: str) -> int | None:
+    return next((i for i, floor in enumerate(FLOORS) if room in floor), None)
+
+
+def _floor_violation(relative: Path, found: Import, where: str) -> Iterator[str]:
+    mine = relative.parts[1].removesuffix(".py")
+    if mine == "__init__" or found.name == "oltr_core":
+        return
+    other = found.name.split(".")[1]
+    my_floor, its_floor = _floor(mine), _floor(other)
+    if my_floor is None:
+        yield f"{relative}: the room oltr_core/{mine} is on no floor; give it one in {Path(__file__).name}"
+    elif its_floor is None:
+        yield f"{where}; there is no such room"
+    elif other == mine:
+        return
+    elif its_floor < my_floor or (its_floor == my_floor and my_floor not in OPEN_FLOORS):
+        yield f"{where}; oltr_core/{mine} may only import from floors below its own"
+
+
+def python_files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))

@@ -1,0 +1,74 @@
+"""Core computes, tasks touch the world, flows decide the order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.imports import NEVER, ROOT, python_files, violations
+
+
+@pytest.mark.parametrize("package", sorted(NEVER))
+def test_no_file_imports_what_its_room_may_not(package):
+    found = [sentence for path in python_files(package) for sentence in violations(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "expected"),
+    [
+        ("oltr_core/metrics.py", "import mlflow", "imports mlflow; oltr_core may not"),
+        ("oltr_core/losses/focal.py", "from oltr_core.samplers import x", "only import from floors below"),
+        ("oltr_core/models/network.py", "def f():\n    from oltr_core import training", "only import from floors below"),
+        ("oltr_core/spec.py", "from oltr_core.layout import Layout", "only import from floors below"),
+        ("oltr_core/helpers.py", "from oltr_core.spec import Spec", "is on no floor"),
+        ("tasks/gate.py", "from tasks.notify import tell", "a task may not import another task"),
+        ("tasks/storage.py", "def f():\n    import torch", "imports torch; tasks may not"),
+        ("tasks/tracking.py", "import mlflow.pyfunc", "tasks may not at import time"),
+        ("flows/loop.py", "from oltr_core.stages import run", "flows may import layout, ledger, settings"),
+        ("flows/loop.py", "def f():\n    from oltr_core.models import x", "flows may import benchmark"),
+        ("flows/loop.py", "def f():\n    import torch", "imports torch; flows may not"),
+    ],
+)  # fmt: skip
+def test_the_rule_can_fail(file, source, expected):
+    found = list(violations(ROOT / file, source))
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+def test_what_only_type_checkers_import_is_not_an_import():
+    source = "if TYPE_CHECKING:\n    import mlflow\n"
+    assert not list(violations(ROOT / "flows/loop.py", source))
+
+
+HEAVY = (
+    "torch",
+    "mlflow",
+    "prefect.server",
+    "great_expectations",
+    "dvc",
+    "boto3",
+    "pandas",
+    "sklearn",
+    "torchvision",
+)
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("oltr_core.settings", (*HEAVY, "prefect", "polars")),
+        ("oltr_core.stages.curate", ("torch", "pandas", "sklearn", "matplotlib")),
+        ("oltr_core.stages.report", ("torch", "pandas", "sklearn")),
+        ("flows.cli", (*HEAVY, "prefect", "polars", "pyarrow")),
+        ("tasks.stage, tasks.versions, tasks.tracking, tasks.storage, tasks.quality, tasks.gate", HEAVY),
+        ("oltr_core.stages.train", ("torchvision", "timm", "sklearn", "polars", "pandas", "matplotlib")),
+        ("oltr_core.stages.update", ("torchvision", "timm", "sklearn", "polars", "pandas", "matplotlib")),
+    ],
+)
+def test_importing_stays_light(modules, unwanted):
+    code = f"import sys, {modules}; print([m for m in {list(unwanted)} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
