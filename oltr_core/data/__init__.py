@@ -1,0 +1,1 @@
+"""From raw images to tables: sources, packed shards, splits, long tails, checks."""
