@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from oltr_core import digest, ledger
+from oltr_core.layout import GENESIS
+from oltr_core.ledger import Event
+
+
+def _event(event="opened", generation="0000", content="a", **details):
+    return Event(event, generation, digest.of_value(content), "2026-11-21T00:00:00Z", details)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.jsonl"
+
+
+def test_events_are_read_back_in_their_order(path):
+    events = [_event("opened", parent=GENESIS), _event("sealed"), _event("promoted")]
+    assert all(ledger.append(path, e) for e in events)
+    assert ledger.read(path) == events
+
+
+def test_the_same_event_is_written_once(path):
+    assert ledger.append(path, _event("sealed"))
+    before = path.read_bytes()
+    assert not ledger.append(path, _event("sealed"))
+    assert path.read_bytes() == before
+    assert ledger.append(path, _event("sealed", content="b"))
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_an_edited_line_breaks_the_chain_and_is_named(path, line):
+    for content in "abc":
+        ledger.append(path, _event(content=content))
+    lines = path.read_text().splitlines()
+    lines[line] = lines[line].replace("2026-11-21", "2026-11-22")
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=f":{line + 2}: the line before was changed after it was written"):
+        ledger.read(path)
+
+
+def test_a_removed_line_breaks_the_chain(path):
+    for content in "abc":
+        ledger.append(path, _event(content=content))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[2]]) + "\n")
+    with pytest.raises(ValueError, match=":2: the line before was changed"):
+        ledger.read(path)
+
+
+def test_a_line_that_is_no_event_is_named(path):
+    path.write_text("{}\n")
+    with pytest.raises(ValueError, match=":1: this line is not a ledger event"):
+        ledger.read(path)
+
+
+def test_a_torn_last_line_is_set_aside_reported_and_nothing_is_lost(path):
+    ledger.append(path, _event(content="a"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "sealed", "gener')
+    assert len(ledger.read(path)) == 1
+    with pytest.warns(UserWarning, match="torn by a crash; it was moved to"):
+        ledger.append(path, _event(content="b"))
+    assert len(ledger.read(path)) == 2
+    (aside,) = path.parent.glob("ledger.torn-*")
+    assert aside.read_bytes() == b'{"event": "sealed", "gener'
+
+
+def test_writers_at_once_leave_a_whole_chain(path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: ledger.append(path, _event(content=str(i))), range(40)))
+    assert len(ledger.read(path)) == 40
+
+
+def test_history_adds_up_to_a_state(path):
+    history = [
+        _event("opened", "0000", parent=GENESIS),
+        _event("sealed", "0000"),
+        _event("promoted", "0000"),
+        _event("exported", "0000"),
+        _event("imported", "0000"),
+        _event("opened", "0001", parent="0000"),
+        _event("sealed", "0001", content="b"),
+        _event("refused", "0001"),
+        _event("opened", "0002", parent="0000"),
+    ]
+    state = ledger.replay(history)
+    assert state.champion == "0000"
+    assert state.verdicts == {"0000": "promoted", "0001": "refused"}
+    assert state.unfinished == "0002"
+    assert state.next_number == 3
+    assert state.parents["0001"] == "0000"
+    assert state.imported == {"0000"}
+
+
+def test_a_rollback_moves_the_champion_and_reuses_no_number():
+    state = ledger.replay(
+        [
+            _event("opened", "0000", parent=GENESIS),
+            _event("promoted", "0000"),
+            _event("opened", "0001", parent="0000"),
+            _event("promoted", "0001"),
+            _event("rolled_back", "0000"),
+        ]
+    )
+    assert state.champion == "0000"
+    assert state.next_number == 2
+
+
+def test_an_edited_file_in_a_sealed_generation_is_found(path, tmp_path):
+    folder = tmp_path / "0000"
+    folder.mkdir()
+    (folder / "metrics.json").write_text("{}")
+    ledger.append(path, Event("sealed", "0000", digest.of_folder(folder), "2026-11-21T00:00:00Z"))
+    ledger.verify_sealed(path, folder)
+    (folder / "metrics.json").write_text(json.dumps({"closed/overall": 1.0}))
+    with pytest.raises(ValueError, match="a file in this sealed generation was changed"):
+        ledger.verify_sealed(path, folder)
+
+
+def test_a_generation_that_was_never_sealed_is_no_parent(path, tmp_path):
+    with pytest.raises(ValueError, match="knows no sealed generation"):
+        ledger.verify_sealed(path, tmp_path / "0007")
