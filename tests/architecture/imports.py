@@ -32,7 +32,7 @@ FLOORS = [
     {"learners"},
     {"training", "inference", "metrics", "checkpoint"},
     {"losses", "samplers", "scores", "strategies", "models", "data"},
-    {"settings", "ledger", "layout", "schema", "seeding", "batch", "digest", "measured"},
+    {"settings", "ledger", "layout", "schema", "seeding", "batch", "digest", "measured", "charts"},
     {"spec", "shapes"},
 ]
 #: floors whose files may import one another: a ground floor of plain modules, and the two top rooms

@@ -1,0 +1,169 @@
+"""Small charts as inline SVG: no script, no font, no network; they follow the page's light or dark colours.
+
+Every function returns a string of markup whose text is escaped. Sizes are in CSS pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+#: the page that shows a chart includes this once
+STYLE = """
+:root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f6f8fa;
+--blue:#2f6db3;--orange:#d9822b;--green:#2e8b62;--red:#b8443c;--wash:#2f6db31f}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a4b3;--line:#333c48;--paper:#14191f;--card:#1c232b;
+--blue:#6aa5e8;--orange:#eba256;--green:#5fbd92;--red:#e2766e;--wash:#6aa5e826}}
+svg.chart{max-width:100%;height:auto;display:block}
+svg.chart text{font:12px system-ui,sans-serif;fill:var(--soft)}
+svg.chart .value{fill:var(--ink)}
+svg.chart .axis{stroke:var(--line);stroke-width:1}
+svg.chart .mark{stroke:var(--red);stroke-width:1.5;stroke-dasharray:4 3}
+"""
+COLOURS = ("blue", "orange", "green", "red")
+
+
+def _svg(width: int, height: int, parts: list[str], title: str) -> str:
+    head = f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" role="img">'
+    return f"{head}<title>{escape(title)}</title>{''.join(parts)}</svg>"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
+
+
+def _rect(x: float, y: float, width: float, height: float, colour: str, opacity: float = 1) -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="1.5" '
+        f'fill="var(--{colour})" opacity="{opacity}"/>'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def bars(
+    labels: Sequence[str],
+    values: Sequence[float],
+    title: str,
+    colours: Sequence[str] | None = None,
+    width: int = 720,
+    height: int = 220,
+    form: str = "{:.0f}",
+    top: float | None = None,
+) -> str:
+    """One bar per label, its value above it where there is room for the digits."""
+    if not values:
+        return ""
+    left, bottom, head = 8, 26, 18
+    step = (width - 2 * left) / len(values)
+    highest = top or max(max(values), 1e-9)
+    parts = [_line(left, height - bottom, width - left, height - bottom)]
+    for i, (label, value) in enumerate(zip(labels, values, strict=True)):
+        tall = (height - bottom - head) * value / highest
+        x, y = left + i * step, height - bottom - tall
+        parts.append(_rect(x + step * 0.14, y, step * 0.72, tall, colours[i] if colours else "blue"))
+        if step >= 26:
+            parts.append(_text(x + step / 2, y - 4, form.format(value), kind="value"))
+        if step >= 14:
+            parts.append(_text(x + step / 2, height - 8, _shorten(label, step)))
+    return _svg(width, height, parts, title)
+
+
+def _shorten(text: str, room: float) -> str:
+    letters = max(1, int(room / 7))
+    return text if len(text) <= letters else text[: max(1, letters - 1)] + "…"
+
+
+def histogram(
+    series: dict[str, Sequence[float]],
+    title: str,
+    mark: tuple[float, str] | None = None,
+    num_bins: int = 40,
+    width: int = 720,
+    height: int = 220,
+) -> str:
+    """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line."""
+    values = [v for part in series.values() for v in part] + ([mark[0]] if mark else [])
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    high = high if high > low else low + 1
+    left, bottom, head = 8, 26, 24
+    scale = (width - 2 * left) / (high - low)
+    shares = {name: _shares(part, low, high, num_bins) for name, part in series.items()}
+    highest = max((max(s) for s in shares.values() if s), default=0) or 1
+    parts = [_line(left, height - bottom, width - left, height - bottom)]
+    for i, (name, share) in enumerate(shares.items()):
+        for b, value in enumerate(share):
+            tall = (height - bottom - head) * value / highest
+            x = left + b * (high - low) / num_bins * scale
+            parts.append(_rect(x, height - bottom - tall, (high - low) / num_bins * scale - 1, tall, COLOURS[i], 0.6))
+        parts.append(_rect(left + 4 + i * 190, 4, 10, 10, COLOURS[i], 0.8))
+        parts.append(_text(left + 20 + i * 190, 13, f"{name} ({len(series[name])})", "start", "value"))
+    if mark:
+        x = left + (mark[0] - low) * scale
+        side = "end" if x > width / 2 else "start"
+        parts.append(_line(x, head - 4, x, height - bottom, "mark"))
+        parts.append(_text(x + (-5 if side == "end" else 5), head + 10, mark[1], side, "value"))
+    parts += [
+        _text(left, height - 8, f"{low:.3g}", "start"),
+        _text(width - left, height - 8, f"{high:.3g}", "end"),
+    ]
+    return _svg(width, height, parts, title)
+
+
+def _shares(values: Sequence[float], low: float, high: float, num_bins: int) -> list[float]:
+    counts = [0] * num_bins
+    for value in values:
+        counts[min(num_bins - 1, int((value - low) / (high - low) * num_bins))] += 1
+    return [count / max(1, len(values)) for count in counts]
+
+
+def lines(
+    series: dict[str, Sequence[tuple[float, float]]],
+    title: str,
+    width: int = 720,
+    height: int = 220,
+    bottom_at: float | None = None,
+    top_at: float | None = None,
+    x_form: str = "{:.0f}",
+) -> str:
+    """Points joined by lines, one colour per series; a single point is a dot."""
+    points = [p for part in series.values() for p in part]
+    if not points:
+        return ""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
+    low = min(ys) if bottom_at is None else bottom_at
+    high = max(ys) if top_at is None else top_at
+    high = high if high > low else low + 1
+    left, right, bottom, head = 44, 12, 26, 24
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (width - left - right) * (x - x_low) / (x_high - x_low),
+            height - bottom - (height - bottom - head) * (y - low) / (high - low),
+        )
+
+    parts = [_line(left, height - bottom, width - right, height - bottom), _line(left, head, left, height - bottom)]
+    for share in (0, 0.5, 1):
+        value = low + share * (high - low)
+        parts.append(_text(left - 6, place(x_low, value)[1] + 4, f"{value:.3g}", "end"))
+    for i, (name, part) in enumerate(series.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in part))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="var(--{colour})" stroke-width="2"/>')
+        if len(part) <= 12:
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--{colour})"/>'
+                for x, y in (place(*p) for p in part)
+            ]
+        parts.append(_rect(left + 4 + i * 160, 4, 10, 10, colour))
+        parts.append(_text(left + 20 + i * 160, 13, name, "start", "value"))
+    parts += [
+        _text(left, height - 8, x_form.format(x_low)),
+        _text(width - right, height - 8, x_form.format(x_high), "end"),
+    ]
+    return _svg(width, height, parts, title)
