@@ -1,0 +1,16 @@
+"""What is measured: tensors in, `Measured` out (finite numbers by name, and a reason for each that has none).
+
+| group | function | asks |
+|---|---|---|
+| `closed/` | `recognition.closed` | does it tell the classes of generation 0 apart? |
+| `open/` | `recognition.open_set` | does it also turn away what it does not know? |
+| `loop/` | `continual.loop` | does it learn what it was taught, and keep what it knew? |
+| `calibration/` | `calibration.calibration` | may its probabilities be believed? |
+"""
+
+from oltr_core.metrics.calibration import calibration
+from oltr_core.metrics.continual import History, loop
+from oltr_core.metrics.measured import Measured
+from oltr_core.metrics.recognition import closed, open_set
+
+__all__ = ["History", "Measured", "calibration", "closed", "loop", "open_set"]

@@ -1,0 +1,65 @@
+"""Whether the probability of the named class can be believed."""
+
+import torch
+
+from oltr_core.metrics.measured import Measured
+from oltr_core.shapes import Bool, Float, Int, Tensor
+
+BINS = 15
+
+
+def calibration(
+    logits: Float[Tensor, "B K"],
+    labels: Int[Tensor, "B"],
+    val_logits: Float[Tensor, "V K"],
+    val_labels: Int[Tensor, "V"],
+) -> Measured:
+    """`ece` of the probabilities as they are given out, on known test images; `temperature` from validation images.
+
+    A temperature of 1 says that nothing is to be gained by rescaling; above 1 the model is too sure of itself.
+    """
+    measured = Measured()
+    if len(labels):
+        probability, predicted = logits.softmax(1).max(1)
+        measured.put("ece", ece(probability, predicted == labels))
+    else:
+        measured.put("ece", "no test image of a known class")
+    measured.put("temperature", temperature(val_logits, val_labels) if len(val_labels) else "no validation image")
+    return measured
+
+
+def ece(probability: Float[Tensor, "B"], correct: Bool[Tensor, "B"], bins: int = BINS) -> float:
+    """Expected calibration error: sum over equal-width bins of share * |accuracy - mean probability|."""
+    count, accuracy, confidence = reliability(probability, correct, bins)
+    return float((count / count.sum() * (accuracy - confidence).abs()).sum())
+
+
+def reliability(
+    probability: Float[Tensor, "B"], correct: Bool[Tensor, "B"], bins: int = BINS
+) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"], Float[Tensor, "N"]]:
+    """Of each bin ((i - 1) / bins, i / bins]: images, accuracy and mean probability (0 where there are none)."""
+    which = (probability.double() * bins).ceil().long().clamp(1, bins) - 1
+    count = torch.bincount(which, minlength=bins).double()
+    right = torch.bincount(which, weights=correct.double(), minlength=bins)
+    sure = torch.bincount(which, weights=probability.double(), minlength=bins)
+    return count, right / count.clamp(min=1), sure / count.clamp(min=1)
+
+
+def temperature(
+    logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], low: float = 0.05, high: float = 20.0
+) -> float:
+    """The T that minimises the cross-entropy of softmax(logits / T), searched within [low, high].
+
+    In 1/T the cross-entropy is convex, so a golden-section search finds the minimum (Guo et al., 2017).
+    """
+    logits = logits.double()
+
+    def loss(inverse: float) -> float:
+        return float(torch.nn.functional.cross_entropy(logits * inverse, labels))
+
+    left, right = 1 / high, 1 / low
+    golden = (5**0.5 - 1) / 2
+    for _ in range(60):
+        a, b = right - golden * (right - left), left + golden * (right - left)
+        left, right = (left, b) if loss(a) <= loss(b) else (a, right)
+    return 2 / (left + right)

@@ -1,0 +1,52 @@
+"""The curves behind the figures, as columns for plots: name -> values of equal length."""
+
+import torch
+
+from oltr_core.metrics.calibration import reliability
+from oltr_core.metrics.recognition import OPEN
+from oltr_core.shapes import Bool, Float, Int, Tensor
+
+Columns = dict[str, list[float]]
+
+
+def roc(known: Float[Tensor, "N"], unknown: Float[Tensor, "M"], points: int = 200) -> Columns:
+    """Share of open images rejected over share of known images rejected, the threshold falling."""
+    every = torch.cat([known, unknown]).double().unique().flip(0)
+    thresholds = every[torch.linspace(0, len(every) - 1, min(points, len(every))).round().long()]
+    return {
+        "known_rejected": [float((known >= t).double().mean()) for t in thresholds],
+        "unknown_rejected": [float((unknown >= t).double().mean()) for t in thresholds],
+    }
+
+
+def risk(scores: Float[Tensor, "B"], correct: Bool[Tensor, "B"], points: int = 200) -> Columns:
+    """Errors among the accepted over the share accepted, the least unknown first; an open image is an error."""
+    order = scores.argsort(stable=True)
+    errors = (~correct[order]).double().cumsum(0)
+    taken = torch.linspace(1, len(order), min(points, len(order))).round().long()
+    return {
+        "coverage": (taken.double() / len(order)).tolist(),
+        "risk": (errors[taken - 1] / taken).tolist(),
+    }
+
+
+def histogram(scores: Float[Tensor, "B"], labels: Int[Tensor, "B"], bins: int = 30) -> Columns:
+    """Images per bin of the score, known and open."""
+    low, high = float(scores.min()), float(scores.max())
+    edges = torch.linspace(low, high if high > low else low + 1, bins + 1, dtype=torch.float64)
+    which = (torch.bucketize(scores.double(), edges) - 1).clamp(0, bins - 1)
+    columns: Columns = {"score": ((edges[:-1] + edges[1:]) / 2).tolist()}
+    for name, part in (("known", labels != OPEN), ("open", labels == OPEN)):
+        columns[name] = torch.bincount(which[part], minlength=bins).double().tolist()
+    return columns
+
+
+def reliability_columns(probability: Float[Tensor, "B"], correct: Bool[Tensor, "B"]) -> Columns:
+    """Accuracy over mean probability, of the bins that hold an image."""
+    count, accuracy, confidence = reliability(probability, correct)
+    some = count > 0
+    return {
+        "probability": confidence[some].tolist(),
+        "accuracy": accuracy[some].tolist(),
+        "images": count[some].tolist(),
+    }

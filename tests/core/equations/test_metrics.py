@@ -1,0 +1,200 @@
+"""Metrics against scikit-learn and naive loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
+
+from oltr_core.metrics import History, calibration, closed, loop, open_set
+from oltr_core.metrics.calibration import ece, temperature
+from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
+from oltr_core.metrics.detection import aupr, auroc, fpr_at_tpr, oscr
+from oltr_core.metrics.recognition import f_measure, macro_f1, shot_groups
+
+
+@pytest.fixture(params=[0, 1, 2])
+def scores(request):
+    """Known and open scores with many ties in the later seeds."""
+    generator = torch.Generator().manual_seed(request.param)
+    known, unknown = torch.randn(80, generator=generator), torch.randn(50, generator=generator) + 1
+    if request.param:
+        known, unknown = (known * request.param).round(), (unknown * request.param).round()
+    return known, unknown
+
+
+def as_sklearn(known, unknown):
+    return np.r_[np.zeros(len(known)), np.ones(len(unknown))], torch.cat([known, unknown]).numpy()
+
+
+def test_auroc_is_scikit_learns(scores):
+    assert auroc(*scores) == pytest.approx(roc_auc_score(*as_sklearn(*scores)), abs=1e-12)
+
+
+def test_aupr_is_scikit_learns_average_precision_for_either_positive(scores):
+    truth, score = as_sklearn(*scores)
+    known, unknown = scores
+    assert aupr(unknown, known) == pytest.approx(average_precision_score(truth, score), abs=1e-12)
+    assert aupr(-known, -unknown) == pytest.approx(average_precision_score(1 - truth, -score), abs=1e-12)
+
+
+def test_fpr95_is_the_first_point_of_scikit_learns_curve_that_keeps_95_percent(scores):
+    known, unknown = scores
+    truth, score = as_sklearn(known, unknown)
+    for ours, labels, values in (
+        (fpr_at_tpr(unknown, known), truth, score),
+        (fpr_at_tpr(-known, -unknown), 1 - truth, -score),
+    ):
+        fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
+        assert ours == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+
+
+def test_oscr_is_the_area_of_a_naive_sweep(scores):
+    known, unknown = scores
+    correct = torch.arange(len(known)) % 3 > 0
+    points = [(0.0, 0.0)]
+    for t in sorted({*known.tolist(), *unknown.tolist()}):
+        ccr = sum(bool(c) and k <= t for k, c in zip(known.tolist(), correct, strict=True)) / len(known)
+        points.append((sum(u <= t for u in unknown.tolist()) / len(unknown), ccr))
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
+    assert oscr(known, correct, unknown) == pytest.approx(area)
+
+
+def test_oscr_is_auroc_where_every_known_image_is_named_correctly(scores):
+    known, unknown = scores
+    assert oscr(known, torch.ones(len(known)).bool(), unknown) == pytest.approx(auroc(known, unknown))
+
+
+def test_macro_f1_is_scikit_learns():
+    generator = torch.Generator().manual_seed(0)
+    predicted, labels = (torch.randint(0, 5, (60,), generator=generator) for _ in range(2))
+    assert macro_f1(predicted, labels, 7) == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def test_f_measure_counts_as_the_authors_loop_does():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(-1, 4, (90,), generator=generator)
+    answers = torch.randint(-1, 4, (90,), generator=generator)  # -1: rejected
+    tp = fp = fn = 0
+    for y, p in zip(labels.tolist(), answers.tolist(), strict=True):
+        tp += y == p and y != -1
+        fp += y != p and y != -1
+        fn += y != p and y == -1
+    precision, recall = tp / (tp + fp), tp / (tp + fn)
+    known = labels != -1
+    ours = f_measure((labels == answers)[known], (answers == -1)[~known])
+    assert ours == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+def test_f_measure_with_nothing_rejected_says_nothing_of_open_images():
+    correct = torch.arange(50) % 5 > 0  # A = 0.8
+    r = 18 / 50
+    assert f_measure(correct, torch.zeros(18).bool()) == pytest.approx(2 * 0.8 / (1 + 0.8 + r))
+
+
+def test_shot_groups_count_100_as_many_and_20_as_few():
+    groups = shot_groups(torch.tensor([100.0, 99, 21, 20, 1, 0]))
+    assert {k: v.nonzero().flatten().tolist() for k, v in groups.items()} == {
+        "many": [0], "medium": [1, 2], "few": [3, 4],
+    }  # fmt: skip
+
+
+def test_closed_accuracy_leaves_later_classes_out_of_images_and_of_competition():
+    logits = torch.tensor([[2.0, 0, 9], [0, 1, 9], [3, 1, 0], [0, 0, 1], [5, 0, 0]])
+    labels = torch.tensor([0, 1, 1, 2, -1])
+    measured = closed(logits, labels, torch.tensor([120.0, 6, 0])).values
+    assert measured["overall"] == pytest.approx(2 / 3)  # column 2 came later; the last image is open
+    assert (measured["many"], measured["few"]) == (1.0, 0.5)
+
+
+def test_a_rejected_known_image_counts_as_wrong_and_a_rejected_open_one_as_recalled():
+    measured = open_set(
+        predicted=torch.tensor([0, 1, 1, 0, 1]),
+        labels=torch.tensor([0, 1, 0, -1, -1]),
+        scores=torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]),
+        threshold=0.5,
+        shots=torch.tensor([100.0, 10]),
+        open_classes=2,
+    )
+    values = measured.values
+    assert values["known_accuracy"] == pytest.approx(1 / 3)
+    assert values["unknown_recall"] == 0.5
+    assert values["f_measure"] == pytest.approx(2 * 1 / (2 * 1 + 2 + 1))
+    assert (values["many"], values["few"], values["classes"]) == (0.5, 0.0, 2.0)
+    assert measured.absent == {"medium": "no test image of a class with medium training images at generation 0"}
+
+
+def test_what_cannot_be_computed_is_absent_with_a_reason():
+    one = torch.tensor([0])
+    shots = torch.tensor([10.0])
+    nothing_open = open_set(one, one, torch.zeros(1), 0.5, shots, 0)
+    assert "auroc" not in nothing_open.values
+    assert "still open" in nothing_open.absent["auroc"]
+    assert nothing_open.values["known_accuracy"] == 1.0
+    nothing_known = open_set(one, torch.tensor([-1]), torch.zeros(1), 0.5, shots, 1)
+    assert "known" in nothing_known.absent["f_measure"]
+    assert closed(torch.zeros(1, 1), torch.tensor([-1]), shots).values == {}
+
+
+def test_loop_metrics_by_hand():
+    history = [
+        History("0000", "0000", 0.9, 60),
+        History("0001", "0000", 0.95, 60),
+        History("0001", "0001", 0.8, 20),
+        History("0002", "0000", 0.85, 60),
+        History("0002", "0001", 0.7, 20),
+        History("0002", "0002", 0.5, 20),
+    ]
+    yes, no = torch.ones(3).bool(), torch.zeros(1).bool()
+    values = loop(torch.cat([yes, no]), torch.cat([no, no, yes[:2]]), torch.cat([yes[:1], no]), history).values
+    assert values["known_accuracy"] == 0.75
+    assert values["known_with_rejection"] == 0.5
+    assert values["unknown_accuracy"] == 0.5
+    assert values["harmonic_mean"] == pytest.approx(0.6)
+    assert values["average_incremental"] == pytest.approx((0.9 + (57 + 16) / 80 + (51 + 14 + 10) / 100) / 3)
+    assert values["forgetting"] == pytest.approx((0.95 - 0.85 + 0.8 - 0.7) / 2)
+    assert values["backward_transfer"] == pytest.approx((0.85 - 0.9 + 0.7 - 0.8) / 2)
+
+
+def test_ece_is_the_naive_sum_over_bins():
+    generator = torch.Generator().manual_seed(3)
+    probability, correct = torch.rand(200, generator=generator), torch.rand(200, generator=generator) > 0.4
+    naive = 0.0
+    for i in range(15):
+        inside = (probability > i / 15) & (probability <= (i + 1) / 15)
+        if inside.any():
+            gap = correct[inside].double().mean() - probability[inside].double().mean()
+            naive += float(inside.double().mean() * gap.abs())
+    assert ece(probability, correct) == pytest.approx(naive, abs=1e-6)
+    assert sum(reliability_columns(probability, correct)["images"]) == 200
+
+
+def test_the_temperature_undoes_a_scale_put_on_calibrated_logits():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 3, generator=generator, dtype=torch.float64) * 2
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()
+    one = temperature(logits, labels)
+    assert one == pytest.approx(1, abs=0.1)
+    assert temperature(logits * 5, labels) == pytest.approx(5 * one, rel=1e-3)
+    grid = torch.linspace(0.5, 2, 151)
+    losses = [float(torch.nn.functional.cross_entropy(logits / t, labels)) for t in grid]
+    assert one == pytest.approx(float(grid[int(np.argmin(losses))]), abs=0.02)
+
+
+def test_calibration_without_images_says_so():
+    none, labels = torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)
+    assert calibration(none, labels, none, labels).values == {}
+
+
+def test_curves_agree_with_the_figures_they_explain(scores):
+    known, unknown = scores
+    curve = roc(known, unknown, points=1000)
+    x, y = [0.0, *curve["known_rejected"]], [0.0, *curve["unknown_rejected"]]
+    assert np.trapezoid(y, x) == pytest.approx(auroc(known, unknown), abs=1e-6)
+    labels = torch.cat([torch.zeros(len(known)), -torch.ones(len(unknown))]).long()
+    columns = histogram(torch.cat([known, unknown]), labels)
+    assert sum(columns["known"]) == len(known)
+    assert sum(columns["open"]) == len(unknown)
+    correct = labels == 0
+    assert risk(torch.cat([known, unknown]), correct)["risk"][-1] == pytest.approx(len(unknown) / len(labels))
