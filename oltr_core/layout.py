@@ -231,6 +231,11 @@ class _Artifacts:
     def report(self) -> Path:
         return self.folder / "report.html"
 
+    @property
+    def lineage(self) -> Path:
+        """Headline metrics of this generation and its ancestors, oldest first."""
+        return self.folder / "lineage.json"
+
 
 @dataclass(frozen=True)
 class Work(_Artifacts):
