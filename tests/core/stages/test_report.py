@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from oltr_core import measured, schema
+from oltr_core.layout import Layout
+from oltr_core.settings import Settings
+from oltr_core.stages import report
+
+CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A generation as the stages before the report leave it: three known classes, one nobody has listed."""
+    layout = Layout(tmp_path)
+    rng = np.random.default_rng(0)
+    layout.data.mkdir()
+    layout.run.write_text('{generation: "0001", parent: "0000", mode: update}\n')
+    labels = ["deer"] * 150 + ["lynx"] * 12 + ["otter"] * 30 + ["<wolf>"] * 20
+    manifest, predictions = [], []
+    for i, label in enumerate(labels):
+        split = "test" if label == "<wolf>" or i % 4 == 0 else "train"
+        class_id = next((n for n, (name, _) in enumerate(CLASSES) if name == label), None)
+        image_id = f"{i:064d}"
+        manifest.append({
+            "image_id": image_id, "batch": "b", "shard": 0, "row": i, "width": 8, "height": 8, "source": "folder",
+            "label": label, "class_id": class_id, "label_source": "source", "labelled_in": "0000", "split": split,
+        })  # fmt: skip
+        if split == "test":
+            score = float(rng.normal(0.8 if class_id is None else 0.2, 0.1))
+            best = int(rng.integers(3)) if class_id is None else class_id
+            predictions.append({
+                "image_id": image_id, "class_id": best, "probability": 0.9, "score": score, "split": "test",
+            })  # fmt: skip
+    manifest.append({**manifest[0], "image_id": "f" * 64, "split": "quarantine", "reason": "discarded by anna"})
+    classes = [
+        {"class_id": i, "name": name, "aliases": [], "first_generation": first, "status": "active"}
+        for i, (name, first) in enumerate(CLASSES)
+    ]
+    selection = [
+        {"image_id": f"{i:064x}", "rank": i, "u_open": 1.0, "u_info": 1.0, "energy": 1.0, "reason": "far from all",
+         "suggested": "lynx", "strategy": "u_product"} for i in range(5)
+    ]  # fmt: skip
+    work = layout.work
+    schema.write(work.manifest, schema.from_rows(schema.MANIFEST, manifest), schema.MANIFEST)
+    schema.write(work.classes, schema.from_rows(schema.CLASSES, classes), schema.CLASSES)
+    schema.write(work.predictions, schema.from_rows(schema.PREDICTIONS, predictions), schema.PREDICTIONS)
+    schema.write(work.selection, schema.from_rows(schema.SELECTION, selection), schema.SELECTION)
+    values = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
+    measured.write(
+        layout, "evaluate", values | {"open/threshold": 0.4}, {"open/few": "no class has 20 or fewer images"}
+    )
+    work.training_log.write_text(
+        "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
+    )
+    parent = [{"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.97}}]
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").lineage.write_text(json.dumps(parent))
+    return layout
+
+
+def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
+    report.run(Settings(), layout)
+    page = layout.work.report.read_text()
+    assert "95.0&thinsp;%" in page
+    assert "-2.0 against 0000" in page
+    assert "no class has 20 or fewer images" in page
+    assert "rejected from here on" in page
+    assert "discarded by anna" in page
+    assert "far from all" in page or "5 images, chosen by <code>u_product" in page
+
+
+def test_a_label_is_text_and_never_markup(layout):
+    report.run(Settings(), layout)
+    page = layout.work.report.read_text()
+    assert "<wolf>" not in page
+    assert "&lt;wolf&gt;" in page
+
+
+def test_the_page_needs_no_network_and_no_script(layout):
+    report.run(Settings(), layout)
+    page = layout.work.report.read_text()
+    assert "http" not in page
+    assert "<script" not in page
+
+
+def test_the_lineage_grows_by_this_generation(layout):
+    report.run(Settings(), layout)
+    lineage = json.loads(layout.work.lineage.read_text())
+    assert [g["generation"] for g in lineage] == ["0000", "0001"]
+    assert lineage[1]["metrics"]["closed/overall"] == 0.95
+
+
+def test_the_same_generation_has_the_same_bytes(layout):
+    report.run(Settings(), layout)
+    first = layout.work.report.read_bytes()
+    report.run(Settings(), layout)
+    assert layout.work.report.read_bytes() == first
+
+
+def test_a_world_without_unknown_images_still_has_a_page(layout):
+    values, absent = measured.merge(layout.work.stage_metrics)
+    kept = {k: v for k, v in values.items() if not k.startswith("open/")}
+    measured.write(layout, "evaluate", kept, absent | {"open/auroc": "no test image is of an unknown class"})
+    report.run(Settings(), layout)
+    assert "Not measured: no test image is of an unknown class." in layout.work.report.read_text()
