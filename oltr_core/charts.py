@@ -45,27 +45,27 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str
 
 def bars(
     labels: Sequence[str],
-    values: Sequence[float],
+    values: Sequence[float | None],
     title: str,
     colours: Sequence[str] | None = None,
-    width: int = 720,
+    width: int = 820,
     height: int = 220,
     form: str = "{:.0f}",
     top: float | None = None,
 ) -> str:
-    """One bar per label, its value above it where there is room for the digits."""
+    """One bar per label, its value above it where there is room for the digits; None is drawn as a dash."""
     if not values:
         return ""
     left, bottom, head = 8, 26, 18
     step = (width - 2 * left) / len(values)
-    highest = top or max(max(values), 1e-9)
+    highest = top or max(*(v or 0 for v in values), 1e-9)
     parts = [_line(left, height - bottom, width - left, height - bottom)]
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
-        tall = (height - bottom - head) * value / highest
-        x, y = left + i * step, height - bottom - tall
-        parts.append(_rect(x + step * 0.14, y, step * 0.72, tall, colours[i] if colours else "blue"))
+        tall = (height - bottom - head) * (value or 0) / highest
+        x, y, wide = left + i * step, height - bottom - tall, min(step * 0.72, 64)
+        parts.append(_rect(x + (step - wide) / 2, y, wide, tall, colours[i] if colours else "blue"))
         if step >= 26:
-            parts.append(_text(x + step / 2, y - 4, form.format(value), kind="value"))
+            parts.append(_text(x + step / 2, y - 4, "–" if value is None else form.format(value), kind="value"))
         if step >= 14:
             parts.append(_text(x + step / 2, height - 8, _shorten(label, step)))
     return _svg(width, height, parts, title)
@@ -81,7 +81,7 @@ def histogram(
     title: str,
     mark: tuple[float, str] | None = None,
     num_bins: int = 40,
-    width: int = 720,
+    width: int = 820,
     height: int = 220,
 ) -> str:
     """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line."""
@@ -124,7 +124,7 @@ def _shares(values: Sequence[float], low: float, high: float, num_bins: int) -> 
 def lines(
     series: dict[str, Sequence[tuple[float, float]]],
     title: str,
-    width: int = 720,
+    width: int = 820,
     height: int = 220,
     bottom_at: float | None = None,
     top_at: float | None = None,

@@ -189,7 +189,7 @@ def _long_tail(tables: _Tables, this: Run) -> dict[str, str]:
         "train": charts.bars(names, [r["train"] for r in rows], "Training images per class", colours),
         "accuracy": charts.bars(
             names,
-            [100 * (r["accuracy"] or 0) for r in rows],
+            [None if r["accuracy"] is None else 100 * r["accuracy"] for r in rows],
             "Test accuracy per class, %",
             colours,
             height=160,
