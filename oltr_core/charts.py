@@ -5,7 +5,7 @@ Every function returns a string of markup whose text is escaped. Sizes are in CS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 #: the page that shows a chart includes this once
@@ -77,7 +77,7 @@ def _shorten(text: str, room: float) -> str:
 
 
 def histogram(
-    series: dict[str, Sequence[float]],
+    series: Mapping[str, Sequence[float]],
     title: str,
     mark: tuple[float, str] | None = None,
     num_bins: int = 40,
@@ -122,7 +122,7 @@ def _shares(values: Sequence[float], low: float, high: float, num_bins: int) -> 
 
 
 def lines(
-    series: dict[str, Sequence[tuple[float, float]]],
+    series: Mapping[str, Sequence[tuple[float, float]]],
     title: str,
     width: int = 820,
     height: int = 220,
