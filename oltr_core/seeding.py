@@ -7,6 +7,8 @@ draw in one place leaves every other result as it was.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,3 +32,19 @@ def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.
     import torch
 
     return torch.Generator(device).manual_seed(_derive(seed, names))
+
+
+@contextmanager
+def default_torch_generator(seed: int, *names: str | int) -> Iterator[None]:
+    """Inside, torch's default CPU generator depends on `seed` and `names` alone; afterwards it is as it was.
+
+    For code of others that draws without asking for a generator: the first weights of torch's own layers.
+    """
+    import torch
+
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(_derive(seed, names))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
