@@ -31,6 +31,20 @@ class Outputs:
         assert self.distances is not None, "this network has no memory"
         return self.distances.mean(1)
 
+    @property
+    def u_open(self) -> Float[Tensor, "B"]:
+        """Eq. 7, and gamma of Eq. 4: U_open = min_i ||v_direct - c_i||_2, mean over experts of the distances."""
+        return self.mean_distances.amin(1)
+
+    @property
+    def u_info(self) -> Float[Tensor, "B"]:
+        """Eq. 8: U_info = d_1 / d_2, the two smallest distances; 1 on the boundary, and where there is one class."""
+        distances = self.mean_distances
+        if distances.shape[1] < 2:
+            return torch.ones_like(distances[:, 0])
+        nearest, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
+        return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
+
     def __getitem__(self, rows: slice | Tensor) -> "Outputs":
         part = None if self.distances is None else self.distances[rows]
         return Outputs(self.logits[rows], self.features[rows], self.embeddings[rows], part)

@@ -1,0 +1,50 @@
+"""Scores: how unknown an image is. `fit(Reference) -> State`, then `(Outputs, State) -> [B]`, larger = more unknown.
+
+| name | score | needs | source |
+|---|---|---|---|
+| `msp` | 1 - max softmax | features | Hendrycks and Gimpel 2017; Table 5 |
+| `max_logit` | - max logit | features | Hendrycks et al. 2022 |
+| `energy` | - T logsumexp(z / T) | features | Liu et al. 2020; Table 5 |
+| `entropy` | of the class probabilities | features | |
+| `reachability` | gamma, distance to the nearest centroid | features, memory | Eq. 4 |
+| `u_product` | U_open U_info | features, memory | Eqs. 7 and 8 |
+| `knn` | distance to the k-th nearest known image | features | Sun et al. 2022 |
+| `mahalanobis` | distance with the within-class covariance | features | Lee et al. 2018 |
+| `openmax` | probability of "unknown" | features | Bendale and Boult 2016; Tables 2, 3 |
+| `odin` | 1 - max softmax at T = 1000, image perturbed | network | Liang et al. 2018; Table 5 |
+
+`needs`: features (the outputs suffice), images, or network (gradients with respect to the image).
+"""
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from oltr_core.scores.energy import Energy
+from oltr_core.scores.entropy import Entropy
+from oltr_core.scores.knn import Knn
+from oltr_core.scores.mahalanobis import Mahalanobis
+from oltr_core.scores.max_logit import MaxLogit
+from oltr_core.scores.msp import Msp
+from oltr_core.scores.odin import Odin
+from oltr_core.scores.openmax import OpenMax
+from oltr_core.scores.reachability import Reachability
+from oltr_core.scores.u_product import UProduct
+from oltr_core.shapes import Float, Tensor
+
+MEMBERS = (Msp, MaxLogit, Energy, Entropy, Reachability, UProduct, Knn, Mahalanobis, OpenMax, Odin)
+Score = Annotated[
+    Msp | MaxLogit | Energy | Entropy | Reachability | UProduct | Knn | Mahalanobis | OpenMax | Odin,
+    Field(discriminator="name"),
+]
+
+
+def operating_threshold(known: Float[Tensor, "B"], keep: float) -> float:
+    """The smallest score such that at least `keep` of the known validation images score no higher: they are accepted.
+
+    No open image has a say. Departs from the paper: its fixed 0.1 on the softmax can never reject with 10 classes
+    or fewer, since the largest of K probabilities is at least 1/K.
+    """
+    ordered = known.sort().values
+    return float(ordered[max(0, math.ceil(keep * len(ordered) - 1e-9) - 1)])

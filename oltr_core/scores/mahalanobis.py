@@ -1,0 +1,40 @@
+"""Mahalanobis distance (Lee et al., 2018) on the direct feature, one covariance for all classes."""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from oltr_core.batch import Outputs, Reference, State
+from oltr_core.shapes import Float, Tensor
+from oltr_core.spec import Spec
+
+
+class Mahalanobis(Spec):
+    """score = min_k sqrt((v - m_k)^T S^-1 (v - m_k)).
+
+    S is the within-class covariance shrunk towards its mean variance: (1 - a) S + a tr(S)/D I. Without the
+    shrinkage it is singular where there are fewer reference images than dimensions.
+    Departs from Lee et al.: one layer, no input perturbation, no weights tuned on open images.
+    """
+
+    name: Literal["mahalanobis"] = "mahalanobis"
+    needs: ClassVar[str] = "features"
+    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.2
+
+    def fit(self, reference: Reference) -> State:
+        features = reference.outputs.features.flatten(1).double()
+        present, which = reference.labels.unique(return_inverse=True)
+        counts = torch.bincount(which, minlength=len(present)).double()
+        means = torch.zeros(len(present), features.shape[1]).double().index_add_(0, which, features)
+        means /= counts[:, None]
+        apart = features - means[which]
+        covariance = apart.T @ apart / len(features)
+        spread = covariance.diagonal().mean().clamp(min=1e-12)
+        shrunk = (1 - self.shrinkage) * covariance + self.shrinkage * spread * torch.eye(len(covariance)).double()
+        # S^-1 = L^-T L^-1: distances are Euclidean after v -> L^-1 v
+        whitening = torch.linalg.inv(torch.linalg.cholesky(shrunk))
+        return {"means": (means @ whitening.T).float(), "whitening": whitening.float()}
+
+    def __call__(self, outputs: Outputs, state: State) -> Float[Tensor, "B"]:
+        return torch.cdist(outputs.features.flatten(1) @ state["whitening"].T, state["means"]).amin(1)
