@@ -9,7 +9,7 @@ def outputs(
     num: int, classes: int = 5, experts: int = 2, dim: int = 16, seed: int = 0, scale: float = 10.0
 ) -> Outputs:
     """Features scattered around unit centroids; logits by cosine."""
-    return around(centroids(classes, experts, dim), num, seed, scale)[0]
+    return around(centroids(classes, experts, dim), num, seed)[0]
 
 
 def centroids(classes: int = 5, experts: int = 2, dim: int = 16) -> torch.Tensor:
@@ -33,6 +33,6 @@ def measured(features: torch.Tensor, means: torch.Tensor, scale: float = 10.0) -
     return Outputs(logits, features, unit, distances)
 
 
-def reference(num: int = 60, classes: int = 5) -> Reference:
+def reference(num: int = 300, classes: int = 5) -> Reference:
     known, labels = around(centroids(classes), num, seed=1)
     return Reference(known, labels, torch.bincount(labels, minlength=classes).float())

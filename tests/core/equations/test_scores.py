@@ -67,7 +67,7 @@ def test_mahalanobis_is_scikit_learns_distance_with_the_same_covariance():
     features = known.outputs.features.flatten(1).double()
     means = torch.stack([features[known.labels == k].mean(0) for k in range(5)])
     apart = features - means[known.labels]
-    precision = torch.tensor(shrunk_covariance((apart.T @ apart / 60).numpy(), shrinkage=0.2)).inverse()
+    precision = torch.tensor(shrunk_covariance((apart.T @ apart / len(features)).numpy(), shrinkage=0.2)).inverse()
     difference = new.features.flatten(1).double()[:, None] - means
     squared = torch.einsum("bkd,de,bke->bk", difference, precision, difference)
     score = Mahalanobis(shrinkage=0.2)
