@@ -164,6 +164,11 @@ class Batch:
     def quarantine(self) -> Path:
         return self.folder / "quarantine.parquet"
 
+    @property
+    def card(self) -> Path:
+        """What went in: the digest of its sources, counts, and the digest of every file."""
+        return self.folder / "batch.json"
+
     def shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.arrow"
 
@@ -196,6 +201,11 @@ class _Artifacts:
     @property
     def data_card(self) -> Path:
         return self.folder / "data_card.html"
+
+    @property
+    def data_card_text(self) -> Path:
+        """The data card in Markdown."""
+        return self.folder / "data_card.md"
 
     @property
     def base_model(self) -> Path:

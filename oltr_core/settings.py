@@ -31,6 +31,14 @@ class RawBatch(Spec):
     sources: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
+class Ingest(Spec):
+    """What is taken for an image worth having; the rest goes to quarantine with its reason."""
+
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000  # more is a decompression bomb
+    max_aspect: Annotated[float, Field(ge=1)] = 20.0  # long side over short side
+    any_extension: bool = False  # true: take a PNG named .jpg for what it is
+
+
 class Curate(Spec):
     """How images become rows with a split and a class."""
 
@@ -41,6 +49,9 @@ class Curate(Spec):
     val_from: Annotated[int, Field(ge=1)] = 5
     min_train_per_class: Annotated[int, Field(ge=1)] = 2  # fewer at a full training refuse the generation
     min_test_per_class: Annotated[int, Field(ge=0)] = 0
+    near_duplicate_bits: Annotated[int, Field(ge=-1, le=3)] = 3  # of 64 hash bits that may differ; -1: do not look
+    near_duplicate_side: Annotated[int, Field(ge=1)] = 64  # pixels; below it the hash tells little apart
+    max_drift: Share = 0.5  # of class proportions against the parent, as total variation
 
 
 class TruthAnnotator(Spec):
@@ -101,6 +112,7 @@ class Schedule(Spec):
 class Settings(Spec):
     workspace: Workspace = Workspace()
     sources: list[RawBatch] = []  # in the order in which generations take them in
+    ingest: Ingest = Ingest()
     curate: Curate = Curate()
     annotator: Annotator = TruthAnnotator()
     budget: Budget = Budget()
