@@ -11,7 +11,7 @@ from torch import nn
 
 from oltr_core.batch import Outputs
 from oltr_core.models.attention import AttentionKind, attention
-from oltr_core.models.backbones import Backbone, SmallResNet
+from oltr_core.models.backbones import Backbone, SmallResNet, Timm
 from oltr_core.models.heads import Head, HeadSpec, MetaEmbedding, MetaEmbeddingHead
 from oltr_core.seeding import default_torch_generator
 from oltr_core.shapes import Float, Int, Tensor
@@ -37,6 +37,13 @@ class NetworkSpec(Spec):
         """A network with `num_classes` class columns, its first weights drawn from `seed` alone."""
         with default_torch_generator(seed, "weights"):
             return Network(self, num_classes)
+
+    def without_downloads(self) -> "NetworkSpec":
+        """The same network, its first weights not fetched from anywhere: for one that is about to be loaded."""
+        if not isinstance(self.backbone, Timm):
+            return self
+        bare = self.backbone.model_copy(update={"pretrained": False, "weights": ""})
+        return self.model_copy(update={"backbone": bare})
 
 
 class Trunk(nn.Module):

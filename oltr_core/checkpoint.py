@@ -1,0 +1,153 @@
+"""A checkpoint is one safetensors file: the weights, and in its header the card. Nothing is pickled.
+
+Loading needs that file and nothing else: the card tells how to build the network, what its columns mean, how an
+image is prepared, and how its answer becomes "unknown".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from oltr_core import digest
+from oltr_core.batch import OldStatistics, State
+from oltr_core.data.transforms import Transform
+from oltr_core.layout import write_atomically
+from oltr_core.models import Network, NetworkSpec
+from oltr_core.spec import Spec, parse
+
+VERSION = 1
+_CARD = "oltr.card"
+_SCORE, _STATISTICS = "score.", "statistics."
+
+
+class Card(Spec):
+    """What a network is, beside its weights."""
+
+    version: int = VERSION
+    class_ids: list[int]  # in column order
+    class_names: list[str]
+    class_counts: list[int]  # training images per column
+    network: NetworkSpec
+    transform: Transform
+    score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
+    threshold: float | None = None  # of that score: larger is unknown
+    temperature: float = 1.0  # logits are divided by it for calibrated probabilities
+    parent: str = ""  # the generation it was extended from
+    recipe: dict[str, Any] = {}  # the `train` section it was made with
+    trunk_digest: str = ""  # filled in by `save`
+    head_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    network: Network  # in evaluation mode
+    card: Card
+    score_state: State = field(default_factory=dict)
+    statistics: OldStatistics | None = None
+
+
+def digest_of(tensors: dict[str, torch.Tensor]) -> str:
+    """Digest of names, types, shapes and values."""
+    parts = [
+        [name, str(t.dtype), list(t.shape), digest.of_bytes(t.detach().cpu().contiguous().numpy().tobytes())]
+        for name, t in sorted(tensors.items())
+    ]
+    return digest.of_value(parts)
+
+
+def save(
+    path: Path,
+    network: Network,
+    card: Card,
+    score_state: State | None = None,
+    statistics: OldStatistics | None = None,
+) -> Card:
+    """Write the file atomically; returns the card with its digests. Equal content gives equal bytes."""
+    assert len(card.class_ids) == network.num_classes, "one class id per column"
+    card = card.model_copy(
+        update={
+            "network": network.spec,
+            "trunk_digest": digest_of(network.trunk_state()),
+            "head_digest": digest_of(network.head_state()),
+        }
+    )
+    tensors = {**network.trunk_state(), **network.head_state()}
+    tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score_state or {}).items()}
+    if statistics is not None:
+        named = {"means": statistics.means, "stds": statistics.stds, "counts": statistics.counts}
+        named |= {f"kept.{name}": tensor for name, tensor in statistics.kept.items()}
+        tensors |= {f"{_STATISTICS}{name}": tensor for name, tensor in named.items()}
+    # safetensors refuses tensors that share memory, as the slices of one buffer do
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(tensors.items())}
+    write_atomically(path, to_bytes(tensors, metadata={_CARD: card.model_dump_json()}))
+    return card
+
+
+def read_card(path: Path) -> Card:
+    """The card alone: reads the header, not the weights.
+
+    Raises ValueError naming the file when it is missing, is no safetensors file or carries no card of this version.
+    """
+    with _open(path) as file:
+        text = (file.metadata() or {}).get(_CARD)
+    if text is None:
+        raise ValueError(f"{path}: expected an oltr checkpoint, found a safetensors file without its card")
+    raw = json.loads(text)
+    if raw.get("version") != VERSION:
+        raise ValueError(f"{path}: expected a checkpoint of version {VERSION}, found version {raw.get('version')}")
+    return parse(Card, raw, str(path))
+
+
+def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Network, card, fitted score and old statistics. Raises ValueError naming the file."""
+    card = read_card(path)
+    with _open(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    score = _take(tensors, _SCORE)
+    statistics = _take(tensors, _STATISTICS)
+    network = card.network.without_downloads()(len(card.class_ids))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: the weights are not those of the network on its card ({str(error).splitlines()[-1].strip()})"
+        ) from None
+    found = digest_of(network.trunk_state()), digest_of(network.head_state())
+    if found != (card.trunk_digest, card.head_digest):
+        raise ValueError(
+            f"{path}: the weights were changed after the file was written; restore it with `dvc checkout`"
+        )
+    network.to(device).eval()
+    return Checkpoint(
+        network,
+        card,
+        {name: tensor.to(device) for name, tensor in score.items()},
+        _statistics(statistics, device) if statistics else None,
+    )
+
+
+def _open(path: Path):
+    if not path.is_file():
+        raise ValueError(f"{path}: this model is not here; `dvc pull` or `dvc repro` brings it back")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: expected a safetensors file, found something else ({error})") from None
+
+
+def _take(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Take the tensors of one prefix out of the dict, without the prefix."""
+    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+
+
+def _statistics(tensors: dict[str, torch.Tensor], device: str | torch.device) -> OldStatistics:
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    kept = _take(tensors, "kept.")
+    return OldStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)

@@ -1,0 +1,112 @@
+"""From pixels to what a network sees.
+
+`Transform` is the evaluation transform: it goes into the checkpoint, for a network means nothing without it.
+`Augment` is what training adds, on batches of uint8 images that already lie on the device.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from oltr_core.spec import Spec
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Transform(Spec):
+    """Every image to a square of `size` pixels, then (x/255 - mean)/std per channel.
+
+    stretch: both sides to `size`, whatever the aspect. crop: the shorter side to `resize`, then the middle.
+    """
+
+    size: Annotated[int, Field(ge=1)] = 16  # pixels
+    fit: Literal["stretch", "crop"] = "stretch"
+    resize: Annotated[int, Field(ge=0)] = 0  # of the shorter side, for crop; 0: 8/7 of `size`, as 256 is of 224
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def canvas(self, image: np.ndarray) -> Tensor:
+        """One upright image, uint8 [H, W, 3], as uint8 [3, size, size]: the part that is done once."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        if self.fit == "stretch":
+            return resized(pixels, self.size, self.size)
+        height, width = pixels.shape[1:]
+        shorter = max(self.size, self.resize or round(self.size * 8 / 7))
+        factor = shorter / min(height, width)
+        pixels = resized(pixels, max(self.size, round(height * factor)), max(self.size, round(width * factor)))
+        top, left = (pixels.shape[1] - self.size) // 2, (pixels.shape[2] - self.size) // 2
+        return pixels[:, top : top + self.size, left : left + self.size].contiguous()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> float32 [B, 3, H, W], normalised: the part that is done on the device."""
+        mean = images.new_tensor(self.mean, dtype=torch.float32).view(3, 1, 1) * 255
+        std = images.new_tensor(self.std, dtype=torch.float32).view(3, 1, 1) * 255
+        return (images.float() - mean) / std
+
+
+def resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """uint8 [3, h, w] -> uint8 [3, height, width], bilinear and antialiased."""
+    if pixels.shape[1:] == (height, width):
+        return pixels.contiguous()
+    big = torch.nn.functional.interpolate(
+        pixels[None].float(), size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return big[0].round().clamp(0, 255).to(torch.uint8)
+
+
+class Augment(Spec):
+    """The standard crop and flip, on a batch."""
+
+    pad: Annotated[int, Field(ge=0)] = 0  # pixels added on every side before a crop back to size
+    fill: Literal["zero", "edge"] = "zero"
+    flip: bool = False  # left and right, of every second image
+    random_resized: bool = False  # cut 8 % to 100 % of the area at an aspect of 3/4 to 4/3: for large images
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 [B, 3, S, S] -> uint8 [B, 3, S, S]; every image draws its own shift and flip."""
+        if self.pad:
+            images = shifted(images, self.pad, self.fill, generator)
+        if self.flip:
+            coin = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
+            images = torch.where(coin.to(images.device)[:, None, None, None], images.flip(3), images)
+        return images
+
+    def cut(self, image: np.ndarray, size: int, generator: np.random.Generator) -> Tensor:
+        """A random part of one decoded image, uint8 [H, W, 3], resized to [3, size, size].
+
+        Szegedy et al., 2015: ten tries at an area and an aspect that fit, else the middle square.
+        """
+        height, width = image.shape[:2]
+        for _ in range(10):
+            area = height * width * generator.uniform(self.min_area, 1)
+            aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = round(float(np.sqrt(area * aspect))), round(float(np.sqrt(area / aspect)))
+            if 0 < w <= width and 0 < h <= height:
+                top, left = int(generator.integers(height - h + 1)), int(generator.integers(width - w + 1))
+                break
+        else:
+            h = w = min(height, width)
+            top, left = (height - h) // 2, (width - w) // 2
+        part = np.ascontiguousarray(image[top : top + h, left : left + w])
+        return resized(torch.from_numpy(part).permute(2, 0, 1), size, size)
+
+
+def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> Tensor:
+    """Crops of the padded images at random places, as one gather."""
+    batch, channels, size, _ = images.shape
+    mode = "constant" if fill == "zero" else "replicate"
+    padded = torch.nn.functional.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
+    offsets = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator, device=generator.device)
+    top, left = offsets.to(images.device)
+    steps = torch.arange(size, device=images.device)
+    rows = (top[:, None] + steps)[:, None, :, None]  # [B, 1, S, 1]
+    columns = (left[:, None] + steps)[:, None, None, :]  # [B, 1, 1, S]
+    image = torch.arange(batch, device=images.device)[:, None, None, None]
+    channel = torch.arange(channels, device=images.device)[None, :, None, None]
+    return padded[image, channel, rows, columns].to(images.dtype)
