@@ -163,10 +163,15 @@ def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
 
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table, checked against `schema`.
+    """Read a table, checked against `schema` first."""
+    check_header(path, schema)
+    return pq.read_table(path, columns=columns or schema.names)
 
-    Raises ValueError naming the file and the column when the file is missing, is no Parquet file, is another
-    table, or has another version than this code reads.
+
+def check_header(path: Path, schema: pa.Schema) -> None:
+    """Raise ValueError, naming the file and the column, unless the file at `path` holds a table of `schema`.
+
+    It does not when it is missing, is no Parquet file, is another table, or has another version than this code reads.
     """
     wanted = _meta(schema)
     if not path.exists():
@@ -184,7 +189,6 @@ def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.
     missing = [name for name in schema.names if name not in found.names]
     if missing:
         raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {wanted['oltr.table']} table")
-    return pq.read_table(path, columns=columns or schema.names)
 
 
 def _meta(schema: pa.Schema) -> dict[str, str]:

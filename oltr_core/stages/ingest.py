@@ -1,0 +1,131 @@
+"""Ingest: anyone's images in, a packed and immutable batch out.
+
+Files: params.yaml: sources -> data/raw/<batch>/{shard-*.arrow, index.parquet, quarantine.parquet, batch.json} and
+data/truth/<batch>.parquet. Data, not a stage of dvc.yaml: DVC deletes what a stage writes before it runs it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from oltr_core import digest, schema
+from oltr_core.data.images import Limits
+from oltr_core.data.intake import Intake, held_elsewhere
+from oltr_core.data.packing import look_at_all
+from oltr_core.data.record import Reach, Record
+from oltr_core.data.sources import Source, parse_sources
+from oltr_core.layout import Batch, Layout, rename_into_place, write_atomically
+from oltr_core.settings import RawBatch, Settings
+from oltr_core.spec import suggest
+
+
+def run(
+    settings: Settings, layout: Layout, batch: str, reach: Reach | None = None, workers: int | None = None
+) -> dict[str, Any]:
+    """Ingest the batch of that name and return its card (batch.json).
+
+    A batch that is there already is left as it is, and its card returned. A run that was cut off goes on where it
+    stopped. The bytes depend on the input alone, not on `workers` (default: the cores of this machine).
+    Raises ValueError when params.yaml knows no such batch, or when its sources are not those it was made from.
+    """
+    wanted = {b.batch: b for b in settings.sources}
+    if batch not in wanted:
+        raise ValueError(f"params.yaml: sources: there is no batch {batch!r}{suggest(batch, wanted)}")
+    sources = parse_sources(wanted[batch])
+    made_from = digest.of_value(wanted[batch].model_dump())
+    final = layout.batch(batch)
+    if final.card.exists():
+        return _unchanged(final, made_from)
+    reach = reach or Reach(layout.root)
+    limits = Limits(**settings.ingest.model_dump())
+    workers = workers or os.cpu_count() or 1
+    part = Batch(layout.raw / f".{batch}.part")
+    intake = _resume(part, wanted[batch], made_from, layout, sources, reach)
+    records = _records(sources, reach)
+    assert intake.skip(records), "the part was compared with its sources a moment ago"
+    _pack(intake, records, reach, limits, workers)
+    return _finish(intake, part, final, made_from, layout)
+
+
+def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
+    card = json.loads(final.card.read_text())
+    if card["made_from"] != made_from:
+        raise ValueError(
+            f"params.yaml: sources: batch {final.name!r} was ingested from other sources, and a batch never changes; "
+            "give the new sources a new batch name"
+        )
+    return card
+
+
+def _records(sources: list[Source], reach: Reach) -> Iterator[tuple[str, Record]]:
+    for source in sources:
+        for record in source(reach):
+            yield source.name, record
+
+
+def _resume(
+    part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], reach: Reach
+) -> Intake:
+    """An intake that goes on with what an earlier run finished, if that came from the same sources."""
+    elsewhere = held_elsewhere(layout.batches)
+    note = part.folder / "made_from"
+    if note.exists() and note.read_text() == made_from:
+        intake = Intake(part, batch.batch, elsewhere)
+        if intake.skip(_records(sources, reach)):
+            return intake
+    if part.folder.exists():
+        shutil.rmtree(part.folder)
+    part.folder.mkdir(parents=True)
+    write_atomically(note, made_from)
+    return Intake(part, batch.batch, elsewhere)
+
+
+def _pack(intake: Intake, records: Iterator[tuple[str, Record]], reach: Reach, limits: Limits, workers: int) -> None:
+    from tqdm import tqdm
+
+    names: list[str] = []  # of the sources of records on their way; the packer keeps their order
+
+    def passing() -> Iterator[Record]:
+        for name, record in records:
+            names.append(name)
+            yield record
+
+    with tqdm(desc=f"ingest {intake.name}", unit=" images", initial=intake.taken, disable=None) as bar:
+        for position, (record, seen) in enumerate(look_at_all(passing(), reach, limits, workers)):
+            intake.take(names[position], record, seen)
+            bar.update()
+        intake.flush()
+
+
+def _finish(intake: Intake, part: Batch, final: Batch, made_from: str, layout: Layout) -> dict[str, Any]:
+    if not intake.taken:
+        raise ValueError(f"params.yaml: sources: batch {final.name!r}: its sources hold no image at all")
+    index, quarantine, truth = intake.settle()
+    if not index.num_rows:
+        first = quarantine.column("reason")[0].as_py()
+        raise ValueError(
+            f"params.yaml: sources: batch {final.name!r}: all {intake.taken} files went to quarantine; the first "
+            f"({quarantine.column('address')[0].as_py()}): {first}"
+        )
+    schema.write(part.index, index, schema.INDEX)
+    schema.write(part.quarantine, quarantine, schema.QUARANTINE)
+    intake.discard_rows()
+    (part.folder / "made_from").unlink()
+    if truth.num_rows:  # before the batch has its name: a batch that is there is whole
+        schema.write(layout.truth_of(final.name), truth, schema.TRUTH)
+    files = sorted(p for p in part.folder.iterdir() if not p.name.startswith("."))
+    card = {
+        "batch": final.name,
+        "made_from": made_from,
+        "rows": intake.taken,
+        "images": index.num_rows,
+        "quarantined": quarantine.num_rows,
+        "files": {p.name: digest.of_file(p) for p in files},
+    }
+    write_atomically(part.card, json.dumps(card, indent=1, sort_keys=True) + "\n")
+    rename_into_place(part.folder, final.folder)
+    return card
