@@ -17,7 +17,7 @@
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -33,11 +33,11 @@ from oltr_core.scores.reachability import Reachability
 from oltr_core.scores.u_product import UProduct
 from oltr_core.shapes import Float, Tensor
 
-MEMBERS = (Msp, MaxLogit, Energy, Entropy, Reachability, UProduct, Knn, Mahalanobis, OpenMax, Odin)
 Score = Annotated[
     Msp | MaxLogit | Energy | Entropy | Reachability | UProduct | Knn | Mahalanobis | OpenMax | Odin,
     Field(discriminator="name"),
 ]
+MEMBERS = get_args(get_args(Score)[0])
 
 
 def operating_threshold(known: Float[Tensor, "B"], keep: float) -> float:
