@@ -1,0 +1,1 @@
+"""Tasks touch the world: one outside system per file, and no task imports another."""

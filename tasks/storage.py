@@ -1,0 +1,100 @@
+"""S3 through boto3: list, read, stream, upload in parts. Retries are boto3's; checksums are verified both ways.
+
+Endpoint and credentials come from the usual AWS environment variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...), never from files of the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PART = 16 * 2**20  # bytes per part of an upload: S3 allows 10,000 parts, so 160 GB per file
+CHUNK = 2**20
+
+
+def split(uri: str) -> tuple[str, str]:
+    """("bucket", "key") of s3://bucket/key. Raises ValueError for anything else."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise ValueError(f"{uri}: expected an address s3://bucket/key")
+    return bucket, key
+
+
+def list_below(uri: str) -> Iterator[str]:
+    """Every address below a prefix, in the order of their keys."""
+    bucket, prefix = split(uri)
+    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for page in _told(uri, iter(pages)):
+        for entry in page.get("Contents", []):
+            yield f"s3://{bucket}/{entry['Key']}"
+
+
+def read(uri: str) -> bytes:
+    """The whole object."""
+    return b"".join(stream(uri))
+
+
+def stream(uri: str) -> Iterator[bytes]:
+    """The object in pieces, without ever holding it whole; boto3 checks the checksum where the store sent one."""
+    bucket, key = split(uri)
+    body = _call(uri, "get_object", Bucket=bucket, Key=key)["Body"]
+    yield from _told(uri, body.iter_chunks(CHUNK))
+
+
+def upload(path: Path, uri: str) -> None:
+    """A file to an address: in parts when it is large, each part with a SHA-256 that the store verifies."""
+    from boto3.exceptions import Boto3Error
+    from boto3.s3.transfer import TransferConfig
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, key = split(uri)
+    config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
+    try:
+        _client().upload_file(str(path), bucket, key, Config=config, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        raise _sentence(uri, error) from error
+
+
+def exists(uri: str) -> bool:
+    return next(list_below(uri), None) is not None
+
+
+@cache
+def _client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    retries: Any = {"max_attempts": 5, "mode": "standard"}
+    return boto3.client("s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60))
+
+
+def _call(uri: str, name: str, **arguments: Any) -> Any:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return getattr(_client(), name)(**arguments)
+    except (BotoCoreError, ClientError) as error:
+        raise _sentence(uri, error) from error
+
+
+def _told(uri: str, parts: Iterator[Any]) -> Iterator[Any]:
+    """Pass on `parts`; what the store refuses or breaks off becomes one sentence with the address."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield from parts
+    except (BotoCoreError, ClientError) as error:
+        raise _sentence(uri, error) from error
+
+
+def _sentence(uri: str, error: Exception) -> Exception:
+    """ValueError for what a user can mend (address, credentials), ConnectionError for what may pass."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    if code in ("NoSuchKey", "NoSuchBucket", "404"):
+        return ValueError(f"{uri}: there is no such object or bucket; correct the address in params.yaml")
+    if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch") or "Credentials" in str(error):
+        return ValueError(f"{uri}: the store refused us ({error}); set the AWS environment variables")
+    return ConnectionError(f"{uri}: {error}")

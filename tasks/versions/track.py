@@ -1,0 +1,82 @@
+"""DVC's part of versioning: data are added, copies pushed, the remote named.
+
+Nothing is committed to git and no branch is touched; git only ever sees the small `*.dvc` files.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oltr_core.layout import STAGES, Layout
+
+REMOTE = "default"  # the remote's name in .dvc/config
+_turn = threading.Lock()
+
+
+@contextmanager
+def _repo(layout: Layout) -> Iterator[Any]:
+    """The workspace as DVC sees it. What DVC refuses becomes a ValueError of one sentence."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with _turn:
+        try:
+            with Repo(str(layout.root)) as repo:
+                yield repo
+        except DvcException as error:
+            raise ValueError(f"DVC in {layout.root}: {' '.join(str(error).split())}") from error
+
+
+def add(layout: Layout, *paths: Path) -> None:
+    """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing."""
+    with _repo(layout) as repo:
+        repo.add([str(path.resolve()) for path in paths])
+
+
+def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
+    """Copy what `paths` point at to the remote, and with `stages` the newest results of every stage too."""
+    targets = [f"{path.resolve()}.dvc" for path in paths]
+    if stages:
+        targets += [f"{layout.dvc_yaml.resolve()}:{stage}" for stage in STAGES]
+    with _repo(layout) as repo:
+        repo.push(targets=targets)
+
+
+def pull(layout: Layout, *paths: Path) -> None:
+    """Bring back what `paths` point at, from the cache or the remote."""
+    with _repo(layout) as repo:
+        repo.pull(targets=[f"{path.resolve()}.dvc" for path in paths])
+
+
+def set_remote(layout: Layout, wanted: str) -> str:
+    """Make `.dvc/config` name the remote, and return its address.
+
+    `wanted` is settings.storage.remote; empty means a folder of this workspace. Without a wish, a remote that
+    the file names already stays: so a clone on the same machine pulls from, and pushes to, the workspace it was
+    cloned from. The address is absolute, for the same reason.
+    """
+    with _repo(layout) as repo:
+        named = repo.config.get("core", {}).get("remote")
+        present = repo.config.get("remote", {}).get(named, {}).get("url", "") if named else ""
+        if not wanted and present:
+            return present
+        url = wanted if "://" in wanted else str((layout.root / (wanted or layout.remote)).resolve())
+        if present != url:
+            with repo.config.edit("repo") as config:
+                config.setdefault("remote", {})[REMOTE] = {"url": url}
+                config["core"]["remote"] = REMOTE
+        return url
+
+
+def pointer(path: Path) -> dict[str, Any]:
+    """What <path>.dvc says of the data it points at: md5, size, nfiles. Empty where there is no such file."""
+    file = path.with_name(f"{path.name}.dvc")
+    if not file.exists():
+        return {}
+    return {k: v for k, v in yaml.safe_load(file.read_text())["outs"][0].items() if k in ("md5", "size", "nfiles")}
