@@ -91,10 +91,10 @@ def _told(uri: str, parts: Iterator[Any]) -> Iterator[Any]:
 
 
 def _sentence(uri: str, error: Exception) -> Exception:
-    """ValueError for what a user can mend (address, credentials), ConnectionError for what may pass."""
+    """What is not there, what a user can mend (address, credentials), and what may pass, are three kinds of error."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code in ("NoSuchKey", "NoSuchBucket", "404"):
-        return ValueError(f"{uri}: there is no such object or bucket; correct the address in params.yaml")
+        return FileNotFoundError(f"{uri}: there is no such object or bucket; correct the address in params.yaml")
     if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch") or "Credentials" in str(error):
         return ValueError(f"{uri}: the store refused us ({error}); set the AWS environment variables")
     return ConnectionError(f"{uri}: {error}")

@@ -35,7 +35,7 @@ def check(layout: Layout, name: str, answers: pa.Table) -> None:
         where = f"batch {name}, image {row['image_id'][:12]}"
         if row["image_id"] not in known:
             raise ValueError(
-                f"{where}: this image was never selected for this batch; answer those of data/exports/{name}/batch.csv"
+                f"{where}: this image was never selected for it; answer those of data/exports/{name}/batch.csv"
             )
         if row["verdict"] not in schema.VERDICTS:
             raise ValueError(f"{where}: verdict {row['verdict']!r} is none of {', '.join(schema.VERDICTS)}")
