@@ -47,13 +47,18 @@ class Cosine(Spec):
 
 class CosineHead(nn.Module):
     centroids = None
+    scale: Float[Tensor, ""]
 
     def __init__(self, spec: Cosine, num_classes: int, num_features: int):
         super().__init__()
         self.form: Squash = spec.squash
         self.weight = nn.Parameter(torch.empty(num_classes, num_features))
         nn.init.normal_(self.weight, std=num_features**-0.5)
-        self.scale = nn.Parameter(torch.tensor(spec.scale), requires_grad=spec.learn_scale)
+        scale = torch.tensor(spec.scale)
+        if spec.learn_scale:
+            self.scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("scale", scale)
 
     def directions(self) -> Float[Tensor, "K D"]:
         return nn.functional.normalize(self.weight, dim=1)

@@ -1,0 +1,126 @@
+"""The training loop: follows a recipe phase by phase and yields one report per epoch.
+
+On the CPU the weights depend on the recipe, its seed, the images and the number of threads alone; a run that was
+killed and continues from its saved state ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from oltr_core.batch import Context, Progress, Targets
+from oltr_core.data.dataset import Images, in_order
+from oltr_core.models import Network
+from oltr_core.seeding import torch_generator
+from oltr_core.training import resume
+from oltr_core.training.devices import resolve
+from oltr_core.training.freezing import optimizer_for, set_training_mode
+from oltr_core.training.recipe import Phase, Train
+from oltr_core.training.step import Stepper
+
+Report = dict[str, float | int | str]  # one line of metrics.jsonl
+DIVERGED = 1e4  # a loss beyond this will not come back
+
+
+def fit(
+    network: Network, images: Images, labels: Tensor, train: Train, state: Path | None = None
+) -> Iterator[Report]:
+    """Train `network` in place on `images` with class columns `labels` [N]; yields a report per epoch.
+
+    With a folder `state`, the training is saved there every `train.save_every` epochs, and continued from there.
+    Raises ValueError when the device is absent or the loss is no longer a number.
+    """
+    device = resolve(train.device)
+    network.to(device)
+    if train.channels_last:
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    trunk = torch.compile(network.trunk) if train.compile else network.trunk
+    stepper = Stepper(network, trunk, device, bfloat16=train.precision == "bfloat16")  # pyright: ignore[reportArgumentType]
+    labels = labels.cpu()
+    saved = resume.place_in(state)
+    for number, phase in enumerate(train.phases):
+        head = phase.head or train.network.head
+        if network.spec.head != head:
+            network.replace_heads(head, train.seed)
+        if saved and number < saved.phase:
+            continue  # done before the run was killed
+        optimizer = optimizer_for(network, phase, fused=device.type == "cuda")
+        first = 0
+        if state is not None and saved and number == saved.phase:
+            resume.restore(state, network, optimizer)
+            first, stepper.pieces = saved.epoch, saved.pieces
+        else:
+            refresh_memory(network, images, labels, train)
+        for epoch in range(first, phase.epochs):
+            progress = Progress(epoch, phase.epochs)
+            report = _epoch(stepper, phase, optimizer, images, labels, train, progress)
+            last = epoch + 1 == phase.epochs
+            if last or (phase.refresh_every and (epoch + 1) % phase.refresh_every == 0):
+                refresh_memory(network, images, labels, train)
+            if state is not None and (last or (epoch + 1) % train.save_every == 0):
+                resume.save(state, network, optimizer, resume.Place(number, epoch + 1, stepper.pieces))
+            yield report
+    network.eval()
+
+
+def direct_features(network: Network, images: Images, train: Train, batch_size: int = 256) -> Tensor:
+    """Direct features [N, E, D] of every image, in evaluation mode, without augmentation."""
+    network.eval()
+    with torch.no_grad():
+        batches = images.batches(in_order(len(images), batch_size))
+        return torch.cat([network.features(train.transform(batch)) for batch in batches])
+
+
+def refresh_memory(network: Network, images: Images, labels: Tensor, train: Train) -> None:
+    """Class means of the whole training set into the memory, where the network has one."""
+    if network.memory(0) is not None:
+        features = direct_features(network, images, train)
+        network.refresh(features, labels.to(features.device))
+
+
+def _epoch(
+    stepper: Stepper,
+    phase: Phase,
+    optimizer: torch.optim.Optimizer,
+    images: Images,
+    labels: Tensor,
+    train: Train,
+    progress: Progress,
+) -> Report:
+    """One epoch; its report holds means over the epoch's steps. The device is waited for once, at the end."""
+    seed, names, device = train.seed, (phase.name, progress.epoch), stepper.device
+    order = phase.sampler(labels, progress, torch_generator(seed, "sampler", *names))
+    size = phase.batch_size
+    steps = max(1, order.shape[1] // size)  # what is left over would be a batch of its own, too small for statistics
+    indices = [order[:, i * size : (i + 1) * size].flatten() for i in range(steps)]
+    generator = torch_generator(seed, "augment", *names, device=device.type if device.type == "cuda" else "cpu")
+    class_counts = torch.bincount(labels, minlength=stepper.network.num_classes).float().to(device)
+    context = Context(class_counts, progress, generator)
+    set_training_mode(stepper.network, phase.freeze)
+    sums: dict[str, Tensor] = {}
+    batches = images.batches(indices, train.augment, seed=seed + progress.epoch)
+    for step, (batch, chosen) in enumerate(zip(batches, indices, strict=True)):
+        multiplier = phase.schedule((progress.epoch + step / steps) / phase.epochs, 1 / (steps * phase.epochs))
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * multiplier
+        pixels = train.transform(train.augment(batch, generator))
+        targets = Targets(labels[chosen].to(device, non_blocking=True))
+        for name, value in stepper(phase, optimizer, pixels, targets, context, streams=len(order)).items():
+            sums[name] = sums[name] + value if name in sums else value
+    means = {name: float(total) / steps for name, total in sums.items()}
+    _refuse_divergence(means["loss"], phase, progress)
+    rate = phase.rates.trunk * phase.schedule((progress.epoch + 1) / phase.epochs, 0)
+    return {"phase": phase.name, "epoch": progress.epoch, "steps": steps, "rate": rate, **means}
+
+
+def _refuse_divergence(loss: float, phase: Phase, progress: Progress) -> None:
+    if not math.isfinite(loss) or loss > DIVERGED:
+        raise ValueError(
+            f"train: the loss of phase {phase.name!r} is {loss:.4g} in epoch {progress.epoch}; lower its rates in "
+            f"params.yaml (trunk {phase.rates.trunk}, heads {phase.rates.heads}) or give its schedule a warmup"
+        )

@@ -1,0 +1,60 @@
+"""What a phase trains and what it leaves alone: by module, never by a part of a parameter's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from oltr_core.models import Network
+from oltr_core.training.recipe import Part, Phase
+
+
+def modules_of(network: Network, part: Part) -> list[nn.Module]:
+    """The modules that a name in `freeze` stands for."""
+    trunk = network.trunk
+    match part:
+        case "trunk":
+            return [trunk]
+        case "shared":
+            return [trunk.shared]
+        case "branches":
+            return [trunk.branches]
+        case "attention":
+            return [trunk.attentions]
+        case "projection":
+            return [trunk.projections]
+        case "heads":
+            return [network.heads]
+        case "batch_norm":
+            return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def set_training_mode(network: Network, freeze: Iterable[Part]) -> None:
+    """Training mode for all but the frozen modules: a frozen batch normalisation keeps its running statistics."""
+    network.train()
+    for part in freeze:
+        for module in modules_of(network, part):
+            module.eval()
+
+
+def optimizer_for(network: Network, phase: Phase, fused: bool) -> torch.optim.SGD:
+    """SGD over what the phase trains, one group for the trunk and one for the heads; the rest gets no gradient."""
+    frozen = {id(p) for part in phase.freeze for module in modules_of(network, part) for p in module.parameters()}
+    groups = []
+    for module, rate in ((network.trunk, phase.rates.trunk), (network.heads, phase.rates.heads)):
+        trained = [p for p in module.parameters() if id(p) not in frozen]
+        groups.append({"params": trained, "lr": rate, "rate": rate})
+        for parameter in module.parameters():
+            parameter.requires_grad_(id(parameter) not in frozen)
+    if not any(group["params"] for group in groups):
+        raise ValueError(f"params.yaml: train.phases: the phase {phase.name!r} freezes everything it could train")
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=0.0,
+        momentum=phase.momentum,
+        nesterov=phase.nesterov,
+        weight_decay=phase.weight_decay,
+        fused=fused or None,
+    )
