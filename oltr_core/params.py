@@ -5,10 +5,13 @@ from __future__ import annotations
 from oltr_core.layout import Layout
 from oltr_core.settings import Settings, load_settings, read_yaml
 from oltr_core.spec import parse
+from oltr_core.training import Train
 
 
 class Params(Settings):
     """Everything in params.yaml. The four method sections are Specs of their own, added here as they are built."""
+
+    train: Train = Train()
 
 
 def load_params(layout: Layout) -> Params:

@@ -32,7 +32,8 @@ def fit(
 ) -> Iterator[Report]:
     """Train `network` in place on `images` with class columns `labels` [N]; yields a report per epoch.
 
-    With a folder `state`, the training is saved there every `train.save_every` epochs, and continued from there.
+    With a folder `state`, the training is saved there every `train.save_every` epochs, and continued from there;
+    the reports of the epochs before are yielded again, so that the log of a continued run is whole.
     Raises ValueError when the device is absent or the loss is no longer a number.
     """
     device = resolve(train.device)
@@ -43,6 +44,8 @@ def fit(
     stepper = Stepper(network, trunk, device, bfloat16=train.precision == "bfloat16")  # pyright: ignore[reportArgumentType]
     labels = labels.cpu()
     saved = resume.place_in(state)
+    reports = list(saved.reports) if saved else []
+    yield from reports
     for number, phase in enumerate(train.phases):
         head = phase.head or train.network.head
         if network.spec.head != head:
@@ -59,11 +62,12 @@ def fit(
         for epoch in range(first, phase.epochs):
             progress = Progress(epoch, phase.epochs)
             report = _epoch(stepper, phase, optimizer, images, labels, train, progress)
+            reports.append(report)
             last = epoch + 1 == phase.epochs
             if last or (phase.refresh_every and (epoch + 1) % phase.refresh_every == 0):
                 refresh_memory(network, images, labels, train)
             if state is not None and (last or (epoch + 1) % train.save_every == 0):
-                resume.save(state, network, optimizer, resume.Place(number, epoch + 1, stepper.pieces))
+                resume.save(state, network, optimizer, resume.Place(number, epoch + 1, stepper.pieces, reports))
             yield report
     network.eval()
 

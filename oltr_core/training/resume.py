@@ -7,8 +7,9 @@ part of it: weights, memory, momentum and the place in the recipe are all there 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,11 +24,12 @@ _WEIGHTS, _MOMENTUM = "network.", "momentum."
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the recipe: the next epoch to be run, and how finely batches had to be cut to fit into memory."""
+    """Where in the recipe: the next epoch to be run, how finely batches had to be cut, and what was reported."""
 
     phase: int
     epoch: int
     pieces: int = 1
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
 
 def file_in(folder: Path) -> Path:
@@ -40,7 +42,7 @@ def save(folder: Path, network: Network, optimizer: torch.optim.SGD, place: Plac
         if state.get("momentum_buffer") is not None:
             tensors[f"{_MOMENTUM}{index}"] = state["momentum_buffer"]
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(file_in(folder), to_bytes(tensors, metadata={_PLACE: json.dumps(place.__dict__)}))
+    write_atomically(file_in(folder), to_bytes(tensors, metadata={_PLACE: json.dumps(asdict(place))}))
 
 
 def place_in(folder: Path | None) -> Place | None:

@@ -1,0 +1,86 @@
+"""train: the rows of base.parquet into base.safetensors, by the phases of params.yaml."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from oltr_core import checkpoint, digest, measured, schema
+from oltr_core.data.dataset import open_images
+from oltr_core.data.shards import Shards
+from oltr_core.layout import Layout
+from oltr_core.params import Params
+from oltr_core.training import Report, fit
+from oltr_core.training.devices import resolve
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Train on every train row of base.parquet; write the model, one line per epoch, and what it measured.
+
+    A run that was killed continues where its last state was saved. Raises ValueError for an absent device, too few
+    classes and a loss that is no longer a number.
+    """
+    train, work = params.train, layout.work
+    device = resolve(train.device)  # before any image is read
+    if train.threads:
+        torch.set_num_threads(train.threads)
+    rows = train_rows(schema.read(work.base, schema.MANIFEST))
+    names = class_names(schema.read(work.classes, schema.CLASSES))
+    class_ids = sorted(set(rows.column("class_id").to_pylist()))
+    if len(class_ids) < 2:
+        raise ValueError(f"{work.base}: training needs images of two classes or more, found {len(class_ids)}")
+    labels = columns_of(rows.column("class_id").to_pylist(), class_ids)
+    images = open_images(
+        Shards(layout.raw), rows, train.transform, device, train.workers, train.augment.random_resized
+    )
+    network = train.network(len(class_ids), train.seed)
+    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base)]))
+    log: list[Report] = []
+    for report in fit(network, images, labels, train, state):
+        log.append(report)
+        print(f"train: {report['phase']} epoch {report['epoch']}: loss {report['loss']:.4f}", file=sys.stderr)
+    work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))
+    counts = torch.bincount(labels, minlength=len(class_ids)).tolist()
+    card = checkpoint.Card(
+        class_ids=class_ids,
+        class_names=[names[class_id] for class_id in class_ids],
+        class_counts=counts,
+        network=network.spec,
+        transform=train.transform,
+        recipe=train.model_dump(mode="json"),
+    )
+    checkpoint.save(work.base_model, network, card)
+    measured.write(layout, "train", summary(log), {})
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def train_rows(base: pa.Table) -> pa.Table:
+    """The rows that are trained on: of the train split, with a class."""
+    wanted = pc.and_(pc.equal(base.column("split"), "train"), pc.is_valid(base.column("class_id")))  # pyright: ignore[reportAttributeAccessIssue]
+    return base.filter(wanted)
+
+
+def class_names(classes: pa.Table) -> dict[int, str]:
+    ids, names = (classes.column(name).to_pylist() for name in ("class_id", "name"))
+    return dict(zip(ids, names, strict=True))
+
+
+def columns_of(class_ids: list[int], order: list[int]) -> torch.Tensor:
+    """Column numbers [N] of class ids, in the column order of a card."""
+    column = {class_id: number for number, class_id in enumerate(order)}
+    return torch.tensor([column[class_id] for class_id in class_ids], dtype=torch.long)
+
+
+def summary(log: list[Report]) -> dict[str, float]:
+    """The last epoch's means, as train/<name>."""
+    last = log[-1] if log else {}
+    return {
+        f"train/{name.removeprefix('loss/')}": float(value)
+        for name, value in last.items()
+        if isinstance(value, float) and name != "rate"
+    }
