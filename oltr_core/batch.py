@@ -125,3 +125,11 @@ class OldStatistics:
     stds: Float[Tensor, "E K D"]  # per-class standard deviations, pooled for rare classes
     counts: Float[Tensor, "K"]
     kept: dict[str, Tensor] = field(default_factory=dict)  # features [N, E, D] and labels [N] of annotated images
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Images that people have named: what a learner learns from."""
+
+    features: Float[Tensor, "N E D"]  # direct features, evaluation mode
+    labels: Int[Tensor, "N"]  # columns; a new class has one from K on, without gaps

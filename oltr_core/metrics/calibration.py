@@ -8,23 +8,14 @@ from oltr_core.shapes import Bool, Float, Int, Tensor
 BINS = 15
 
 
-def calibration(
-    logits: Float[Tensor, "B K"],
-    labels: Int[Tensor, "B"],
-    val_logits: Float[Tensor, "V K"],
-    val_labels: Int[Tensor, "V"],
-) -> Measured:
-    """`ece` of the probabilities as they are given out, on known test images; `temperature` from validation images.
+def calibration(probability: Float[Tensor, "B"], correct: Bool[Tensor, "B"], temperature: float) -> Measured:
+    """`ece` of the named classes' probabilities as they are given out, and the `temperature` already in them.
 
-    A temperature of 1 says that nothing is to be gained by rescaling; above 1 the model is too sure of itself.
+    A temperature above 1 was needed because the model is too sure of itself.
     """
     measured = Measured()
-    if len(labels):
-        probability, predicted = logits.softmax(1).max(1)
-        measured.put("ece", ece(probability, predicted == labels))
-    else:
-        measured.put("ece", "no test image of a known class")
-    measured.put("temperature", temperature(val_logits, val_labels) if len(val_labels) else "no validation image")
+    measured.put("ece", ece(probability, correct) if len(correct) else "no test image of a known class")
+    measured.put("temperature", temperature)
     return measured
 
 
@@ -45,7 +36,7 @@ def reliability(
     return count, right / count.clamp(min=1), sure / count.clamp(min=1)
 
 
-def temperature(
+def best_temperature(
     logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], low: float = 0.05, high: float = 20.0
 ) -> float:
     """The T that minimises the cross-entropy of softmax(logits / T), searched within [low, high].

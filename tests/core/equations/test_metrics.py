@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
 from oltr_core.metrics import History, calibration, closed, loop, open_set
-from oltr_core.metrics.calibration import ece, temperature
+from oltr_core.metrics.calibration import best_temperature, ece
 from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
 from oltr_core.metrics.detection import aupr, auroc, fpr_at_tpr, oscr
 from oltr_core.metrics.recognition import f_measure, macro_f1, shot_groups
@@ -174,17 +174,18 @@ def test_the_temperature_undoes_a_scale_put_on_calibrated_logits():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4000, 3, generator=generator, dtype=torch.float64) * 2
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()
-    one = temperature(logits, labels)
+    one = best_temperature(logits, labels)
     assert one == pytest.approx(1, abs=0.1)
-    assert temperature(logits * 5, labels) == pytest.approx(5 * one, rel=1e-3)
+    assert best_temperature(logits * 5, labels) == pytest.approx(5 * one, rel=1e-3)
     grid = torch.linspace(0.5, 2, 151)
     losses = [float(torch.nn.functional.cross_entropy(logits / t, labels)) for t in grid]
     assert one == pytest.approx(float(grid[int(np.argmin(losses))]), abs=0.02)
 
 
 def test_calibration_without_images_says_so():
-    none, labels = torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)
-    assert calibration(none, labels, none, labels).values == {}
+    measured = calibration(torch.zeros(0), torch.zeros(0).bool(), 1.5)
+    assert measured.values == {"temperature": 1.5}
+    assert "known" in measured.absent["ece"]
 
 
 def test_curves_agree_with_the_figures_they_explain(scores):

@@ -1,0 +1,37 @@
+"""Fine-tune the class weights on batches of direct features; the trunk and the memory stay as they are."""
+
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+
+from oltr_core.models import Network
+from oltr_core.models.heads import Head
+from oltr_core.shapes import Tensor
+
+
+def heads_of(network: Network) -> list[Head]:
+    return cast(list[Head], list(network.heads))
+
+
+def fine_tune(network: Network, batch: Callable[[], tuple[Tensor, Tensor]], steps: int, rate: float) -> None:
+    """SGD with momentum 0.9 on every head's rows, cross-entropy summed over experts, rate falling along a cosine."""
+    rows = [head.weight for head in heads_of(network)]
+    for row in rows:
+        row.requires_grad_()
+    optimizer = torch.optim.SGD(rows, lr=rate, momentum=0.9)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+        features, labels = batch()
+        logits = network.classify(features).logits
+        # [B, E, K] with the same labels for every expert
+        every = labels[:, None].expand(logits.shape[:2])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
+        gradients = torch.autograd.grad(loss, rows)
+        for row, gradient in zip(rows, gradients, strict=True):
+            row.grad = gradient
+        optimizer.step()
+    for row in rows:
+        row.grad = None

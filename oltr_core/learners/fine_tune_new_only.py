@@ -1,0 +1,36 @@
+"""Imprint, then fine-tune on the answers alone: a control that forgets, kept to be beaten."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from oltr_core.batch import Answered, OldStatistics
+from oltr_core.learners.fine_tune import fine_tune
+from oltr_core.learners.imprint import Imprint
+from oltr_core.models import Network
+from oltr_core.spec import Spec
+
+
+class FineTuneNewOnly(Spec):
+    """As `imprint_replay` without replay: every batch is drawn from this generation's answers."""
+
+    name: Literal["fine_tune_new_only"] = "fine_tune_new_only"
+    imprint: Imprint = Imprint()
+    steps: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    rate: Annotated[float, Field(gt=0)] = 0.1
+
+    def __call__(
+        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
+    ) -> tuple[Network, OldStatistics]:
+        network, statistics = self.imprint(parent, old, new, generator)
+        if len(new.labels) == 0:
+            return network, statistics
+
+        def batch() -> tuple[torch.Tensor, torch.Tensor]:
+            which = torch.randint(len(new.labels), (self.batch_size,), generator=generator)
+            return new.features[which], new.labels[which]
+
+        fine_tune(network, batch, self.steps, self.rate)
+        return network, statistics

@@ -1,0 +1,83 @@
+"""Hallucinate the new classes' weights from their images (Sec. 3.4.4; Qi et al., "imprinting", 2018)."""
+
+import copy
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from oltr_core.batch import Answered, OldStatistics
+from oltr_core.learners.fine_tune import heads_of
+from oltr_core.learners.statistics import grow
+from oltr_core.models import Network
+from oltr_core.shapes import Float, Tensor
+from oltr_core.spec import Spec
+
+
+class Imprint(Spec):
+    """w_j = mean over the class's images of their unit meta-embeddings, for j = K+1 ... K+Z; nothing is trained.
+
+    `weights: energy` takes a weighted mean, softmax(U_open U_info / temperature) within the class: the paper's
+    "determined by E", read so that the weights are positive and sum to 1 (the printed E is negative; as a weight
+    it would turn the sum's direction round). The memory grows by the means of the direct features, and old
+    centroids take their new images in.
+    """
+
+    name: Literal["imprint"] = "imprint"
+    weights: Literal["equal", "energy"] = "equal"
+    temperature: Annotated[float, Field(gt=0)] = 0.1  # in units of U_open U_info, a distance
+
+    def __call__(
+        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
+    ) -> tuple[Network, OldStatistics]:
+        """The extended network and the grown statistics; the parent stays as it is.
+
+        Raises ValueError where a new class has no image.
+        """
+        network = copy.deepcopy(parent)
+        if len(new.labels) == 0:
+            return network, old
+        statistics = grow(old, new)
+        first = parent.num_classes
+        empty = (statistics.counts[first:] == 0).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(f"update: class column {first + empty[0]} has no image; name one or leave the class out")
+        with torch.no_grad():
+            move_centroids(network, statistics)
+            extend(network, statistics.means[:, first:], statistics)
+            rows = self.rows(network, new, first)
+            network = move_centroids(copy.deepcopy(parent), statistics)
+            extend(network, rows, statistics)
+        return network.eval(), statistics
+
+    def rows(self, grown: Network, new: Answered, first: int) -> Float[Tensor, "E Z D"]:
+        """The new classes' rows from embeddings under the grown memory."""
+        outputs = grown.classify(new.features)
+        unit = torch.nn.functional.normalize(outputs.embeddings, dim=2)
+        rows = []
+        for j in range(first, grown.num_classes):
+            mine = new.labels == j
+            share = torch.full((int(mine.sum()),), 1 / max(1, int(mine.sum())))
+            if self.weights == "energy":
+                # against the old classes alone: to its own new centroid an image is always near
+                d = outputs.mean_distances[mine, :first].sort(1).values
+                share = (d[:, 0] ** 2 / d[:, min(1, first - 1)].clamp(min=1e-12) / self.temperature).softmax(0)
+            rows.append((share[:, None, None] * unit[mine]).sum(0))
+        return torch.stack(rows, 1) if rows else unit.new_zeros(unit.shape[1], 0, unit.shape[2])
+
+
+def move_centroids(network: Network, statistics: OldStatistics) -> Network:
+    """Old centroids become the means over their old and new images."""
+    for e in range(len(heads_of(network))):
+        memory = network.memory(e)
+        if memory is not None:
+            memory.copy_(statistics.means[e, : len(memory)])
+    return network
+
+
+def extend(network: Network, rows: Float[Tensor, "E Z D"], statistics: OldStatistics) -> None:
+    """Append class columns to every head: `rows`, brought to the mean length of the old ones, and centroids."""
+    first = network.num_classes
+    for e, head in enumerate(heads_of(network)):
+        length = head.weight.data.norm(dim=1).mean()
+        head.extend(torch.nn.functional.normalize(rows[e], dim=1) * length, statistics.means[e, first:])

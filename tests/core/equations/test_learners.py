@@ -1,0 +1,108 @@
+"""Learners and their statistics against hand numbers and naive loops."""
+
+import pytest
+import torch
+
+from oltr_core.batch import Answered
+from oltr_core.learners import Imprint, NearestClassMean
+from oltr_core.learners.statistics import RARE, draw, grow, measure
+from oltr_core.models import NetworkSpec
+from oltr_core.models.heads import Cosine
+
+unit = torch.nn.functional.normalize
+
+
+def features_of(counts, dim=6, experts=2, seed=0):
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(len(labels), experts, dim, generator=generator) * (1 + labels[:, None, None]), labels
+
+
+def test_statistics_are_the_means_and_standard_deviations_of_each_class():
+    features, labels = features_of([30, 25])
+    statistics = measure(features, labels, 2)
+    for k in range(2):
+        mine = features[labels == k]
+        torch.testing.assert_close(statistics.means[:, k], mine.mean(0))
+        torch.testing.assert_close(statistics.stds[:, k], mine.std(0))
+    assert statistics.counts.tolist() == [30, 25]
+
+
+def test_a_rare_class_borrows_the_spread_pooled_over_all():
+    features, labels = features_of([30, RARE - 1, 1])
+    apart = torch.cat([(features[labels == k] - features[labels == k].mean(0)) ** 2 for k in range(3)])
+    pooled = (apart.sum(0) / (30 + RARE - 1 + 1 - 3)).sqrt()
+    statistics = measure(features, labels, 3)
+    torch.testing.assert_close(statistics.stds[:, 1], pooled)
+    torch.testing.assert_close(statistics.stds[:, 2], pooled)
+
+
+def test_grown_means_are_those_of_old_and_new_images_together():
+    features, labels = features_of([30, 25, 8])
+    old = labels < 2
+    first = torch.arange(len(labels)) % 2 == 0
+    statistics = measure(features[old & first], labels[old & first], 2)
+    new = ~(old & first)
+    grown = grow(statistics, Answered(features[new], labels[new]))
+    for k in range(3):
+        torch.testing.assert_close(grown.means[:, k], features[labels == k].mean(0))
+    assert grown.counts.tolist() == [30, 25, 8]
+    assert len(grown.kept["labels"]) == int(new.sum())
+    torch.testing.assert_close(grown.stds[:, :2], statistics.stds)
+
+
+def test_pseudo_features_have_the_mean_and_spread_they_were_drawn_from():
+    features, labels = features_of([60, 60])
+    statistics = measure(features, labels, 2)
+    drawn = draw(statistics, torch.zeros(20000, dtype=torch.long), False, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), statistics.means[:, 0], atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn.std(0), statistics.stds[:, 0], atol=0.05, rtol=0)
+    length = draw(statistics, labels, True, torch.Generator().manual_seed(0)).norm(dim=2)
+    torch.testing.assert_close(length, torch.ones_like(length))
+
+
+@pytest.fixture
+def parent():
+    return NetworkSpec(head=Cosine())(2, seed=0).eval()
+
+
+def test_an_imprinted_row_points_along_the_mean_of_unit_embeddings(parent):
+    features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
+    old = labels < 2
+    new = Answered(features[~old], labels[~old])
+    network, _ = Imprint()(parent, measure(features[old], labels[old], 2), new, torch.Generator())
+    mean = sum(unit(f[0], dim=0) for f in features[~old]) / 4
+    torch.testing.assert_close(unit(network.heads[0].weight[2], dim=0), unit(mean, dim=0))
+    assert torch.equal(network.heads[0].weight[:2], parent.heads[0].weight)
+
+
+def test_energy_weights_are_a_softmax_of_the_product_within_the_class():
+    from oltr_core.models.heads import MetaEmbedding
+
+    parent = NetworkSpec(head=MetaEmbedding())(2, seed=0).eval()
+    features, labels = features_of([30, 30, 3], dim=parent.num_features, experts=1)
+    features = unit(features, dim=2)
+    old = labels < 2
+    parent.refresh(features[old], labels[old])
+    statistics, new = measure(features[old], labels[old], 2), Answered(features[~old], labels[~old])
+    learner = Imprint(weights="energy", temperature=0.5)
+    with torch.no_grad():
+        outputs = parent.classify(new.features)
+        share = (outputs.u_open * outputs.u_info / 0.5).softmax(0)
+        grown, _ = Imprint()(parent, statistics, new, torch.Generator())
+        embedding = unit(grown.classify(new.features).embeddings[:, 0], dim=1)
+        expected = sum(share[i] * embedding[i] for i in range(3))
+        network, _ = learner(parent, statistics, new, torch.Generator())
+    cosine = torch.nn.functional.cosine_similarity(network.heads[0].weight[2], expected, dim=0)
+    assert float(cosine) == pytest.approx(1, abs=1e-4)
+
+
+def test_nearest_class_mean_points_every_row_at_its_class():
+    parent = NetworkSpec(head=Cosine())(2, seed=0).eval()
+    features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
+    old = labels < 2
+    new = Answered(features[~old], labels[~old])
+    network, _ = NearestClassMean()(parent, measure(features[old], labels[old], 2), new, torch.Generator())
+    for k in range(3):
+        mean = unit(features[labels == k][:, 0].mean(0), dim=0)
+        torch.testing.assert_close(unit(network.heads[0].weight[k], dim=0), mean, atol=1e-5, rtol=1e-5)
