@@ -7,7 +7,7 @@ from oltr_core.batch import Answered
 from oltr_core.learners import Imprint, NearestClassMean
 from oltr_core.learners.statistics import RARE, draw, grow, measure
 from oltr_core.models import NetworkSpec
-from oltr_core.models.heads import Cosine
+from oltr_core.models.heads import Cosine, MetaEmbedding
 
 unit = torch.nn.functional.normalize
 
@@ -77,8 +77,6 @@ def test_an_imprinted_row_points_along_the_mean_of_unit_embeddings(parent):
 
 
 def test_energy_weights_are_a_softmax_of_the_product_within_the_class():
-    from oltr_core.models.heads import MetaEmbedding
-
     parent = NetworkSpec(head=MetaEmbedding())(2, seed=0).eval()
     features, labels = features_of([30, 30, 3], dim=parent.num_features, experts=1)
     features = unit(features, dim=2)
@@ -93,7 +91,7 @@ def test_energy_weights_are_a_softmax_of_the_product_within_the_class():
         embedding = unit(grown.classify(new.features).embeddings[:, 0], dim=1)
         expected = sum(share[i] * embedding[i] for i in range(3))
         network, _ = learner(parent, statistics, new, torch.Generator())
-    cosine = torch.nn.functional.cosine_similarity(network.heads[0].weight[2], expected, dim=0)
+        cosine = torch.nn.functional.cosine_similarity(network.heads[0].weight[2], expected, dim=0)
     assert float(cosine) == pytest.approx(1, abs=1e-4)
 
 
