@@ -99,9 +99,7 @@ class Intake:
                 "source": source,
                 "group_id": record.group_id,
                 "captured_at": record.captured_at,
-                "attributes": json.dumps(record.attributes, sort_keys=True, default=str)
-                if record.attributes
-                else None,
+                "attributes": json.dumps(known, sort_keys=True, default=str) if known else None,
                 "label": record.label,
                 "split": record.split,
                 "phash": seen.phash,

@@ -1,0 +1,72 @@
+"""The class register: names and aliases to permanent ids. Rows are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+SCHEMA = {
+    "class_id": pl.Int32,
+    "name": pl.String,
+    "aliases": pl.List(pl.String),
+    "first_generation": pl.String,
+    "status": pl.String,
+    "successor": pl.Int32,
+}
+
+
+def ids(classes: pl.DataFrame) -> dict[str, int]:
+    """Every name and alias that stands for a class now; of a merged class, the id of its successor.
+
+    Raises ValueError where two classes claim one name.
+    """
+    rows = {row["class_id"]: row for row in classes.iter_rows(named=True)}
+    found: dict[str, int] = {}
+    for row in rows.values():
+        target = _standing(row, rows)
+        if target is None:
+            continue
+        for name in (row["name"], *row["aliases"]):
+            if found.setdefault(name, target) != target:
+                raise ValueError(
+                    f"classes.parquet: the name {name!r} stands for the classes {found[name]} and {target}"
+                )
+    return found
+
+
+def names(classes: pl.DataFrame) -> dict[str, str]:
+    """What people may write, to the name that the register has for it."""
+    of_id = dict(classes.select("class_id", "name").iter_rows())
+    return {written: of_id[class_id] for written, class_id in ids(classes).items()}
+
+
+def _standing(row: dict[str, Any], rows: dict[int, dict[str, Any]]) -> int | None:
+    seen = set()
+    while row["status"] == "merged":
+        if row["class_id"] in seen or row["successor"] not in rows:
+            raise ValueError(f"classes.parquet: the merged class {row['name']!r} has no successor that stands")
+        seen.add(row["class_id"])
+        row = rows[row["successor"]]
+    return row["class_id"] if row["status"] == "active" else None
+
+
+def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:
+    """`classes` and a new one for every label it does not know, in the order of their names."""
+    known = ids(classes)
+    retired = set(classes.filter(pl.col("status").is_in(["split", "retired"]))["name"])
+    new = sorted(set(labels) - set(known) - retired)
+    first = 1 + max(classes["class_id"].to_list(), default=-1)
+    rows = [
+        {
+            "class_id": first + i,
+            "name": name,
+            "aliases": [],
+            "first_generation": generation,
+            "status": "active",
+            "successor": None,
+        }
+        for i, name in enumerate(new)
+    ]
+    return pl.concat([classes.select(list(SCHEMA)), pl.DataFrame(rows, schema=SCHEMA)])
