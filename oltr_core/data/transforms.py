@@ -60,11 +60,13 @@ def resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 class Augment(Spec):
-    """The standard crop and flip, on a batch."""
+    """The standard crop and flip, and small turns and zooms, on a batch."""
 
     pad: Annotated[int, Field(ge=0)] = 0  # pixels added on every side before a crop back to size
     fill: Literal["zero", "edge"] = "zero"
     flip: bool = False  # left and right, of every second image
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, up to, either way
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0.1: between 0.9 and 1.1 times the size
     random_resized: bool = False  # cut 8 % to 100 % of the area at an aspect of 3/4 to 4/3: for large images
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
 
@@ -75,6 +77,8 @@ class Augment(Spec):
         if self.flip:
             coin = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
             images = torch.where(coin.to(images.device)[:, None, None, None], images.flip(3), images)
+        if self.rotate or self.zoom:
+            images = turned(images, self.rotate, self.zoom, generator)
         return images
 
     def cut(self, image: np.ndarray, size: int, generator: np.random.Generator) -> Tensor:
@@ -110,3 +114,14 @@ def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> 
     image = torch.arange(batch, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[None, :, None, None]
     return padded[image, channel, rows, columns].to(images.dtype)
+
+
+def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
+    """Every image turned about its middle and zoomed, each by its own uniform draw; bilinear, zero outside."""
+    draw = 2 * torch.rand(2, len(images), generator=generator, device=generator.device).to(images.device) - 1
+    angle, factor = torch.deg2rad(draw[0] * degrees), 1 / (1 + draw[1] * zoom)
+    cos, sin, zero = factor * angle.cos(), factor * angle.sin(), torch.zeros_like(angle)
+    matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+    grid = torch.nn.functional.affine_grid(matrices, list(images.shape), align_corners=False)
+    moved = torch.nn.functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+    return moved.round().to(torch.uint8)

@@ -13,7 +13,8 @@ _TINY = 1e-12  # under the root: its derivative stays finite where a feature is 
 
 def distances(x: Float[Tensor, "B D"], centroids: Float[Tensor, "K D"]) -> Float[Tensor, "B K"]:
     """d_i = ‖x - c_i‖ through ‖x‖² - 2 x·c + ‖c‖²: a matrix product, and never a tensor of B x K x D."""
-    squares = torch.addmm(centroids.square().sum(1), x, centroids.T, alpha=-2) + x.square().sum(1, keepdim=True)
+    c_squared = torch.linalg.vector_norm(centroids, dim=1).square()  # without a K x D copy
+    squares = torch.addmm(c_squared, x, centroids.T, alpha=-2) + x.square().sum(1, keepdim=True)
     return squares.clamp_min(_TINY).sqrt()
 
 

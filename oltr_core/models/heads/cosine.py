@@ -64,7 +64,9 @@ class CosineHead(nn.Module):
         return nn.functional.normalize(self.weight, dim=1)
 
     def classify(self, squashed: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        return self.scale * nn.functional.linear(squashed, self.directions())
+        """scale · v · w_k/‖w_k‖, divided after the product: a copy of all directions would cost K x D."""
+        lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(1e-12)
+        return nn.functional.linear(squashed, self.weight) * (self.scale / lengths)
 
     def forward(self, x: Float[Tensor, "B D"]) -> Classified:
         v = squash(x, self.form)
