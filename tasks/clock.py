@@ -25,6 +25,9 @@ class Stopwatch:
     def elapsed(self) -> float:
         return time.perf_counter() - self.started
 
+    def add(self, what: str, seconds: float) -> None:
+        self.laps.append((what, seconds))
+
     @contextmanager
     def lap(self, what: str) -> Iterator[None]:
         begun = time.perf_counter()

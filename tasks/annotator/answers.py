@@ -70,3 +70,8 @@ def stored(layout: Layout, name: str) -> pa.Table:
         schema.read(p, schema.ANNOTATIONS) for p in sorted(layout.answers(name).glob("*.parquet")) if p.name[0] != "."
     ]
     return pa.concat_tables(parts) if parts else schema.empty(schema.ANNOTATIONS)
+
+
+def register(layout: Layout, name: str) -> list[dict]:
+    """The class register of generation `name`, as rows."""
+    return schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()

@@ -1,7 +1,7 @@
 """MLflow: a window on what the ledger and the sealed generations already say, and rebuildable from them.
 
-One run per generation: all parameters, every metric, the training log, the data's digest as an input, and the model as
-a registered version; the alias `champion` follows the ledger. `mirror` may be called again at any time; what is
+One run per generation: all parameters, every metric, the training log, the data's digest as an input, and the model
+as a registered version; the alias `champion` follows the ledger. `mirror` may be called again at any time; what is
 there is left as it is. Nothing here imports torch, and no pickle is written.
 """
 

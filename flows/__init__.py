@@ -1,0 +1,1 @@
+"""Flows decide the order; the command line stands on top of them."""

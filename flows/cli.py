@@ -1,0 +1,284 @@
+"""The command line: thin, and quick to answer. Every command imports what it needs when it is called.
+
+A user's mistake exits 2 with one sentence, our own 1 with a traceback, infrastructure 75 (try again).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oltr_core.layout import STAGES, Layout
+
+DOES = {
+    "curate": "Turn raw images and answers into the tables of this generation.",
+    "train": "Train on the base set; skipped by `dvc repro` while that stands.",
+    "update": "Extend the parent's classifier by the new answers, and fit score and threshold.",
+    "evaluate": "Measure on known and unknown classes.",
+    "select": "Choose the images most worth a person's minute.",
+    "report": "Write the report of this generation as one HTML file.",
+}
+
+
+def example(*lines: str) -> dict[str, Any]:
+    """The end of a command's --help."""
+    return {"epilog": "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)}
+
+
+@click.group(**example("oltr loop", "oltr generations", "oltr --workspace ~/birds check"))
+@click.option(
+    "--workspace", "-w", default=".", type=click.Path(path_type=Path, file_okay=False),
+    help="The workspace (default: here).",
+)  # fmt: skip
+@click.version_option(package_name="oltr")
+@click.pass_context
+def oltr(context: click.Context, workspace: Path) -> None:
+    """Keep an image classifier alive in a long-tailed, open world: generation after generation."""
+    context.obj = Layout(workspace.expanduser())
+
+
+def _stage(name: str) -> click.Command:
+    @click.pass_obj
+    def run(layout: Layout) -> None:
+        from flows.stages import run_stage
+
+        sys.exit(run_stage(name, layout))
+
+    return click.Command(
+        name, callback=run, help=f"{DOES[name]}\n\nWhat dvc.yaml calls; `dvc repro` decides whether it is needed.",
+        short_help=DOES[name], **example(f"oltr {name}", f"dvc repro --single-item {name}"),
+    )  # fmt: skip
+
+
+for stage_name in STAGES:
+    oltr.add_command(_stage(stage_name))
+
+
+@oltr.command(**example("oltr loop", "oltr loop --generations 5", "oltr loop --more 1"))
+@click.option("--generations", type=click.IntRange(min=1), help="Go on until this many are finished (default: 3).")
+@click.option("--more", type=click.IntRange(min=1), help="Make this many more.")
+@click.pass_obj
+def loop(layout: Layout, generations: int | None, more: int | None) -> None:
+    """Make generation after generation, with embedded services; goes on wherever it was cut off."""
+    from flows import session
+
+    if generations and more:
+        raise click.UsageError("--generations and --more say the same thing twice; give one of them")
+    session.run(layout, generations, more)
+
+
+@oltr.command(**example("oltr init ~/birds", "cd ~/birds && oltr check"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def init(folder: Path) -> None:
+    """Write a new workspace: parameters, pipeline, git and DVC. It uses this installation's code."""
+    from flows.workspace import create
+
+    click.echo(create(folder.expanduser()))
+
+
+@oltr.command(**example("oltr check"))
+@click.option("--params-only", is_flag=True, help="Only read params.yaml whole.")
+@click.pass_obj
+def check(layout: Layout, params_only: bool) -> None:
+    """Is this machine, this configuration, this workspace fit to run - and what to do if not."""
+    from flows.workspace import check_params, examine
+
+    if params_only:
+        check_params(layout)
+        return
+    lines, fit = examine(layout)
+    click.echo("\n".join(lines))
+    if not fit:
+        raise ValueError("this workspace is not fit to run; the lines marked ✗ say what to do")
+
+
+@oltr.command(**example("oltr ingest", "oltr ingest batch-1"))
+@click.argument("batches", nargs=-1)
+@click.pass_obj
+def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
+    """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""
+    from flows import workspace
+
+    workspace.ingest(layout, batches)
+
+
+@oltr.command(**example("oltr generations", "oltr generations --json | jq '.[-1].metrics'"))
+@click.option("--json", "as_json", is_flag=True, help="Every metric and event, as JSON.")
+@click.pass_obj
+def generations(layout: Layout, as_json: bool) -> None:
+    """The ledger as a table."""
+    import json
+
+    from flows import history
+
+    click.echo(json.dumps(history.generations(layout), indent=1) if as_json else history.table(layout))
+
+
+@oltr.command(**example("oltr reproduce 0001"))
+@click.argument("generation")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this new folder and keep it.")
+@click.pass_obj
+def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
+    """Make a sealed generation again in a scratch workspace, and compare digests."""
+    from flows.workspace import make_again
+
+    click.echo(make_again(layout, generation, keep))
+
+
+@oltr.group(**example("oltr annotate status", "oltr annotate import 0001"))
+def annotate() -> None:
+    """The batch for people, out and back."""
+
+
+@annotate.command("export", **example("oltr annotate export 0001"))
+@click.argument("generation", required=False)
+@click.pass_obj
+def annotate_export(layout: Layout, generation: str | None) -> None:
+    """Write the batch of a generation (the newest by default) as CSV, pictures and a contact sheet."""
+    from flows import people
+
+    people.export(layout, generation)
+
+
+@annotate.command("import", **example("oltr annotate import 0001"))
+@click.argument("generation", required=False)
+@click.pass_obj
+def annotate_import(layout: Layout, generation: str | None) -> None:
+    """Take the answers that are there, all or some, checked against what was asked."""
+    from flows import people
+
+    people.take(layout, generation)
+
+
+@annotate.command("status", **example("oltr annotate status"))
+@click.pass_obj
+def annotate_status(layout: Layout) -> None:
+    """How far people are with each batch."""
+    from flows import people
+
+    click.echo(people.status(layout))
+
+
+@oltr.group(**example("oltr classes list"))
+def classes() -> None:
+    """The class register."""
+
+
+@classes.command("list", **example("oltr classes list"))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def classes_list(layout: Layout, as_json: bool) -> None:
+    """Every class of the champion: id, name, since when, status."""
+    from flows import people
+
+    click.echo(people.classes(layout, as_json))
+
+
+@oltr.command(**example("oltr promote 0002 --reason 'better on the night camera'"))
+@click.argument("generation")
+@click.option("--reason", required=True, help="Why; it is written into the ledger.")
+@click.pass_obj
+def promote(layout: Layout, generation: str, reason: str) -> None:
+    """Make a sealed generation the champion, whatever the gate said."""
+    from flows import people
+
+    click.echo(people.move_champion(layout, generation, "promoted", reason))
+
+
+@oltr.command(
+    **example("oltr rollback --reason 'new class confused with dust'", "oltr rollback 0001 --reason 'see above'")
+)
+@click.argument("generation", required=False)
+@click.option("--reason", required=True, help="Why; it is written into the ledger.")
+@click.pass_obj
+def rollback(layout: Layout, generation: str | None, reason: str) -> None:
+    """Move the champion back: to its parent, or to the generation named."""
+    from flows import people
+
+    click.echo(people.roll_back(layout, generation, reason))
+
+
+@oltr.command(**example("oltr predict photo.jpg", "oltr predict ~/inbox --json"))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
+    """The champion's answer for images or folders: label or "unknown", probability, score, nearest class."""
+    from flows import people
+
+    click.echo(people.predict(layout, list(paths), as_json))
+
+
+@oltr.command(**example("oltr bench --list", "oltr bench digits"))
+@click.argument("table", required=False)
+@click.option("--list", "show", is_flag=True, help="The tables there are.")
+@click.option("--seeds", help="Seeds to run, such as 0,1,2 (default: those of the table).")
+@click.pass_obj
+def bench(layout: Layout, table: str | None, show: bool, seeds: str | None) -> None:
+    """A published table, ours beside it."""
+    from flows import benchmark
+
+    click.echo(benchmark.run(layout, table, show, seeds))
+
+
+@oltr.command(hidden=True, **example("oltr forget"))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def forget(layout: Layout, yes: bool) -> None:
+    """Forget this workspace's generations, batches and history (`make clean`). Never touches a user's images."""
+    from flows import workspace
+
+    lines = workspace.forgettable(layout)
+    if not lines:
+        click.echo("nothing to forget")
+        return
+    click.echo("this forgets, in " + str(layout.root.resolve()) + ":\n  " + "\n  ".join(str(p) for p in lines))
+    if not yes:
+        click.confirm("Forget them?", abort=True)
+    workspace.forget(layout)
+
+
+def main() -> None:
+    """Entry point of the `oltr` command."""
+    try:
+        oltr.main(prog_name="oltr", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("oltr: stopped", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("oltr: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        sys.exit(_fail(error))
+
+
+def _fail(error: Exception) -> int:
+    """One sentence for what a user or the infrastructure can mend; a traceback for what only we can."""
+    codes = {"user": 2, "internal": 1, "infrastructure": 75}
+    kind = getattr(error, "kind", None)
+    if kind is None:
+        kind = (
+            "user"
+            if isinstance(error, ValueError)
+            else "infrastructure"
+            if isinstance(error, OSError)
+            else "internal"
+        )
+        if kind == "internal":
+            import traceback
+
+            traceback.print_exc()
+    click.echo(f"oltr: {error}", err=True)
+    return codes[kind]
+
+
+if __name__ == "__main__":
+    main()

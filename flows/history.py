@@ -1,0 +1,73 @@
+"""The ledger as people read it: generations, their headline numbers, who was champion when."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from oltr_core import ledger
+from oltr_core.layout import Layout
+
+#: column of the table -> name in metrics.json
+HEADLINE = {
+    "overall": "closed/overall",
+    "many": "closed/many",
+    "medium": "closed/medium",
+    "few": "closed/few",
+    "auroc": "open/auroc",
+    "unknown recall": "open/unknown_recall",
+    "loop known": "loop/known_accuracy",
+    "loop unknown": "loop/unknown_accuracy",
+}
+
+
+def headline(layout: Layout, name: str) -> dict[str, float | None]:
+    """The numbers of the table, from the sealed folder."""
+    values = metrics_of(layout, name)
+    return {column: values.get(metric) for column, metric in HEADLINE.items()}
+
+
+def metrics_of(layout: Layout, name: str) -> dict[str, float]:
+    """metrics.json of a sealed generation; where the folder is not here, what the ledger wrote down at the seal."""
+    path = layout.generation(name).metrics
+    if path.exists():
+        return json.loads(path.read_text())
+    events = ledger.read(layout.ledger)
+    sealed = next((e for e in events if e.event == "sealed" and e.generation == name), None)
+    return dict(sealed.details.get("metrics", {})) if sealed else {}
+
+
+def generations(layout: Layout) -> list[dict[str, Any]]:
+    """Every generation that was opened, oldest first."""
+    events = ledger.read(layout.ledger)
+    state = ledger.replay(events)
+    found = []
+    for name in state.opened:
+        opened = next(e for e in events if e.event == "opened" and e.generation == name)
+        found.append(
+            {
+                "generation": name,
+                "parent": state.parents[name],
+                "mode": opened.details["mode"],
+                "opened": opened.at,
+                "status": state.verdicts.get(name, "sealed" if name in state.sealed else "unfinished"),
+                "champion": name == state.champion,
+                "exported": name in state.exported,
+                "imported": name in state.imported,
+                "digest": state.sealed.get(name),
+                "metrics": metrics_of(layout, name),
+            }
+        )
+    return found
+
+
+def table(layout: Layout) -> str:
+    """The table of generations; a star marks the champion, a dash what was not measured."""
+    columns = ["generation", "verdict", *HEADLINE]
+    rows = [columns]
+    for entry in generations(layout):
+        numbers = [entry["metrics"].get(metric) for metric in HEADLINE.values()]
+        name = entry["generation"] + ("*" if entry["champion"] else "")
+        rows.append([name, entry["status"], *("-" if n is None else f"{n:.3f}" for n in numbers)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

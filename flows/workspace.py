@@ -1,0 +1,176 @@
+"""What is done to a workspace as a whole: made, examined, filled, made again, forgotten."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from oltr_core import ledger
+from oltr_core.layout import Layout
+from oltr_core.settings import Settings, load_run, load_settings
+
+NEEDED = ("torch", "prefect", "mlflow", "dvc", "great-expectations", "polars", "pyarrow", "fastapi")
+FREE_GB = 2.0
+
+
+def create(folder: Path) -> str:
+    """A new workspace, or the link to the code mended in an old one."""
+    from tasks import workspace
+    from tasks.versions import reproduce
+
+    fresh = not (folder / "params.yaml").exists()
+    if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
+        raise ValueError(f"{folder}: expected an empty or new folder, or a workspace; found other files in it")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = workspace.create(folder)
+    reproduce.link_code(folder)
+    if not fresh:
+        return f"{folder} is a workspace already; " + (
+            f"added {', '.join(written)}" if written else "nothing was missing"
+        )
+    return (
+        f"wrote a workspace into {folder}: point `sources` in params.yaml at your images, then\n"
+        f"  oltr --workspace {folder} check\n  oltr --workspace {folder} loop"
+    )
+
+
+def check_params(layout: Layout) -> None:
+    """Read params.yaml whole, both halves. Raises ValueError with file and key."""
+    from oltr_core import stages
+
+    stages.load_parameters("train", layout)
+
+
+def examine(layout: Layout) -> tuple[list[str], bool]:
+    """One line per thing that the loop needs, marked ✓ or ✗, and whether all is well."""
+    settings: list[Settings] = []
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("python", _python),
+        ("packages", _packages),
+        ("settings", lambda: settings.append(load_settings(layout)) or "read"),
+        ("method", lambda: check_params(layout) or "read"),
+        ("sources", lambda: _sources(layout, settings)),
+        ("pipeline", lambda: _pipeline(layout)),
+        ("run", lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout))),
+        ("history", lambda: _history(layout)),
+        ("space", lambda: _space(layout)),
+    ]
+    lines, fit = [], True
+    for name, look in checks:
+        try:
+            lines.append(f"✓ {name:<9} {look()}")
+        except (ValueError, OSError) as error:
+            fit = False
+            lines.append(f"✗ {name:<9} {error}")
+    return lines, fit
+
+
+def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
+    """Take the named raw batches in, or all of params.yaml."""
+    from flows import session, steps
+
+    settings = load_settings(layout)
+    with session.alone(layout):
+        for batch in batches or [b.batch for b in settings.sources]:
+            card = steps.ingest(layout, settings, batch)
+            print(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")
+
+
+def make_again(layout: Layout, name: str, keep: Path | None) -> str:
+    """Reproduce a generation; raises ValueError when a digest differs."""
+    from tasks.versions import reproduce
+
+    if keep is not None and keep.exists():
+        raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
+    scratch = keep or Path(tempfile.mkdtemp(prefix=f"oltr-{name}-")) / "workspace"
+    try:
+        compared = reproduce.reproduce(layout, name, scratch)
+    finally:
+        if keep is None:
+            shutil.rmtree(scratch.parent, ignore_errors=True)
+    lines = [f"{'=' if c.equal else '≠'} {c.file:<22} {c.sealed[:16]}  {c.again[:16]}" for c in compared]
+    different = [c.file for c in compared if not c.equal]
+    if different:
+        raise ValueError(
+            f"{name} came out different in {', '.join(different)}: environment.json of the sealed generation says "
+            "with which packages, code and platform it was made\n" + "\n".join(lines)
+        )
+    return "\n".join([*lines, f"{name} came out equal"])
+
+
+def forgettable(layout: Layout) -> list[Path]:
+    from tasks import workspace
+
+    return workspace.forgettable(layout)
+
+
+def forget(layout: Layout) -> None:
+    from flows import session
+    from tasks import workspace
+
+    with session.alone(layout):
+        pass  # a loop at work would write on what is removed
+    workspace.forget(layout)
+
+
+def _python() -> str:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+        raise ValueError(
+            f"expected Python 3.11 or 3.12, found {found}; `make loop` makes an environment with the right one"
+        )
+    return found
+
+
+def _packages() -> str:
+    found = {}
+    for name in NEEDED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise ValueError(f"{name} is not installed; `make loop` installs everything") from None
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _sources(layout: Layout, settings: list[Settings]) -> str:
+    if not settings:
+        raise ValueError("params.yaml could not be read")
+    if not settings[0].sources:
+        raise ValueError("params.yaml: sources: there is no batch; name at least one with its sources")
+    for batch in settings[0].sources:
+        for source in batch.sources:
+            path = str(source.get("path", ""))
+            if path and "://" not in path and not (layout.root / Path(path).expanduser()).exists():
+                raise ValueError(f"params.yaml: sources.{batch.batch}: {path} is not here; correct its `path`")
+    return ", ".join(b.batch for b in settings[0].sources)
+
+
+def _pipeline(layout: Layout) -> str:
+    if not layout.dvc_yaml.exists():
+        raise ValueError(f"{layout.dvc_yaml}: this file is not here; `oltr init` writes a workspace")
+    code = layout.root / "oltr_core"
+    if not code.exists():
+        raise ValueError(
+            f"{code}: dvc.yaml names the code, and the link to it leads nowhere; run `oltr init {layout.root}`"
+        )
+    if not shutil.which("git"):
+        raise ValueError("git is not installed; a workspace is versioned with git and DVC")
+    return "dvc.yaml, code and git are here"
+
+
+def _history(layout: Layout) -> str:
+    state = ledger.replay(ledger.read(layout.ledger))
+    for name in state.sealed:
+        ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    return f"{len(state.sealed)} sealed generations, champion {state.champion}; all digests agree"
+
+
+def _space(layout: Layout) -> str:
+    free = shutil.disk_usage(layout.root).free / 1e9
+    if free < FREE_GB:
+        raise ValueError(f"{free:.1f} GB free where the workspace is; the embedded loop needs {FREE_GB:g} GB")
+    return f"{free:.0f} GB free"
