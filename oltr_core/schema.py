@@ -146,7 +146,7 @@ def key(schema: pa.Schema) -> tuple[str, ...]:
 
 
 def empty(schema: pa.Schema) -> pa.Table:
-    return schema.empty_table()
+    return pa.Table.from_batches([], schema=schema)  # empty_table() would import pandas
 
 
 def from_rows(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Table:

@@ -81,6 +81,14 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
         for number, batch in enumerate(batches)
     ]
     rows = pl.concat(frames).with_columns(reason=pl.lit(None, pl.String)).collect()
+    strange = rows.filter(~pl.col("split").fill_null("pool").is_in(schema.SPLITS))
+    if strange.height:
+        batch, split = strange.row(0, named=True)["batch"], strange.row(0, named=True)["split"]
+        known = ", ".join(schema.SPLITS)
+        raise ValueError(
+            f"data/raw/{batch}/index.parquet: there is no split {split!r} (there are: {known}); `dvc checkout` "
+            "restores the file"
+        )
     if rows["image_id"].n_unique() == rows.height:
         return rows, 0
     once = rows.filter(~pl.col("image_id").is_duplicated())

@@ -1,0 +1,119 @@
+"""Great Expectations over a manifest: the checks of `oltr_core.data.checks`, as a gate and as pages to read.
+
+The checks are declared once; curate runs the same ones on polars. Here each becomes an expectation: Great
+Expectations' own where it has one for the sentence, else "this column is true" on a column that polars computed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from oltr_core import schema
+from oltr_core.data import checks
+from oltr_core.data.manifest import read
+from oltr_core.layout import Layout
+from oltr_core.settings import load_settings
+
+# the pages ask the network for their style; without one this makes them readable
+_OFFLINE = (
+    "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse}"
+    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}.d-none,.modal{display:none}"
+    ".navbar img,.sticky-top img{max-height:3rem}</style></head>"
+)
+
+
+class Passed(NamedTuple):
+    checks: int
+    rows: int
+    page: Path  # the index of the data docs
+
+
+def validate(layout: Layout) -> Passed:
+    """Hold data/work/manifest.parquet against every check and write the data docs.
+
+    Raises ValueError with the sentence of the first check that fails; the docs are written all the same.
+    """
+    manifest = read(layout.work.manifest, schema.MANIFEST)
+    context = checks.Context.of(layout, load_settings(layout))
+    declared = checks.declared(context, manifest.lazy())
+    rows = checks.prepared(manifest.lazy(), context).collect()
+    passed = _checked(_frame(rows, declared), declared, layout, context.run.generation)
+    for check, good in zip(declared, passed, strict=True):
+        if not good:
+            bad = rows.filter(check.bad)
+            first = (bad if bad.height else rows).sort("image_id").row(0, named=True)
+            where = "Great Expectations: manifest"
+            raise ValueError(
+                checks.sentence(check, max(1, bad.height), first[check.column], first["image_id"], where)
+            )
+    return Passed(len(declared), manifest.height, layout.quality_docs / "index.html")
+
+
+def _frame(rows: pl.DataFrame, declared: list[checks.Check]) -> Any:
+    """What Great Expectations looks at, as the pandas frame that it needs: the columns that its own expectations
+    name, and one of true and false for every other check."""
+    named = sorted({check.arguments["column"] for check in declared if check.expectation})
+    others = [check for check in declared if not check.expectation]
+    return rows.select(*named, *((~c.bad).alias(c.name) for c in others)).to_pandas()
+
+
+def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generation: str) -> list[bool]:
+    """Run the suite and build the pages; which checks passed, in their order."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies' future
+        import great_expectations as gx
+        import great_expectations.expectations as expectations
+
+        context = gx.get_context(mode="ephemeral")
+        context.enable_analytics(False)
+        context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
+        suite = gx.ExpectationSuite(name="manifest")
+        for check in declared:
+            if check.expectation:
+                kind, arguments = getattr(expectations, check.expectation), check.arguments
+            else:
+                kind = expectations.ExpectColumnValuesToBeInSet
+                arguments = {"column": check.name, "value_set": [True]}
+            suite.add_expectation(kind(**arguments, notes=check.name, meta={"check": check.name}))
+        suite = context.suites.add(suite)
+        batches = (
+            context.data_sources.add_pandas("tables")
+            .add_dataframe_asset("manifest")
+            .add_batch_definition_whole_dataframe("all")
+        )
+        definition = gx.ValidationDefinition(name=f"generation {generation}", data=batches, suite=suite)
+        definition = context.validation_definitions.add(definition)
+        _add_pages(context, layout.quality_docs)
+        action = gx.checkpoint.UpdateDataDocsAction(name="pages", site_names=["pages"])
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(name=f"generation-{generation}", validation_definitions=[definition], actions=[action])
+        )
+        result = checkpoint.run(batch_parameters={"dataframe": frame})
+    _restyle(layout.quality_docs)
+    outcome: dict[str, bool] = {}
+    for run in result.run_results.values():
+        outcome |= {(r.expectation_config.meta or {})["check"]: bool(r.success) for r in run.results}  # pyright: ignore[reportOptionalMemberAccess]
+    return [outcome[check.name] for check in declared]
+
+
+def _add_pages(context: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    site = {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
+    context.add_data_docs_site(site_name="pages", site_config=site)
+
+
+def _restyle(folder: Path) -> None:
+    for page in folder.rglob("*.html"):
+        text = page.read_text()
+        if _OFFLINE not in text:
+            page.write_text(text.replace("</head>", _OFFLINE, 1))
