@@ -48,7 +48,7 @@ def validate(layout: Layout) -> Passed:
         if not good:
             bad = rows.filter(check.bad)
             first = (bad if bad.height else rows).sort("image_id").row(0, named=True)
-            where = "Great Expectations: manifest"
+            where = "quality: manifest"
             raise ValueError(
                 checks.sentence(check, max(1, bad.height), first[check.column], first["image_id"], where)
             )

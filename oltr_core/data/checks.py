@@ -26,6 +26,7 @@ class Check(NamedTuple):
     expectation: str | None = None  # Great Expectations' own name for it
     arguments: dict[str, Any] = {}
     mend: str = "correct the source it came from, or ingest it again under a new batch name"
+    whole: bool = False  # it is about the table as a whole, and no row in particular breaks it
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             "every image of the parent is still there",
             "image_id",
             pl.lit(lost > 0),
+            whole=True,
             mend=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
         ),
         Check(
@@ -133,6 +135,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             f"class proportions moved by at most {context.curate.max_drift} against the parent",
             "label",
             pl.lit(drift > context.curate.max_drift),
+            whole=True,
             mend=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
         ),
     ]
@@ -202,6 +205,8 @@ def enforce(manifest: pl.DataFrame, context: Context, where: str = "manifest") -
 
 
 def sentence(check: Check, number: int, value: Any, image_id: Any, where: str) -> str:
+    if check.whole:
+        return f"{where}: {check.name}: this does not hold; {check.mend}"
     shown = "" if check.column == "image_id" else f" ({check.column} {value!r})"
     rows = "1 row breaks" if number == 1 else f"{number} rows break"
     return f"{where}: {check.name}: {rows} this, first image {str(image_id)[:12]}{shown}; {check.mend}"

@@ -1,0 +1,34 @@
+"""The gate of Great Expectations: curate's own checks, over the manifest that was written."""
+
+from __future__ import annotations
+
+import pytest
+
+from oltr_core import schema
+from tasks import quality
+from tests.core.data.broken import BREAKS, sound
+from tests.core.data.world import manifest
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    layout = sound(tmp_path_factory.mktemp("sound"))
+    return layout, manifest(layout)
+
+
+def test_a_sound_manifest_passes_and_its_pages_open_offline(world):
+    layout, rows = world
+    schema.write(layout.work.manifest, rows.to_arrow(), schema.MANIFEST)
+    passed = quality.validate(layout)
+    assert passed.rows == rows.height
+    assert "<style>body{font:" in passed.page.read_text()
+    assert len(list(layout.quality_docs.rglob("validations/**/*.html"))) == 1
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_planted_bad_row_stops_the_gate_with_the_sentence_of_the_check(world, name):
+    layout, rows = world
+    schema.write(layout.work.manifest, BREAKS[name](rows).to_arrow(), schema.MANIFEST)
+    with pytest.raises(ValueError) as caught:
+        quality.validate(layout)
+    assert str(caught.value).startswith(f"quality: manifest: {name}: ")
