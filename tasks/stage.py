@@ -8,6 +8,7 @@ own either way, and writes to this process's terminal.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -45,6 +46,7 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
 
     with _turn:
         _let_dvc_find_oltr()
+        logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
         layout.failure(stage).unlink(missing_ok=True)
         # a time that is there afterwards with a new stamp is of this run
         before = _stamp(layout.timings / f"{stage}.json")
@@ -70,6 +72,9 @@ def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
     chain = _causes(error)
     sentence = str(chain[-1]) or type(chain[-1]).__name__
     names = {type(e).__name__ for e in chain}
+    missing = next((e for e in chain if isinstance(e, FileNotFoundError) and e.filename), None)
+    if missing is not None:
+        return StageFailed(stage, "user", f"{missing.filename}: this is not here; `dvc pull` brings it back")
     if "StageCmdFailedError" in names:  # the process died without a word: killed from outside, or out of memory
         return StageFailed(stage, "infrastructure", f"its process was killed before it could say why ({sentence})")
     if names & {"LockError", "FileIsBeingUsed"} or any(isinstance(e, OSError) for e in chain):

@@ -5,6 +5,7 @@ Nothing is committed to git and no branch is touched; git only ever sees the sma
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,14 @@ def _repo(layout: Layout) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
     with _turn:
         try:
             with Repo(str(layout.root)) as repo:
                 yield repo
         except DvcException as error:
-            raise ValueError(f"DVC in {layout.root}: {' '.join(str(error).split())}") from error
+            why = ": ".join(str(e) for e in (error, error.__cause__) if e is not None and str(e))
+            raise ValueError(f"DVC in {layout.root}: {' '.join(why.split())}") from error
 
 
 def add(layout: Layout, *paths: Path) -> None:

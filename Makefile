@@ -1,0 +1,55 @@
+# Every target does all the set-up it needs, from a fresh clone on a machine with Python 3.11 or 3.12, git and make.
+#
+#   OLTR_TORCH_BACKEND=cpu make loop    another build of torch (cpu, cu126, cu130 ... : uv's --torch-backend) for those
+#                                       who can reach PyTorch's own index; without it, what requirements.lock names
+#   PYTHON=/path/to/python3.12          another interpreter than the first that is found
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && command -v $(name))))
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+TORCH := $(if $(OLTR_TORCH_BACKEND),--torch-backend $(OLTR_TORCH_BACKEND))
+export PATH := $(BIN):$(PATH)
+export DO_NOT_TRACK = 1
+export DVC_NO_ANALYTICS = 1
+export GX_ANALYTICS_ENABLED = False
+export MLFLOW_DISABLE_TELEMETRY = true
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+
+.PHONY: help loop test test-services test-soak clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+loop: $(VENV)/.installed  ## install everything, then run the loop on real images with embedded services
+	@$(BIN)/oltr loop
+
+test: $(VENV)/.installed-dev  ## install everything, then lint, format, types, architecture and the test suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest
+
+test-services: $(VENV)/.installed-dev  ## tests that start real servers
+	$(BIN)/python -m pytest -m services
+
+test-soak: $(VENV)/.installed-dev  ## the loop, killed at random moments and continued, until OLTR_SOAK_SECONDS are over
+	$(BIN)/python -m tests.soak.kill_and_continue
+
+clean:  ## forget this workspace's generations, after asking; never touches your images
+	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr forget
+
+$(VENV)/.uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name it: PYTHON=/path/to/python3.12 make $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	@touch $@
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/.uv
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(TORCH) -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(TORCH) -r requirements-dev.lock
+	@touch $@
