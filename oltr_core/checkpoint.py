@@ -122,7 +122,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     found = digest_of(network.trunk_state()), digest_of(network.head_state())
     if found != (card.trunk_digest, card.head_digest):
         raise ValueError(
-            f"{path}: the weights were changed after the file was written; restore it with `dvc checkout`"
+            f"{path}: the weights were changed after they were written; `dvc checkout` restores the file"
         )
     network.to(device).eval()
     return Checkpoint(

@@ -10,7 +10,7 @@ from pydantic import Field
 from oltr_core.data.transforms import Augment, Transform
 from oltr_core.losses import CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
-from oltr_core.models.heads import Cosine, HeadSpec
+from oltr_core.models.heads import HeadSpec, Linear
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.spec import Spec
 
@@ -66,15 +66,17 @@ class Phase(Spec):
 
 
 def default_phases() -> list[Phase]:
-    """Representation, then meta-embedding: the two stages of the authors' code."""
+    """Representation, then meta-embedding: the two stages of the authors' code, at the length the digits need."""
+    gently = Schedule(warmup=0.1)
     return [
-        Phase(name="representation", epochs=30, head=Cosine(), rates=Rates(trunk=0.1, heads=0.1)),
+        Phase(name="representation", epochs=30, head=Linear(), rates=Rates(trunk=0.03, heads=0.05), schedule=gently),
         Phase(
             name="meta_embedding",
-            epochs=30,
+            epochs=20,
             losses=[CrossEntropy(), LargeMargin()],
             sampler=ClassAware(),
             rates=Rates(trunk=0.01, heads=0.1),
+            schedule=gently,
         ),
     ]
 
@@ -92,5 +94,5 @@ class Train(Spec):
     save_every: Annotated[int, Field(ge=1)] = 1  # epochs between resume states
     network: NetworkSpec = NetworkSpec()
     transform: Transform = Transform()
-    augment: Augment = Augment()
+    augment: Augment = Augment(pad=1, rotate=15, zoom=0.15)
     phases: Annotated[list[Phase], Field(min_length=1)] = default_phases()

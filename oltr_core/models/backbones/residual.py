@@ -110,13 +110,13 @@ def _initialise(module: nn.Module) -> None:
 
 
 class SmallResNet(_Residual):
-    """Four residual blocks for scans of 8 to 16 pixels."""
+    """Four residual blocks for scans of 8 to 16 pixels; the last map of 16 pixels is 4 x 4."""
 
     name: Literal["small_resnet"] = "small_resnet"
     stem: Literal["small", "imagenet"] = "small"
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     widths: tuple[int, ...] = (16, 32, 64, 64)
-    strides: tuple[int, ...] = (1, 2, 1, 1)
+    strides: tuple[int, ...] = (1, 2, 2, 1)
     shared_stages: Annotated[int, Field(ge=0)] = 2
 
 

@@ -26,7 +26,7 @@ class MetaEmbedding(Spec):
     """
 
     name: Literal["meta_embedding"] = "meta_embedding"
-    scale: float = 16.0
+    scale: float = 20.0  # the authors' code: 16
     learn_scale: bool = False
     squash: Squash = "squared"
     reach: Annotated[float, Field(gt=0)] = 1.0  # s in medians of γ

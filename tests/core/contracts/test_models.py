@@ -1,0 +1,163 @@
+"""What every backbone, every head and every form of attention promises in a network."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import Backbone, SmallResNet, Timm
+from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
+
+BACKBONES = get_args(get_args(Backbone)[0])
+HEADS = get_args(get_args(HeadSpec)[0])
+SIDE = {"resnet10": 64, "timm": 64}
+
+
+def name_of(kind) -> str:
+    return kind.model_fields["name"].default
+
+
+def _spec(backbone_kind, **fields) -> NetworkSpec:
+    backbone = Timm(model="resnet18") if backbone_kind is Timm else backbone_kind()
+    return NetworkSpec(backbone=backbone, **fields)
+
+
+def _images(spec: NetworkSpec, count: int = 2) -> torch.Tensor:
+    side = SIDE.get(spec.backbone.name, 16)
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=name_of)
+@pytest.mark.parametrize("experts", [1, 2])
+def test_forward_is_classify_after_features(backbone, experts):
+    spec = _spec(backbone, experts=experts)
+    network = spec(5).eval()
+    images = _images(spec)
+    features = network.features(images)
+    assert features.shape == (2, experts, network.num_features)
+    torch.testing.assert_close(features.norm(dim=2), torch.ones(2, experts))
+    outputs = network(images)
+    assert outputs.logits.shape == (2, experts, 5)
+    torch.testing.assert_close(outputs.logits, network.classify(features).logits)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=name_of)
+def test_without_the_last_relu_features_take_both_signs(backbone):
+    for last_relu, signs in ((True, False), (False, True)):
+        spec = _spec(backbone, last_relu=last_relu, normalise=False)
+        network = spec(3).eval()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.ones_(module.weight)  # timm closes its last blocks at first
+        features = network.features(_images(spec))
+        assert bool((features < 0).any()) is signs
+
+
+def test_the_same_seed_gives_the_same_first_weights_and_leaves_the_worlds_generator_alone():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    one, two, other = NetworkSpec()(4, seed=1), NetworkSpec()(4, seed=1), NetworkSpec()(4, seed=2)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not torch.equal(one.heads[0].weight, other.heads[0].weight)
+
+
+def test_two_experts_share_early_layers_and_differ_in_late_ones():
+    network = NetworkSpec(experts=2)(4)
+    assert len(network.trunk.branches) == 2
+    first, second = (list(branch.parameters()) for branch in network.trunk.branches)
+    assert not torch.equal(first[0], second[0])
+    shared = sum(p.numel() for p in network.trunk.shared.parameters())
+    assert shared > 0
+    single = NetworkSpec(experts=1)(4)
+    assert sum(p.numel() for p in network.parameters()) < 2 * sum(p.numel() for p in single.parameters())
+
+
+@pytest.mark.parametrize("head", HEADS, ids=name_of)
+@pytest.mark.parametrize("experts", [1, 2])
+def test_a_head_grows_by_columns_and_the_old_keep_their_place(head, experts):
+    network = NetworkSpec(head=head(), experts=experts)(4, seed=0).eval()
+    features = torch.nn.functional.normalize(torch.randn(6, experts, network.num_features), dim=2)
+    before = network.classify(features)
+    for part in network.heads:
+        part.extend(torch.randn(2, network.num_features), torch.randn(2, network.num_features) + 5)
+    after = network.classify(features)
+    assert network.num_classes == 6
+    assert after.logits.shape == (6, experts, 6)
+    if not isinstance(network.spec.head, MetaEmbedding):  # its memory feature mixes all centroids
+        torch.testing.assert_close(after.logits[:, :, :4], before.logits)
+    else:
+        torch.testing.assert_close(after.distances[:, :, :4], before.distances)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=name_of)
+def test_a_grown_head_can_be_trained_in_all_its_rows(head):
+    network = NetworkSpec(head=head())(3)
+    part = network.heads[0]
+    part.extend(torch.randn(1, network.num_features), torch.randn(1, network.num_features))
+    network.classify(torch.randn(4, 1, network.num_features)).logits.square().sum().backward()
+    assert part.weight.grad is not None
+    assert (part.weight.grad.abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("old", [Linear(), Cosine(), MetaEmbedding()], ids=lambda h: h.name)
+@pytest.mark.parametrize("new", [Linear(), Cosine(), MetaEmbedding()], ids=lambda h: h.name)
+def test_a_new_head_continues_the_classifier_it_replaces(old, new):
+    network = NetworkSpec(head=old, experts=2)(3)
+    before = torch.nn.functional.normalize(network.heads[1].weight.detach(), dim=1)
+    network.replace_heads(new)
+    after = torch.nn.functional.normalize(network.heads[1].weight.detach(), dim=1)
+    torch.testing.assert_close(before, after)
+    assert network.spec.head == new
+
+
+def test_refresh_puts_class_means_into_every_memory_and_leaves_absent_classes_alone():
+    network = NetworkSpec(experts=2)(3)
+    features = torch.randn(8, 2, network.num_features)
+    labels = torch.tensor([0, 0, 0, 2, 2, 2, 2, 2])
+    network.refresh(features, labels)
+    for e in range(2):
+        memory = network.memory(e)
+        torch.testing.assert_close(memory[0], features[:3, e].mean(0))
+        torch.testing.assert_close(memory[2], features[3:, e].mean(0))
+        assert torch.equal(memory[1], torch.zeros(network.num_features))
+
+
+def test_trunk_state_and_head_state_are_the_two_halves_of_the_state():
+    network = NetworkSpec()(3)
+    assert {**network.trunk_state(), **network.head_state()}.keys() == network.state_dict().keys()
+    assert not network.trunk_state().keys() & network.head_state().keys()
+
+
+def test_a_model_of_timm_that_cannot_be_cut_serves_one_expert():
+    spec = NetworkSpec(backbone=Timm(model="convnext_atto"), head=Linear())
+    assert spec(3).eval()(torch.rand(1, 3, 64, 64)).logits.shape == (1, 1, 3)
+    with pytest.raises(ValueError, match="several experts share the early stages of a ResNet"):
+        spec.model_copy(update={"experts": 2})(3)
+
+
+def test_an_unknown_model_of_timm_is_answered_with_its_neighbours():
+    with pytest.raises(ValueError, match="timm has no model 'resnet5'.*resnet50"):
+        NetworkSpec(backbone=Timm(model="resnet5"))(3)
+
+
+def test_local_weights_are_read_and_missing_ones_named(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    source = timm.create_model("resnet18", num_classes=0)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    spec = NetworkSpec(backbone=Timm(model="resnet18", weights=str(tmp_path / "weights.safetensors")))
+    assert torch.equal(next(spec(3).trunk.parameters()), source.conv1.weight)
+    save_file({"conv1.weight": source.conv1.weight}, tmp_path / "part.safetensors")
+    part = NetworkSpec(backbone=Timm(model="resnet18", weights=str(tmp_path / "part.safetensors")))
+    with pytest.raises(ValueError, match=r"part.safetensors lacks .* tensors"):
+        part(3)
+
+
+def test_stages_of_unequal_number_are_refused():
+    with pytest.raises(ValueError, match="one value per stage"):
+        NetworkSpec(backbone=SmallResNet(widths=(8, 8)))(3)

@@ -1,0 +1,139 @@
+"""The train stage: rows in, one checkpoint and its log out, and a sentence where it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from oltr_core import checkpoint, schema, stages
+from oltr_core.data.shards import pack, write_shard
+from oltr_core.layout import Layout
+from tests.core.training.worlds import recipe, world
+
+CLASS_IDS = (3, 5, 0, 9)  # of the world's four classes: ids are no column numbers
+
+
+def _workspace(root, epochs: int = 3, **train) -> Layout:
+    layout = Layout(root)
+    images, labels = world()
+    pixels = images.images.permute(0, 2, 3, 1).numpy()
+    folder = layout.batch("b").folder
+    folder.mkdir(parents=True)
+    write_shard(layout.batch("b").shard(0), [pack(np.ascontiguousarray(image), None) for image in pixels])
+    rows = [
+        {
+            "image_id": f"{row:04d}",
+            "batch": "b",
+            "shard": 0,
+            "row": row,
+            "width": 8,
+            "height": 8,
+            "source": "test",
+            "label": str(label),
+            "class_id": CLASS_IDS[label],
+            "split": "train",
+        }
+        for row, label in enumerate(labels.tolist())
+    ]
+    # rows that training must not look at: a validation image, and an open one
+    rows += [{**rows[0], "image_id": "v", "split": "val", "row": 10**6}]
+    rows += [{**rows[0], "image_id": "o", "class_id": None, "label": "open", "row": 10**6}]
+    schema.write(layout.work.base, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    names = [
+        {"class_id": i, "name": f"class {i}", "aliases": [], "first_generation": "0000", "status": "active"}
+        for i in CLASS_IDS
+    ]
+    schema.write(layout.work.classes, schema.from_rows(schema.CLASSES, names), schema.CLASSES)
+    phases = [p.model_copy(update={"epochs": epochs}) for p in recipe().phases]
+    section = recipe(phases=phases, **train).model_dump(mode="json")
+    layout.params.write_text(yaml.safe_dump({"train": section}))
+    return layout
+
+
+def _failure(layout: Layout) -> dict:
+    return json.loads(layout.failure("train").read_text())
+
+
+def test_it_writes_a_checkpoint_whose_columns_are_class_ids_in_order(tmp_path):
+    layout = _workspace(tmp_path)
+    assert stages.run("train", layout) == 0
+    found = checkpoint.load(layout.work.base_model)
+    assert found.card.class_ids == [0, 3, 5, 9]
+    assert found.card.class_names == ["class 0", "class 3", "class 5", "class 9"]
+    assert found.card.class_counts == [6, 24, 12, 2]
+    assert found.network.num_classes == 4
+
+
+def test_it_logs_every_epoch_and_measures_the_last(tmp_path):
+    layout = _workspace(tmp_path)
+    stages.run("train", layout)
+    lines = [json.loads(line) for line in layout.work.training_log.read_text().splitlines()]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [
+        (p, e) for p in ("first", "second") for e in range(3)
+    ]
+    measured = json.loads(layout.work.metrics("train").read_text())
+    assert measured["train/loss"] == lines[-1]["loss"]
+    assert measured["train/hinge_active"] == lines[-1]["hinge_active"]
+
+
+def test_it_leaves_no_resume_state_behind(tmp_path):
+    layout = _workspace(tmp_path)
+    stages.run("train", layout)
+    assert not list(layout.store.rglob("*.safetensors"))
+
+
+def test_two_runs_write_equal_files(tmp_path):
+    written = []
+    for name in ("a", "b"):
+        layout = _workspace(tmp_path / name)
+        stages.run("train", layout)
+        written.append((layout.work.base_model.read_bytes(), layout.work.training_log.read_bytes()))
+    assert written[0] == written[1]
+
+
+def test_a_run_killed_and_started_again_writes_the_same_files_as_one_that_was_not(tmp_path):
+    whole = _workspace(tmp_path / "whole", epochs=25)
+    stages.run("train", whole)
+    layout = _workspace(tmp_path / "killed", epochs=25)
+    code = f"from pathlib import Path; from oltr_core import stages; from oltr_core.layout import Layout; " \
+           f"raise SystemExit(stages.run('train', Layout(Path({str(layout.root)!r}))))"  # fmt: skip
+    victim = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(layout.store.rglob("state.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    victim.kill()
+    victim.communicate()
+    assert not layout.work.base_model.exists(), "it was done before it could be killed"
+    assert stages.run("train", layout) == 0
+    assert layout.work.base_model.read_bytes() == whole.work.base_model.read_bytes()
+    assert layout.work.training_log.read_bytes() == whole.work.training_log.read_bytes()
+
+
+def test_an_absent_device_is_the_users_to_mend(tmp_path):
+    layout = _workspace(tmp_path, device="cuda:9")
+    assert stages.run("train", layout) == stages.EXIT["user"]
+    assert _failure(layout)["kind"] == "user"
+    assert "train.device: expected one of cpu" in _failure(layout)["sentence"]
+
+
+def test_a_single_class_is_refused(tmp_path):
+    layout = _workspace(tmp_path)
+    table = schema.read(layout.work.base, schema.MANIFEST)
+    rows = [row for row in table.to_pylist() if row["class_id"] in (3, None)]
+    schema.write(layout.work.base, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    assert stages.run("train", layout) == stages.EXIT["user"]
+    assert "two classes or more, found 1" in _failure(layout)["sentence"]
+
+
+@pytest.mark.parametrize("missing", ["base", "classes"])
+def test_a_missing_table_is_named(tmp_path, missing):
+    layout = _workspace(tmp_path)
+    getattr(layout.work, missing).unlink()
+    assert stages.run("train", layout) == stages.EXIT["user"]
+    assert f"{missing}.parquet" in _failure(layout)["sentence"]

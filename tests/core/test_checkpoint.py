@@ -1,0 +1,134 @@
+"""A checkpoint is one file, comes back as it went in, and says what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from oltr_core import checkpoint
+from oltr_core.batch import OldStatistics
+from oltr_core.checkpoint import Card
+from oltr_core.data.transforms import Transform
+from oltr_core.models.heads import Linear
+from tests.core.training.worlds import NETWORK
+
+
+def _saved(path, **fields):
+    network = NETWORK(3, seed=5)
+    network.heads[0].memory.centroids.normal_()
+    card = Card(
+        class_ids=[4, 0, 7],
+        class_names=["d", "a", "g"],
+        class_counts=[5, 9, 2],
+        network=network.spec,
+        transform=Transform(size=8),
+        **fields,
+    )
+    statistics = OldStatistics(
+        torch.rand(1, 3, 8), torch.rand(1, 3, 8), torch.tensor([5.0, 9.0, 2.0]), {"labels": torch.tensor([0, 1])}
+    )
+    card = checkpoint.save(path, network, card, {"median": torch.tensor([0.5])}, statistics)
+    return network, card, statistics
+
+
+def test_it_comes_back_as_it_went_in(tmp_path):
+    network, card, statistics = _saved(tmp_path / "m.safetensors", score={"name": "msp"}, threshold=0.25)
+    found = checkpoint.load(tmp_path / "m.safetensors")
+    assert found.card == card == checkpoint.read_card(tmp_path / "m.safetensors")
+    assert not found.network.training
+    images = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(found.network(images).logits, network.eval()(images).logits, rtol=0, atol=0)
+    assert torch.equal(found.score_state["median"], torch.tensor([0.5]))
+    assert found.statistics is not None
+    assert torch.equal(found.statistics.means, statistics.means)
+    assert torch.equal(found.statistics.kept["labels"], torch.tensor([0, 1]))
+
+
+def test_equal_content_has_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        torch.manual_seed(0)
+        _saved(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_trunk_digest_follows_the_trunk_and_the_head_digest_the_head(tmp_path):
+    network, first, _ = _saved(tmp_path / "m")
+    network.heads[0].extend(torch.rand(1, 8), torch.rand(1, 8))
+    grown = first.model_copy(
+        update={"class_ids": [4, 0, 7, 9], "class_names": list("dagz"), "class_counts": [5, 9, 2, 1]}
+    )
+    second = checkpoint.save(tmp_path / "m", network, grown)
+    assert second.trunk_digest == first.trunk_digest
+    assert second.head_digest != first.head_digest
+    assert checkpoint.load(tmp_path / "m").network.num_classes == 4
+
+
+def test_the_card_tells_the_network_as_it_is_and_not_as_it_began(tmp_path):
+    network, card, _ = _saved(tmp_path / "m")
+    network.replace_heads(Linear())
+    assert checkpoint.save(tmp_path / "m", network, card).network.head == Linear()
+
+
+def test_reading_the_card_needs_no_more_of_the_file_than_its_header(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    assert checkpoint.read_card(tmp_path / "m").class_names == card.class_names
+
+
+def test_a_missing_file_says_how_to_get_it(tmp_path):
+    with pytest.raises(ValueError, match="is not here; `dvc pull`"):
+        checkpoint.load(tmp_path / "none")
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    (tmp_path / "m").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(ValueError, match="expected a safetensors file"):
+        checkpoint.load(tmp_path / "m")
+
+
+def test_safetensors_without_a_card_are_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "m")
+    with pytest.raises(ValueError, match="without its card"):
+        checkpoint.load(tmp_path / "m")
+
+
+def test_changed_weights_are_refused(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    tensors = load_file(tmp_path / "m")
+    tensors["heads.0.classifier.weight"] += 1
+    save_file(tensors, tmp_path / "m", metadata={"oltr.card": card.model_dump_json()})
+    with pytest.raises(ValueError, match="changed after they were written"):
+        checkpoint.load(tmp_path / "m")
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    tensors = load_file(tmp_path / "m")
+    del tensors["heads.0.memory.centroids"]
+    save_file(tensors, tmp_path / "m", metadata={"oltr.card": card.model_dump_json()})
+    with pytest.raises(ValueError, match="not those of the network on its card"):
+        checkpoint.load(tmp_path / "m")
+
+
+def test_another_version_is_named(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    text = card.model_dump_json().replace('"version":1', '"version":2')
+    save_file(load_file(tmp_path / "m"), tmp_path / "m", metadata={"oltr.card": text})
+    with pytest.raises(ValueError, match="expected a checkpoint of version 1, found version 2"):
+        checkpoint.read_card(tmp_path / "m")
+
+
+def test_no_pickle_is_read_or_written_by_the_checkpoint_and_the_resume_state():
+    code = (
+        "import pickle, pathlib, tempfile, torch\n"
+        "def refuse(*a, **k): raise AssertionError('pickled')\n"
+        "from tests.core.test_checkpoint import _saved\n"
+        "from oltr_core import checkpoint\n"
+        "pickle.dump = pickle.dumps = pickle.load = pickle.loads = torch.save = torch.load = refuse\n"
+        "path = pathlib.Path(tempfile.mkdtemp()) / 'm'\n"
+        "_saved(path); checkpoint.load(path)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,258 @@
+"""Training is repeatable, resumable, and stops with a sentence when it cannot go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+from oltr_core.checkpoint import digest_of
+from oltr_core.data.dataset import Resident
+from oltr_core.losses import BBN, CrossEntropy, Diversity
+from oltr_core.models.heads import Cosine
+from oltr_core.samplers import Bilateral
+from oltr_core.training import Phase, Rates, Schedule, Train, fit
+from oltr_core.training.freezing import modules_of, optimizer_for, set_training_mode
+from tests.core.training.worlds import NETWORK, recipe, world
+
+
+def _train(train: Train, state=None, epochs: int | None = None):
+    """The trained network and its reports; with `epochs`, as if killed after so many."""
+    images, labels = world()
+    network = train.network(4, train.seed)
+    reports = []
+    for report in fit(network, images, labels, train, state):
+        reports.append(report)
+        if epochs is not None and len(reports) == epochs:
+            break
+    return network, reports
+
+
+def _digest(network) -> str:
+    return digest_of({**network.trunk_state(), **network.head_state()})
+
+
+def test_a_fixed_seed_gives_the_same_weights_twice_and_another_seed_others():
+    one, two, other = (_train(recipe(seed=seed))[0] for seed in (0, 0, 1))
+    assert _digest(one) == _digest(two)
+    assert _digest(one) != _digest(other)
+
+
+def test_the_worlds_random_state_is_neither_used_nor_moved():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = _digest(_train(recipe())[0])
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert _digest(_train(recipe())[0]) == first
+
+
+def test_it_learns_and_reports_every_epoch():
+    train = recipe(phases=[p.model_copy(update={"epochs": 12}) for p in recipe().phases])
+    _, reports = _train(train)
+    assert [(r["phase"], r["epoch"]) for r in reports] == [(p, e) for p in ("first", "second") for e in range(12)]
+    assert reports[-1]["accuracy"] > 0.9
+    assert reports[-1]["loss"] < reports[0]["loss"]
+    assert "hinge_active" in reports[-1]
+    assert reports[-1]["loss"] == pytest.approx(
+        reports[-1]["loss/cross_entropy"] + reports[-1]["loss/large_margin"], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 4])
+@pytest.mark.parametrize("save_every", [1, 2])
+def test_a_run_that_stops_and_continues_ends_with_the_same_weights_and_log(tmp_path, stopped_after, save_every):
+    train = recipe(save_every=save_every)
+    whole, log = _train(train)
+    _train(train, tmp_path, epochs=stopped_after)
+    continued, second_log = _train(train, tmp_path)
+    assert _digest(continued) == _digest(whole)
+    assert second_log == log
+
+
+def test_a_training_killed_in_mid_step_continues_to_the_same_weights(tmp_path):
+    script = textwrap.dedent(f"""
+        import sys
+        import torch
+        from pathlib import Path
+        from tests.core.training.test_fit import _digest, _train
+        from tests.core.training.worlds import recipe
+        train = recipe(phases=[p.model_copy(update={{"epochs": 30}}) for p in recipe().phases])
+        torch.set_num_threads(1)
+        print(_digest(_train(train, Path({str(tmp_path)!r}) if sys.argv[1] == "state" else None)[0]))
+    """)
+    command = [sys.executable, "-c", script]
+    whole = subprocess.run([*command, "none"], capture_output=True, text=True, check=True).stdout
+    victim = subprocess.Popen([*command, "state"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "state.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    victim.kill()  # SIGKILL, somewhere between or within steps
+    printed, _ = victim.communicate()
+    assert printed == "", "it was done before it could be killed"
+    continued = subprocess.run([*command, "state"], capture_output=True, text=True, check=True).stdout
+    assert continued == whole
+
+
+def test_a_damaged_resume_state_means_a_fresh_start(tmp_path):
+    train = recipe()
+    _train(train, tmp_path, epochs=2)
+    (tmp_path / "state.safetensors").write_bytes(b"torn")
+    assert _digest(_train(train, tmp_path)[0]) == _digest(_train(train)[0])
+
+
+def test_divergence_names_the_phase_the_epoch_the_loss_and_what_to_do():
+    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    with pytest.raises(ValueError, match=r"loss of phase 'first' is (nan|inf|[\d.e+]+) in epoch 0; lower its rates"):
+        _train(recipe(phases=wild))
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "tpu", "cuda" if not torch.cuda.is_available() else "mps"])
+def test_an_absent_device_is_an_error_that_names_what_is_there(device):
+    with pytest.raises(ValueError, match=rf"train.device: expected one of cpu.*, found '{device}'"):
+        _train(recipe(device=device))
+
+
+class _SmallMemory(torch.nn.Module):
+    """A trunk on a device that holds no more than `limit` images."""
+
+    def __init__(self, trunk: torch.nn.Module, limit: int):
+        super().__init__()
+        self.trunk, self.limit = trunk, limit
+
+    def forward(self, images):
+        if len(images) > self.limit:
+            raise torch.OutOfMemoryError("too many images")
+        return self.trunk(images)
+
+
+def test_out_of_memory_halves_the_batch_with_a_warning_and_accumulates_gradients():
+    from oltr_core.batch import Context, Progress, Targets
+    from oltr_core.training.step import Stepper
+
+    def stepped(limit: int):
+        network = NETWORK(4)
+        phase = recipe().phases[1].model_copy(update={"freeze": ["batch_norm"]})
+        optimizer = optimizer_for(network, phase, fused=False)
+        set_training_mode(network, phase.freeze)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1
+        stepper = Stepper(network, _SmallMemory(network.trunk, limit), torch.device("cpu"), bfloat16=False)
+        images, labels = world()
+        context = Context(torch.bincount(labels).float(), Progress(0, 1), torch.Generator())
+        logged = stepper(phase, optimizer, images.images[::4].float() / 255, Targets(labels[::4]), context)
+        return network, stepper, logged
+
+    whole, _, expected = stepped(100)
+    with pytest.warns(UserWarning, match="out of memory at 11 images; going on with"):
+        cut, stepper, logged = stepped(3)
+    assert stepper.pieces == 4
+    for a, b in zip(whole.state_dict().values(), cut.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert float(logged["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+
+
+def test_what_is_frozen_is_not_trained_and_its_batch_norm_keeps_its_statistics():
+    train = recipe(phases=[recipe().phases[0].model_copy(update={"freeze": ["trunk"]})])
+    before = {name: tensor.clone() for name, tensor in train.network(4, 0).trunk_state().items()}
+    after = _train(train)[0].trunk_state()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_every_name_in_freeze_stands_for_modules_and_for_no_part_of_a_name():
+    network = NETWORK.model_copy(update={"experts": 2, "projection": 6})(4)
+    phase = recipe().phases[0]
+    for part, owner in [
+        ("trunk", network.trunk),
+        ("shared", network.trunk.shared),
+        ("branches", network.trunk.branches),
+        ("attention", network.trunk.attentions),
+        ("projection", network.trunk.projections),
+        ("heads", network.heads),
+    ]:
+        optimizer = optimizer_for(network, phase.model_copy(update={"freeze": [part]}), fused=False)
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        frozen = {id(p) for p in owner.parameters()}
+        assert frozen
+        assert trained == {id(p) for p in network.parameters()} - frozen
+    norms = modules_of(network, "batch_norm")
+    assert len(norms) == sum("BatchNorm" in type(m).__name__ for m in network.modules())
+
+
+def test_a_phase_that_freezes_everything_is_refused():
+    train = recipe(phases=[recipe().phases[0].model_copy(update={"freeze": ["trunk", "heads"]})])
+    with pytest.raises(ValueError, match="phase 'first' freezes everything"):
+        _train(train)
+
+
+def test_the_memory_ends_as_the_class_means_of_the_final_features():
+    network, _ = _train(recipe())
+    images, labels = world()
+    with torch.no_grad():
+        features = network.features(recipe().transform(images.images))[:, 0]
+    for k in range(4):
+        torch.testing.assert_close(network.memory(0)[k], features[labels == k].mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_phase_starts_from_the_first_phases_classifier():
+    train = recipe()
+    second = train.phases[1].model_copy(update={"epochs": 0})
+    network, _ = _train(recipe(phases=[train.phases[0], second]))
+    alone, _ = _train(recipe(phases=[train.phases[0]]))
+    assert torch.equal(network.heads[0].hallucinator.weight, alone.heads[0].weight)
+    assert torch.equal(network.heads[0].hallucinator.bias, alone.heads[0].bias)
+
+
+@pytest.mark.parametrize(
+    ("losses", "sampler"),
+    [
+        ([CrossEntropy(), Diversity()], None),  # RIDE: every expert answers for itself and is paid to disagree
+        ([BBN()], Bilateral()),  # two streams, two branches, one mixture
+    ],
+    ids=["ride", "bbn"],
+)
+def test_methods_of_several_experts_train_through_the_same_loop(losses, sampler):
+    phase = Phase(
+        name="both", epochs=6, head=Cosine(), losses=losses, batch_size=8, rates=Rates(trunk=0.05, heads=0.1)
+    )
+    if sampler is not None:
+        phase = phase.model_copy(update={"sampler": sampler})
+    two = NETWORK.model_copy(update={"experts": 2})
+    _, reports = _train(recipe(network=two, phases=[phase]))
+    assert reports[-1]["loss"] < reports[0]["loss"]
+
+
+def test_fewer_images_than_a_batch_make_one_step_per_epoch():
+    images, labels = world()
+    few = Resident(images.images[-5:])
+    train = recipe(phases=[recipe().phases[0].model_copy(update={"batch_size": 64, "epochs": 2})])
+    reports = list(fit(NETWORK(4), few, labels[-5:], train))
+    assert [r["steps"] for r in reports] == [1, 1]
+
+
+def test_a_class_of_one_image_is_its_own_centroid():
+    images, labels = world()
+    keep = torch.arange(len(labels)) < len(labels) - 1  # leaves one image of the last class
+    network = NETWORK(4)
+    list(fit(network, Resident(images.images[keep]), labels[keep], recipe()))
+    with torch.no_grad():
+        features = network.features(recipe().transform(images.images[keep][-1:]))
+    torch.testing.assert_close(network.memory(0)[3], features[0, 0], rtol=1e-4, atol=1e-5)
+    assert all(torch.isfinite(t).all() for t in network.state_dict().values() if t.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule(form="constant"), [1, 1, 1]),
+        (Schedule(form="cosine"), [1, 0.5, 0]),
+        (Schedule(form="step", milestones=(0.5, 0.9), factor=0.1), [1, 0.1, 0.01]),
+        (Schedule(form="constant", warmup=0.5), [0.2, 1, 1]),
+    ],
+)
+def test_schedules_by_hand(schedule, expected):
+    assert [schedule(f, 0.1) for f in (0.0, 0.5, 1.0)] == pytest.approx(expected)

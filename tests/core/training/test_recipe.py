@@ -1,0 +1,43 @@
+"""The `train` section: written out in full, and refused with a sentence where it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oltr_core.spec import parse
+from oltr_core.training import Train
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+
+
+def _section() -> dict:
+    return yaml.safe_load(PARAMS.read_text())["train"]
+
+
+def test_params_yaml_holds_every_default_of_a_training():
+    def sort(value):
+        return {k: sort(v) for k, v in sorted(value.items())} if isinstance(value, dict) else value
+
+    assert sort(_section()) == sort(Train().model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t["phases"][0].update(epochz=3), r"phases\[0\]: there is no key 'epochz' here; did you mean"),
+        (lambda t: t["network"].update(head={"name": "cosin"}), "there is no 'cosin'; did you mean 'cosine'"),
+        (lambda t: t["phases"][1]["losses"].append({"name": "focl"}), "there is no 'focl'; did you mean 'focal'"),
+        (lambda t: t["phases"][1]["sampler"].update(name="balanced"), r"there is no 'balanced'.*class_aware"),
+        (lambda t: t["network"]["backbone"].update(name="resnet23"), "'resnet23'; did you mean 'resnet32'"),
+        (lambda t: t["phases"][0].update(freeze=["stem"]), "'trunk', 'shared'"),
+        (lambda t: t.update(phases=[]), "at least 1 item"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_answered_with_the_key_and_what_there_is(change, sentence):
+    section = _section()
+    change(section)
+    with pytest.raises(ValueError, match=sentence):
+        parse(Train, section, "params.yaml: train")
