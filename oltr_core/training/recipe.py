@@ -72,10 +72,10 @@ def default_phases() -> list[Phase]:
         Phase(name="representation", epochs=30, head=Linear(), rates=Rates(trunk=0.03, heads=0.05), schedule=gently),
         Phase(
             name="meta_embedding",
-            epochs=20,
+            epochs=30,
             losses=[CrossEntropy(), LargeMargin()],
             sampler=ClassAware(),
-            rates=Rates(trunk=0.01, heads=0.1),
+            rates=Rates(trunk=0.03, heads=0.1),
             schedule=gently,
         ),
     ]
