@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 #: Pillow's name of a format -> the extensions under which it is expected
 FORMATS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".mpo"},  # two-picture JPEGs of phones; the first picture is taken
+    "MPO": {
+        ".jpg",
+        ".jpeg",
+        ".mpo",
+    },  # what Pillow calls a JPEG of a phone that holds two pictures; the first is taken
     "PNG": {".png"},
     "WEBP": {".webp"},
     "BMP": {".bmp", ".dib"},
@@ -52,7 +56,7 @@ def decode(data: bytes, limits: Limits = Limits(), extension: str | None = None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes; the limits below decide
         try:
-            image = Image.open(io.BytesIO(data), formats=list(FORMATS))
+            image = Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f != "MPO"])
         except Image.DecompressionBombError:
             raise ValueError(f"decompression bomb: more than {limits.max_pixels:,} pixels") from None
         except UnidentifiedImageError:

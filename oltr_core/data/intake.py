@@ -6,6 +6,7 @@ there the rows become the index, the quarantine and the truth, and the folder ge
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -22,14 +23,12 @@ from oltr_core.data.record import Record
 from oltr_core.data.shards import SHARD_BYTES, SHARD_ROWS, Packed, write_shard
 from oltr_core.layout import Batch, write_atomically
 
-_ROWS = pa.schema(
-    [
-        ("order", pa.int64()),
-        *((f.name, f.type) for f in schema.INDEX),
-        ("truth", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
+_ROWS = {
+    "order": pl.Int64(),
+    **pl.DataFrame(pa.Table.from_batches([], schema=schema.INDEX)).schema,
+    "truth": pl.String(),
+    "reason": pl.String(),
+}
 #: which copy of an image that came several times is kept: evaluation first, so that published tests stay whole
 _RANK = {"test": 0, "val": 1, "train": 2, None: 3, "pool": 4}
 
@@ -116,9 +115,9 @@ class Intake:
         if not self._rows:
             return
         write_shard(self.part.shard(self.shards), self._packed)
-        with pa.BufferOutputStream() as sink:
-            pq.write_table(pa.Table.from_pylist(self._rows, schema=_ROWS), sink, compression="zstd")
-            write_atomically(self._rows_path(self.shards), sink.getvalue().to_pybytes())
+        with io.BytesIO() as file:
+            pl.DataFrame(self._rows, schema=_ROWS).write_parquet(file)  # through pyarrow it would import pandas
+            write_atomically(self._rows_path(self.shards), file.getvalue())
         self.shards += 1
         self._rows, self._packed, self._bytes = [], [], 0
 
