@@ -47,6 +47,16 @@ def draw(
     return torch.nn.functional.normalize(drawn, dim=-1) if unit else drawn
 
 
+def remembered(
+    statistics: OldStatistics, unit: bool, generator: torch.Generator, per_class: int = 50
+) -> tuple[Float[Tensor, "N E D"], Int[Tensor, "N"]]:
+    """Every class as the memory has it: pseudo-features, and the features of the answered images."""
+    labels = torch.arange(len(statistics.counts)).repeat_interleave(per_class)
+    kept = statistics.kept
+    features = torch.cat([draw(statistics, labels, unit, generator), kept["features"]])
+    return features, torch.cat([labels, kept["labels"]])
+
+
 def _means(features: Tensor, labels: Tensor, counts: Tensor) -> Float[Tensor, "E K D"]:
     sums = features.new_zeros(len(counts), *features.shape[1:]).index_add_(0, labels, features)
     return (sums / counts.clamp(min=1)[:, None, None]).transpose(0, 1)

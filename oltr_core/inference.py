@@ -1,0 +1,175 @@
+"""What a model says of images: direct features, kept once computed; outputs of the heads; answers in words.
+
+Features are cached under the digest of everything they depend on: the weights up to the direct feature, the
+transform, their type and the packed images. Heads and scores are cheap and change; they are never cached.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from oltr_core import digest, schema
+from oltr_core.batch import OldStatistics, Outputs, concatenate
+from oltr_core.checkpoint import Checkpoint, digest_of
+from oltr_core.data.dataset import Images, from_pixels, in_order, open_images
+from oltr_core.data.images import EXTENSIONS, decode
+from oltr_core.data.shards import Shards
+from oltr_core.data.transforms import Transform
+from oltr_core.layout import Layout, write_atomically
+from oltr_core.models import Network
+from oltr_core.scores import Odin, Score
+from oltr_core.spec import parse
+
+UNKNOWN = "unknown"
+
+
+def classify(
+    network: Network, features: Tensor, statistics: OldStatistics | None = None, batch_size: int = 8192
+) -> Outputs:
+    """Outputs of the heads, on the CPU, for direct features [N, E, D] on the CPU.
+
+    Where a network keeps no memory, the class means of `statistics` stand for its centroids.
+    """
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        outputs = concatenate([_on_cpu(network.classify(part.to(device))) for part in features.split(batch_size)])
+    return with_distances(outputs, statistics)
+
+
+def with_distances(outputs: Outputs, statistics: OldStatistics | None) -> Outputs:
+    if outputs.distances is not None or statistics is None:
+        return outputs
+    means = statistics.means.to(outputs.features)  # [E, K, D]
+    return replace(outputs, distances=torch.cdist(outputs.features.transpose(0, 1), means).transpose(0, 1))
+
+
+def features_of(
+    rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int = 256
+) -> Tensor:
+    """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard for ever."""
+    trunk = digest_of(network.trunk_state())
+    batches, shards, numbers = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
+    spec = network.spec
+    features = torch.empty(rows.num_rows, spec.experts, network.num_features)
+    places: dict[tuple[str, int], list[int]] = {}
+    for i, place in enumerate(zip(batches, shards, strict=True)):
+        places.setdefault(place, []).append(i)
+    for (batch, shard), mine in places.items():
+        whole = _of_shard(batch, shard, network, trunk, transform, layout, batch_size)
+        features[mine] = torch.from_numpy(whole[[numbers[i] for i in mine]])
+    return features
+
+
+def perturbed(
+    rows: pa.Table, score: Odin, network: Network, transform: Transform, layout: Layout, batch_size: int = 256
+) -> Outputs:
+    """Outputs for the images that a score of the network has moved: they cannot come from cached features."""
+    device = next(network.parameters()).device
+    images = open_images(Shards(layout.raw), rows, transform, device)
+    return concatenate(list(_perturbed(images, score, network, transform, batch_size)))
+
+
+def _perturbed(images: Images, score: Odin, network: Network, transform: Transform, size: int) -> Iterator[Outputs]:
+    for batch in images.batches(in_order(len(images), size)):
+        moved = score.perturb(network, transform(batch))
+        with torch.no_grad():
+            yield _on_cpu(network(moved))
+
+
+def _of_shard(
+    batch: str, shard: int, network: Network, trunk: str, transform: Transform, layout: Layout, batch_size: int
+) -> np.ndarray:
+    """Features of every image of a shard, from the store or computed and stored."""
+    index = layout.batch(batch).index
+    key = [trunk, transform.model_dump(mode="json"), "float32", batch, digest.of_file(index), shard]
+    path = layout.features(digest.of_value(key)) / "features.npy"
+    if not path.exists():
+        table = schema.read(index, schema.INDEX, ["shard", "row"])
+        inside = zip(table.column("shard").to_pylist(), table.column("row").to_pylist(), strict=True)
+        count = 1 + max(row for number, row in inside if number == shard)
+        rows = pa.table({"batch": [batch] * count, "shard": [shard] * count, "row": list(range(count))})
+        images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
+        with torch.no_grad():
+            parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(count, batch_size))]
+        buffer = io.BytesIO()
+        np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
+        write_atomically(path, buffer.getvalue())
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `oltr predict` says of one image."""
+
+    path: str
+    label: str  # a class's name, or "unknown"
+    probability: float  # of `nearest`, calibrated on validation images
+    score: float  # larger = more unknown
+    threshold: float  # a larger score is unknown
+    nearest: str  # the best known class, whatever the label
+    generation: str
+
+    def as_dict(self) -> dict[str, str | float]:
+        return asdict(self)
+
+
+def predict(paths: Iterable[Path], checkpoint: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Answer]:
+    """Answers for images and for all images below folders, in the order of their paths.
+
+    Raises ValueError naming the path when it is not there, is no image, or holds none.
+    """
+    card, network = checkpoint.card, checkpoint.network
+    if card.threshold is None:
+        raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
+    score = parse(Score, card.score, f"generation {generation}: score")
+    files = list(_image_files(paths))
+    device = next(network.parameters()).device
+    for first in range(0, len(files), batch_size):
+        part = files[first : first + batch_size]
+        images = from_pixels([_pixels(path) for path in part], card.transform, device)
+        batch = card.transform(images.images)
+        with torch.no_grad():
+            outputs = scored = with_distances(_on_cpu(network(batch)), checkpoint.statistics)
+        if isinstance(score, Odin):
+            (scored,) = _perturbed(images, score, network, card.transform, len(part))
+        probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
+        scores = score(scored, {name: tensor.cpu() for name, tensor in checkpoint.score_state.items()})
+        for path, p, k, s in zip(part, probability.tolist(), column.tolist(), scores.tolist(), strict=True):
+            nearest = card.class_names[k]
+            label = UNKNOWN if s > card.threshold else nearest
+            yield Answer(str(path), label, p, s, card.threshold, nearest, generation)
+
+
+def _image_files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
+            if not inside:
+                raise ValueError(f"{path}: no image in this folder ({', '.join(sorted(EXTENSIONS))})")
+            yield from inside
+        elif path.is_file():
+            yield path
+        else:
+            raise ValueError(f"{path}: no such image or folder")
+
+
+def _pixels(path: Path) -> np.ndarray:
+    try:
+        return decode(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _on_cpu(outputs: Outputs) -> Outputs:
+    d = outputs.distances
+    return Outputs(
+        outputs.logits.cpu(), outputs.features.cpu(), outputs.embeddings.cpu(), None if d is None else d.cpu()
+    )

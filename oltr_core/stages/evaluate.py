@@ -1,0 +1,180 @@
+"""evaluate: the model of this generation on test images, known and open; its answers for everything unlearned.
+
+Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json and plots/*.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from oltr_core import checkpoint, measured, schema
+from oltr_core.batch import Outputs
+from oltr_core.checkpoint import Checkpoint
+from oltr_core.inference import classify, features_of, perturbed
+from oltr_core.layout import GENESIS, Layout
+from oltr_core.metrics import OPEN, History, Measured, Tested, curves
+from oltr_core.metrics.recognition import per_class_accuracy
+from oltr_core.params import Params
+from oltr_core.scores import Odin, Score
+from oltr_core.settings import Run, load_run
+from oltr_core.spec import parse
+from oltr_core.stages import rows
+from oltr_core.stages.update import from_memory, operate
+from oltr_core.training.devices import resolve
+
+#: why a metric of the loop is not there
+NOT_YET = "nothing has been learned in the loop yet"
+Seen = Callable[[Score], Outputs]  # the outputs that a score looks at: its own, if it moves images
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Measure data/work/model.safetensors and write what it says of every image that it was not trained on."""
+    this = load_run(layout)
+    if params.train.threads:
+        torch.set_num_threads(params.train.threads)
+    model = checkpoint.load(layout.work.model, resolve(params.train.device))
+    network, card = model.network, model.card
+    manifest = schema.read(layout.work.manifest, schema.MANIFEST)
+    images = rows.of_splits(manifest, "test", "val", "pool")
+    size = params.evaluate.batch_size
+    features = features_of(images, network, card.transform, layout, size)
+    outputs = classify(network, features, model.statistics)
+
+    def seen(score: Score) -> Outputs:
+        moves = isinstance(score, Odin)
+        return perturbed(images, score, network, card.transform, layout, size) if moves else outputs
+
+    own = parse(Score, card.score, f"{layout.work.model}: score")
+    scores = own(seen(own), {name: tensor.cpu() for name, tensor in model.score_state.items()})
+    probability, predicted = (outputs.mean_logits / card.temperature).softmax(1).max(1)
+    write_predictions(layout, images, [card.class_ids[k] for k in predicted.tolist()], probability, scores)
+
+    is_test = mask(images, "test")
+    tested = tested_images(images.filter(pa.array(is_test.tolist())), outputs[is_test], manifest, model, layout)
+    history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
+    assert card.threshold is not None
+    result = tested.measure(scores[is_test], card.threshold, card.temperature)
+    result |= loop_of(this, tested, scores[is_test], card.threshold, history)
+    result |= by_other_scores(params, images, tested, outputs, seen, model, own)
+    measured.write(layout, "evaluate", result.values, result.absent)
+    write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.class_names, history)
+
+
+def tested_images(test: pa.Table, outputs: Outputs, manifest: pa.Table, model: Checkpoint, layout: Layout) -> Tested:
+    """The test rows as a model of these columns has to see them."""
+    ids = model.card.class_ids
+    classes = schema.read(layout.work.classes, schema.CLASSES, ["class_id", "name", "first_generation"]).to_pylist()
+    group = {row["class_id"]: row["first_generation"] for row in classes}
+    first = min(group[i] for i in ids)
+    # generation 0's training images, whatever was learned since
+    start = rows.training(manifest)
+    start = start.filter(pa.array([g == first for g in start.column("labelled_in").to_pylist()], pa.bool_()))
+    columns = rows.columns(start, ids, other=len(ids))
+    labels = rows.columns(test, ids, other=OPEN)
+    names = test.column("label").to_pylist()
+    # with held-back truth, every class that was open in a pool; without, those that were found
+    truth = json.loads(layout.work.audit.read_text())["open_classes"]
+    asked = set(truth if truth is not None else [row["name"] for row in classes if row["first_generation"] != first])
+    return Tested(
+        logits=outputs.mean_logits,
+        labels=labels,
+        was_open=torch.tensor([name in asked for name in names], dtype=torch.bool),
+        open_classes=len({name for name, column in zip(names, labels.tolist(), strict=True) if column == OPEN}),
+        shots=torch.bincount(columns, minlength=len(ids) + 1)[: len(ids)].float(),
+        groups=[group[i] for i in ids],
+    )
+
+
+def loop_of(this: Run, tested: Tested, scores: Tensor, threshold: float, history: list[History]) -> Measured:
+    """The `loop/` group; all of it absent before the first update."""
+    result = tested.loop(scores, threshold, history)
+    if this.parent == GENESIS:
+        return Measured({}, dict.fromkeys(sorted(result.values | result.absent), NOT_YET))
+    return result
+
+
+def by_other_scores(
+    params: Params, images: pa.Table, tested: Tested, outputs: Outputs, seen: Seen, model: Checkpoint, own: Score
+) -> Measured:
+    """`open_by_score/<name>/`, each at a threshold chosen as the card's own was."""
+    assert model.statistics is not None
+    is_test, is_val = mask(images, "test"), mask(images, "val")
+    labels = rows.columns(images, model.card.class_ids, other=OPEN)
+    is_val &= labels != OPEN
+    reference = from_memory(model.network, model.statistics, params.update.seed)
+    result = Measured()
+    for score in params.evaluate.scores:
+        if score != own:
+            scored = seen(score)
+            fitted = operate(
+                score, reference, outputs[is_val], scored[is_val], labels[is_val], params.update.keep_known
+            )
+            open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
+            result |= open_set.under(f"open_by_score/{score.name}")
+    return result
+
+
+def write_predictions(
+    layout: Layout, images: pa.Table, class_ids: list[int], probability: Tensor, scores: Tensor
+) -> None:
+    table = pa.table(
+        {
+            "image_id": images.column("image_id"),
+            "class_id": pa.array(class_ids, pa.int32()),
+            "probability": pa.array(probability.tolist(), pa.float32()),
+            "score": pa.array(scores.tolist(), pa.float32()),
+            "split": images.column("split"),
+        }
+    )
+    schema.write(layout.work.predictions, table, schema.PREDICTIONS)
+
+
+def write_plots(
+    folder: Path, tested: Tested, scores: Tensor, probability: Tensor, names: list[str], history: list[History]
+) -> None:
+    """The curves behind the figures, one CSV each; a curve that cannot be drawn is a file of its header."""
+    known = tested.labels != OPEN
+    accuracy, images = per_class_accuracy(tested.labels[known], tested.correct[known], len(names))
+    both = bool(known.any()) and not bool(known.all())
+    tables: dict[str, dict[str, list]] = {
+        "roc": curves.roc(scores[known], scores[~known]) if both else {"known_rejected": [], "unknown_rejected": []},
+        "risk": curves.risk(scores, tested.correct),
+        "score_histogram": curves.histogram(scores, tested.labels),
+        "reliability": curves.reliability_columns(probability[known], tested.correct[known]),
+        "per_class": {
+            "class": names,
+            "group": list(tested.groups),
+            "training_images": tested.shots.tolist(),
+            "test_images": images.tolist(),
+            "accuracy": accuracy.tolist(),
+        },
+        "history": {name: [getattr(row, name) for row in history] for name in History._fields},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+
+
+def read_history(path: Path) -> list[History]:
+    """The accuracies that the parent's line has left behind; none before the first generation."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            History(row["generation"], row["group"], float(row["accuracy"]), int(row["images"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def mask(images: pa.Table, split: str) -> Tensor:
+    return torch.tensor([name == split for name in images.column("split").to_pylist()], dtype=torch.bool)

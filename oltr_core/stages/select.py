@@ -1,0 +1,76 @@
+"""select: the pool images most worth a person's minute, and a picture of them.
+
+Writes selection.parquet, batch.png and metrics/select.json.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import torch
+
+from oltr_core import checkpoint, measured, schema
+from oltr_core.batch import Outputs, Picks
+from oltr_core.data.manifest import in_order
+from oltr_core.data.shards import Shards
+from oltr_core.inference import classify, features_of
+from oltr_core.layout import Layout
+from oltr_core.params import Params, Select
+from oltr_core.seeding import torch_generator
+from oltr_core.settings import load_run
+from oltr_core.stages import rows
+from oltr_core.stages.contact_sheet import draw
+from oltr_core.training.devices import resolve
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Choose among the pool images that nobody has been asked about."""
+    this = load_run(layout)
+    if params.train.threads:
+        torch.set_num_threads(params.train.threads)
+    model = checkpoint.load(layout.work.model, resolve(params.train.device))
+    manifest = schema.read(layout.work.manifest, schema.MANIFEST)
+    budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
+    pool = rows.of_splits(manifest, "pool")
+    pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
+    features = features_of(pool, model.network, model.card.transform, layout, params.evaluate.batch_size)
+    outputs = classify(model.network, features, model.statistics)
+    picks = pick(params.select, outputs, budget, this.generation)
+    chosen = pool.take(pa.array(picks.indices.tolist(), pa.int64()))
+    table = selection(chosen, picks, outputs[picks.indices], model.card.class_names, params.select.strategy.name)
+    schema.write(layout.work.selection, table, schema.SELECTION)
+    captions = [str(rank + 1) for rank in range(chosen.num_rows)]
+    layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
+    measured.write(layout, "select", {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}, {})
+
+
+def pick(select: Select, pool: Outputs, budget: int, generation: str) -> Picks:
+    """The strategy of params.yaml, with the generator that belongs to it and to the generation."""
+    return select.strategy(pool, budget, torch_generator(select.seed, "select", generation))
+
+
+def arrivals(manifest: pa.Table, layout: Layout) -> int:
+    """Images of the newest batch that came without a label: leftovers of older ones do not raise the budget."""
+    names = set(manifest.column("batch").to_pylist())
+    if not names:
+        return 0
+    newest = in_order(layout.batch(name) for name in names)[-1].name
+    mine = manifest.filter(pa.array([name == newest for name in manifest.column("batch").to_pylist()], pa.bool_()))
+    pairs = zip(mine.column("split").to_pylist(), mine.column("label_source").to_pylist(), strict=True)
+    return sum(split == "pool" or source not in (None, "source") for split, source in pairs)
+
+
+def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
+    """The table that goes to people: best first, with what made the model curious."""
+    count = chosen.num_rows
+    return pa.table(
+        {
+            "image_id": chosen.column("image_id"),
+            "rank": pa.array(range(count), pa.int32()),
+            "u_open": pa.array(outputs.u_open.tolist(), pa.float32()),
+            "u_info": pa.array(outputs.u_info.tolist(), pa.float32()),
+            "energy": pa.array(picks.merit.tolist(), pa.float32()),
+            "reason": pa.array(picks.reasons, pa.string()),
+            "suggested": pa.array([names[k] for k in outputs.mean_logits.argmax(1).tolist()], pa.string()),
+            "strategy": pa.array([strategy] * count, pa.string()),
+        }
+    )

@@ -1,0 +1,82 @@
+"""A workspace with the embedded digits and a training of a few seconds, driven stage by stage."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from oltr_core import digest, ledger, schema
+from oltr_core.data.transforms import Transform
+from oltr_core.layout import Layout
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import SmallResNet
+from oltr_core.params import load_params
+from oltr_core.settings import load_settings
+from oltr_core.stages import curate, evaluate, ingest, select, train, update
+from oltr_core.training import Phase, Rates, Train
+
+ROOT = Path(__file__).parents[3]
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+QUICK = Train(
+    network=NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16))),
+    transform=Transform(size=8),
+    phases=[Phase(name="only", epochs=6, rates=Rates(trunk=0.05, heads=0.1))],
+)
+
+
+def make(root: Path, **sections) -> Layout:
+    """A workspace with batch-0 ingested, about to make generation 0."""
+    layout = Layout(root)
+    source = ROOT / "data" / "generations" / "genesis"
+    shutil.copytree(source, layout.generation("genesis").folder)
+    layout.annotations.mkdir(parents=True)
+    params = {"train": QUICK.model_dump(mode="json"), **sections}
+    params["sources"] = [
+        {"batch": f"batch-{part}", "sources": [{"name": "digits", "seed": 3, "part": part}]} for part in (0, 1)
+    ]
+    layout.params.write_text(yaml.safe_dump(params))
+    opened(layout, "0000", "genesis", "train")
+    ingest.run(load_settings(layout), layout, "batch-0")
+    return layout
+
+
+def opened(layout: Layout, name: str, parent: str, mode: str) -> None:
+    layout.run.write_text(yaml.safe_dump({"generation": name, "parent": parent, "mode": mode}))
+
+
+def compute(layout: Layout, *stages) -> None:
+    for stage in stages or (curate, train, update, evaluate, select):
+        settings = load_settings(layout) if stage is curate else load_params(layout)
+        stage.run(settings, layout)
+
+
+def seal(layout: Layout, name: str) -> None:
+    folder = layout.generation(name).folder
+    shutil.copytree(layout.work.folder, folder)
+    ledger.append(layout.ledger, ledger.Event("sealed", name, digest.of_folder(folder), AT.isoformat()))
+
+
+def answer(layout: Layout, name: str) -> None:
+    """Every question of a sealed generation, answered from the truth."""
+    truth = schema.read(layout.truth_of("batch-0"), schema.TRUTH).to_pylist()
+    labels = {row["image_id"]: row["label"] for row in truth}
+    asked = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id"]).to_pylist()
+    known = {r["name"] for r in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()}
+    rows = [
+        {
+            "image_id": row["image_id"],
+            "verdict": "label" if labels[row["image_id"]] in known else "new_class",
+            "label": labels[row["image_id"]],
+            "annotator": "truth",
+            "answered_at": AT,
+            "batch_id": name,
+        }
+        for row in asked
+    ]
+    table = schema.from_rows(schema.ANNOTATIONS, rows)
+    schema.write(layout.answers(name) / "answers.parquet", table, schema.ANNOTATIONS)
+    audit = {"open_classes": sorted(set(labels.values()) - known)}
+    (layout.answers(name) / "audit.json").write_text(json.dumps(audit))

@@ -1,0 +1,325 @@
+"""Two generations of the embedded digits through update, evaluate and select, from files to files."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from oltr_core import checkpoint, digest, metrics, schema
+from oltr_core.inference import features_of, predict
+from oltr_core.layout import Layout
+from oltr_core.params import load_params
+from oltr_core.scores import Msp
+from oltr_core.settings import load_settings
+from oltr_core.stages import curate, evaluate, ingest, rows, select, update
+from oltr_core.stages.evaluate import NOT_YET
+from tests.core.stages import loop_world as world
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """Generation 0, computed and sealed, its questions answered."""
+    layout = world.make(tmp_path_factory.mktemp("first"))
+    world.compute(layout)
+    world.seal(layout, "0000")
+    world.answer(layout, "0000")
+    return layout
+
+
+@pytest.fixture(scope="module")
+def second(first, tmp_path_factory):
+    """Generation 1 beside a copy of generation 0."""
+    layout = copied(first, tmp_path_factory.mktemp("second"))
+    ingest.run(load_settings(layout), layout, "batch-1")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate, update, evaluate, select)
+    return layout
+
+
+def copied(layout: Layout, root) -> Layout:
+    shutil.copytree(layout.root, root, dirs_exist_ok=True)
+    return Layout(root)
+
+
+def values(layout: Layout, stage: str) -> dict[str, float]:
+    return json.loads(layout.work.metrics(stage).read_text())
+
+
+def absent(layout: Layout, stage: str) -> dict[str, str]:
+    return json.loads(layout.work.absent(stage).read_text())
+
+
+def table(path, kind) -> list[dict]:
+    return schema.read(path, kind).to_pylist()
+
+
+# --- update -----------------------------------------------------------------------------------------------------
+def test_after_a_full_training_the_model_is_the_trained_network_with_a_score(first):
+    generation = first.generation("0000")
+    base, model = checkpoint.load(generation.base_model), checkpoint.load(generation.model)
+    assert (base.card.trunk_digest, base.card.head_digest) == (model.card.trunk_digest, model.card.head_digest)
+    assert base.card.threshold is None
+    assert model.card.score == {"name": "msp"}
+    assert model.card.class_counts == [int(n) for n in model.statistics.counts]
+
+
+def test_the_threshold_keeps_95_percent_of_the_known_validation_images(first):
+    model = checkpoint.load(first.generation("0000").model)
+    manifest = {row["image_id"]: row for row in table(first.generation("0000").manifest, schema.MANIFEST)}
+    scores = [
+        row["score"]
+        for row in table(first.generation("0000").predictions, schema.PREDICTIONS)
+        if row["split"] == "val" and manifest[row["image_id"]]["class_id"] is not None
+    ]
+    assert len(scores) == 60
+    assert sum(score <= model.card.threshold + 1e-6 for score in scores) == 57
+
+
+def test_an_update_adds_the_found_classes_after_the_old_columns(first, second):
+    before, after = checkpoint.load(first.generation("0000").model), checkpoint.load(second.work.model)
+    old = len(before.card.class_ids)
+    assert after.card.class_ids[:old] == before.card.class_ids
+    assert after.card.class_names[:old] == before.card.class_names
+    assert len(after.card.class_ids) == after.network.num_classes == old + 2
+    assert after.card.trunk_digest == before.card.trunk_digest
+    assert after.card.parent == "0000"
+    assert values(second, "update")["update/added_classes"] == 2
+    learned = int(values(second, "update")["update/learned_images"])
+    assert sum(after.card.class_counts) - sum(before.card.class_counts) == learned
+    assert len(after.statistics.kept["labels"]) == learned
+
+
+def test_an_update_reads_no_image_of_the_full_training(first, tmp_path, monkeypatch):
+    layout = copied(first, tmp_path / "w")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate)
+    read: list[str] = []
+    manifest = {row["image_id"]: row for row in table(layout.work.manifest, schema.MANIFEST)}
+    base = {row["image_id"] for row in table(layout.work.base, schema.MANIFEST) if row["split"] == "train"}
+    places = {(r["batch"], r["shard"], r["row"]): i for i, r in manifest.items()}
+    original = update.features_of
+
+    def watched(images, *arguments, **named):
+        columns = (images.column(name).to_pylist() for name in ("batch", "shard", "row"))
+        read.extend(places[place] for place in zip(*columns, strict=True))
+        return original(images, *arguments, **named)
+
+    monkeypatch.setattr(update, "features_of", watched)
+    world.compute(layout, update)
+    assert read
+    assert not base & set(read)
+
+
+def test_a_changed_train_section_stops_an_update(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate)
+    base = checkpoint.load(layout.work.base_model)
+    card = base.card.model_copy(update={"recipe": base.card.recipe | {"seed": 77}})
+    checkpoint.save(layout.work.base_model, base.network, card)
+    with pytest.raises(ValueError, match=r"params\.yaml: train is not what generation 0000 was trained with"):
+        world.compute(layout, update)
+
+
+def test_an_edited_parent_stops_an_update(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate)
+    with layout.generation("0000").model.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match="sealed generation was changed"):
+        world.compute(layout, update)
+
+
+def test_without_a_validation_image_there_is_no_threshold_and_a_sentence_says_so(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    manifest = [row for row in table(layout.work.manifest, schema.MANIFEST) if row["split"] != "val"]
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, manifest), schema.MANIFEST)
+    with pytest.raises(ValueError, match=r"needs validation images of known classes.*val_share"):
+        world.compute(layout, update)
+
+
+def test_without_new_answers_the_model_stays_as_it_was(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    shutil.rmtree(layout.answers("0000"))
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate, update)
+    assert (
+        checkpoint.read_card(layout.work.model).head_digest
+        == checkpoint.read_card(layout.generation("0000").model).head_digest
+    )
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------
+def test_the_loop_is_absent_at_generation_0_and_measured_after_an_update(first, second):
+    names = {n for n in values(second, "evaluate") if n.startswith("loop/")}
+    assert {"loop/known_accuracy", "loop/unknown_accuracy", "loop/forgetting"} <= names
+    before = first.generation("0000").folder / "metrics"
+    assert not any(n.startswith("loop/") for n in json.loads((before / "evaluate.json").read_text()))
+    reasons = json.loads((before / "evaluate.absent.json").read_text())
+    assert {n for n in reasons if n.startswith("loop/")} == names
+    assert reasons["loop/known_accuracy"] == NOT_YET
+
+
+def test_closed_accuracy_is_that_of_the_predictions_file_among_the_first_six_classes(first):
+    generation = first.generation("0000")
+    manifest = {row["image_id"]: row for row in table(generation.manifest, schema.MANIFEST)}
+    right = [
+        row["class_id"] == manifest[row["image_id"]]["class_id"]
+        for row in table(generation.predictions, schema.PREDICTIONS)
+        if row["split"] == "test" and manifest[row["image_id"]]["class_id"] is not None
+    ]
+    measured = json.loads((generation.folder / "metrics" / "evaluate.json").read_text())
+    assert len(right) == 180
+    assert measured["closed/overall"] == pytest.approx(sum(right) / 180)
+
+
+def test_an_open_class_that_nobody_found_counts_as_wrong(first, second):
+    audit = json.loads(second.work.audit.read_text())["open_classes"]
+    assert len(audit) == 2
+    predictions = {r["image_id"]: r["class_id"] for r in table(second.work.predictions, schema.PREDICTIONS)}
+    asked = [r for r in table(second.work.manifest, schema.MANIFEST) if r["split"] == "test" and r["label"] in audit]
+    right = sum(predictions[r["image_id"]] == r["class_id"] for r in asked) / len(asked)
+    assert values(second, "evaluate")["loop/unknown_accuracy"] == pytest.approx(right)
+    model = checkpoint.load(first.generation("0000").model)
+    test = rows.of_splits(schema.read(second.work.manifest, schema.MANIFEST), "test")
+    nobody = metrics.Tested(
+        logits=torch.zeros(test.num_rows, 6),
+        labels=rows.columns(test, model.card.class_ids, other=-1),
+        was_open=torch.tensor([label in audit for label in test.column("label").to_pylist()]),
+        open_classes=4,
+        shots=torch.ones(6),
+        groups=["0000"] * 6,
+    )
+    assert nobody.loop(torch.zeros(test.num_rows), 1.0, []).values["loop/unknown_accuracy"] == 0
+
+
+def test_predictions_are_about_every_image_that_was_not_trained_on(second):
+    predictions = table(second.work.predictions, schema.PREDICTIONS)
+    manifest = table(second.work.manifest, schema.MANIFEST)
+    expected = {row["image_id"] for row in manifest if row["split"] in ("test", "val", "pool")}
+    assert {row["image_id"] for row in predictions} == expected
+    assert all(0 <= row["probability"] <= 1 for row in predictions)
+
+
+def test_every_plot_is_there_and_the_history_remembers_the_parent(second):
+    names = {path.name for path in second.work.plots.iterdir()}
+    assert names == {
+        f"{name}.csv" for name in ("roc", "risk", "score_histogram", "reliability", "per_class", "history")
+    }
+    history = [line.split(",")[:2] for line in (second.work.plots / "history.csv").read_text().splitlines()[1:]]
+    assert history == [["0000", "0000"], ["0001", "0000"], ["0001", "0001"]]
+
+
+def test_other_scores_are_measured_beside_the_cards_own(second):
+    groups = {name.split("/")[1] for name in values(second, "evaluate") if name.startswith("open_by_score/")}
+    assert groups == {score.name for score in load_params(second).evaluate.scores} - {Msp().name}
+
+
+def test_a_score_that_moves_images_is_measured_like_the_others(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    params = load_params(layout)
+    text = layout.params.read_text() + "\nevaluate: {scores: [{name: odin}, {name: knn}, {name: openmax}]}\n"
+    layout.params.write_text(text)
+    assert load_params(layout).evaluate != params.evaluate
+    world.compute(layout, evaluate)
+    assert {"open_by_score/odin/auroc", "open_by_score/knn/auroc", "open_by_score/openmax/auroc"} <= set(
+        values(layout, "evaluate")
+    )
+
+
+@pytest.mark.parametrize("stage", [update, evaluate, select])
+def test_a_stage_run_again_writes_the_same_bytes(second, stage, tmp_path):
+    layout = copied(second, tmp_path / "w")
+    before = digest.of_folder(layout.work.folder)
+    world.compute(layout, stage)
+    assert digest.of_folder(layout.work.folder) == before
+
+
+# --- select -----------------------------------------------------------------------------------------------------
+def test_the_budget_is_a_share_of_the_newest_arrivals_and_leftovers_do_not_raise_it(second):
+    selection = table(second.work.selection, schema.SELECTION)
+    assert values(second, "select")["select/budget"] == round(0.3 * 278)
+    assert len(selection) == 83
+    assert [row["rank"] for row in selection] == list(range(83))
+
+
+def test_only_pool_images_are_asked_about_and_none_twice(second):
+    manifest = {row["image_id"]: row for row in table(second.work.manifest, schema.MANIFEST)}
+    asked = [row["image_id"] for row in table(second.work.selection, schema.SELECTION)]
+    assert {manifest[image]["split"] for image in asked} == {"pool"}
+    before = {row["image_id"] for row in table(second.generation("0000").selection, schema.SELECTION)}
+    assert not before & set(asked)
+
+
+def test_the_picture_shows_the_batch(second):
+    picture = Image.open(io.BytesIO(second.work.contact_sheet.read_bytes()))
+    assert picture.size == (12 * 72, 7 * 86)
+    assert len(np.unique(np.asarray(picture))) > 10
+
+
+def test_an_empty_pool_asks_nothing(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    manifest = [row for row in table(layout.work.manifest, schema.MANIFEST) if row["split"] != "pool"]
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, manifest), schema.MANIFEST)
+    world.compute(layout, select)
+    assert table(layout.work.selection, schema.SELECTION) == []
+    assert values(layout, "select") == {"select/budget": 0.0, "select/picked": 0.0}
+    assert Image.open(io.BytesIO(layout.work.contact_sheet.read_bytes())).size[0] > 0
+
+
+# --- features and answers ---------------------------------------------------------------------------------------
+def test_features_are_computed_once_and_again_for_other_weights(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    model = checkpoint.load(layout.work.model)
+    images = schema.read(layout.work.manifest, schema.MANIFEST).slice(5, 40)
+    features = features_of(images, model.network, model.card.transform, layout)
+    shutil.rmtree(layout.store)
+    again = features_of(images, model.network, model.card.transform, layout)
+    torch.testing.assert_close(again, features)
+    shutil.move(layout.batch("batch-0").shard(0), tmp_path / "away")
+    assert torch.equal(features_of(images, model.network, model.card.transform, layout), again)
+    next(model.network.trunk.parameters()).data += 0.1
+    with pytest.raises(ValueError, match="packed images"):
+        features_of(images, model.network, model.card.transform, layout)
+
+
+def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp_path):
+    from oltr_core.data.shards import Shards
+
+    generation = first.generation("0000")
+    expected = table(generation.predictions, schema.PREDICTIONS)[:6]
+    place = {row["image_id"]: row for row in table(generation.manifest, schema.MANIFEST)}
+    for i, row in enumerate(expected):
+        where = place[row["image_id"]]
+        pixels = Shards(first.raw).read(where["batch"], where["shard"], where["row"])
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    model = checkpoint.load(generation.model)
+    answers = list(predict([tmp_path], model, "0000", batch_size=4))
+    names = dict(zip(model.card.class_ids, model.card.class_names, strict=True))
+    for answer, row in zip(answers, expected, strict=True):
+        assert answer.nearest == names[row["class_id"]]
+        assert answer.probability == pytest.approx(row["probability"], abs=1e-4)
+        assert answer.score == pytest.approx(row["score"], abs=1e-4)
+        assert answer.label == ("unknown" if row["score"] > model.card.threshold else answer.nearest)
+        assert answer.generation == "0000"
+
+
+def test_predict_says_what_is_wrong_with_a_path(first, tmp_path):
+    model = checkpoint.load(first.generation("0000").model)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    for path, sentence in (
+        ("gone", "no such image"),
+        ("empty", "no image in this folder"),
+        ("bad.png", "not an image"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            list(predict([tmp_path / path], model, "0000"))
+    bare = checkpoint.load(first.generation("0000").base_model)
+    with pytest.raises(ValueError, match="no threshold yet"):
+        list(predict([tmp_path], bare, "0000"))
