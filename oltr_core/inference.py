@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import digest, schema
+from oltr_core import checkpoint, digest, schema
 from oltr_core.batch import OldStatistics, Outputs, concatenate
 from oltr_core.checkpoint import Checkpoint, digest_of
 from oltr_core.data.dataset import Images, from_pixels, in_order, open_images
@@ -121,12 +121,17 @@ class Answer:
         return asdict(self)
 
 
-def predict(paths: Iterable[Path], checkpoint: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Answer]:
+def answers(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Answer]:
+    """`predict` with the model of a file."""
+    return predict(paths, checkpoint.load(model, device), generation)
+
+
+def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Answer]:
     """Answers for images and for all images below folders, in the order of their paths.
 
     Raises ValueError naming the path when it is not there, is no image, or holds none.
     """
-    card, network = checkpoint.card, checkpoint.network
+    card, network = model.card, model.network
     if card.threshold is None:
         raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
     score = parse(Score, card.score, f"generation {generation}: score")
@@ -137,11 +142,11 @@ def predict(paths: Iterable[Path], checkpoint: Checkpoint, generation: str, batc
         images = from_pixels([_pixels(path) for path in part], card.transform, device)
         batch = card.transform(images.images)
         with torch.no_grad():
-            outputs = scored = with_distances(_on_cpu(network(batch)), checkpoint.statistics)
+            outputs = scored = with_distances(_on_cpu(network(batch)), model.statistics)
         if isinstance(score, Odin):
             (scored,) = _perturbed(images, score, network, card.transform, len(part))
         probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
-        scores = score(scored, {name: tensor.cpu() for name, tensor in checkpoint.score_state.items()})
+        scores = score(scored, {name: tensor.cpu() for name, tensor in model.score_state.items()})
         for path, p, k, s in zip(part, probability.tolist(), column.tolist(), scores.tolist(), strict=True):
             nearest = card.class_names[k]
             label = UNKNOWN if s > card.threshold else nearest

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from oltr_core import checkpoint, digest, metrics, schema
-from oltr_core.inference import features_of, predict
+from oltr_core.inference import answers, features_of, predict
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
 from oltr_core.scores import Msp
@@ -299,9 +299,10 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         pixels = Shards(first.raw).read(where["batch"], where["shard"], where["row"])
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     model = checkpoint.load(generation.model)
-    answers = list(predict([tmp_path], model, "0000", batch_size=4))
+    found = list(predict([tmp_path], model, "0000", batch_size=4))
+    assert found == list(answers(generation.model, [tmp_path], "0000"))
     names = dict(zip(model.card.class_ids, model.card.class_names, strict=True))
-    for answer, row in zip(answers, expected, strict=True):
+    for answer, row in zip(found, expected, strict=True):
         assert answer.nearest == names[row["class_id"]]
         assert answer.probability == pytest.approx(row["probability"], abs=1e-4)
         assert answer.score == pytest.approx(row["score"], abs=1e-4)
