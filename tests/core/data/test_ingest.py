@@ -177,8 +177,10 @@ def test_an_image_in_train_and_test_of_one_batch_is_kept_for_the_test(tmp_path):
 
 
 def test_far_images_are_fetched_through_the_functions_that_tasks_give(tmp_path):
-    stored = {f"s3://bucket/in/{c}/{i}.png": picture(tmp_path / f"{c}{i}.png", i).read_bytes()
-              for i, c in enumerate(["cat", "dog", "cat"])}  # fmt: skip
+    stored = {
+        f"s3://bucket/in/{c}/{i}.png": picture(tmp_path / f"{c}{i}.png", i).read_bytes()
+        for i, c in enumerate(["cat", "dog", "cat"])
+    }
 
     def fetch(uri):
         if uri not in stored:
@@ -212,7 +214,7 @@ def test_ingest_reads_no_tensor(tmp_path):
         "import sys; from pathlib import Path; from oltr_core.layout import Layout;"
         "from oltr_core.settings import load_settings; from oltr_core.stages import ingest;"
         f"layout = Layout(Path({str(tmp_path)!r})); ingest.run(load_settings(layout), layout, 'b');"
-        "print([m for m in ('torch', 'sklearn', 'pandas', 'boto3') if m in sys.modules])"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib', 'boto3') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
