@@ -58,7 +58,7 @@ def quality(workspace: str, name: str) -> None:
     from tasks import quality as expectations
 
     with WATCH.lap("quality gate"):
-        expectations.gate(Layout(Path(workspace)))
+        expectations.validate(Layout(Path(workspace)))
 
 
 @task(task_run_name="seal-{name}", **RETRY)

@@ -31,3 +31,12 @@ def loop(workspace: str, generations: int) -> str | None:
     for future in mirrored:
         future.wait()
     return waits
+
+
+def settle() -> None:
+    """Let Prefect send what it still holds, logs and events, before its server is stopped."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)

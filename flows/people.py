@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from flows import session, steps
 from oltr_core import ledger
@@ -89,8 +89,7 @@ def predict(layout: Layout, paths: list[Path], as_json: bool) -> str:
             raise ValueError(f"{path}: expected an image or a folder of images, and there is nothing")
     name = _champion(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    found: list[dict[str, Any]] = inference.predict(layout.generation(name).model, paths)
-    rows = [{**row, "generation": name} for row in found]
+    rows = [asdict(answer) for answer in inference.answers(layout.generation(name).model, paths, name)]
     if as_json:
         return json.dumps(rows, indent=1)
     return "\n".join(

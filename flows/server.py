@@ -49,6 +49,7 @@ def prepare_environment(layout: Layout) -> None:
         # a tracking server that is down must not hold the loop for the four minutes of MLflow's default
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)

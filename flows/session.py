@@ -70,14 +70,18 @@ def _drive(
     background = HeadStart(layout, settings, step)
     background.start()
     with WATCH.lap("import of Prefect and its server's start (while the head start computes)"):
-        from flows.loop import loop
+        from flows.loop import loop, settle
 
         while not server.answers():
             if background.blocked is not None:
                 raise background.blocked
             server.wait_a_moment()
     say(f"Prefect answers at {server.url.removesuffix('/api')}")
-    return loop(str(layout.root.resolve()), wanted)
+    try:
+        return loop(str(layout.root.resolve()), wanted)
+    finally:
+        with WATCH.lap("Prefect's last logs and events"):
+            settle()
 
 
 class HeadStart(threading.Thread):
@@ -126,7 +130,7 @@ def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
     lines = ["", table(layout), ""]
     if waits is not None:
         lines += [
-            f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it into "
+            f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it into",
             f"the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status` tells how far people are)",
             "",
         ]

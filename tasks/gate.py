@@ -11,18 +11,19 @@ from oltr_core.settings import Gate
 
 
 def reasons_against(
-    challenger: dict[str, float], champion: dict[str, float], tolerances: dict[str, float]
+    challenger: dict[str, float], champion: dict[str, float], tolerances: dict[str, float], absent: dict[str, str]
 ) -> list[str]:
-    """One sentence per metric that fell too far, or that the champion has and the challenger lacks.
+    """One sentence per metric that fell too far, or that is missing for no reason.
 
-    A metric that the champion does not have cannot have fallen. All gated metrics are better when larger.
+    What the champion does not have cannot have fallen, and what cannot be measured any more (`absent`: no unknown
+    class is left, say) does not speak against the challenger. All gated metrics are better when larger.
     """
     found = []
     for name, tolerance in sorted(tolerances.items()):
-        if name not in champion:
+        if name not in champion or name in absent:
             continue
         if name not in challenger:
-            found.append(f"{name} could not be measured; the champion's is {champion[name]:.4f}")
+            found.append(f"{name} was not measured; the champion's is {champion[name]:.4f}")
         elif champion[name] - challenger[name] > tolerance:
             found.append(
                 f"{name} fell from {champion[name]:.4f} to {challenger[name]:.4f}, by more than {tolerance:g}"
@@ -42,9 +43,11 @@ def judge(layout: Layout, gate: Gate, name: str, at: str) -> tuple[str, list[str
         return stands.event, stands.details.get("reasons", [])
     digest = state.sealed[name]
     champion = {} if state.champion == GENESIS else _metrics(layout, state.champion)
-    reasons = reasons_against(_metrics(layout, name), champion, gate.tolerances)
+    absent = json.loads(layout.generation(name).metrics_absent.read_text())
+    reasons = reasons_against(_metrics(layout, name), champion, gate.tolerances, absent)
     verdict = "refused" if reasons else "promoted"
-    details = {"against": state.champion, "reasons": reasons}
+    not_compared = {n: absent[n] for n in gate.tolerances if n in absent and n in champion}
+    details = {"against": state.champion, "reasons": reasons, "not_compared": not_compared}
     ledger.append(layout.ledger, Event(verdict, name, digest, at, details))
     return verdict, reasons
 

@@ -8,6 +8,7 @@ there is left as it is. Nothing here imports torch, and no pickle is written.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
     import logging
 
     import mlflow
+    from mlflow.utils import logging_utils
 
     for name in ("mlflow", "alembic"):  # their news are not ours: migrations, artifact paths, run links
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging_utils.disable_logging()
     mlflow.set_tracking_uri(tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}")
     client = mlflow.MlflowClient()
     if client.get_experiment_by_name(tracking.experiment) is None:
@@ -85,6 +88,8 @@ def _runs(client: Any, tracking: Tracking) -> list[Any]:
 def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, state: ledger.State) -> None:
     import mlflow
 
+    # a path is a source of data in two ways that are one; a signature is given, so no example is needed
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|pyfunc)")
     experiment = client.get_experiment_by_name(tracking.experiment)
     run_file = read_yaml(generation.run)
     tags = {
@@ -97,8 +102,9 @@ def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, s
     with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=generation.name, tags=tags) as run:
         mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
         mlflow.log_metrics(json.loads(generation.metrics.read_text()), step=int(generation.name))
-        for step, values in _training_log(generation.training_log):
-            mlflow.log_metrics(values, step=step)
+        if run_file["mode"] == "train":  # else the log is the one of the full training that came before
+            for step, values in _training_log(generation.training_log):
+                mlflow.log_metrics(values, step=step)
         mlflow.log_input(_data(generation), context="manifest")
         for path in (generation.report, generation.contact_sheet):
             if path.exists():

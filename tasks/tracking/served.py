@@ -4,23 +4,25 @@ safetensors file beside it. Rows with a `path` column in; label or "unknown", pr
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
 
 
 def _serve() -> None:
     import mlflow
 
     class Classifier(mlflow.pyfunc.PythonModel):
-        def load_context(self, context: Any) -> None:
+        # without type hints: MLflow would take its schema from them, and the signature has a better one
+        def load_context(self, context):
             self.checkpoint = context.artifacts["checkpoint"]
 
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        def predict(self, context, model_input, params=None):
             import pandas as pd
 
-            from oltr_core.inference import predict
+            from oltr_core.inference import answers
 
-            answers = predict(self.checkpoint, [str(path) for path in model_input["path"]])
-            return pd.DataFrame(answers)[["label", "probability", "score"]]
+            found = answers(Path(self.checkpoint), [Path(path) for path in model_input["path"]], "champion")
+            return pd.DataFrame([asdict(answer) for answer in found])[["label", "probability", "score"]]
 
     mlflow.models.set_model(Classifier())
 
