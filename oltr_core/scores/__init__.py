@@ -10,7 +10,7 @@
 | `u_product` | U_open U_info | features, memory | Eqs. 7 and 8 |
 | `knn` | distance to the k-th nearest known image | features | Sun et al. 2022 |
 | `mahalanobis` | distance with the within-class covariance | features | Lee et al. 2018 |
-| `openmax` | probability of "unknown" | features | Bendale and Boult 2016; Tables 2, 3 |
+| `openmax` | 1 - max probability beside an "unknown" | features | Bendale and Boult 2016; Tables 2, 3 |
 | `odin` | 1 - max softmax at T = 1000, image perturbed | network | Liang et al. 2018; Table 5 |
 
 `needs`: features (the outputs suffice), images, or network (gradients with respect to the image).

@@ -11,7 +11,7 @@ from oltr_core.spec import Spec
 
 
 class OpenMax(Spec):
-    """score = P(unknown) = softmax([z^_0, z^_1, ..., z^_K])_0.
+    """score = 1 - max_{k >= 1} softmax([z^_0, z^_1, ..., z^_K])_k: unknown, or of no known class in particular.
 
     z^_k = z_k w_k and z^_0 = sum_k z_k (1 - w_k), where for the k ranked r-th among the best `alpha`
     w_k = 1 - (alpha - r) / alpha * WeibullCDF_k(||z - m_k||_2), r = 0 first, and w_k = 1 for the others.
@@ -49,7 +49,8 @@ class OpenMax(Spec):
         rank = logits.argsort(1, descending=True).argsort(1)
         moved = ((alpha - rank) / alpha).clamp(min=0) * cdf * (logits > 0)  # 1 - w_k
         unknown = (logits * moved).sum(1, keepdim=True)
-        return torch.cat([unknown, logits * (1 - moved)], 1).softmax(1)[:, 0].float()
+        probability = torch.cat([unknown, logits * (1 - moved)], 1).softmax(1)
+        return (1 - probability[:, 1:].amax(1)).float()
 
 
 def fit_weibull(distances: Float[Tensor, "N"], steps: int = 60) -> tuple[float, float]:
