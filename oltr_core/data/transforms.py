@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oltr_core.data.policies import Policy, cut_out
 from oltr_core.spec import Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,13 +61,15 @@ def resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 class Augment(Spec):
-    """The standard crop and flip, and small turns and zooms, on a batch."""
+    """What is done to a batch, in this order; every image draws for itself, from a generator on the CPU."""
 
     pad: Annotated[int, Field(ge=0)] = 0  # pixels added on every side before a crop back to size
     fill: Literal["zero", "edge"] = "zero"
     flip: bool = False  # left and right, of every second image
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, up to, either way
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0.1: between 0.9 and 1.1 times the size
+    policy: Policy | None = None  # auto_augment or rand_augment
+    cutout: Annotated[int, Field(ge=0)] = 0  # pixels of the side of a square that is blackened
     random_resized: bool = False  # cut 8 % to 100 % of the area at an aspect of 3/4 to 4/3: for large images
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
 
@@ -75,10 +78,14 @@ class Augment(Spec):
         if self.pad:
             images = shifted(images, self.pad, self.fill, generator)
         if self.flip:
-            coin = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
+            coin = torch.rand(len(images), generator=generator) < 0.5
             images = torch.where(coin.to(images.device)[:, None, None, None], images.flip(3), images)
         if self.rotate or self.zoom:
             images = turned(images, self.rotate, self.zoom, generator)
+        if self.policy is not None:
+            images = self.policy(images, generator)
+        if self.cutout:
+            images = cut_out(images, self.cutout, generator)
         return images
 
     def cut(self, image: np.ndarray, size: int, generator: np.random.Generator) -> Tensor:
@@ -106,7 +113,7 @@ def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> 
     batch, channels, size, _ = images.shape
     mode = "constant" if fill == "zero" else "replicate"
     padded = torch.nn.functional.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
-    offsets = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator, device=generator.device)
+    offsets = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator)
     top, left = offsets.to(images.device)
     steps = torch.arange(size, device=images.device)
     rows = (top[:, None] + steps)[:, None, :, None]  # [B, 1, S, 1]
@@ -118,7 +125,7 @@ def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> 
 
 def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
     """Every image turned about its middle and zoomed, each by its own uniform draw; bilinear, zero outside."""
-    draw = 2 * torch.rand(2, len(images), generator=generator, device=generator.device).to(images.device) - 1
+    draw = 2 * torch.rand(2, len(images), generator=generator).to(images.device) - 1
     angle, factor = torch.deg2rad(draw[0] * degrees), 1 / (1 + draw[1] * zoom)
     cos, sin, zero = factor * angle.cos(), factor * angle.sin(), torch.zeros_like(angle)
     matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)

@@ -102,7 +102,7 @@ def _epoch(
     size = phase.batch_size
     steps = max(1, order.shape[1] // size)  # what is left over would be a batch of its own, too small for statistics
     indices = [order[:, i * size : (i + 1) * size].flatten() for i in range(steps)]
-    generator = torch_generator(seed, "augment", *names, device=device.type if device.type == "cuda" else "cpu")
+    generator = torch_generator(seed, "augment", *names)
     class_counts = torch.bincount(labels, minlength=stepper.network.num_classes).float().to(device)
     context = Context(class_counts, progress, generator)
     set_training_mode(stepper.network, phase.freeze)
@@ -114,6 +114,8 @@ def _epoch(
             group["lr"] = group["rate"] * multiplier
         pixels = train.transform(train.augment(batch, generator))
         targets = Targets(labels[chosen].to(device, non_blocking=True))
+        if phase.mix is not None and progress.fraction < phase.mix.until:
+            pixels, targets = phase.mix(pixels, targets, stepper.network.num_classes, len(order), generator)
         for name, value in stepper(phase, optimizer, pixels, targets, context, streams=len(order)).items():
             sums[name] = sums[name] + value if name in sums else value
     means = {name: float(total) / steps for name, total in sums.items()}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from oltr_core.data.mixing import Mix
 from oltr_core.data.transforms import Augment, Transform
 from oltr_core.losses import CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
@@ -55,6 +56,7 @@ class Phase(Spec):
     head: HeadSpec | None = None  # continue with heads of this kind; null: with those of network.head
     losses: Annotated[list[Loss], Field(min_length=1)] = [CrossEntropy()]
     sampler: Sampler = Instance()
+    mix: Mix | None = None  # mixup or cutmix; the memory of Eq. 1 takes a mixed image for its larger part
     batch_size: Annotated[int, Field(ge=1)] = 32  # images of each stream
     rates: Rates = Rates()
     schedule: Schedule = Schedule()
@@ -88,7 +90,7 @@ class Train(Spec):
     device: str = "cpu"  # cpu, cuda, cuda:1, mps
     threads: Annotated[int, Field(ge=0)] = 1  # CPU threads; sums over more round differently. 0: all there are
     precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False  # torch.compile of the trunk: pays on a GPU after minutes
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode images too many or too large to keep
     save_every: Annotated[int, Field(ge=1)] = 1  # epochs between resume states

@@ -12,6 +12,7 @@ import torch
 
 from oltr_core.checkpoint import digest_of
 from oltr_core.data.dataset import Resident
+from oltr_core.data.mixing import CutMix, Mixup
 from oltr_core.losses import BBN, CrossEntropy, Diversity
 from oltr_core.models.heads import Cosine
 from oltr_core.samplers import Bilateral
@@ -256,3 +257,19 @@ def test_a_class_of_one_image_is_its_own_centroid():
 )
 def test_schedules_by_hand(schedule, expected):
     assert [schedule(f, 0.1) for f in (0.0, 0.5, 1.0)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mix", [Mixup(until=0.5), CutMix()], ids=lambda m: m.name)
+def test_mixed_images_train_with_soft_targets_through_the_same_loop(mix):
+    phases = [p.model_copy(update={"mix": mix, "epochs": 8}) for p in recipe().phases]
+    one, two = (_train(recipe(phases=phases)) for _ in range(2))
+    assert _digest(one[0]) == _digest(two[0])
+    assert one[1][-1]["loss"] < one[1][0]["loss"]
+
+
+def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
+    network, reports = _train(recipe(precision="bfloat16"))
+    assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
+    plain, _ = _train(recipe())
+    assert reports[-1]["loss"] < reports[0]["loss"]
+    assert _digest(plain) != _digest(network)
