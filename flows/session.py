@@ -130,8 +130,8 @@ def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
     lines = ["", table(layout), ""]
     if waits is not None:
         lines += [
-            f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it into",
-            f"the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status` tells how far people are)",
+            f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it",
+            f"into the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status` tells how far people are)",
             "",
         ]
     if state.sealed:

@@ -25,11 +25,9 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
     import logging
 
     import mlflow
-    from mlflow.utils import logging_utils
 
     for name in ("mlflow", "alembic"):  # their news are not ours: migrations, artifact paths, run links
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging_utils.disable_logging()
     mlflow.set_tracking_uri(tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}")
     client = mlflow.MlflowClient()
     if client.get_experiment_by_name(tracking.experiment) is None:
@@ -45,6 +43,8 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
 
     Returns the names that were added.
     """
+    from mlflow.utils import logging_utils
+
     client = connect(layout, tracking)
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
@@ -53,7 +53,10 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
     for name, digest in state.sealed.items():
         generation = layout.generation(name)
         if digest not in shown and generation.folder.is_dir():
-            _add(client, tracking, generation, digest, state)
+            with warnings.catch_warnings():  # its advice on type hints and examples: the signature is given
+                warnings.simplefilter("ignore")
+                logging_utils.disable_logging()
+                _add(client, tracking, generation, digest, state)
             added.append(name)
     for run in _runs(client, tracking):
         name = run.data.tags["oltr.generation"]
@@ -88,8 +91,6 @@ def _runs(client: Any, tracking: Tracking) -> list[Any]:
 def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, state: ledger.State) -> None:
     import mlflow
 
-    # a path is a source of data in two ways that are one; a signature is given, so no example is needed
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|pyfunc)")
     experiment = client.get_experiment_by_name(tracking.experiment)
     run_file = read_yaml(generation.run)
     tags = {
