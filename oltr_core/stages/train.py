@@ -15,7 +15,7 @@ from oltr_core.data.dataset import open_images
 from oltr_core.data.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.params import Params
-from oltr_core.training import Report, fit
+from oltr_core.training import Report, fit, parallel
 from oltr_core.training.devices import resolve
 
 
@@ -26,7 +26,7 @@ def run(params: Params, layout: Layout) -> None:
     classes and a loss that is no longer a number.
     """
     train, work = params.train, layout.work
-    device = resolve(train.device)  # before any image is read
+    device = parallel.start(resolve(train.device))  # before any image is read
     if train.threads:
         torch.set_num_threads(train.threads)
     rows = train_rows(schema.read(work.base, schema.MANIFEST))
@@ -43,7 +43,11 @@ def run(params: Params, layout: Layout) -> None:
     log: list[Report] = []
     for report in fit(network, images, labels, train, state):
         log.append(report)
+        if parallel.rank() > 0:
+            continue
         print(f"train: {report['phase']} epoch {report['epoch']}: loss {report['loss']:.4f}", file=sys.stderr)
+    if parallel.rank() > 0:
+        return  # under torchrun, rank 0 alone writes
     work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))
     counts = torch.bincount(labels, minlength=len(class_ids)).tolist()
     card = checkpoint.Card(

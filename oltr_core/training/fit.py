@@ -17,7 +17,7 @@ from oltr_core.batch import Context, Progress, Targets
 from oltr_core.data.dataset import Images, in_order
 from oltr_core.models import Network
 from oltr_core.seeding import torch_generator
-from oltr_core.training import resume
+from oltr_core.training import parallel, resume
 from oltr_core.training.devices import resolve
 from oltr_core.training.freezing import optimizer_for, set_training_mode
 from oltr_core.training.recipe import Phase, Train
@@ -36,8 +36,9 @@ def fit(
     the reports of the epochs before are yielded again, so that the log of a continued run is whole.
     Raises ValueError when the device is absent or the loss is no longer a number.
     """
-    device = resolve(train.device)
+    device = parallel.start(resolve(train.device))
     network.to(device)
+    parallel.normalise_globally(network)
     if train.channels_last:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trunk = torch.compile(network.trunk) if train.compile else network.trunk
@@ -66,18 +67,28 @@ def fit(
             last = epoch + 1 == phase.epochs
             if last or (phase.refresh_every and (epoch + 1) % phase.refresh_every == 0):
                 refresh_memory(network, images, labels, train)
-            if state is not None and (last or (epoch + 1) % train.save_every == 0):
+            parallel.align(network)
+            if state is not None and parallel.rank() == 0 and (last or (epoch + 1) % train.save_every == 0):
                 resume.save(state, network, optimizer, resume.Place(number, epoch + 1, stepper.pieces, reports))
             yield report
     network.eval()
 
 
 def direct_features(network: Network, images: Images, train: Train, batch_size: int = 256) -> Tensor:
-    """Direct features [N, E, D] of every image, in evaluation mode, without augmentation."""
+    """Direct features [N, E, D] of every image, in evaluation mode, without augmentation; shared out over ranks."""
     network.eval()
+    steps = in_order(len(images), batch_size)
+    rounds = [steps[i : i + parallel.size()] for i in range(0, len(steps), parallel.size())]
+    # in the last round a rank without a batch of its own does the first again, and every batch is brought to size
+    mine = [group[min(parallel.rank(), len(group) - 1)] for group in rounds]
+    parts = []
     with torch.no_grad():
-        batches = images.batches(in_order(len(images), batch_size))
-        return torch.cat([network.features(train.transform(batch)) for batch in batches])
+        for batch in images.batches(mine):
+            features = network.features(train.transform(batch))
+            if parallel.size() > 1:
+                features = torch.nn.functional.pad(features, (0, 0, 0, 0, 0, batch_size - len(features)))
+            parts.append(parallel.gather(features))
+    return torch.cat(parts)[: len(images)]
 
 
 def refresh_memory(network: Network, images: Images, labels: Tensor, train: Train) -> None:
@@ -101,13 +112,14 @@ def _epoch(
     order = phase.sampler(labels, progress, torch_generator(seed, "sampler", *names))
     size = phase.batch_size
     steps = max(1, order.shape[1] // size)  # what is left over would be a batch of its own, too small for statistics
-    indices = [order[:, i * size : (i + 1) * size].flatten() for i in range(steps)]
-    generator = torch_generator(seed, "augment", *names)
+    indices = [parallel.share(order[:, i * size : (i + 1) * size]).flatten() for i in range(steps)]
+    mine = (parallel.rank(),) if parallel.rank() else ()
+    generator = torch_generator(seed, "augment", *names, *mine)
     class_counts = torch.bincount(labels, minlength=stepper.network.num_classes).float().to(device)
     context = Context(class_counts, progress, generator)
     set_training_mode(stepper.network, phase.freeze)
     sums: dict[str, Tensor] = {}
-    batches = images.batches(indices, train.augment, seed=seed + progress.epoch)
+    batches = images.batches(indices, train.augment, seed=(seed + progress.epoch) * parallel.size() + parallel.rank())
     for step, (batch, chosen) in enumerate(zip(batches, indices, strict=True)):
         multiplier = phase.schedule((progress.epoch + step / steps) / phase.epochs, 1 / (steps * phase.epochs))
         for group in optimizer.param_groups:
@@ -118,6 +130,7 @@ def _epoch(
             pixels, targets = phase.mix(pixels, targets, stepper.network.num_classes, len(order), generator)
         for name, value in stepper(phase, optimizer, pixels, targets, context, streams=len(order)).items():
             sums[name] = sums[name] + value if name in sums else value
+    parallel.average(sums.values())
     means = {name: float(total) / steps for name, total in sums.items()}
     _refuse_divergence(means["loss"], phase, progress)
     rate = phase.rates.trunk * phase.schedule((progress.epoch + 1) / phase.epochs, 0)

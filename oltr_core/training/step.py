@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from oltr_core.batch import Context, Targets
 from oltr_core.models import Network
+from oltr_core.training import parallel
 from oltr_core.training.recipe import Phase
 
 
@@ -88,8 +89,9 @@ class Stepper:
                     if not len(features):
                         features = v_direct.new_empty(len(images), *v_direct.shape[1:])
                     features[rows] = v_direct.detach()
+        parallel.average_gradients(optimizer)
         optimizer.step()
-        self.network.observe(features, targets.labels)
+        self.network.observe(parallel.gather(features), parallel.gather(targets.labels))
         return logged
 
     def _autocast(self) -> AbstractContextManager:

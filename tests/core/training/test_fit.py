@@ -53,9 +53,9 @@ def test_the_worlds_random_state_is_neither_used_nor_moved():
 
 
 def test_it_learns_and_reports_every_epoch():
-    train = recipe(phases=[p.model_copy(update={"epochs": 12}) for p in recipe().phases])
+    train = recipe(phases=[p.model_copy(update={"epochs": 16}) for p in recipe().phases])
     _, reports = _train(train)
-    assert [(r["phase"], r["epoch"]) for r in reports] == [(p, e) for p in ("first", "second") for e in range(12)]
+    assert [(r["phase"], r["epoch"]) for r in reports] == [(p, e) for p in ("first", "second") for e in range(16)]
     assert reports[-1]["accuracy"] > 0.9
     assert reports[-1]["loss"] < reports[0]["loss"]
     assert "hinge_active" in reports[-1]

@@ -1,0 +1,112 @@
+"""Data-parallel training: every rank takes its share of each batch, and all ranks hold the same network and memory.
+
+Under `torchrun` the ranks find one another; alone, every function here is the identity. Gradients travel as one flat
+buffer after the backward pass. Departs from the authors' code, whose DataParallel splits the centroids by class and
+crashes on several GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def start(device: torch.device) -> torch.device:
+    """Join the group that torchrun announced, if it did; returns the device of this rank."""
+    if not dist.is_torchelastic_launched():
+        return device
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", dist.get_rank() % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    return device
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait() -> None:
+    if size() > 1:
+        dist.barrier()
+
+
+def share(rows: Tensor) -> Tensor:
+    """This rank's part of the last dimension, equally long on every rank."""
+    even = rows.shape[-1] // size() * size()
+    return rows[..., rank() : even : size()]
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows of all ranks, in the order of the ranks; as many from each."""
+    if size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def average(values: Iterable[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks, in one message."""
+    tensors = list(values)
+    if size() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= size()
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def average_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """One step of the optimizer then is the step that one process would have taken on the whole batch."""
+    if size() > 1:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        average(p.grad for p in parameters if p.grad is not None)
+
+
+def align(module: nn.Module) -> None:
+    """The buffers of rank 0 for everybody: sums on a GPU may round differently from rank to rank."""
+    if size() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation by the statistics of the whole batch, wherever its images lie."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or size() == 1:
+            return super().forward(input)
+        from torch.distributed.nn.functional import all_reduce  # the differentiable one
+
+        x = input.float()
+        count = x.numel() / x.shape[1] * size()
+        sums = torch.cat([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
+        mean, square = (cast(Tensor, all_reduce(sums)) / count).chunk(2)
+        variance = (square - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            momentum = self.momentum or 0.0
+            cast(Tensor, self.running_mean).lerp_(mean, momentum)
+            cast(Tensor, self.running_var).lerp_(variance * count / max(1.0, count - 1), momentum)
+            cast(Tensor, self.num_batches_tracked).add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        out = (x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+        return out.to(input.dtype)
+
+
+def normalise_globally(network: nn.Module) -> None:
+    """Every batch normalisation of the network works on the batch of all ranks. Names and weights stay."""
+    if size() > 1:
+        for module in network.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = GlobalBatchNorm2d
