@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 FETCHED = ("s3://",)  # addresses that `Reach.fetch` answers for
+DATA_ROOT = "$OLTR_DATA_ROOT/"  # how params.yaml names the folder of shared data sets, wherever this machine has it
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ class Reach:
     root: Path
     fetch: Callable[[str], bytes] = _nothing_fetches
     list: Callable[[str], Iterable[str]] = _nothing_lists  # every address below a prefix, sorted
+    data_root: Path | None = None
 
     def path(self, text: str) -> Path:
-        """A path as the user wrote it: absolute, below ~, or relative to the workspace."""
+        """A path as the user wrote it: absolute, below ~ or $OLTR_DATA_ROOT, or relative to the workspace."""
+        if text.startswith(DATA_ROOT):
+            if self.data_root is None:
+                raise ValueError(f"{text}: set the environment variable OLTR_DATA_ROOT to the folder of data sets")
+            return self.data_root / text.removeprefix(DATA_ROOT)
         path = Path(text).expanduser()
         return path if path.is_absolute() else self.root / path

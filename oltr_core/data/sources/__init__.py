@@ -9,9 +9,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from oltr_core.data.sources.coco import Coco
 from oltr_core.data.sources.digits import Digits
 from oltr_core.data.sources.folder import Folder
+from oltr_core.data.sources.identities import Identities
+from oltr_core.data.sources.image_list import ImageList
+from oltr_core.data.sources.parquet import Parquet
 from oltr_core.data.sources.table import Table
+from oltr_core.data.sources.torchvision import Torchvision
 from oltr_core.data.sources.unlabelled import Unlabelled
 from oltr_core.settings import RawBatch
 from oltr_core.spec import parse
@@ -20,7 +25,12 @@ Source = Annotated[
     Digits  # 1,797 handwritten digit scans carried by scikit-learn; needs no download
     | Folder  # a folder per class
     | Unlabelled  # a folder of images nobody has named
-    | Table,  # CSV or Parquet: path or s3:// URI, label, group, time, split, anything else
+    | Table  # CSV or Parquet: path or s3:// URI, label, group, time, split, anything else
+    | Parquet  # images in Parquet files, as on the Hugging Face hub
+    | ImageList  # the list files of ImageNet-LT, Places-LT, iNaturalist 2018
+    | Coco  # COCO classification JSON, COCO Camera Traps
+    | Identities  # a folder per identity (MS1M)
+    | Torchvision,  # CIFAR-10/100, EuroSAT, Imagenette, by download
     Field(discriminator="name"),
 ]
 

@@ -1,4 +1,4 @@
-"""What a source is for: its role decides which split its images have and whether their labels are held back."""
+"""What a source is for: its role, and what is drawn from it, decide which split its images have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
+from oltr_core.data.longtail import Draw, take
 from oltr_core.data.record import Reach, Record
 from oltr_core.spec import Spec
 
@@ -16,16 +17,40 @@ class ImageSource(Spec):
     """A source with a role.
 
     `labelled`: curate draws train, val and test, whole groups at a time. `train`, `val`, `test`: as said. `pool`:
-    for the loop to choose from; a label that came along is held back in data/truth.
+    for the loop to choose from; a label that came along is held back in data/truth. With `draw` a long-tailed, open
+    world is taken from the source, and the draw decides instead of the role.
     """
 
     role: Role = "labelled"
+    draw: Draw | None = None
 
     def records(self, reach: Reach) -> Iterable[Record]:
         raise AssertionError(f"{type(self).__name__} yields no records")
 
+    def labels(self, reach: Reach) -> list[str | None]:
+        """The label of every record, in order; a source that can say so without reading images does."""
+        return [record.label for record in self.records(reach)]
+
+    def classes(self, reach: Reach) -> list[str]:
+        """The classes in the source's own order; by name where it has none."""
+        return sorted({label for label in self.labels(reach) if label is not None})
+
     def __call__(self, reach: Reach) -> Iterator[Record]:
-        return (play(record, self.role) for record in self.records(reach))
+        if self.draw is None:
+            return (play(record, self.role) for record in self.records(reach))
+        return self._drawn(reach, self.draw)
+
+    def _drawn(self, reach: Reach, draw: Draw) -> Iterator[Record]:
+        labels = self.labels(reach)
+        if None in labels:
+            raise ValueError(
+                f"draw: image {labels.index(None)} of this source has no label, and a draw needs them all"
+            )
+        listed = reach.path(draw.open.file).read_text().splitlines() if draw.open.file else []
+        taken = take([label for label in labels if label is not None], self.classes(reach), draw, listed)
+        for position, record in enumerate(self.records(reach)):
+            if position in taken:
+                yield play(replace(record, split=taken[position]), self.role)
 
 
 def play(record: Record, role: Role) -> Record:
