@@ -95,6 +95,11 @@ class Layout:
         return self.data / "exports"
 
     @property
+    def results(self) -> Path:
+        """Pages of `oltr bench`, and the cells they were made of."""
+        return self.root / "docs" / "results"
+
+    @property
     def failures(self) -> Path:
         return self.data / "failures"
 

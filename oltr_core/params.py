@@ -8,10 +8,10 @@ from pydantic import Field
 
 from oltr_core.layout import Layout
 from oltr_core.learners import ImprintReplay, Learner
-from oltr_core.scores import Energy, Msp, Reachability, Score
+from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score
 from oltr_core.settings import Settings, load_settings, read_yaml
 from oltr_core.spec import Spec, parse
-from oltr_core.strategies import Strategy, UProduct
+from oltr_core.strategies import ProductKCenter, Strategy
 from oltr_core.training import Train
 
 
@@ -20,14 +20,14 @@ class Update(Spec):
 
     seed: int = 0
     learner: Learner = ImprintReplay()
-    score: Score = Msp()  # of the card: its threshold decides what is unknown
+    score: Score = Energy()  # of the card: its threshold decides what is unknown
     keep_known: Annotated[float, Field(gt=0, le=1)] = 0.95  # of the known validation images are accepted
 
 
 class Evaluate(Spec):
     """What is measured beside the card's own score."""
 
-    scores: list[Score] = [Energy(), Reachability()]
+    scores: list[Score] = [Msp(), Reachability(), Knn(), Mahalanobis()]
     batch_size: Annotated[int, Field(ge=1)] = 256  # images per forward pass
 
 
@@ -35,7 +35,7 @@ class Select(Spec):
     """Which images people are asked about; how many is `budget` in the settings."""
 
     seed: int = 0
-    strategy: Strategy = UProduct()
+    strategy: Strategy = ProductKCenter()
 
 
 class Params(Settings):

@@ -7,6 +7,7 @@ would have said with the same parameters; a test holds them together.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,26 +62,31 @@ class Pictures:
         return [i for i, scan in enumerate(self.scans) if scan.split == split and part in (None, scan.part)]
 
 
-def run(method: Method, seed: int, pool: Pool = "mixed") -> dict[str, float]:
-    """Every figure of every generation: "<generation>/<metric>", and the seconds under "seconds/"."""
-    pictures = Pictures.of(seed, pool)
+def run(method: Method, seed: int, pools: Sequence[Pool] = ("mixed",)) -> dict[Pool, dict[str, float]]:
+    """Every figure by pool: "<generation>/<metric>", and "seconds/<what>". Trained once, for all pools."""
     train = method.train.model_copy(update={"seed": seed})
-    start = time.perf_counter()
-    network, features = trained(train, pictures)
-    seconds = time.perf_counter() - start
-    figures = loop(network, features, pictures, method.update, method.select)
-    return figures | {"seconds/train": seconds}
+    begin = time.perf_counter()
+    network = trained(train, Pictures.of(seed, "mixed"))
+    seconds = {"seconds/train": time.perf_counter() - begin}
+    grey, _ = scans()
+    every = direct_features(network, from_pixels([to_rgb(scan) for scan in grey], train.transform), train)
+    out: dict[Pool, dict[str, float]] = {}
+    for pool in pools:
+        pictures = Pictures.of(seed, pool)
+        features = every[[scan.index for scan in pictures.scans]]
+        out[pool] = seconds | loop(network, features, pictures, method.update, method.select)
+    return out
 
 
-def trained(train: Train, pictures: Pictures) -> tuple[Network, torch.Tensor]:
-    """Generation 0's network, and the direct features [N, E, D] of every scan."""
+def trained(train: Train, pictures: Pictures) -> Network:
+    """Generation 0's network; the training images are the same whatever the pool."""
     mine = pictures.rows("train")
     names = sorted({pictures.digits[i] for i in mine}, key=str)
     labels = torch.tensor([names.index(pictures.digits[i]) for i in mine])
     network = train.network(len(names), train.seed)
     for _ in fit(network, from_pixels([pictures.pixels[i] for i in mine], train.transform), labels, train):
         pass
-    return network, direct_features(network, from_pixels(pictures.pixels, train.transform), train)
+    return network
 
 
 @dataclass

@@ -24,9 +24,9 @@ class ImprintReplay(Spec):
 
     name: Literal["imprint_replay"] = "imprint_replay"
     imprint: Imprint = Imprint()
-    steps: Annotated[int, Field(ge=1)] = 100
+    steps: Annotated[int, Field(ge=1)] = 300
     per_class: Annotated[int, Field(ge=1)] = 16
-    rate: Annotated[float, Field(gt=0)] = 0.1  # learning rate, falling to zero along a cosine
+    rate: Annotated[float, Field(gt=0)] = 0.3  # learning rate, falling to zero along a cosine
     real: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def __call__(

@@ -21,7 +21,7 @@ class ProductKCenter(Spec):
 
     name: Literal["product_k_center"] = "product_k_center"
     needs: ClassVar[str] = "memory"
-    shortlist: Annotated[float, Field(ge=1)] = 2.0
+    shortlist: Annotated[float, Field(ge=1)] = 1.5  # in budgets
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         listed = UProduct()(pool, int(self.shortlist * budget), generator)

@@ -20,7 +20,9 @@ from oltr_core.training import Phase, Rates, Train
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
+SEED = 3
 QUICK = Train(
+    seed=SEED,
     network=NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16))),
     transform=Transform(size=8),
     phases=[Phase(name="only", epochs=6, rates=Rates(trunk=0.05, heads=0.1))],
@@ -35,7 +37,7 @@ def make(root: Path, **sections) -> Layout:
     layout.annotations.mkdir(parents=True)
     params = {"train": QUICK.model_dump(mode="json"), **sections}
     params["sources"] = [
-        {"batch": f"batch-{part}", "sources": [{"name": "digits", "seed": 3, "part": part}]} for part in (0, 1)
+        {"batch": f"batch-{part}", "sources": [{"name": "digits", "seed": SEED, "part": part}]} for part in (0, 1)
     ]
     layout.params.write_text(yaml.safe_dump(params))
     opened(layout, "0000", "genesis", "train")
