@@ -55,17 +55,42 @@ def features_of(
     rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int = 256
 ) -> Tensor:
     """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard for ever."""
-    trunk = digest_of(network.trunk_state())
+    # the weights up to the direct feature, and what is done to it that is no weight
+    trunk = [digest_of(network.trunk_state()), network.spec.model_dump(mode="json", exclude={"head"})]
     batches, shards, numbers = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
-    spec = network.spec
-    features = torch.empty(rows.num_rows, spec.experts, network.num_features)
+    features = torch.empty(rows.num_rows, network.spec.experts, network.num_features)
     places: dict[tuple[str, int], list[int]] = {}
     for i, place in enumerate(zip(batches, shards, strict=True)):
         places.setdefault(place, []).append(i)
+    indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in places}
     for (batch, shard), mine in places.items():
-        whole = _of_shard(batch, shard, network, trunk, transform, layout, batch_size)
+        key = [*trunk, transform.model_dump(mode="json"), "float32", batch, indexes[batch], shard]
+        path = layout.features(digest.of_value(key)) / "features.npy"
+        if not path.exists():
+            _store(path, _every_row(batch, shard, layout), network, transform, layout, batch_size)
+        whole = np.load(path, mmap_mode="r", allow_pickle=False)
         features[mine] = torch.from_numpy(whole[[numbers[i] for i in mine]])
     return features
+
+
+def _every_row(batch: str, shard: int, layout: Layout) -> pa.Table:
+    """The places of all images of a shard, in their order."""
+    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
+    mine = index.column("shard").to_numpy() == shard
+    numbers = np.arange(1 + index.column("row").to_numpy()[mine].max())
+    return pa.table({"batch": [batch] * len(numbers), "shard": np.full(len(numbers), shard), "row": numbers})
+
+
+def _store(
+    path: Path, rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int
+) -> None:
+    """Write the features of `rows`, whole or not at all."""
+    images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
+    with torch.no_grad():
+        parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(len(images), batch_size))]
+    buffer = io.BytesIO()
+    np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
 
 
 def perturbed(
@@ -82,27 +107,6 @@ def _perturbed(images: Images, score: Odin, network: Network, transform: Transfo
         moved = score.perturb(network, transform(batch))
         with torch.no_grad():
             yield _on_cpu(network(moved))
-
-
-def _of_shard(
-    batch: str, shard: int, network: Network, trunk: str, transform: Transform, layout: Layout, batch_size: int
-) -> np.ndarray:
-    """Features of every image of a shard, from the store or computed and stored."""
-    index = layout.batch(batch).index
-    key = [trunk, transform.model_dump(mode="json"), "float32", batch, digest.of_file(index), shard]
-    path = layout.features(digest.of_value(key)) / "features.npy"
-    if not path.exists():
-        table = schema.read(index, schema.INDEX, ["shard", "row"])
-        inside = zip(table.column("shard").to_pylist(), table.column("row").to_pylist(), strict=True)
-        count = 1 + max(row for number, row in inside if number == shard)
-        rows = pa.table({"batch": [batch] * count, "shard": [shard] * count, "row": list(range(count))})
-        images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
-        with torch.no_grad():
-            parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(count, batch_size))]
-        buffer = io.BytesIO()
-        np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
-        write_atomically(path, buffer.getvalue())
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 @dataclass(frozen=True)
