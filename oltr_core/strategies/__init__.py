@@ -13,6 +13,7 @@
 | `eq9_literal` | of high energy as printed: the most familiar ones | Eq. 9, a control |
 | `k_center` | that cover the pool | Sener and Savarese 2018; Fig. 12 |
 | `product_k_center` | that cover the best of `u_product` | |
+| `mixed` | half of `u_product`, half drawn by chance | |
 
 `needs`: logits, or memory (distances to centroids). The generator is the only source of chance.
 """
@@ -27,6 +28,7 @@ from oltr_core.strategies.entropy import Entropy
 from oltr_core.strategies.eq9_literal import Eq9Literal
 from oltr_core.strategies.k_center import KCenter
 from oltr_core.strategies.least_confidence import LeastConfidence
+from oltr_core.strategies.mixed import Mixed
 from oltr_core.strategies.product_k_center import ProductKCenter
 from oltr_core.strategies.random import Random
 from oltr_core.strategies.u_info import UInfo
@@ -44,7 +46,8 @@ Strategy = Annotated[
     | EnergyPerClass
     | Eq9Literal
     | KCenter
-    | ProductKCenter,
+    | ProductKCenter
+    | Mixed,
     Field(discriminator="name"),
 ]
 MEMBERS = get_args(get_args(Strategy)[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oltr_core.batch import Outputs
-from oltr_core.strategies import EnergyPerClass, Eq9Literal, KCenter, ProductKCenter, UInfo, UOpen, UProduct
+from oltr_core.strategies import EnergyPerClass, Eq9Literal, KCenter, Mixed, ProductKCenter, UInfo, UOpen, UProduct
 from oltr_core.strategies.k_center import greedy
 from tests.core.contracts import worlds
 
@@ -69,3 +69,12 @@ def test_a_shortlist_of_one_budget_is_the_product_and_of_the_whole_pool_is_k_cen
     product = UProduct()(pool, 6, G).indices.tolist()
     assert sorted(ProductKCenter(shortlist=1)(pool, 6, G).indices.tolist()) == sorted(product)
     assert ProductKCenter(shortlist=5)(pool, 6, G).indices.tolist() == KCenter()(pool, 6, G).indices.tolist()
+
+
+def test_a_mix_takes_its_share_from_the_product_and_the_rest_by_chance():
+    pool = worlds.outputs(60, seed=2)
+    product = UProduct()(pool, 60, G).indices.tolist()
+    picks = Mixed(share=0.5)(pool, 20, torch.Generator().manual_seed(1))
+    assert picks.indices[:10].tolist() == product[:10]
+    assert set(picks.indices[10:].tolist()) != set(product[10:20])
+    assert picks.reasons[10:] == ["drawn by chance"] * 10
