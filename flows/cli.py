@@ -37,7 +37,7 @@ def example(*lines: str) -> dict[str, Any]:
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
     """Keep an image classifier alive in a long-tailed, open world: generation after generation."""
-    context.obj = Layout(workspace.expanduser())
+    context.obj = Layout(workspace.expanduser().absolute())
 
 
 def _stage(name: str) -> click.Command:
@@ -221,7 +221,7 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None) -> N
     """A published table, ours beside it."""
     from flows import benchmark
 
-    click.echo(benchmark.run(layout, table, show, seeds))
+    sys.exit(benchmark.run(layout, table, show, seeds))
 
 
 @oltr.command(hidden=True, **example("oltr forget"))

@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
 from flows import steps
+from flows.headstart import joined
 from flows.history import headline
 from flows.progress import WATCH, say
 from oltr_core.layout import STAGES, Layout
@@ -37,19 +38,19 @@ RETRY: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_co
 @task(task_run_name="ingest-{batch}", **RETRY)
 def ingest(workspace: str, batch: str) -> None:
     layout = Layout(Path(workspace))
-    steps.ingest(layout, load_settings(layout), batch)
+    joined(f"ingest {batch}", lambda: steps.ingest(layout, load_settings(layout), batch))
 
 
 @task(task_run_name="open-{name}")
 def open_next(workspace: str, name: str) -> None:
     layout = Layout(Path(workspace))
-    steps.open_next(layout, load_settings(layout), name)
+    joined(f"open {name}", lambda: steps.open_next(layout, load_settings(layout), name))
 
 
 @task(task_run_name="{stage}", **RETRY)
 def bring(workspace: str, stage: str) -> float:
     """One stage up to date; returns the seconds inside it."""
-    return steps.bring(Layout(Path(workspace)), stage).seconds
+    return joined(stage, lambda: steps.bring(Layout(Path(workspace)), stage)).seconds
 
 
 @task(task_run_name="quality-{name}")

@@ -6,10 +6,13 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flows import plan
+from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
 from flows.server import Server, prepare_environment
@@ -67,14 +70,15 @@ def check_method(layout: Layout) -> None:
 def _drive(
     layout: Layout, settings: Settings, server: Server, step: plan.Answer | plan.Make, wanted: int
 ) -> str | None:
-    background = HeadStart(layout, settings, step)
+    background = head_start(layout, settings, step)
     background.start()
+    threading.Thread(target=_make_database, args=(layout, settings), daemon=True).start()
     with WATCH.lap("import of Prefect and its server's start (while the head start computes)"):
         from flows.loop import loop, settle
 
         while not server.answers():
-            if background.blocked is not None:
-                raise background.blocked
+            if background.failed is not None:
+                raise background.failed  # the flow would meet the same, so it need not start
             server.wait_a_moment()
     say(f"Prefect answers at {server.url.removesuffix('/api')}")
     try:
@@ -84,42 +88,28 @@ def _drive(
             settle()
 
 
-class HeadStart(threading.Thread):
-    """What needs no server, done while it starts: MLflow's database, and generation 0 up to its training.
+def head_start(layout: Layout, settings: Settings, step: plan.Answer | plan.Make) -> HeadStart:
+    """Generation 0, or one that was cut off, up to its training."""
+    from flows import steps
 
-    The flow then meets steps that are under way or done, waits for its turn, and finds nothing to do.
-    """
+    to_do: dict[str, Callable[[], Any]] = {}
+    if isinstance(step, plan.Make):
+        name = step.name
+        if name not in steps.state_of(layout).sealed and not layout.generation(name).folder.is_dir():
+            for batch in steps.due(layout, settings, name):
+                to_do[f"ingest {batch}"] = partial(steps.ingest, layout, settings, batch)
+            to_do[f"open {name}"] = partial(steps.open_next, layout, settings, name)
+            for stage in ("curate", "train"):
+                to_do[stage] = partial(steps.bring, layout, stage)
+    return HeadStart(to_do)
 
-    def __init__(self, layout: Layout, settings: Settings, step: plan.Answer | plan.Make):
-        super().__init__(daemon=True)
-        self.layout, self.settings, self.step = layout, settings, step
-        self.blocked: Exception | None = None
 
-    def run(self) -> None:
-        threading.Thread(target=self._tracking, daemon=True).start()
-        try:
-            if isinstance(self.step, plan.Make):
-                self._towards(self.step.name)
-        except Exception as error:
-            self.blocked = error  # the flow would meet the same; while it is not there yet, it need not start
+def _make_database(layout: Layout, settings: Settings) -> None:
+    from tasks import tracking
 
-    def _towards(self, name: str) -> None:
-        from flows import steps
-
-        if name in steps.state_of(self.layout).sealed or self.layout.generation(name).folder.is_dir():
-            return
-        for batch in steps.due(self.layout, self.settings, name):
-            steps.ingest(self.layout, self.settings, batch)
-        steps.open_next(self.layout, self.settings, name)
-        for stage in ("curate", "train"):
-            steps.bring(self.layout, stage)
-
-    def _tracking(self) -> None:
-        from tasks import tracking
-
-        # a tracking server that is down is reported where it is needed
-        with WATCH.lap("MLflow's database (in the background)"), contextlib.suppress(Exception):
-            tracking.connect(self.layout, self.settings.tracking)
+    # a tracking server that is down is reported where it is needed
+    with WATCH.lap("MLflow's database (in the background)"), contextlib.suppress(Exception):
+        tracking.connect(layout, settings.tracking)
 
 
 def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
@@ -131,7 +121,7 @@ def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
     if waits is not None:
         lines += [
             f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it",
-            f"into the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status` tells how far people are)",
+            f"into the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status`: how far people are)",
             "",
         ]
     if state.sealed:

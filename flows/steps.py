@@ -1,11 +1,9 @@
 """The steps of a generation as plain functions: each may be called again, and then finds nothing to do.
 
-Prefect's tasks call them, and so does the head start that the first generation gets while the server starts.
+Prefect's tasks call them, and so does the head start (`flows.headstart`).
 """
 
 from __future__ import annotations
-
-import threading
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
@@ -15,9 +13,6 @@ from oltr_core.settings import Settings, load_settings
 from tasks import annotator, clock, gate, stage
 from tasks.annotator import answers, export
 from tasks.versions import sealing, track
-
-#: the head start and the flow are two threads that go the same way
-TURN = threading.RLock()
 
 
 def state_of(layout: Layout) -> State:
@@ -32,7 +27,7 @@ def due(layout: Layout, settings: Settings, name: str) -> list[str]:
 
 def ingest(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
     """Take one raw batch in and give it to DVC. Returns its card."""
-    with TURN, WATCH.lap("ingest"):
+    with WATCH.lap("ingest"):
         folder, truth = layout.batch(batch).folder, layout.truth_of(batch)
         if track.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
             track.pull(layout, folder, *([truth] if track.pointer(truth) else []))
@@ -54,14 +49,13 @@ def _pack(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
 
 def open_next(layout: Layout, settings: Settings, name: str) -> None:
     """Open generation `name`, or restore what its opening wrote."""
-    with TURN:
-        track.set_remote(layout, settings.storage.remote)
-        state = state_of(layout)
-        if name in state.opened:
-            sealing.reopen(layout, name)
-            return
-        sealing.open_generation(layout, name, state.champion, mode_of(settings, state), clock.now())
-        say(f"opened generation {name} (parent {state.champion})")
+    track.set_remote(layout, settings.storage.remote)
+    state = state_of(layout)
+    if name in state.opened:
+        sealing.reopen(layout, name)
+        return
+    sealing.open_generation(layout, name, state.champion, mode_of(settings, state), clock.now())
+    say(f"opened generation {name} (parent {state.champion})")
 
 
 def mode_of(settings: Settings, state: State) -> str:
@@ -74,11 +68,10 @@ def mode_of(settings: Settings, state: State) -> str:
 
 def bring(layout: Layout, name: str) -> stage.Outcome:
     """One stage up to date."""
-    with TURN:
-        begun = WATCH.elapsed
-        outcome = stage.bring_up_to_date(name, layout)
-        WATCH.add(name, outcome.seconds)
-        WATCH.add("DVC, processes and imports around stages", WATCH.elapsed - begun - outcome.seconds)
+    begun = WATCH.elapsed
+    outcome = stage.bring_up_to_date(name, layout)
+    WATCH.add(name, outcome.seconds)
+    WATCH.add("DVC, processes and imports around stages", WATCH.elapsed - begun - outcome.seconds)
     say(f"{name}: {outcome.seconds:.1f} s" if outcome.ran else f"{name}: up to date")
     return outcome
 

@@ -7,6 +7,7 @@ own either way, and writes to this process's terminal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -44,7 +45,9 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with _turn:
+    layout = Layout(layout.root.resolve())
+    # DVC looks for the stage's cached runs from the folder that the process is in
+    with _turn, contextlib.chdir(layout.root):
         _let_dvc_find_oltr()
         logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
         layout.failure(stage).unlink(missing_ok=True)
@@ -53,7 +56,7 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
         try:
             with Repo(str(layout.root)) as repo:
                 bring: Any = repo.reproduce
-                bring(targets=[f"{layout.dvc_yaml.resolve()}:{stage}"], single_item=True)
+                bring(targets=[f"{layout.dvc_yaml}:{stage}"], single_item=True)
         except DvcException as error:
             if interrupted(error):
                 raise KeyboardInterrupt from None

@@ -43,8 +43,6 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
 
     Returns the names that were added.
     """
-    from mlflow.utils import logging_utils
-
     client = connect(layout, tracking)
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
@@ -53,9 +51,8 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
     for name, digest in state.sealed.items():
         generation = layout.generation(name)
         if digest not in shown and generation.folder.is_dir():
-            with warnings.catch_warnings():  # its advice on type hints and examples: the signature is given
+            with warnings.catch_warnings():  # its advice on examples: the signature is given
                 warnings.simplefilter("ignore")
-                logging_utils.disable_logging()
                 _add(client, tracking, generation, digest, state)
             added.append(name)
     for run in _runs(client, tracking):
@@ -110,12 +107,17 @@ def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, s
         for path in (generation.report, generation.contact_sheet):
             if path.exists():
                 mlflow.log_artifact(str(path))
-        uri = _log_model(generation)
-        version = mlflow.register_model(uri, tracking.model, tags={"oltr.generation": generation.name})
+        model = _log_model(generation)
+        if not client.search_registered_models(f"name = '{tracking.model}'"):
+            client.create_registered_model(tracking.model)
+        tag = {"oltr.generation": generation.name}
+        version = client.create_model_version(
+            tracking.model, model.model_uri, run.info.run_id, tags=tag, model_id=model.model_id
+        )
         client.set_tag(run.info.run_id, "oltr.version", version.version)
 
 
-def _log_model(generation: Generation) -> str:
+def _log_model(generation: Generation) -> Any:
     """The model as a pyfunc whose code is a file and whose weights are our own safetensors file."""
     import mlflow
     from mlflow.models import ModelSignature
@@ -124,7 +126,7 @@ def _log_model(generation: Generation) -> str:
     import oltr_core
 
     answer = [ColSpec("string", "label"), ColSpec("double", "probability"), ColSpec("double", "score")]
-    info = mlflow.pyfunc.log_model(
+    return mlflow.pyfunc.log_model(
         name="model",
         python_model=str(SERVED),
         artifacts={"checkpoint": str(generation.model)},
@@ -132,7 +134,6 @@ def _log_model(generation: Generation) -> str:
         signature=ModelSignature(Schema([ColSpec("string", "path")]), Schema(answer)),  # pyright: ignore
         pip_requirements=["torch", "numpy", "pyarrow", "pydantic", "safetensors", "pillow", "pyyaml", "pandas"],
     )
-    return info.model_uri
 
 
 def _data(generation: Generation) -> Any:

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 
 def _serve() -> None:
     import mlflow
+    import pandas as pd
 
     class Classifier(mlflow.pyfunc.PythonModel):
-        # without type hints: MLflow would take its schema from them, and the signature has a better one
-        def load_context(self, context):
+        def load_context(self, context: Any) -> None:
             self.checkpoint = context.artifacts["checkpoint"]
 
-        def predict(self, context, model_input, params=None):
-            import pandas as pd
-
+        def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
             from oltr_core.inference import answers
 
             found = answers(Path(self.checkpoint), [Path(path) for path in model_input["path"]], "champion")

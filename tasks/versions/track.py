@@ -5,6 +5,7 @@ Nothing is committed to git and no branch is touched; git only ever sees the sma
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -27,9 +28,10 @@ def _repo(layout: Layout) -> Iterator[Any]:
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
-    with _turn:
+    root = layout.root.resolve()
+    with _turn, contextlib.chdir(root):  # DVC takes some paths from the folder that the process is in
         try:
-            with Repo(str(layout.root)) as repo:
+            with Repo(str(root)) as repo:
                 yield repo
         except DvcException as error:
             why = ": ".join(str(e) for e in (error, error.__cause__) if e is not None and str(e))
@@ -38,8 +40,9 @@ def _repo(layout: Layout) -> Iterator[Any]:
 
 def add(layout: Layout, *paths: Path) -> None:
     """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing."""
+    targets = [str(path.resolve()) for path in paths]
     with _repo(layout) as repo:
-        repo.add([str(path.resolve()) for path in paths])
+        repo.add(targets)
 
 
 def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
@@ -53,8 +56,9 @@ def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
 
 def pull(layout: Layout, *paths: Path) -> None:
     """Bring back what `paths` point at, from the cache or the remote."""
+    targets = [f"{path.resolve()}.dvc" for path in paths]
     with _repo(layout) as repo:
-        repo.pull(targets=[f"{path.resolve()}.dvc" for path in paths])
+        repo.pull(targets=targets)
 
 
 def set_remote(layout: Layout, wanted: str) -> str:
@@ -64,12 +68,13 @@ def set_remote(layout: Layout, wanted: str) -> str:
     the file names already stays: so a clone on the same machine pulls from, and pushes to, the workspace it was
     cloned from. The address is absolute, for the same reason.
     """
+    local = str((layout.root / (wanted or layout.remote)).resolve())
     with _repo(layout) as repo:
         named = repo.config.get("core", {}).get("remote")
         present = repo.config.get("remote", {}).get(named, {}).get("url", "") if named else ""
         if not wanted and present:
             return present
-        url = wanted if "://" in wanted else str((layout.root / (wanted or layout.remote)).resolve())
+        url = wanted if "://" in wanted else local
         if present != url:
             with repo.config.edit("repo") as config:
                 config.setdefault("remote", {})[REMOTE] = {"url": url}

@@ -1,0 +1,48 @@
+"""A head start: what needs no server is done while Prefect's starts, and joined, not repeated, by the flow.
+
+The thread goes the way that the flow will go: ingest, open, curate, train. A task that comes to a step which is under
+way waits for it and takes its result, so Prefect shows the step with the time that was left of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_under_way: dict[str, Future[Any]] = {}
+
+
+def joined(step: str, do: Callable[[], T]) -> T:
+    """The result of `step` from the head start, where that has it or is at it; else of `do()`.
+
+    A step that failed in the head start is done again: the flow is where failures are shown and retried.
+    """
+    future = _under_way.pop(step, None)
+    if future is not None:
+        with contextlib.suppress(Exception):
+            return future.result()
+    return do()
+
+
+class HeadStart(threading.Thread):
+    """Does `steps` in their order, in a thread that does not outlive the process; stops at the first that fails."""
+
+    def __init__(self, steps: dict[str, Callable[[], Any]]):
+        super().__init__(daemon=True)
+        self.steps = [(_under_way.setdefault(name, Future()), do) for name, do in steps.items()]
+        self.failed: Exception | None = None
+
+    def run(self) -> None:
+        for future, do in self.steps:
+            if self.failed is None:
+                try:
+                    future.set_result(do())
+                    continue
+                except Exception as error:
+                    self.failed = error
+            future.set_exception(self.failed)
