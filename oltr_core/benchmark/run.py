@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -74,10 +75,10 @@ def key_of(method: Method, seed: int) -> str:
 
 
 def digest_of_code() -> str:
-    """Digest of every source file of the core: whatever a cell executes."""
-    folder = Path(oltr_core.__file__).parent
-    files = sorted(folder.rglob("*.py"))
-    return digest.of_value([[p.relative_to(folder).as_posix(), digest.of_file(p)] for p in files])[:16]
+    """Digest of every module of the core that a cell executes: of those that importing it has imported."""
+    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == oltr_core.__name__}
+    files = {name: Path(module.__file__) for name, module in modules.items() if module.__file__}
+    return digest.of_value({name: digest.of_file(path) for name, path in files.items()})[:16]
 
 
 def machine() -> str:
