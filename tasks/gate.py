@@ -41,6 +41,8 @@ def judge(layout: Layout, gate: Gate, name: str, at: str) -> tuple[str, list[str
     if name in state.verdicts:
         stands = next(e for e in events if e.generation == name and e.event in ("promoted", "refused"))
         return stands.event, stands.details.get("reasons", [])
+    if name not in state.sealed:
+        raise ValueError(f"{layout.ledger}: generation {name} is not sealed, so it cannot be judged; run `oltr loop`")
     digest = state.sealed[name]
     champion = {} if state.champion == GENESIS else _metrics(layout, state.champion)
     absent = json.loads(layout.generation(name).metrics_absent.read_text())

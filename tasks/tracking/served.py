@@ -2,8 +2,6 @@
 safetensors file beside it. Rows with a `path` column in; label or "unknown", probability and score out.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ def _serve() -> None:
             from oltr_core.inference import answers
 
             found = answers(Path(self.checkpoint), [Path(path) for path in model_input["path"]], "champion")
-            return pd.DataFrame([asdict(answer) for answer in found])[["label", "probability", "score"]]
+            columns = ["label", "probability", "score"]
+            return pd.DataFrame([asdict(answer) for answer in found], columns=columns)
 
     mlflow.models.set_model(Classifier())
 

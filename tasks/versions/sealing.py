@@ -58,6 +58,8 @@ def seal(layout: Layout, at: str) -> str:
     Returns the digest of the folder. Cut off before the name, it starts over; after it, it goes on from there.
     """
     run = load_run(layout)
+    if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
+        raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
     if not is_whole(layout, run.generation):
         temporary = layout.generations / f".{run.generation}.tmp"
