@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,57 +31,86 @@ class Resident:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, steps: Sequence[Tensor], augment: Augment | None = None, seed: int = 0) -> Iterator[Tensor]:
-        """The images of each step's indices [B]."""
+    def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
+        """The images of each step's indices [B]; they were cut to size when they were read."""
         for indices in steps:
             yield self.images[indices.to(self.images.device)]
 
 
-@dataclass(frozen=True)
 class Streamed:
-    """Images that are read, decoded and cut to size when they are asked for, in worker processes."""
+    """Images that are read, decoded and cut to size when they are asked for, by workers that stay between epochs."""
 
-    shards: Shards
-    places: list[tuple[str, int, int]]  # batch, shard, row
-    transform: Transform
-    device: torch.device
-    workers: int = 2
+    def __init__(
+        self,
+        shards: Shards,
+        places: list[tuple[str, int, int]],
+        transform: Transform,
+        device: torch.device,
+        workers: int,
+        augment: Augment | None = None,
+    ):
+        self.places, self.device = places, device
+        self._plan = _Plan()
+        self._loader = torch.utils.data.DataLoader(
+            _Decoded(shards, places, transform, augment),
+            batch_sampler=self._plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            collate_fn=torch.stack,
+            pin_memory=device.type == "cuda",
+            # a fork would copy locks that threads of this process hold
+            multiprocessing_context="spawn" if workers else None,
+            generator=torch.Generator(),
+        )
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def batches(self, steps: Sequence[Tensor], augment: Augment | None = None, seed: int = 0) -> Iterator[Tensor]:
-        """The images of each step's indices [B]; with `augment`, cut at random where it says so.
+    def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
+        """The images of each step's indices [B]; with a `cut_seed`, cut at random if the augmentation says so.
 
-        An image's random cut depends on the seed, the step and its place in the batch, not on the worker.
+        A random cut depends on the seed, the step and the place in the batch, not on the worker that makes it.
         """
-        tasks = [
-            [(int(i), step, place) for place, i in enumerate(indices.tolist())] for step, indices in enumerate(steps)
+        self._plan.steps = [
+            [_Task(index, cut_seed, step, place) for place, index in enumerate(indices.tolist())]
+            for step, indices in enumerate(steps)
         ]
-        loader = torch.utils.data.DataLoader(
-            _Decoded(self, augment, seed),
-            batch_sampler=tasks,
-            num_workers=self.workers,
-            collate_fn=torch.stack,
-            pin_memory=self.device.type == "cuda",
-            multiprocessing_context="spawn" if self.workers else None,
-            generator=torch.Generator(),
-        )
-        for images in loader:
+        for images in self._loader:
             yield images.to(self.device, non_blocking=True)
 
 
-class _Decoded(torch.utils.data.Dataset):
-    def __init__(self, source: Streamed, augment: Augment | None, seed: int):
-        self.source, self.augment, self.seed = source, augment, seed
+class _Task(NamedTuple):
+    index: int
+    cut_seed: int | None
+    step: int
+    place: int
 
-    def __getitem__(self, key: tuple[int, int, int]) -> Tensor:
-        index, step, place = key
-        image = self.source.shards.read(*self.source.places[index])
-        if self.augment is not None and self.augment.random_resized:
-            generator = numpy_generator(self.seed, "cut", step, place)
-            return self.augment.cut(image, self.source.transform.size, generator)
-        return self.source.transform.canvas(image)
+
+class _Plan:
+    """What a loader goes through: another list in every epoch."""
+
+    steps: list[list[_Task]] = []
+
+    def __iter__(self) -> Iterator[list[_Task]]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class _Decoded(torch.utils.data.Dataset):
+    def __init__(
+        self, shards: Shards, places: list[tuple[str, int, int]], transform: Transform, augment: Augment | None
+    ):
+        self.shards, self.places, self.transform, self.augment = shards, places, transform, augment
+
+    def __getitem__(self, task: _Task) -> Tensor:
+        image = self.shards.read(*self.places[task.index])
+        if task.cut_seed is None or self.augment is None or not self.augment.random_resized:
+            return self.transform.canvas(image)
+        generator = numpy_generator(task.cut_seed, "cut", task.step, task.place)
+        return self.augment.cut(image, self.transform.size, generator)
 
 
 Images = Resident | Streamed
@@ -92,17 +122,18 @@ def open_images(
     transform: Transform,
     device: str | torch.device = "cpu",
     workers: int = 2,
-    random_cuts: bool = False,
+    augment: Augment | None = None,
 ) -> Images:
     """The images of manifest `rows` (columns batch, shard, row), resident if they fit.
 
-    `random_cuts`: training cuts every image anew, so that it must be decoded anew.
+    Where `augment` cuts every image anew, every image must be decoded anew, however small the set.
     """
     columns = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
     places = list(zip(*columns, strict=True))
     device = torch.device(device)
-    if random_cuts or len(places) * 3 * transform.size**2 > RESIDENT_BYTES:
-        return Streamed(shards, places, transform, device, workers)
+    cut_anew = augment is not None and augment.random_resized
+    if cut_anew or len(places) * 3 * transform.size**2 > RESIDENT_BYTES:
+        return Streamed(shards, places, transform, device, workers, augment)
     canvases = torch.empty(len(places), 3, transform.size, transform.size, dtype=torch.uint8)
     for i, image in enumerate(shards.read_many(rows)):
         canvases[i] = transform.canvas(image)

@@ -35,9 +35,7 @@ def run(params: Params, layout: Layout) -> None:
     if len(class_ids) < 2:
         raise ValueError(f"{work.base}: training needs images of two classes or more, found {len(class_ids)}")
     labels = columns_of(rows.column("class_id").to_pylist(), class_ids)
-    images = open_images(
-        Shards(layout.raw), rows, train.transform, device, train.workers, train.augment.random_resized
-    )
+    images = open_images(Shards(layout.raw), rows, train.transform, device, train.workers, train.augment)
     network = train.network(len(class_ids), train.seed)
     state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base)]))
     log: list[Report] = []

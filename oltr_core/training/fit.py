@@ -119,7 +119,8 @@ def _epoch(
     context = Context(class_counts, progress, generator)
     set_training_mode(stepper.network, phase.freeze)
     sums: dict[str, Tensor] = {}
-    batches = images.batches(indices, train.augment, seed=(seed + progress.epoch) * parallel.size() + parallel.rank())
+    cut_seed = int(torch.randint(2**31, (), generator=torch_generator(seed, "cut", *names, *mine)))
+    batches = images.batches(indices, cut_seed)
     for step, (batch, chosen) in enumerate(zip(batches, indices, strict=True)):
         multiplier = phase.schedule((progress.epoch + step / steps) / phase.epochs, 1 / (steps * phase.epochs))
         for group in optimizer.param_groups:

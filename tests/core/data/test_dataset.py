@@ -64,11 +64,18 @@ def test_random_cuts_depend_on_seed_and_place_and_not_on_the_number_of_workers(p
     steps = [torch.tensor([4, 1]), torch.tensor([1, 2])]
 
     def cuts(workers, seed):
-        images = open_images(shards, rows, Transform(size=10), workers=workers, random_cuts=True)
-        return torch.cat(list(images.batches(steps, augment, seed)))
+        images = open_images(shards, rows, Transform(size=10), workers=workers, augment=augment)
+        return torch.cat(list(images.batches(steps, seed)))
 
     assert torch.equal(cuts(0, seed=3), cuts(2, seed=3))
     assert not torch.equal(cuts(0, seed=3), cuts(0, seed=4))
+
+
+def test_evaluation_cuts_nothing_at_random(packed):
+    shards, rows, _ = packed
+    resident = open_images(shards, rows, Transform(size=10))
+    cutting = open_images(shards, rows, Transform(size=10), workers=0, augment=Augment(random_resized=True))
+    assert torch.equal(_all(cutting), _all(resident))
 
 
 def test_missing_shards_are_named(tmp_path):
