@@ -10,7 +10,6 @@ from flows import session, steps
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings import load_settings
-from oltr_core.spec import suggest
 
 
 def export(layout: Layout, name: str | None) -> None:
@@ -111,5 +110,5 @@ def _sealed(layout: Layout, name: str | None) -> str:
     if not state.sealed:
         raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
     if name is not None and name not in state.sealed:
-        raise ValueError(f"there is no sealed generation {name!r}{suggest(name, state.sealed)}")
+        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
     return name or list(state.sealed)[-1]

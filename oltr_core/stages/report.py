@@ -10,12 +10,14 @@ import base64
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
+import pyarrow as pa
 
-from oltr_core import charts, measured
+from oltr_core import charts, measured, schema
 from oltr_core.layout import Layout
 from oltr_core.settings import Run, Settings, load_run
 
@@ -121,10 +123,11 @@ class _Tables:
     @staticmethod
     def read(layout: Layout) -> _Tables:
         work = layout.work
-        manifest = pl.read_parquet(work.manifest)
+        manifest = _frame(work.manifest, schema.MANIFEST)
         truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
-        predictions = pl.read_parquet(work.predictions).join(truth, on="image_id", how="left")
-        return _Tables(manifest, pl.read_parquet(work.classes), predictions, pl.read_parquet(work.selection))
+        predictions = _frame(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
+        classes, selection = _frame(work.classes, schema.CLASSES), _frame(work.selection, schema.SELECTION)
+        return _Tables(manifest, classes, predictions, selection)
 
     def names(self) -> dict[int, str]:
         return dict(zip(self.classes["class_id"], self.classes["name"], strict=True))
@@ -174,6 +177,12 @@ class _Tables:
     def quarantined(self) -> list[tuple[str, int]]:
         held = self.manifest.filter(pl.col("split") == "quarantine")["reason"]
         return Counter(held.to_list()).most_common(12)
+
+
+def _frame(path: Path, kind: pa.Schema) -> pl.DataFrame:
+    frame = pl.from_arrow(schema.read(path, kind))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _shot_colour(row: dict[str, Any]) -> str:

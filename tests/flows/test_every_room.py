@@ -1,0 +1,187 @@
+"""Every room does its job: a stage or a task that is taken out is missed at once, by name, and nothing is sealed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import steps
+from oltr_core import ledger
+from oltr_core.layout import STAGES, Layout
+from oltr_core.settings import load_settings
+from tasks import annotator, gate, notify, stage, tracking, workspace
+from tasks.annotator import export
+from tasks.versions import reproduce, sealing, track
+
+
+def shorten(layout: Layout) -> None:
+    """Two epochs a phase: these tests ask whether, not how well."""
+    params = yaml.safe_load(layout.params.read_text())
+    for phase in params["train"]["phases"]:
+        phase["epochs"] = 2
+    layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def make(layout: Layout, name: str = "0000") -> None:
+    """One generation, step by step as the flow goes."""
+    settings = load_settings(layout)
+    for batch in steps.due(layout, settings, name):
+        steps.ingest(layout, settings, batch)
+    steps.open_next(layout, settings, name)
+    for each in STAGES:
+        steps.bring(layout, each)
+    steps.seal(layout)
+    steps.judge(layout, settings, name)
+    steps.hand_out(layout, name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Layout:
+    """A workspace with generation 0 made, its batch not answered yet."""
+    layout = Layout(tmp_path_factory.mktemp("rooms") / "world")
+    workspace.create(layout.root)
+    reproduce.link_code(layout.root)
+    shorten(layout)
+    with contextlib.chdir(layout.root):  # as the command line does: DVC works where it is called
+        make(layout)
+    return layout
+
+
+@pytest.fixture
+def world(finished, tmp_path, monkeypatch) -> Layout:
+    """A copy of it that a test may break."""
+    shutil.copytree(finished.root, tmp_path / "world", symlinks=True)
+    monkeypatch.chdir(tmp_path / "world")
+    return Layout(tmp_path / "world")
+
+
+@pytest.fixture
+def unsealed(world) -> Layout:
+    """The same just before its seal."""
+    lines = world.ledger.read_text().splitlines(keepends=True)
+    world.ledger.write_text(lines[0])
+    shutil.rmtree(world.generation("0000").folder)
+    return world
+
+
+def events(layout: Layout) -> list[str]:
+    return [e.event for e in ledger.read(layout.ledger)]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_is_taken_out_is_missed(name, unsealed):
+    """Its outputs do not appear, so neither DVC nor the seal lets the generation pass."""
+    pipeline = yaml.safe_load(unsealed.dvc_yaml.read_text())
+    pipeline["stages"][name]["cmd"] = "true"
+    unsealed.dvc_yaml.write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    with pytest.raises(stage.StageFailed, match=name):
+        steps.bring(unsealed, name)
+    if name != "train":  # the base model is the one result that is not sealed itself
+        with pytest.raises(ValueError, match="missing, so 0000 cannot be sealed"):
+            steps.seal(unsealed)
+    assert "sealed" not in events(unsealed)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_breaks_says_so_in_one_sentence(name, unsealed):
+    """Each stage is given a file that is not what it should be, and names it."""
+    needs = {
+        "curate": unsealed.batch("batch-0").index,
+        "train": unsealed.work.base,
+        "update": unsealed.work.base_model,
+        "evaluate": unsealed.work.model,
+        "select": unsealed.work.model,
+        "report": unsealed.work.predictions,
+    }
+    needs[name].unlink()
+    needs[name].write_text("not what it should be\n")
+    with pytest.raises(stage.StageFailed) as caught:
+        steps.bring(unsealed, name)
+    assert caught.value.kind == "user"
+    assert needs[name].name in caught.value.sentence
+    assert "\n" not in caught.value.sentence
+
+
+def _nothing(*arguments, **options):
+    return None
+
+
+def test_without_the_stage_task_there_is_nothing_to_seal(unsealed, monkeypatch):
+    shutil.rmtree(unsealed.work.folder)
+    monkeypatch.setattr(stage, "bring_up_to_date", lambda *a: stage.Outcome(False, 0.0))
+    for name in STAGES:
+        steps.bring(unsealed, name)
+    with pytest.raises(ValueError, match="missing, so 0000 cannot be sealed"):
+        steps.seal(unsealed)
+
+
+def test_without_an_opening_nothing_is_sealed(unsealed, monkeypatch):
+    unsealed.ledger.write_text("")
+    monkeypatch.setattr(sealing, "open_generation", _nothing)
+    with pytest.raises(ValueError, match="generation 0000 was never opened"):
+        make(unsealed)
+    assert events(unsealed) == []
+
+
+def test_without_a_seal_there_is_no_verdict(unsealed, monkeypatch):
+    monkeypatch.setattr(sealing, "seal", _nothing)
+    with pytest.raises(ValueError, match="generation 0000 is not sealed"):
+        make(unsealed)
+    assert events(unsealed) == ["opened"]
+
+
+def test_without_a_gate_the_next_generation_has_no_parent_to_grow_from(unsealed, monkeypatch):
+    monkeypatch.setattr(gate, "judge", lambda *a: ("promoted", []))
+    make(unsealed)
+    assert ledger.replay(ledger.read(unsealed.ledger)).unfinished == "0000"
+
+
+def test_without_dvc_add_the_seal_is_refused(unsealed, monkeypatch):
+    unsealed.generation("0000").folder.with_name("0000.dvc").unlink()
+    monkeypatch.setattr(track, "add", _nothing)
+    with pytest.raises(ValueError, match=r"0000\.dvc"):
+        steps.seal(unsealed)
+    assert "sealed" not in events(unsealed)
+
+
+def test_without_an_export_nobody_is_asked(unsealed, monkeypatch):
+    monkeypatch.setattr(export, "export", _nothing)
+    with pytest.raises(TypeError):
+        make(unsealed)
+    assert "exported" not in events(unsealed)
+
+
+def test_without_an_annotator_the_loop_waits(world, monkeypatch):
+    monkeypatch.setattr(annotator, "collect", _nothing)
+    assert steps.take_answers(world, "0000") is None
+    assert "imported" not in events(world)
+
+
+def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, capsys):
+    from flows.generation import mirror
+
+    def down(*arguments):
+        raise ConnectionError("connection refused")
+
+    monkeypatch.setattr(tracking, "mirror", down)
+    mirror.fn(str(world.root))
+    assert "MLflow does not show this yet (connection refused)" in capsys.readouterr().err
+
+
+def test_a_message_that_nobody_takes_is_reported_and_stops_nothing(monkeypatch):
+    monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/none")
+    assert "was not delivered" in (notify.tell("generation 0000 is promoted") or "")
+
+
+def test_every_stage_and_every_task_has_its_test():
+    """A room that is added later is added here too."""
+    tasks = {
+        p.stem for p in Path(stage.__file__).parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
+    here = {"stage", "versions", "gate", "annotator", "tracking", "notify"}
+    elsewhere = {"quality", "storage", "workspace", "clock", "__init__"}  # tests/tasks and tests/flows
+    assert tasks <= here | elsewhere
