@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from oltr_core.benchmark.cells import Method
+from oltr_core.learners import ImprintReplay
 from oltr_core.losses import CrossEntropy
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Linear
@@ -41,7 +42,7 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
     """A softmax classifier on the same backbone: no attention, no memory, features as they come.
 
     As many epochs as ours, at the rates of our two phases; with `sampling` in the second. It asks about its least
-    confident images and learns the answers as ours does, with class means for a memory.
+    confident images and learns the answers as ours does, with class means for a memory, at the rate that suits it.
     """
     gently = Schedule(warmup=0.1)
     phases = [
@@ -59,7 +60,7 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
     return Method(
         name=name,
         train=Train(network=network, phases=phases),
-        update=Update(score=Msp()),
+        update=Update(score=Msp(), learner=ImprintReplay(rate=0.1)),
         select=Select(strategy=LeastConfidence()),
     )
 
