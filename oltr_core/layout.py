@@ -174,6 +174,11 @@ class Batch:
         """What went in: the digest of its sources, counts, and the digest of every file."""
         return self.folder / "batch.json"
 
+    @property
+    def thumbnails(self) -> Path:
+        """Small pictures of some images of each class, for pages; stages that read no images can show them."""
+        return self.folder / "thumbnails.parquet"
+
     def shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.arrow"
 

@@ -56,6 +56,13 @@ QUARANTINE = _schema(
     ],
 )
 
+#: a small picture of an image, for pages
+THUMBNAILS = _schema(
+    "thumbnails",
+    ("image_id",),
+    [("image_id", pa.string(), False), ("jpeg", pa.binary(), False)],
+)
+
 #: an image known to a generation
 MANIFEST = _schema(
     "manifest",

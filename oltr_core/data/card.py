@@ -6,24 +6,29 @@ give equal cards.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
 import polars as pl
 
-from oltr_core import charts
+from oltr_core import charts, schema
 from oltr_core.data.shots import GROUPS, shot
 from oltr_core.layout import Layout
 from oltr_core.settings import Run, Settings
 
 SHOWN = 12  # reasons and classes named one by one
+ON_A_SHEET = 32  # thumbnails per shot group
 _COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:900px;margin:2rem auto;
 padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
 td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right}
 td:first-child,th:first-child{text-align:left}.soft{color:var(--soft)}
+.sheet{display:flex;flex-wrap:wrap;gap:6px}.sheet figure{margin:0;width:64px;font-size:11px;text-align:center;
+overflow:hidden;white-space:nowrap;text-overflow:ellipsis;color:var(--soft)}
+.sheet img{height:48px;display:block;margin:auto}
 """
 
 
@@ -53,7 +58,8 @@ def write(layout: Layout, settings: Settings, facts: Facts) -> None:
         ("Quarantine", _quarantine(facts)),
     ]
     problems = list(known_problems(facts, classes))
-    layout.work.data_card.write_text(_html(title, facts, classes, parts, problems))
+    sheets = _sheets(layout, facts, classes)
+    layout.work.data_card.write_text(_html(title, facts, classes, parts, problems, sheets))
     layout.work.data_card_text.write_text(_markdown(title, facts, parts, problems))
 
 
@@ -92,6 +98,28 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
     gone = facts.manifest.filter(pl.col("split") == "quarantine").height + facts.refused.height
     if gone:
         yield f"{gone} images or files are in quarantine."
+
+
+def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, list[tuple[str, bytes]]]:
+    """Thumbnails of training images by shot group: one of each class in turn, as many as a sheet holds."""
+    files = [b.thumbnails for b in layout.batches if b.thumbnails.exists()]
+    if not files:
+        return {}
+    pictures = pl.concat([pl.DataFrame(schema.read(f, schema.THUMBNAILS)) for f in files]).unique("image_id")
+    rows = (
+        facts.manifest.filter(pl.col("split") == "train")
+        .join(pictures, on="image_id")
+        .join(classes.select("class_id", "name", "shot"), on="class_id")
+        .sort("image_id")
+        .with_columns(nth=pl.int_range(pl.len()).over("class_id"))
+        .sort("nth", "class_id")
+    )
+    return {
+        group: list(
+            rows.filter(pl.col("shot") == group).head(ON_A_SHEET).sort("name").select("name", "jpeg").iter_rows()
+        )
+        for group in GROUPS
+    }
 
 
 def _some(names: list[str]) -> str:
@@ -134,7 +162,12 @@ def _quarantine(facts: Facts) -> Table:
 
 
 def _html(
-    title: str, facts: Facts, classes: pl.DataFrame, parts: list[tuple[str, Table]], problems: list[str]
+    title: str,
+    facts: Facts,
+    classes: pl.DataFrame,
+    parts: list[tuple[str, Table]],
+    problems: list[str],
+    sheets: dict[str, list[tuple[str, bytes]]],
 ) -> str:
     tail = charts.bars(
         classes["name"].to_list(),
@@ -150,6 +183,7 @@ def _html(
         "<h2>Long tail</h2>",
         tail or "<p>No training image.</p>",
         f"<p class=soft>Training images per class: {legend}.</p>",
+        *(_html_sheet(group, pictures) for group, pictures in sheets.items() if pictures),
         "<h2>Known problems</h2>",
         "<ul>" + "".join(f"<li>{escape(p)}</li>" for p in problems or ["None found."]) + "</ul>",
     ]
@@ -157,6 +191,15 @@ def _html(
         body.append(f"<h2>{heading}</h2>" + (_html_table(table) if table.rows else "<p>Nothing.</p>"))
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{charts.STYLE}{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+
+
+def _html_sheet(group: str, pictures: list[tuple[str, bytes]]) -> str:
+    figures = "".join(
+        f'<figure title="{escape(name)}"><img alt="" src="data:image/jpeg;base64,{b64encode(jpeg).decode()}">'
+        f"{escape(name)}</figure>"
+        for name, jpeg in pictures
+    )
+    return f'<h3>{group.capitalize()}-shot classes</h3><div class="sheet">{figures}</div>'
 
 
 def _html_table(table: Table) -> str:

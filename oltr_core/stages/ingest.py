@@ -1,7 +1,8 @@
 """Ingest: anyone's images in, a packed and immutable batch out.
 
-Files: params.yaml: sources -> data/raw/<batch>/{shard-*.arrow, index.parquet, quarantine.parquet, batch.json} and
-data/truth/<batch>.parquet. Data, not a stage of dvc.yaml: DVC deletes what a stage writes before it runs it again.
+Files: params.yaml: sources -> data/raw/<batch>/{shard-*.arrow, index.parquet, quarantine.parquet,
+thumbnails.parquet, batch.json} and data/truth/<batch>.parquet. Data, not a stage of dvc.yaml: DVC deletes what a
+stage writes before it runs it again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from oltr_core.data.intake import Intake, held_elsewhere
 from oltr_core.data.packing import look_at_all
 from oltr_core.data.record import Reach, Record
 from oltr_core.data.sources import Source, parse_sources
+from oltr_core.data.thumbnails import thumbnails
 from oltr_core.layout import Batch, Layout, rename_into_place, write_atomically
 from oltr_core.settings import RawBatch, Settings
 from oltr_core.spec import suggest
@@ -113,6 +115,7 @@ def _finish(intake: Intake, part: Batch, final: Batch, made_from: str, layout: L
         )
     schema.write(part.index, index, schema.INDEX)
     schema.write(part.quarantine, quarantine, schema.QUARANTINE)
+    schema.write(part.thumbnails, thumbnails(index, part.folder), schema.THUMBNAILS)
     intake.discard_rows()
     (part.folder / "made_from").unlink()
     if truth.num_rows:  # before the batch has its name: a batch that is there is whole

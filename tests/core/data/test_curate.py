@@ -337,3 +337,25 @@ def test_curate_takes_settings_of_its_own(layout):
     configure(layout, [], curate={"val_share": 0.2, "test_share": 0.3})
     curate.run(load_settings(layout), layout)
     assert Counter(manifest(layout)["split"]) == {"train": 75, "val": 30, "test": 45}
+
+
+def test_the_data_card_opens_offline_and_shows_every_shot_group(tmp_path):
+    layout = workspace(tmp_path, DIGITS)
+    run_ingest(layout, "batch-0")
+    run_curate(layout)
+    page = layout.work.data_card.read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert all(f"{group}-shot classes" in page for group in ("Many", "Medium", "Few"))
+    assert page.count("data:image/jpeg;base64,") == 5 * 8 + 6  # at most eight of each known digit
+    assert str(tmp_path) not in page
+    text = layout.work.data_card_text.read_text()
+    assert "| train | 259 | 6 |  |" in text
+    assert "| test | 300 | 6 | 120 |" in text
+    assert "Images carry no group" in text
+
+
+def test_the_data_card_counts_quarantine_by_reason(layout):
+    torn = [*labelled("cat", range(40, 43), group_id="g"), *labelled("cat", range(44, 45), "test", group_id="g")]
+    put_batch(layout, "b", [*two_classes(), *torn])
+    run_curate(layout)
+    assert "| its group is in test | 3 |" in layout.work.data_card_text.read_text()
