@@ -47,7 +47,7 @@ class Transform(Spec):
         """uint8 [B, 3, H, W] -> float32 [B, 3, H, W], normalised: the part that is done on the device."""
         mean = images.new_tensor(self.mean, dtype=torch.float32).view(3, 1, 1) * 255
         std = images.new_tensor(self.std, dtype=torch.float32).view(3, 1, 1) * 255
-        return (images.float() - mean) / std
+        return images.float().sub_(mean).div_(std)
 
 
 def resized(pixels: Tensor, height: int, width: int) -> Tensor:
@@ -78,8 +78,8 @@ class Augment(Spec):
         if self.pad:
             images = shifted(images, self.pad, self.fill, generator)
         if self.flip:
-            coin = torch.rand(len(images), generator=generator) < 0.5
-            images = torch.where(coin.to(images.device)[:, None, None, None], images.flip(3), images)
+            rows = (torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0].to(images.device)
+            images = images.index_copy(0, rows, images[rows].flip(3))
         if self.rotate or self.zoom:
             images = turned(images, self.rotate, self.zoom, generator)
         if self.policy is not None:
