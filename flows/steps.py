@@ -33,7 +33,10 @@ def ingest(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
             track.pull(layout, folder, *([truth] if track.pointer(truth) else []))
         new = not folder.is_dir()
         card = _pack(layout, settings, batch)
-        track.add(layout, folder, *([truth] if truth.exists() else []))
+        made = [folder, *([truth] if truth.exists() else [])]
+        track.set_remote(layout, settings.storage.remote)
+        track.add(layout, *made)
+        track.push(layout, *made)
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card

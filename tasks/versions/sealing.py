@@ -20,7 +20,7 @@ FROM_WORK = (
     "predictions.parquet", "selection.parquet", "report.html",
 )  # fmt: skip
 #: what it holds where the stages wrote it
-WHERE_PRESENT = ("audit.json", "data_card.html", "batch.png", "lineage.json", "plots")
+WHERE_PRESENT = ("audit.json", "data_card.html", "data_card.md", "batch.png", "lineage.json", "plots")
 
 
 def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
@@ -67,7 +67,7 @@ def seal(layout: Layout, at: str) -> str:
         fill(layout, run, temporary)
         rename_into_place(temporary, final.folder)
     track.add(layout, final.folder)
-    track.push(layout, *(b.folder for b in layout.batches[-1:]), final.folder, stages=True)
+    track.push(layout, final.folder, stages=True)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))

@@ -31,11 +31,8 @@ def sections(stage: str) -> set[str]:
 
 @cache
 def _read_in(module: str) -> set[str]:
-    return {
-        node.attr
-        for node in ast.walk(ast.parse(_file(module).read_text()))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("params", "settings")
-    }  # fmt: skip
+    attributes = (n for n in ast.walk(ast.parse(_file(module).read_text())) if isinstance(n, ast.Attribute))
+    return {a.attr for a in attributes if isinstance(a.value, ast.Name) and a.value.id in ("params", "settings")}
 
 
 def code_deps(stage: str) -> list[str]:

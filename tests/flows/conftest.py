@@ -1,0 +1,90 @@
+"""Worlds for the flow tests: small, made by the real command line, and shared where a test only reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.server import QUIET
+from oltr_core.layout import Layout
+
+BIN = Path(sys.executable).parent
+PATIENCE = 400  # seconds: a loop of two short generations takes 25 s on two quiet cores
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a user's shell in which `oltr` and `dvc` are found; no Prefect server is named in it."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "AWS_", "MLFLOW_S3"))}
+    path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
+    me = {f"GIT_{who}_{what}": "tests@oltr" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return {**kept, **QUIET, **me, "PATH": path, "OMP_NUM_THREADS": "1", **more}
+
+
+def run(layout: Layout, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=layout.root, env=environment(**more), capture_output=True, text=True, check=False, timeout=PATIENCE
+    )  # fmt: skip
+
+
+def edit(layout: Layout, change: Callable[[dict], object]) -> None:
+    params = yaml.safe_load(layout.params.read_text())
+    change(params)
+    layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def shorten(params: dict) -> None:
+    """Two epochs a phase: these tests ask whether, not how well."""
+    for phase in params["train"]["phases"]:
+        phase["epochs"] = 2
+    params["gate"]["tolerances"] = {"closed/overall": 1.0}  # so short a training is no measure of anything
+
+
+def new_world(root: Path) -> Layout:
+    """`oltr init`, with a short training, committed."""
+    layout = Layout(root)
+    made = subprocess.run(["oltr", "init", str(root)], env=environment(), capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    edit(layout, shorten)
+    commit(layout, "start")
+    return layout
+
+
+def commit(layout: Layout, message: str) -> None:
+    for command in (["git", "add", "--all"], ["git", "commit", "--quiet", "--message", message]):
+        done = run(layout, *command)
+        assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Looped:
+    """A workspace after its loop, and what the loop said."""
+
+    layout: Layout
+    output: str
+    progress: str
+
+
+@pytest.fixture(scope="session")
+def looped(tmp_path_factory) -> Looped:
+    """Two generations on the digits, by one command: one embedded server for all the tests that read the result."""
+    layout = new_world(tmp_path_factory.mktemp("looped") / "world")
+    done = run(layout, "oltr", "loop", "--generations", "2")
+    assert done.returncode == 0, done.stderr
+    result = Looped(layout, done.stdout, done.stderr)
+    commit(layout, "two generations")
+    return result
+
+
+@pytest.fixture
+def world(looped, tmp_path) -> Layout:
+    """A copy of it that a test may change; its remote stays the original's."""
+    shutil.copytree(looped.layout.root, tmp_path / "world", symlinks=True)
+    return Layout(tmp_path / "world")

@@ -1,0 +1,206 @@
+"""The main job: two generations by one command, and everything that must be true afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+from flows.history import HEADLINE
+from oltr_core import ledger
+from oltr_core.layout import Layout
+from oltr_core.settings import load_settings
+from tests.flows.conftest import commit, run
+
+
+def test_the_ledger_holds_two_sealed_and_promoted_generations_and_its_chain_verifies(looped):
+    state = ledger.replay(ledger.read(looped.layout.ledger))
+    assert list(state.sealed) == ["0000", "0001"]
+    assert state.verdicts == {"0000": "promoted", "0001": "promoted"}
+    assert state.champion == "0001"
+    assert state.imported == {"0000"}
+    assert state.exported == {"0000", "0001"}
+    for name in state.sealed:
+        ledger.verify_sealed(looped.layout.ledger, looped.layout.generation(name).folder)
+
+
+def test_a_sealed_folder_holds_every_file_of_the_interface(looped):
+    files = {p.name for p in looped.layout.generation("0001").folder.iterdir()}
+    wanted = """run.yaml params.yaml dvc.yaml dvc.lock environment.json manifest.parquet base.parquet classes.parquet
+        model.safetensors metrics.json metrics.jsonl metrics_absent.json timings.json predictions.parquet
+        selection.parquet report.html""".split()
+    assert not set(wanted) - files
+
+
+def test_the_second_generation_learns_the_new_classes_without_training_again(looped):
+    first, second = (looped.layout.generation(n) for n in ("0000", "0001"))
+    assert "train" in json.loads(first.timings.read_text())
+    assert "train" not in json.loads(second.timings.read_text())
+    assert second.base.read_bytes() == first.base.read_bytes()
+    found = json.loads(run(looped.layout, "oltr", "classes", "list", "--json").stdout)
+    assert {c["first_generation"] for c in found} == {"0000", "0001"}
+
+
+def test_the_loop_ends_with_the_table_the_report_the_time_and_the_way_to_the_pages(looped):
+    for wanted in (*HEADLINE, "0000", "0001*", "report.html", "mlflow ui", "prefect server start", "orchestration"):
+        assert wanted in looped.output
+    report = re.search(r"report +(\S+report\.html)", looped.output)
+    assert report is not None
+    assert (looped.layout.root / report[1]).read_text().startswith("<!doctype html")
+
+
+def test_the_loop_says_which_files_git_should_commit_and_these_are_all(looped):
+    line = next(line for line in looped.output.splitlines() if line.startswith("git"))
+    assert "data/ledger.jsonl" in line
+    assert "data/generations/0001.dvc" in line
+    assert run(looped.layout, "git", "status", "--porcelain").stdout == "", "the fixture has committed all of it"
+
+
+def test_generations_as_json_agrees_with_the_sealed_metrics(looped):
+    shown = json.loads(run(looped.layout, "oltr", "generations", "--json").stdout)
+    for entry in shown:
+        sealed = json.loads(looped.layout.generation(entry["generation"]).metrics.read_text())
+        assert entry["metrics"] == sealed
+    assert [entry["champion"] for entry in shown] == [False, True]
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
+def test_mlflow_agrees_with_the_sealed_metrics_and_crowns_the_champion(looped):
+    from tasks import tracking
+
+    settings = load_settings(looped.layout).tracking
+    client = tracking.connect(looped.layout, settings)
+    for name in ("0000", "0001"):
+        sealed = json.loads(looped.layout.generation(name).metrics.read_text())
+        shown = tracking.metrics_of(looped.layout, settings, name)
+        assert {k: shown[k] for k in sealed} == pytest.approx(sealed)
+    version = client.get_model_version_by_alias(settings.model, tracking.CHAMPION)
+    assert version.tags["oltr.generation"] == "0001"
+    run_of = client.get_run(version.run_id)
+    assert run_of.data.params["train.seed"] == "0"
+    assert run_of.inputs.dataset_inputs[0].dataset.name == "manifest-0001"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_model_that_mlflow_serves_is_the_sealed_file_and_no_pickle(looped):
+    import mlflow
+
+    from tasks import tracking
+
+    settings = load_settings(looped.layout).tracking
+    client = tracking.connect(looped.layout, settings)
+    version = client.get_model_version_by_alias(settings.model, tracking.CHAMPION)
+    folder = Layout(looped.layout.root).root / "mlartifacts"
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert not [p for p in files if p.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+    sealed = looped.layout.generation("0001").model.read_bytes()
+    assert any(p.read_bytes() == sealed for p in files if p.name == "model.safetensors")
+    images = sorted((looped.layout.exports / "0001" / "images").iterdir())[:3]
+    import pandas as pd
+
+    served = mlflow.pyfunc.load_model(f"models:/{settings.model}/{version.version}")
+    answers = served.predict(pd.DataFrame({"path": [str(p) for p in images]}))
+    ours = json.loads(run(looped.layout, "oltr", "predict", "--json", *map(str, images)).stdout)
+    assert answers["label"].tolist() == [row["label"] for row in ours]
+    assert {row["generation"] for row in ours} == {"0001"}
+
+
+def test_the_batch_is_there_for_people_as_a_table_a_sheet_and_images(looped):
+    folder = looped.layout.exports / "0001"
+    rows = (folder / "batch.csv").read_text().splitlines()
+    assert rows[0].startswith("rank,image_id,file,suggested,reason,verdict,label")
+    assert len(rows) - 1 == len(list((folder / "images").iterdir())) == 83
+    assert (folder / "contact_sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_second_loop_has_nothing_to_do_and_starts_no_server(looped):
+    begun = time.monotonic()
+    done = run(looped.layout, "oltr", "loop", "--generations", "2")
+    assert done.returncode == 0
+    assert "nothing to do" in done.stdout
+    assert "Prefect answers" not in done.stderr
+    assert time.monotonic() - begun < 5
+
+
+def test_plain_dvc_repro_finds_nothing_to_do_in_under_five_seconds(looped):
+    begun = time.monotonic()
+    done = run(looped.layout, "dvc", "repro")
+    assert "Data and pipelines are up to date" in done.stdout, done.stdout + done.stderr
+    assert time.monotonic() - begun < 5
+
+
+def test_a_fresh_clone_pulls_has_nothing_to_do_and_makes_a_generation_again(looped, tmp_path):
+    clone = Layout(tmp_path / "clone")
+    assert run(looped.layout, "git", "clone", "--quiet", str(looped.layout.root), str(clone.root)).returncode == 0
+    pulled = run(clone, "dvc", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "Data and pipelines are up to date" in run(clone, "dvc", "repro").stdout
+    assert "nothing to do" in run(clone, "oltr", "loop", "--generations", "2").stdout
+    again = run(clone, "oltr", "reproduce", "0001")
+    assert again.returncode == 0, again.stderr
+    assert "0001 came out equal" in again.stdout
+
+
+def test_an_edited_file_in_a_sealed_generation_stops_the_next_loop_with_one_sentence(world):
+    path = world.generation("0001").metrics
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("0.", "0.9", 1))
+    for command in (["oltr", "loop", "--more", "1"], ["oltr", "check"], ["oltr", "predict", str(world.exports)]):
+        done = run(world, *command)
+        assert done.returncode == 2, done.stderr
+        assert "was changed" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert len(ledger.replay(ledger.read(world.ledger)).opened) == 2
+
+
+def test_a_torn_last_line_of_the_ledger_is_set_aside_and_the_loop_goes_on(world):
+    with world.ledger.open("a") as file:
+        file.write('{"at": "2026-11-')
+    assert json.loads(run(world, "oltr", "generations", "--json").stdout)[1]["champion"]
+    done = run(world, "oltr", "rollback", "--reason", "to see")
+    assert done.returncode == 0, done.stderr
+    assert list(world.data.glob("ledger.torn-*"))
+    assert ledger.replay(ledger.read(world.ledger)).champion == "0000"
+
+
+def test_promote_and_rollback_move_the_champion_and_keep_the_reason(world):
+    assert run(world, "oltr", "rollback", "--reason", "dust").returncode == 0
+    assert run(world, "oltr", "promote", "0001", "--reason", "cleaned the lens").returncode == 0
+    last = ledger.read(world.ledger)[-2:]
+    assert [(e.event, e.generation) for e in last] == [("rolled_back", "0000"), ("promoted", "0001")]
+    assert [e.details["reasons"] for e in last] == [["dust"], ["cleaned the lens"]]
+    again = run(world, "oltr", "promote", "0001", "--reason", "x")
+    assert again.returncode == 2
+    assert "champion already" in again.stderr
+
+
+def test_two_loops_at_once_are_one_loop_and_one_clear_sentence(world):
+    from filelock import FileLock
+
+    with FileLock(world.lock):
+        done = run(world, "oltr", "loop", "--more", "1")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "another `oltr loop` is at work" in done.stderr
+
+
+def test_forgetting_asks_first_and_never_touches_images_of_a_user(world):
+    mine = world.root / "photos" / "cat.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    inbox = world.data / "inbox" / "0001.csv"
+    inbox.parent.mkdir()
+    inbox.write_text("image_id,verdict,label\n")
+    asked = run(world, "oltr", "forget")
+    assert asked.returncode != 0, "no answer is no"
+    assert world.generation("0000").folder.is_dir()
+    assert run(world, "oltr", "forget", "--yes").returncode == 0
+    assert mine.read_bytes() == b"mine"
+    assert inbox.exists()
+    assert not world.ledger.exists()
+    assert not world.generation("0000").folder.exists()
+    assert (world.generation("genesis").folder / "manifest.parquet").exists()
+    commit(world, "forgotten")
+    assert "generation 0000, parent genesis" in run(world, "oltr", "check").stdout
