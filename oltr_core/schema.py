@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-VERSION = 1
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
 CLASS_STATUS = ("active", "merged", "split", "retired")
 
 
-def _schema(table: str, key: tuple[str, ...], columns: list[tuple[str, pa.DataType, bool]]) -> pa.Schema:
+def _schema(
+    table: str, key: tuple[str, ...], columns: list[tuple[str, pa.DataType, bool]], version: int = 1
+) -> pa.Schema:
     fields = [pa.field(name, kind, nullable=optional) for name, kind, optional in columns]
-    metadata = {"oltr.table": table, "oltr.version": str(VERSION), "oltr.key": ",".join(key)}
+    metadata = {"oltr.table": table, "oltr.version": str(version), "oltr.key": ",".join(key)}
     return pa.schema(fields, metadata=metadata)
 
 
@@ -74,6 +76,7 @@ MANIFEST = _schema(
         ("row", pa.int32(), False),
         ("width", pa.int32(), False),
         ("height", pa.int32(), False),
+        ("address", pa.string(), True),  # as in the index; null in generations of version 1
         ("source", pa.string(), False),
         ("group_id", pa.string(), True),
         ("captured_at", _TIME, True),
@@ -84,6 +87,7 @@ MANIFEST = _schema(
         ("split", pa.string(), False),
         ("reason", pa.string(), True),  # why the row is in quarantine
     ],
+    version=2,
 )
 
 #: a class; rows are only ever added, and ids never reused
@@ -148,6 +152,12 @@ ANNOTATIONS = _schema(
 TRUTH = _schema("truth", ("image_id",), [("image_id", pa.string(), False), ("label", pa.string(), False)])
 
 
+#: (table, version) -> what makes the next version of it; a sealed generation is never rewritten, only read so
+MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
+    ("manifest", 1): lambda table: table.append_column("address", pa.nulls(table.num_rows, pa.string())),
+}
+
+
 def key(schema: pa.Schema) -> tuple[str, ...]:
     return tuple(_meta(schema)["oltr.key"].split(","))
 
@@ -170,15 +180,21 @@ def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
 
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table, checked against `schema` first."""
-    check_header(path, schema)
-    return pq.read_table(path, columns=columns or schema.names)
+    """Read a table, checked against `schema` first; an older version of it is brought up to date in memory."""
+    found = check_header(path, schema)
+    if found == version(schema):
+        return pq.read_table(path, columns=columns or schema.names)
+    table = pq.read_table(path)
+    for older in range(found, version(schema)):
+        table = MIGRATIONS[_meta(schema)["oltr.table"], older](table)
+    return table.select(schema.names).cast(schema).select(columns or schema.names)
 
 
-def check_header(path: Path, schema: pa.Schema) -> None:
-    """Raise ValueError, naming the file and the column, unless the file at `path` holds a table of `schema`.
+def check_header(path: Path, schema: pa.Schema) -> int:
+    """The version of the table in the file at `path`.
 
-    It does not when it is missing, is no Parquet file, is another table, or has another version than this code reads.
+    Raises ValueError, naming the file and the column, unless the file holds a table of `schema` that this code can
+    read: it may be missing, be no Parquet file, be another table, or come from a newer version of this program.
     """
     wanted = _meta(schema)
     if not path.exists():
@@ -186,16 +202,24 @@ def check_header(path: Path, schema: pa.Schema) -> None:
             f"{path}: this {wanted['oltr.table']} table is not here; `dvc pull` or `dvc repro` brings it back"
         )
     try:
-        found = pq.read_schema(path)
+        header = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: expected a Parquet file, found something else ({error})") from None
-    meta = _meta(found)
-    for what in ("oltr.table", "oltr.version"):
-        if meta.get(what) != wanted[what]:
-            raise ValueError(f"{path}: expected {what[5:]} {wanted[what]}, found {meta.get(what, 'none')}")
-    missing = [name for name in schema.names if name not in found.names]
+    meta = _meta(header)
+    if meta.get("oltr.table") != wanted["oltr.table"]:
+        raise ValueError(f"{path}: expected table {wanted['oltr.table']}, found {meta.get('oltr.table', 'none')}")
+    found = version(header)
+    if found > version(schema):
+        newer = f"found {found}: it was written by a newer version of this program, so update this one"
+        raise ValueError(f"{path}: expected version {version(schema)} or older of this table, {newer}")
+    missing = [name for name in schema.names if name not in header.names] if found == version(schema) else []
     if missing:
         raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {wanted['oltr.table']} table")
+    return found
+
+
+def version(schema: pa.Schema) -> int:
+    return int(_meta(schema).get("oltr.version", "0"))
 
 
 def _meta(schema: pa.Schema) -> dict[str, str]:

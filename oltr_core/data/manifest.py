@@ -40,8 +40,8 @@ from oltr_core.settings import Curate
 __all__ = ["Built", "build", "check_answers", "in_order", "merge", "read", "scan"]
 
 _CODE = {name: code for code, name in enumerate(NAMES)}
-#: what curate needs of an index; addresses and attributes stay there
-_INDEX = [name for name in schema.INDEX.names if name not in ("address", "attributes")]
+#: what curate needs of an index; attributes stay there
+_INDEX = [name for name in schema.INDEX.names if name != "attributes"]
 
 
 class Built(NamedTuple):
@@ -51,8 +51,9 @@ class Built(NamedTuple):
 
 def scan(path: Path, kind: pa.Schema) -> pl.LazyFrame:
     """A table, lazily, after a look at its header. Raises ValueError as `schema.read` does."""
-    schema.check_header(path, kind)
-    return pl.scan_parquet(path).select(kind.names)
+    if schema.check_header(path, kind) == schema.version(kind):
+        return pl.scan_parquet(path).select(kind.names)
+    return pl.DataFrame(schema.read(path, kind)).lazy()
 
 
 def read(path: Path, kind: pa.Schema) -> pl.DataFrame:

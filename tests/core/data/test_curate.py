@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from oltr_core import schema
 from oltr_core.data import register
+from oltr_core.data.manifest import read
 from oltr_core.settings import load_settings
 from oltr_core.stages import curate
 from tests.core.data.world import (
@@ -359,3 +363,39 @@ def test_the_data_card_counts_quarantine_by_reason(layout):
     put_batch(layout, "b", [*two_classes(), *torn])
     run_curate(layout)
     assert "| its group is in test | 3 |" in layout.work.data_card_text.read_text()
+
+
+# --- tables of older versions ----------------------------------------------------------------------------
+
+OLD = Path(__file__).parents[2] / "fixtures" / "generation-tables-1"
+
+
+def test_the_tables_of_an_old_generation_are_read_as_todays():
+    for name, kind in (("manifest", schema.MANIFEST), ("base", schema.MANIFEST), ("classes", schema.CLASSES)):
+        path = OLD / f"{name}.parquet"
+        assert schema.check_header(path, kind) == 1
+        assert schema.read(path, kind).schema.names == kind.names
+        assert read(path, kind).columns == kind.names
+    assert schema.read(OLD / "manifest.parquet", schema.MANIFEST, ["image_id", "split"]).num_columns == 2
+    assert schema.read(OLD / "manifest.parquet", schema.MANIFEST)["address"].null_count == 60
+
+
+def test_a_generation_of_old_tables_is_a_parent_like_any_other(tmp_path):
+    layout = workspace(tmp_path, DIGITS)
+    run_ingest(layout, "batch-0", "batch-1")
+    run_curate(layout)
+    for name in ("manifest", "base", "classes"):
+        shutil.copyfile(OLD / f"{name}.parquet", layout.work.folder / f"{name}.parquet")
+    opened(layout, 1, seal(layout, 0), "update")
+    rows = run_curate(layout)
+    assert rows.height == 1175
+    assert rows["address"].null_count() == 0
+    assert layout.work.base.read_bytes() == (OLD / "base.parquet").read_bytes()
+
+
+def test_a_table_of_a_newer_version_says_to_update(tmp_path):
+    table = pq.read_table(OLD / "classes.parquet")
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"oltr.version": b"9"})
+    pq.write_table(table, tmp_path / "classes.parquet")
+    with pytest.raises(ValueError, match=r"found 9: it was written by a newer version of this program"):
+        schema.read(tmp_path / "classes.parquet", schema.CLASSES)
