@@ -229,10 +229,11 @@ def _batch(layout: Layout, tables: _Tables) -> dict[str, Any]:
     """The images that people are asked about: how many, why, and a picture of them."""
     chosen = tables.selection
     picture = layout.work.contact_sheet
+    reasons = Counter(chosen["reason"].to_list())
     return {
         "images": len(chosen),
         "strategy": chosen["strategy"][0] if len(chosen) else None,
-        "reasons": Counter(chosen["reason"].to_list()).most_common(8),
+        "reasons": reasons.most_common() if len(reasons) <= 6 else [],  # else each image has one of its own
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
         "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,
     }
