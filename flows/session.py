@@ -33,6 +33,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
                 f"nothing to do: {plan.finished(layout)} generations are finished; `oltr loop --more 1` makes another"
             )
             return
+        champion = ledger.replay(ledger.read(layout.ledger)).champion
+        ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
         prepare_environment(layout)
         check_method(layout)
         server = Server(layout)
