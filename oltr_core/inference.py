@@ -21,7 +21,7 @@ from oltr_core.batch import OldStatistics, Outputs, concatenate
 from oltr_core.checkpoint import Checkpoint, digest_of
 from oltr_core.data.dataset import Images, from_pixels, in_order, open_images
 from oltr_core.data.images import EXTENSIONS, decode
-from oltr_core.data.shards import Shards
+from oltr_core.data.shards import Shards, feature_key
 from oltr_core.data.transforms import Transform
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.models import Network
@@ -56,7 +56,7 @@ def features_of(
 ) -> Tensor:
     """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard for ever."""
     # the weights up to the direct feature, and what is done to it that is no weight
-    trunk = [digest_of(network.trunk_state()), network.spec.model_dump(mode="json", exclude={"head"})]
+    trunk = digest_of(network.trunk_state()), network.spec.model_dump(mode="json", exclude={"head"})
     batches, shards, numbers = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
     features = torch.empty(rows.num_rows, network.spec.experts, network.num_features)
     places: dict[tuple[str, int], list[int]] = {}
@@ -64,8 +64,8 @@ def features_of(
         places.setdefault(place, []).append(i)
     indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in places}
     for (batch, shard), mine in places.items():
-        key = [*trunk, transform.model_dump(mode="json"), "float32", batch, indexes[batch], shard]
-        path = layout.features(digest.of_value(key)) / "features.npy"
+        key = feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
+        path = layout.features(key) / "features.npy"
         if not path.exists():
             _store(path, _every_row(batch, shard, layout), network, transform, layout, batch_size)
         whole = np.load(path, mmap_mode="r", allow_pickle=False)

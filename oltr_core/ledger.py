@@ -161,6 +161,8 @@ def replay(events: list[Event]) -> State:
                 exported.add(e.generation)
             case "imported":
                 imported.add(e.generation)
+            case "forgotten":  # pictures were taken out of these generations: their digests from now on
+                sealed |= e.details.get("generations", {})
     return State(champion, tuple(opened), sealed, verdicts, parents, frozenset(exported), frozenset(imported))
 
 

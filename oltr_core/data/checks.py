@@ -37,14 +37,16 @@ class Context:
     classes: pl.DataFrame
     parent: pl.DataFrame  # manifest
     curate: Curate
+    forgotten: frozenset[str] = frozenset()  # images that were removed on request
 
     @classmethod
     def of(cls, layout: Layout, settings: Settings) -> Context:
+        from oltr_core.data.forgetting import forgotten
         from oltr_core.data.manifest import read
 
         run = load_run(layout)
         parent = read(layout.generation(run.parent).manifest, schema.MANIFEST)
-        return cls(run, read(layout.work.classes, schema.CLASSES), parent, settings.curate)
+        return cls(run, read(layout.work.classes, schema.CLASSES), parent, settings.curate, forgotten(layout))
 
 
 def prepared(manifest: pl.LazyFrame, context: Context) -> pl.LazyFrame:
@@ -73,7 +75,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
     least = context.curate.min_train_per_class if context.run.mode == "train" else 0
     used_in_order = pl.col("was").is_in([*USED, "quarantine"]) & (split != pl.col("was")) & (split != "quarantine")
     generation = int(context.run.generation)
-    lost = _lost(manifest, context.parent)
+    lost = _lost(manifest, context)
     drift = _drift(manifest, context.parent)
     year = pl.col("captured_at").dt.year()
     return [
@@ -171,11 +173,12 @@ def _between(column: str, low: int) -> Check:
     return Check(f"{column} is {low} or more", column, bad, "ExpectColumnValuesToBeBetween", arguments)
 
 
-def _lost(manifest: pl.LazyFrame, parent: pl.DataFrame) -> int:
-    if not parent.height:
+def _lost(manifest: pl.LazyFrame, context: Context) -> int:
+    if not context.parent.height:
         return 0
-    ids = manifest.select("image_id")
-    return parent.lazy().select("image_id").join(ids, on="image_id", how="anti").select(pl.len()).collect().item()
+    wanted = context.parent.lazy().filter(~pl.col("image_id").is_in(list(context.forgotten)))
+    gone = wanted.join(manifest.select("image_id"), on="image_id", how="anti")
+    return gone.select(pl.len()).collect().item()
 
 
 def _drift(manifest: pl.LazyFrame, parent: pl.DataFrame) -> float:

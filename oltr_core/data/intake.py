@@ -36,8 +36,14 @@ _RANK = {"test": 0, "val": 1, "train": 2, None: 3, "pool": 4}
 class Intake:
     """Takes looked-at records in order and packs them, shard by shard."""
 
-    def __init__(self, part: Batch, name: str, elsewhere: dict[str, tuple[str, str | None]]):
-        self.part, self.name = part, name
+    def __init__(
+        self,
+        part: Batch,
+        name: str,
+        elsewhere: dict[str, tuple[str, str | None]],
+        forgotten: frozenset[str] = frozenset(),
+    ):
+        self.part, self.name, self.forgotten = part, name, forgotten
         self.elsewhere = elsewhere  # image_id -> batch and label of what earlier batches hold
         self.places: dict[str, tuple[int, int]] = {}  # image_id -> shard and row
         self.shards = self.taken = self.images = 0
@@ -75,7 +81,9 @@ class Intake:
             assert seen.image_id is not None
             assert seen.packed is not None
             batch, label = self.elsewhere.get(seen.image_id, (None, None))
-            if batch is not None and record.label in (None, label):
+            if seen.image_id in self.forgotten:
+                reason = "forgotten on request"
+            elif batch is not None and record.label in (None, label):
                 reason = f"already in batch {batch}"
             elif seen.image_id in self.places:
                 place = self.places[seen.image_id]

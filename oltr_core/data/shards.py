@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from oltr_core import digest
 from oltr_core.data.images import decode
 from oltr_core.layout import Batch
 
@@ -49,6 +50,17 @@ def write_shard(path: Path, images: list[Packed]) -> None:
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
+
+
+def feature_key(
+    trunk: str, network: dict[str, Any], transform: dict[str, Any], batch: str, index: str, shard: int
+) -> str:
+    """The name under which the direct features of a shard are kept: the digest of everything they depend on.
+
+    trunk: digest of the weights up to the direct feature; network: its Spec less the head, which is no part of them;
+    index: digest of the batch's index.
+    """
+    return digest.of_value([trunk, network, transform, "float32", batch, index, shard])
 
 
 class Shards:

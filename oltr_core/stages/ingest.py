@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oltr_core import digest, schema
+from oltr_core.data.forgetting import forgotten
 from oltr_core.data.images import Limits
 from oltr_core.data.intake import Intake, held_elsewhere
 from oltr_core.data.packing import look_at_all
@@ -73,17 +74,17 @@ def _resume(
     part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], reach: Reach
 ) -> Intake:
     """An intake that goes on with what an earlier run finished, if that came from the same sources."""
-    elsewhere = held_elsewhere(layout.batches)
+    known = held_elsewhere(layout.batches), forgotten(layout)
     note = part.folder / "made_from"
     if note.exists() and note.read_text() == made_from:
-        intake = Intake(part, batch.batch, elsewhere)
+        intake = Intake(part, batch.batch, *known)
         if intake.skip(_records(sources, reach)):
             return intake
     if part.folder.exists():
         shutil.rmtree(part.folder)
     part.folder.mkdir(parents=True)
     write_atomically(note, made_from)
-    return Intake(part, batch.batch, elsewhere)
+    return Intake(part, batch.batch, *known)
 
 
 def _pack(intake: Intake, records: Iterator[tuple[str, Record]], reach: Reach, limits: Limits, workers: int) -> None:
