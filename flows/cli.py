@@ -216,12 +216,14 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("table", required=False)
 @click.option("--list", "show", is_flag=True, help="The tables there are.")
 @click.option("--seeds", help="Seeds to run, such as 0,1,2 (default: those of the table).")
+@click.option("--epochs", type=int, default=0, help="Train recognition tables for so many (default: the table's).")
+@click.option("--device", default="cpu", help="Where recognition tables train: cpu, cuda.")
 @click.pass_obj
-def bench(layout: Layout, table: str | None, show: bool, seeds: str | None) -> None:
-    """A published table, ours beside it."""
+def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, epochs: int, device: str) -> None:
+    """A published table, ours beside it. Image sets are read from the folder that OLTR_DATA_ROOT names."""
     from flows import benchmark
 
-    sys.exit(benchmark.run(layout, table, show, seeds))
+    sys.exit(benchmark.run(layout, table, show, seeds, epochs, device))
 
 
 @oltr.command(hidden=True, **example("oltr forget"))

@@ -1,0 +1,104 @@
+"""What the recognition tables compare: recipes on the same images, for equally many epochs."""
+
+from __future__ import annotations
+
+from oltr_core.data.policies import AutoAugment
+from oltr_core.data.transforms import Augment, Transform
+from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import ResNet32
+from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
+from oltr_core.samplers import ClassAware, Instance
+from oltr_core.spec import Spec
+from oltr_core.training import Phase, Rates, Schedule, Train
+
+
+class Recipe(Spec):
+    """A row of a table."""
+
+    name: str
+    train: Train
+
+
+def ablation() -> list[Recipe]:
+    """OLTR++ as params.yaml has it for the digits, and without one part at a time (Fig. 9)."""
+    full = Train()
+    first, second = full.phases
+
+    def network(**change) -> Train:
+        return full.model_copy(update={"network": full.network.model_copy(update=change)})
+
+    def head(**change) -> Train:
+        return network(head=MetaEmbedding(**change))
+
+    def phase(**change) -> Train:
+        return full.model_copy(update={"phases": [first, second.model_copy(update=change)]})
+
+    return [
+        Recipe(name="OLTR++", train=full),
+        Recipe(name="no memory feature (Eq. 2)", train=head(memory=False)),
+        Recipe(name="no concept selector (Eq. 5)", train=head(selector=False)),
+        Recipe(name="no reachability (Eq. 3, 4)", train=head(reachability=False)),
+        Recipe(name="no attention (Eq. 6)", train=network(attention="none")),
+        Recipe(name="spatial attention", train=network(attention="spatial")),
+        Recipe(name="no large-margin loss (Eq. 13)", train=phase(losses=[CrossEntropy()])),
+        Recipe(name="squash of the authors' code", train=head(squash="linear")),
+        Recipe(name="no class-aware sampling", train=phase(sampler=Instance())),
+        Recipe(name="features of free length", train=network(normalise=False)),
+        Recipe(name="with the last ReLU", train=network(last_relu=True)),
+    ]
+
+
+#: Cao et al.: SGD 0.1, momentum 0.9, weight decay 2e-4, batch 128, warm-up, drops at 80 % and 90 %
+_STEPS = Schedule(form="step", milestones=(0.8, 0.9), factor=0.01, warmup=0.025)
+_PIXELS = Transform(size=32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+
+
+def cifar(epochs: int, device: str = "cpu", strong: bool = False) -> list[Recipe]:
+    """ResNet-32 on 32 pixels, crop and flip; `strong` adds AutoAugment and Cutout."""
+    gpu = device.startswith("cuda")
+    augment = Augment(pad=4, flip=True)
+    if strong:
+        augment = Augment(pad=4, flip=True, policy=AutoAugment(), cutout=16)
+    base = Train(
+        device=device,
+        threads=0,
+        precision="bfloat16" if gpu else "float32",
+        save_every=10,
+        transform=_PIXELS,
+        augment=augment,
+    )
+    late = max(1, epochs // 5)
+
+    def one(name: str, loss, head, experts: int = 1) -> Recipe:
+        network = NetworkSpec(
+            backbone=ResNet32(), attention="none", experts=experts, last_relu=True, normalise=False, head=head
+        )
+        phase = _phase("all", epochs, [loss], _STEPS)
+        return Recipe(name=name, train=base.model_copy(update={"network": network, "phases": [phase]}))
+
+    def oltr(name: str, loss, experts: int) -> Recipe:
+        network = NetworkSpec(backbone=ResNet32(), experts=experts, head=MetaEmbedding(scale=24.0))
+        first = _phase("representation", epochs - late, [loss], _STEPS).model_copy(
+            update={"head": Cosine(scale=24.0)}
+        )
+        second = _phase("meta_embedding", late, [CrossEntropy(), LargeMargin()], Schedule(form="cosine")).model_copy(
+            update={"sampler": ClassAware(), "rates": Rates(trunk=0.001, heads=0.05)}
+        )
+        return Recipe(name=name, train=base.model_copy(update={"network": network, "phases": [first, second]}))
+
+    return [
+        one("cross-entropy", CrossEntropy(), Linear()),
+        one("LDAM-DRW", LDAM(), Cosine(scale=30.0)),
+        one("balanced softmax", BalancedSoftmax(), Linear()),
+        oltr("OLTR++", CrossEntropy(), 1),
+        oltr("OLTR++, two heads", CrossEntropy(), 2),
+        oltr("OLTR++, two heads, balanced softmax first", BalancedSoftmax(), 2),
+    ]
+
+
+def _phase(name: str, epochs: int, losses: list, schedule: Schedule) -> Phase:
+    rates = Rates(trunk=0.1, heads=0.1)
+    return Phase(
+        name=name, epochs=epochs, losses=losses, batch_size=128, rates=rates, schedule=schedule, weight_decay=2e-4
+    )

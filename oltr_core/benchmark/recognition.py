@@ -1,0 +1,251 @@
+"""Recognition tables: train every recipe on a world, test it on known and open images, and write the page.
+
+| table | data | recipes |
+|---|---|---|
+| `ablation` | generation 0 of the digits | OLTR++ without one part at a time (Fig. 9) |
+| `cifar10-lt` | CIFAR-10-LT, imbalance 100 | Table 7 |
+| `cifar100-lt` | CIFAR-100-LT, imbalance 100 | Table 7 |
+| `cifar100-lt-strong` | the same with AutoAugment and Cutout | |
+| `cifar100-open` | CIFAR-100 against TinyImageNet (resized) | Table 5 |
+| `tiny-imagenet-lt` | 150 known and 50 open classes | Sec. 4.3 |
+
+Finished cells are lines of docs/results/<table>.jsonl; a run that was cut off goes on where it stopped, and a cell's
+training goes on from its last saved epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from oltr_core import digest
+from oltr_core.batch import Outputs, concatenate
+from oltr_core.benchmark import recipes
+from oltr_core.benchmark.recipes import Recipe
+from oltr_core.benchmark.untrained import separation
+from oltr_core.benchmark.worlds import WORLDS, World
+from oltr_core.data.dataset import Resident, in_order
+from oltr_core.layout import Layout, write_atomically
+from oltr_core.metrics import closed
+from oltr_core.metrics.detection import auroc, fpr_at_tpr
+from oltr_core.models import Network
+from oltr_core.scores import Energy, Msp, Reachability
+from oltr_core.spec import suggest
+from oltr_core.training import Train, fit
+
+
+class Table(NamedTuple):
+    """`oltr bench <name>`."""
+
+    title: str
+    world: str
+    recipes: Callable[[int, str], list[Recipe]]  # of epochs and device
+    epochs: int  # 0: those of the recipes
+    seeds: range
+    published: dict[str, dict[str, float]]  # method -> figure -> percent, as printed elsewhere
+
+
+def _digits(epochs: int, device: str) -> list[Recipe]:
+    return recipes.ablation()
+
+
+def _strong(epochs: int, device: str) -> list[Recipe]:
+    return recipes.cifar(epochs, device, strong=True)
+
+
+CIFAR100_LT = {
+    "cross-entropy (RIDE's model zoo)": {"overall": 39.1, "many": 66.1, "medium": 37.3, "few": 10.6},
+    "LDAM-DRW (the paper's Table 7)": {"overall": 42.0, "many": 61.5, "medium": 41.7, "few": 20.2},
+    "OLTR++ (Table 7)": {"overall": 41.2, "many": 61.8, "medium": 41.4, "few": 17.6},
+    "OLTR++ two-headed (Table 7)": {"overall": 47.4, "many": 68.0, "medium": 48.9, "few": 22.6},
+    "RIDE, 3 experts": {"overall": 48.0, "many": 67.0, "medium": 49.9, "few": 25.7},
+    "ProCo, 200 epochs, AutoAugment": {"overall": 52.8},
+}
+CIFAR10_LT = {
+    "cross-entropy": {"overall": 70.4},
+    "LDAM-DRW": {"overall": 77.0},
+    "BBN": {"overall": 79.8},
+    "OLTR++ (Table 7)": {"overall": 76.3},
+    "OLTR++ two-headed (Table 7)": {"overall": 80.8},
+    "ProCo": {"overall": 85.9},
+}
+CIFAR100_OPEN = {
+    "softmax (Table 5)": {"fpr95": 82.2},
+    "OLTR++ (Table 5)": {"fpr95": 51.5},
+    "ODIN, tuned on open images (Table 5)": {"fpr95": 44.3},
+    "energy, tuned on open images (Table 5)": {"fpr95": 40.7},
+    "OLTR++, tuned on open images (Table 5)": {"fpr95": 35.4},
+}
+TABLES = {
+    "ablation": Table("OLTR++ on the digits, without one part at a time", "digits", _digits, 0, range(5), {}),
+    "cifar10-lt": Table("CIFAR-10-LT", "cifar10_lt", recipes.cifar, 200, range(3), CIFAR10_LT),
+    "cifar100-lt": Table("CIFAR-100-LT", "cifar100_lt", recipes.cifar, 200, range(3), CIFAR100_LT),
+    "cifar100-lt-strong": Table("CIFAR-100-LT, AutoAugment", "cifar100_lt", _strong, 200, range(3), CIFAR100_LT),
+    "cifar100-open": Table(
+        "CIFAR-100 and TinyImageNet", "cifar100_open", recipes.cifar, 200, range(3), CIFAR100_OPEN
+    ),
+    "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", "tiny_imagenet_lt", recipes.cifar, 200, range(3), {}),
+}
+
+
+def listing() -> str:
+    """One line per table."""
+    return "\n".join(f"{name:20s} {table.title}" for name, table in TABLES.items())
+
+
+SCORES = (Msp(), Energy(), Reachability())
+
+
+def run(
+    name: str,
+    layout: Layout,
+    root: Path | None = None,
+    seeds: Iterable[int] | None = None,
+    epochs: int = 0,
+    device: str = "cpu",
+    echo: Callable[[str], object] = print,
+) -> int:
+    """Bring the table up to date and write docs/results/<name>.md.
+
+    `epochs` other than the table's make a table of its own name, marked as shorter. Raises ValueError where the data
+    are missing, and for a table that there is not.
+    """
+    if name not in TABLES:
+        raise ValueError(f"oltr bench: there is no table {name!r}{suggest(name, {*TABLES, 'digits'})}")
+    table = TABLES[name]
+    length = epochs or table.epochs
+    stem = name if length == table.epochs else f"{name}-{length}-epochs"
+    path = layout.results / f"{stem}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(line["spec"], line["seed"]) for line in lines}
+    for seed in table.seeds if seeds is None else seeds:
+        world: World | None = None
+        for recipe in table.recipes(length, device):
+            spec = digest.of_value(recipe.model_dump(mode="json"))[:16]
+            if (spec, seed) in done:
+                continue
+            echo(f"{stem}: seed {seed}, {recipe.name}")
+            world = world or WORLDS[table.world](root, seed)
+            state = layout.resume(digest.of_value([stem, spec, seed]))
+            figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state)
+            shutil.rmtree(state, ignore_errors=True)
+            lines.append({"recipe": recipe.name, "seed": seed, "spec": spec, "note": world.note, "figures": figures})
+            write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    text = page(name, stem, length, lines, table.recipes(length, device))
+    write_atomically(layout.results / f"{stem}.md", text)
+    echo(text)
+    return 0
+
+
+def cell(train: Train, world: World, state: Path | None = None) -> dict[str, float]:
+    """Train one recipe and measure it: closed/…, and <open set>/<score>/{auroc, fpr95}."""
+    if train.threads:
+        torch.set_num_threads(train.threads)
+    num_classes = int(world.train_labels.max()) + 1
+    network = train.network(num_classes, train.seed)
+    for _ in fit(network, _resident(world.train, train), world.train_labels, train, state):
+        pass
+    shots = torch.bincount(world.train_labels, minlength=num_classes).float()
+    outputs = answers(network, world.test, train)
+    figures = dict(closed(outputs.mean_logits, world.test_labels, shots).under("closed").values)
+    for name, (known, unknown) in world.against.items():
+        sides = [answers(network, images, train) for images in (known, unknown)]
+        for score in SCORES:
+            if isinstance(score, Reachability) and outputs.distances is None:
+                continue
+            inside, outside = (score(side, {}) for side in sides)
+            figures[f"{name}/{score.name}/auroc"] = auroc(inside, outside)
+            # ODIN's convention: of the open images, those accepted where 95 % of the known are
+            figures[f"{name}/{score.name}/fpr95"] = fpr_at_tpr(-inside, -outside)
+        figures[f"{name}/untrained/auroc"] = separation(known, unknown)
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def answers(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:
+    """What the network says of images, on the CPU."""
+    data = _resident(images, train)
+    device = next(network.parameters()).device
+    network.eval()
+    parts = []
+    with torch.inference_mode():
+        for batch in data.batches(in_order(len(data), batch_size)):
+            parts.append(_to_cpu(network(train.transform(batch.to(device)))))
+    return concatenate(parts)
+
+
+def _to_cpu(outputs: Outputs) -> Outputs:
+    d = outputs.distances
+    return Outputs(
+        outputs.logits.cpu(), outputs.features.cpu(), outputs.embeddings.cpu(), None if d is None else d.cpu()
+    )
+
+
+def _resident(images: Tensor, train: Train) -> Resident:
+    if images.shape[2] != train.transform.size:
+        canvas = train.transform.canvas
+        images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])
+    return Resident(images.to(train.device))
+
+
+def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Recipe]) -> str:
+    """docs/results/<table>.md: mean ± population standard deviation over seeds, the published figures beneath."""
+    table = TABLES[name]
+    rows_of = [recipe.name for recipe in wanted if any(line["recipe"] == recipe.name for line in lines)]
+    if not rows_of:
+        return f"# {table.title}\n\nNot run yet.\n"
+    specs = {recipe.name: digest.of_value(recipe.model_dump(mode="json"))[:16] for recipe in wanted}
+    mine = [line for line in lines if line["spec"] == specs.get(line["recipe"])]
+    shown = sorted({c for line in mine for c in line["figures"]} - {"closed/macro_f1"}, key=_order)
+    seeds = sorted({line["seed"] for line in mine})
+    command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
+    note = f"Encoding: {notes[0]}." if (notes := [line["note"] for line in mine if line.get("note")]) else ""
+    short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
+    parts = [
+        f"# {table.title}",
+        f"`{command}`, seeds {seeds}, in percent.{short} All recipes train for equally many epochs. `untrained` is "
+        f"what a statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`). {note} "
+        f"The cells are in `{stem}.jsonl`.",
+        "| | " + " | ".join(shown) + " |\n|---|" + "---:|" * len(shown),
+    ]
+    rows = []
+    for row in rows_of:
+        found = [line["figures"] for line in mine if line["recipe"] == row]
+        rows.append(f"| {row} | " + " | ".join(_shown([f[c] for f in found if c in f]) for c in shown) + " |")
+    for method, figures in table.published.items():
+        printed = [figures.get(c.split("/")[-1]) if _comparable(c) else None for c in shown]
+        rows.append(
+            f"| *published: {method}* | " + " | ".join("" if p is None else f"{p:.1f}" for p in printed) + " |"
+        )
+    parts[-1] += "\n" + "\n".join(rows)
+    parts += [
+        f"<details><summary>{recipe.name}</summary>\n\n```json\n"
+        f"{json.dumps(recipe.train.model_dump(mode='json'), indent=1)}\n```\n</details>"
+        for recipe in wanted
+        if recipe.name in rows_of
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _order(column: str) -> tuple[int, str]:
+    """Closed accuracies from many to few, then the open sets by name."""
+    closed_ones = [f"closed/{name}" for name in ("overall", "many", "medium", "few")]
+    return (closed_ones.index(column) if column in closed_ones else len(closed_ones), column)
+
+
+def _comparable(column: str) -> bool:
+    """The published figures are closed accuracies, and FPR95 on images as they are stored, each by its own score."""
+    return column.startswith("closed/") or column.endswith("(resized)/energy/fpr95")
+
+
+def _shown(found: list[float]) -> str:
+    if not found:
+        return ""
+    return f"{100 * statistics.mean(found):.1f} ± {100 * statistics.pstdev(found):.1f}"

@@ -1,0 +1,155 @@
+"""The data of the recognition tables: long-tailed images to train on, known images to test, open images to refuse.
+
+The published sets are read from Parquet files laid out as on the Hugging Face hub, below a folder of benchmarks, or
+fetched by torchvision where it knows them. Class counts and draws are those of the literature; each function says
+which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from oltr_core.data.longtail import Draw, Exponential, Pareto, take
+
+
+@dataclass(frozen=True)
+class World:
+    """Images are uint8 [N, 3, S, S]; labels are class columns."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor  # of known classes
+    test_labels: Tensor
+    #: name -> (known images, open images): the same images encoded alike make a pair of their own
+    against: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    note: str = ""  # how the two sides were encoded
+
+
+def digits(root: Path | None, seed: int) -> World:
+    """Generation 0 of the embedded protocol: six known classes, 120 to 6 images; four open ones in the test."""
+    from oltr_core.data.sources.digits import protocol, roles, scans, to_rgb
+
+    grey, _ = scans()
+    column = {digit: place for place, digit in enumerate(roles(seed))}
+
+    def part(split: str, known: bool) -> tuple[Tensor, Tensor]:
+        rows = [scan for scan in protocol(seed) if scan.split == split and (column[scan.digit] < 6) == known]
+        images = torch.from_numpy(np.stack([to_rgb(grey[scan.index]) for scan in rows])).permute(0, 3, 1, 2)
+        return images.contiguous(), torch.tensor([column[scan.digit] for scan in rows])
+
+    train, test, unknown = part("train", True), part("test", True), part("test", False)
+    return World(*train, *test, {"open digits": (test[0], unknown[0])}, "both sides: the same scanner, raw pixels")
+
+
+def cifar10_lt(root: Path | None, seed: int) -> World:
+    """Imbalance 100 after Cao et al.: n_i = int(5000 · 0.01^(i/9)), 12,406 images."""
+    images, labels = cifar(root, "cifar10", "train")
+    if len(labels) == 50000:
+        images, labels = long_tail(images, labels, Exponential(ratio=100))
+    return World(images, labels, *cifar(root, "cifar10", "test"))
+
+
+def cifar100_lt(root: Path | None, seed: int) -> World:
+    """Imbalance 100 after Cao et al.: n_i = int(500 · 0.01^(i/99)), 10,847 images, drawn with seed 0."""
+    images, labels = long_tail(*cifar(root, "cifar100", "train"), Exponential(ratio=100))
+    return World(images, labels, *cifar(root, "cifar100", "test"))
+
+
+def cifar100_open(root: Path | None, seed: int) -> World:
+    """The complete CIFAR-100 against TinyImageNet (resized): Table 5."""
+    train, test = cifar(root, "cifar100", "train"), cifar(root, "cifar100", "test")
+    tiny, _ = read(root, "tiny-imagenet-resized", "test")
+    against = {
+        "TinyImageNet (resized)": (test[0], tiny),
+        "both as JPEG 75": (as_jpeg(test[0]), as_jpeg(tiny)),
+    }
+    note = "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
+    return World(*train, *test, against, note)
+
+
+def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
+    """150 known classes with 500 to 5 images by the Pareto law of power 6; 50 open classes."""
+    images, labels = read(root, "tiny-imagenet-32", "train")
+    test, test_labels = read(root, "tiny-imagenet-32", "valid")
+    order = torch.from_numpy(np.random.default_rng(0).permutation(200))
+    column = torch.empty(200, dtype=torch.long)
+    column[order] = torch.arange(200)  # the first 150 of the permutation are known
+    labels, test_labels = column[labels], column[test_labels]
+    known, test_known = labels < 150, test_labels < 150
+    train = long_tail(images[known], labels[known], Pareto(power=6, max=500, min=5))
+    against = {"50 open classes": (test[test_known], test[~test_known])}
+    note = "both sides: 64 pixels downsampled to 32, JPEG quality 75"
+    return World(*train, test[test_known], test_labels[test_known], against, note)
+
+
+WORLDS: dict[str, Callable[[Path | None, int], World]] = {
+    "digits": digits,
+    "cifar10_lt": cifar10_lt,
+    "cifar100_lt": cifar100_lt,
+    "cifar100_open": cifar100_open,
+    "tiny_imagenet_lt": tiny_imagenet_lt,
+}
+
+
+def long_tail(images: Tensor, labels: Tensor, tail: Exponential | Pareto) -> tuple[Tensor, Tensor]:
+    """The images that a tail keeps; classes in the order of their numbers, head first."""
+    names = [str(int(label)) for label in labels]
+    classes = [str(k) for k in range(int(labels.max()) + 1)]
+    rows = sorted(i for i, split in take(names, classes, Draw(tail=tail)).items() if split == "train")
+    return images[rows], labels[rows]
+
+
+def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
+    """CIFAR from the folder of benchmarks, or else through torchvision, which downloads it below that folder."""
+    if root is not None and (root / name).is_dir():
+        return read(root, name, split)
+    import torchvision
+
+    kind = torchvision.datasets.CIFAR10 if name == "cifar10" else torchvision.datasets.CIFAR100
+    folder = root or Path("data/benchmarks")
+    try:
+        data = kind(str(folder), train=split == "train", download=True)
+    except OSError as error:
+        raise ValueError(
+            f"{folder / name}: no {split}-*.parquet here, and torchvision could not download the set ({error}); name "
+            f"the folder of benchmarks in OLTR_DATA_ROOT"
+        ) from None
+    return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+
+
+def read(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
+    """Images and labels (zeros where there are none) of one split. Raises ValueError where its files are not."""
+    from PIL import Image
+
+    files = sorted((root / name).glob(f"{split}-*.parquet")) if root is not None else []
+    if not files:
+        where = root / name if root is not None else name
+        raise ValueError(f"{where}: no {split}-*.parquet here; name the folder of benchmarks in OLTR_DATA_ROOT")
+    table = pa.concat_tables([pq.read_table(file) for file in files])
+    image = next(f.name for f in table.schema if pa.types.is_struct(f.type))
+    label = next((name for name in table.column_names if name.endswith("label")), None)
+    cells = table.column(image).to_pylist()
+    pixels = np.stack([np.asarray(Image.open(BytesIO(cell["bytes"])).convert("RGB")) for cell in cells])
+    labels = torch.tensor(table.column(label).to_pylist()) if label else torch.zeros(len(pixels), dtype=torch.long)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels
+
+
+def as_jpeg(images: Tensor, quality: int = 75) -> Tensor:
+    """The same images after a passage through JPEG."""
+    from PIL import Image
+
+    out = torch.empty_like(images)
+    for i, image in enumerate(images):
+        buffer = BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
+        out[i] = torch.from_numpy(np.array(Image.open(buffer).convert("RGB"))).permute(2, 0, 1)
+    return out

@@ -1,0 +1,135 @@
+"""Recognition tables: their worlds by the literature's counts, their cells resumed, their page from their cells."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from oltr_core.benchmark import recognition, worlds
+from oltr_core.benchmark.recipes import Recipe, ablation, cifar
+from oltr_core.benchmark.untrained import separation, small_high_frequencies
+from oltr_core.benchmark.worlds import World, long_tail
+from oltr_core.data.longtail import Exponential
+from oltr_core.layout import Layout
+from tests.core.training.worlds import recipe, world
+
+
+def test_the_long_tail_of_cifar100_has_the_published_number_of_images():
+    labels = torch.arange(100).repeat_interleave(500)
+    _, kept = long_tail(torch.zeros(50000, 1), labels, Exponential(ratio=100))
+    counts = torch.bincount(kept)
+    assert counts.sum() == 10847
+    assert counts.tolist() == [int(500 * 0.01 ** (i / 99)) for i in range(100)]
+
+
+def test_image_sets_are_read_from_parquet(tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+
+    def encoded(image):
+        buffer = BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        return {"bytes": buffer.getvalue(), "path": None}
+
+    (tmp_path / "cifar10").mkdir()
+    table = pa.table({"img": [encoded(p) for p in pixels], "label": [0, 1, 2, 0, 1, 2]})
+    pq.write_table(table, tmp_path / "cifar10" / "train-00000-of-00001.parquet")
+    images, labels = worlds.cifar(tmp_path, "cifar10", "train")
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), pixels)
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_missing_image_sets_say_where_they_were_looked_for(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"tiny-imagenet-32: no train-\*.parquet here; name the folder .* OLTR_DATA_ROOT"
+    ):
+        worlds.tiny_imagenet_lt(tmp_path, 0)
+
+
+def test_an_untrained_statistic_tells_encodings_apart_and_not_images():
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.nn.functional.interpolate(torch.rand(80, 3, 16, 16, generator=rng), size=(32, 32), mode="bicubic")
+    images = (255 * noise.clamp(0, 1)).to(torch.uint8)
+    here, there = images[:40], images[40:]
+    assert separation(here, there) < 0.7
+    assert separation(here, worlds.as_jpeg(there, quality=30)) > 0.95
+
+
+def test_the_statistic_equals_a_cosine_transform_by_definition():
+    image = torch.randint(0, 256, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    grey = image[0].float().mean(0).numpy()
+    small = high = 0
+    for u in range(8):
+        for v in range(8):
+            if u + v >= 8:
+                scale = (0.5 if u else 0.5 / 2**0.5) * (0.5 if v else 0.5 / 2**0.5)
+                wave = [[np.cos(np.pi * u * (2 * y + 1) / 16) * np.cos(np.pi * v * (2 * x + 1) / 16) for x in range(8)] for y in range(8)]  # fmt: skip # noqa: E501
+                high += 1
+                small += abs(scale * float((grey * np.array(wave)).sum())) < 2
+    assert float(small_high_frequencies(image)) == pytest.approx(small / high)
+
+
+def _tiny_world(root, seed) -> World:
+    images, labels = world()
+    unknown = 255 - images.images[:8]
+    return World(images.images, labels, images.images, labels, {"inverted": (images.images, unknown)}, "alike")
+
+
+@pytest.fixture
+def tiny_table(monkeypatch):
+    monkeypatch.setitem(worlds.WORLDS, "tiny", _tiny_world)
+    table = recognition.Table(
+        "A small table",
+        "tiny",
+        lambda e, d: [Recipe(name="ours", train=recipe())],
+        0,
+        range(2),
+        {"theirs": {"few": 9.0}},
+    )
+    monkeypatch.setitem(recognition.TABLES, "tiny", table)
+
+
+def test_a_table_is_computed_written_and_not_computed_again(tmp_path, tiny_table):
+    said: list[str] = []
+    recognition.run("tiny", Layout(tmp_path), echo=said.append)
+    assert said[:2] == ["tiny: seed 0, ours", "tiny: seed 1, ours"]
+    text = (tmp_path / "docs/results/tiny.md").read_text()
+    assert "| ours | " in text
+    assert "| *published: theirs* | " in text
+    assert "inverted/energy/auroc" in text
+    assert "inverted/untrained/auroc" in text
+    said.clear()
+    recognition.run("tiny", Layout(tmp_path), echo=said.append)
+    assert len(said) == 1
+    assert (tmp_path / "docs/results/tiny.md").read_text() == text
+
+
+def test_a_table_that_was_cut_off_goes_on_where_it_stopped(tmp_path, tiny_table):
+    recognition.run("tiny", Layout(tmp_path), seeds=[0], echo=lambda _: None)
+    said: list[str] = []
+    recognition.run("tiny", Layout(tmp_path), echo=said.append)
+    assert said[:-1] == ["tiny: seed 1, ours"]
+
+
+def test_the_ablation_switches_every_part_off_once():
+    recipes = ablation()
+    assert len({r.name for r in recipes}) == len(recipes) == 11
+    full = recipes[0].train
+    assert all(r.train != full for r in recipes[1:])
+
+
+@pytest.mark.parametrize("strong", [False, True])
+def test_all_recipes_of_a_table_train_for_as_many_epochs(strong):
+    totals = {r.name: sum(p.epochs for p in r.train.phases) for r in cifar(200, strong=strong)}
+    assert set(totals.values()) == {200}
+
+
+def test_an_unknown_table_is_answered_with_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match=r"no table 'cifar10'; did you mean 'cifar10-lt'"):
+        recognition.run("cifar10", Layout(tmp_path))
