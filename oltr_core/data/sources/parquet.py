@@ -23,6 +23,7 @@ class Parquet(ImageSource):
     files: str = "*.parquet"  # which files of a folder
     image: str = ""  # the column of images; empty: the first of struct<bytes, path> or binary
     label: str = ""  # the column of labels; empty: the one that the file's metadata calls a ClassLabel, if any
+    call_all: str = ""  # one label for every image: an open test set that has none of its own
 
     def records(self, reach: Reach) -> Iterator[Record]:
         for name, file in _files(self.path, self.files, reach):
@@ -31,15 +32,16 @@ class Parquet(ImageSource):
             for batch in file.iter_batches(ROWS, columns=[c for c in (image, label) if c]):
                 labels = batch.column(label).to_pylist() if label else [None] * batch.num_rows
                 for cell, value in zip(batch.column(image), labels, strict=True):
-                    yield _record(f"{name}:{row}", cell, _named(value, names))
+                    yield _record(f"{name}:{row}", cell, self.call_all or _named(value, names))
                     row += 1
 
     def labels(self, reach: Reach) -> list[str | None]:
         found: list[str | None] = []
         for name, file in _files(self.path, self.files, reach):
             _, label, names = self._columns(file, name)
-            if not label:
-                return [None] * file.metadata.num_rows
+            if self.call_all or not label:
+                found += [self.call_all or None] * file.metadata.num_rows
+                continue
             values = file.read(columns=[label]).column(0).to_pylist()
             found += [_named(value, names) for value in values]
         return found
@@ -61,7 +63,7 @@ class Parquet(ImageSource):
         if not (self.image or images):
             raise ValueError(f"{name}: expected a column of images (bytes), found {', '.join(arrow.names)}")
         features = json.loads((arrow.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        labels = [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"]
+        labels = [n for n in arrow.names if (features.get(n) or {}).get("_type") == "ClassLabel"]
         label = self.label or (labels[0] if labels else "")
         return self.image or images[0], label, features.get(label, {}).get("names", [])
 

@@ -83,6 +83,15 @@ def test_hub_parquet_draws_a_long_tail_with_an_open_class(tmp_path):
     assert frame.filter((pl.col("split") == "test") & (pl.col("label") == "bee")).height == 5
 
 
+def test_an_open_set_without_labels_is_called_by_one_name(tmp_path):
+    file = hub_file(tmp_path / "d/test.parquet", [None, None], ["ant"])
+    table = pq.read_table(file).select(["img"])
+    pq.write_table(table, file)
+    rows, bad = ingested(tmp_path, {"name": "parquet", "path": "d", "role": "test", "call_all": "other"})
+    assert [(r["label"], r["split"]) for r in rows] == [("other", "test"), ("other", "test")]
+    assert bad == []
+
+
 def test_parquet_reads_the_same_from_far_away(tmp_path):
     file = hub_file(tmp_path / "train.parquet", [0, 1], ["ant", "bee"])
     reach = Reach(tmp_path, fetch=lambda _: file.read_bytes(), list=lambda prefix: [f"{prefix}/train.parquet"])
