@@ -8,7 +8,7 @@ from pydantic import Field
 
 from oltr_core.layout import Layout
 from oltr_core.learners import ImprintReplay, Learner
-from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score
+from oltr_core.scores import Energy, Entropy, Knn, Mahalanobis, Msp, Reachability, Score
 from oltr_core.settings import Settings, load_settings, read_yaml
 from oltr_core.spec import Spec, parse
 from oltr_core.strategies import ProductKCenter, Strategy
@@ -20,14 +20,14 @@ class Update(Spec):
 
     seed: int = 0
     learner: Learner = ImprintReplay()
-    score: Score = Energy()  # of the card: its threshold decides what is unknown
+    score: Score = Entropy()  # of the card: its threshold decides what is unknown
     keep_known: Annotated[float, Field(gt=0, le=1)] = 0.95  # of the known validation images are accepted
 
 
 class Evaluate(Spec):
     """What is measured beside the card's own score."""
 
-    scores: list[Score] = [Msp(), Reachability(), Knn(), Mahalanobis()]
+    scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
     batch_size: Annotated[int, Field(ge=1)] = 256  # images per forward pass
 
 

@@ -42,7 +42,8 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
     """A softmax classifier on the same backbone: no attention, no memory, features as they come.
 
     As many epochs as ours, at the rates of our two phases; with `sampling` in the second. It asks about its least
-    confident images and learns the answers as ours does, with class means for a memory, at the rate that suits it.
+    confident images and learns the answers as ours does, with class means for a memory, at the sharpness that suits
+    it: its logits have no bound.
     """
     gently = Schedule(warmup=0.1)
     phases = [
@@ -60,7 +61,7 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
     return Method(
         name=name,
         train=Train(network=network, phases=phases),
-        update=Update(score=Msp(), learner=ImprintReplay(rate=0.1)),
+        update=Update(score=Msp(), learner=ImprintReplay(rate=0.1, sharpness=1)),
         select=Select(strategy=LeastConfidence()),
     )
 

@@ -15,8 +15,13 @@ def heads_of(network: Network) -> list[Head]:
     return cast(list[Head], list(network.heads))
 
 
-def fine_tune(network: Network, batch: Callable[[], tuple[Tensor, Tensor]], steps: int, rate: float) -> None:
-    """SGD with momentum 0.9 on every head's rows, cross-entropy summed over experts, rate falling along a cosine."""
+def fine_tune(
+    network: Network, batch: Callable[[], tuple[Tensor, Tensor]], steps: int, rate: float, sharpness: float = 1.0
+) -> None:
+    """SGD with momentum 0.9 on every head's rows, the rate falling along a cosine.
+
+    The loss is the cross-entropy of softmax(sharpness * logits), summed over experts.
+    """
     rows = [head.weight for head in heads_of(network)]
     for row in rows:
         row.requires_grad_()
@@ -25,7 +30,7 @@ def fine_tune(network: Network, batch: Callable[[], tuple[Tensor, Tensor]], step
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         features, labels = batch()
-        logits = network.classify(features).logits
+        logits = sharpness * network.classify(features).logits
         # [B, E, K] with the same labels for every expert
         every = labels[:, None].expand(logits.shape[:2])
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]

@@ -16,18 +16,23 @@ from oltr_core.spec import Spec
 class ImprintReplay(Spec):
     """After `imprint`, SGD on the rows w_1 ... w_{K+Z} with softmax cross-entropy; nothing else moves.
 
-    A step draws `per_class` features of every class: with probability `real` an answered image of that class, where
-    it has one, else a pseudo-feature m + s * noise from the memory (centroid and spread). So no image of the full
-    training is needed. Departs from the paper, which imprints only: imprinted rows are longer-armed than trained
-    ones and take images from the old classes.
+    A step draws `per_class` features of every class. With a_k answered images of class k and g_k that are gone, each
+    is an answered image's own with probability a_k / (a_k + pseudo_weight * g_k), else a pseudo-feature m_k + s_k *
+    noise from the memory: a new class is learned from its images alone, an old one mostly from the memory, since
+    the few images asked about are its strangest. So no image of the full training is needed.
+
+    Departs from the paper, which imprints only: imprinted rows take images from old classes. `sharpness` multiplies
+    the logits while the rows are tuned (the answer keeps its scale): at the network's own scale cosines cannot come
+    near the targets, and the loss is spent on images that are right already.
     """
 
     name: Literal["imprint_replay"] = "imprint_replay"
     imprint: Imprint = Imprint()
     steps: Annotated[int, Field(ge=1)] = 300
     per_class: Annotated[int, Field(ge=1)] = 16
-    rate: Annotated[float, Field(gt=0)] = 0.3  # learning rate, falling to zero along a cosine
-    real: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rate: Annotated[float, Field(gt=0)] = 0.1  # learning rate, falling to zero along a cosine
+    sharpness: Annotated[float, Field(gt=0)] = 8.0
+    pseudo_weight: Annotated[float, Field(ge=0)] = 3.0
 
     def __call__(
         self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
@@ -36,17 +41,19 @@ class ImprintReplay(Spec):
         if len(new.labels) == 0:
             return network, statistics
         kept, kept_labels = statistics.kept["features"], statistics.kept["labels"]
-        counts = torch.bincount(kept_labels, minlength=network.num_classes)
-        order, starts = kept_labels.argsort(stable=True), counts.cumsum(0) - counts
+        answered = torch.bincount(kept_labels, minlength=network.num_classes)
+        gone = statistics.counts - answered
+        share = answered / (answered + self.pseudo_weight * gone).clamp(min=1e-9)
+        order, starts = kept_labels.argsort(stable=True), answered.cumsum(0) - answered
         classes = torch.arange(network.num_classes).repeat_interleave(self.per_class)
 
         def batch() -> tuple[torch.Tensor, torch.Tensor]:
             features = draw(statistics, classes, network.spec.normalise, generator)
             chance = torch.rand(2, len(classes), generator=generator)
-            use_real = (chance[0] < self.real) & (counts[classes] > 0)
-            which = starts[classes] + (chance[1] * counts[classes]).long()
-            features[use_real] = kept[order[which[use_real]]]
+            real = chance[0] < share[classes]
+            which = starts[classes] + (chance[1] * answered[classes]).long()
+            features[real] = kept[order[which[real]]]
             return features, classes
 
-        fine_tune(network, batch, self.steps, self.rate)
+        fine_tune(network, batch, self.steps, self.rate, self.sharpness)
         return network, statistics

@@ -104,3 +104,27 @@ def test_nearest_class_mean_points_every_row_at_its_class():
     for k in range(3):
         mean = unit(features[labels == k][:, 0].mean(0), dim=0)
         torch.testing.assert_close(unit(network.heads[0].weight[k], dim=0), mean, atol=1e-5, rtol=1e-5)
+
+
+def test_a_new_class_is_replayed_from_its_own_images_and_an_old_one_mostly_from_the_memory(monkeypatch, parent):
+    from oltr_core.learners import ImprintReplay, imprint_replay
+
+    features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
+    old = labels < 2
+    first = torch.arange(len(labels)) == 0  # one answered image of the old class 0
+    answered = Answered(features[~old | first], labels[~old | first])
+    drawn: list[torch.Tensor] = []
+
+    def watch(network, batch, steps, rate, sharpness):
+        drawn.extend(batch()[0] for _ in range(400))
+
+    monkeypatch.setattr(imprint_replay, "fine_tune", watch)
+    learner = ImprintReplay(per_class=2, pseudo_weight=3.0)
+    statistics = measure(features[old & ~first], labels[old & ~first], 2)
+    learner(parent, statistics, answered, torch.Generator().manual_seed(0))
+    batches = torch.stack(drawn).flatten(2)  # [400, 6, D]: two features of each class
+    seen = (torch.cdist(batches.flatten(0, 1), answered.features.flatten(1)).amin(1) < 0.01).view(400, 6)
+    share = seen.float().mean(0)
+    assert share[:2].mean() == pytest.approx(1 / (1 + 3 * 29), abs=0.01)  # a_0 = 1, g_0 = 29
+    assert share[2:4].sum() == 0
+    assert (share[4:] == 1).all()

@@ -13,7 +13,7 @@ from oltr_core import checkpoint, digest, metrics, schema
 from oltr_core.inference import answers, features_of, predict
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
-from oltr_core.scores import Energy
+from oltr_core.scores import Entropy
 from oltr_core.settings import load_settings
 from oltr_core.stages import curate, evaluate, ingest, rows, select, update
 from oltr_core.stages.evaluate import NOT_YET
@@ -63,7 +63,7 @@ def test_after_a_full_training_the_model_is_the_trained_network_with_a_score(fir
     base, model = checkpoint.load(generation.base_model), checkpoint.load(generation.model)
     assert (base.card.trunk_digest, base.card.head_digest) == (model.card.trunk_digest, model.card.head_digest)
     assert base.card.threshold is None
-    assert model.card.score == {"name": "energy", "temperature": 1.0}
+    assert model.card.score == {"name": "entropy"}
     assert model.card.class_counts == [int(n) for n in model.statistics.counts]
 
 
@@ -217,7 +217,7 @@ def test_every_plot_is_there_and_the_history_remembers_the_parent(second):
 
 def test_other_scores_are_measured_beside_the_cards_own(second):
     groups = {name.split("/")[1] for name in values(second, "evaluate") if name.startswith("open_by_score/")}
-    assert groups == {score.name for score in load_params(second).evaluate.scores} - {Energy().name}
+    assert groups == {score.name for score in load_params(second).evaluate.scores} - {Entropy().name}
 
 
 def test_a_score_that_moves_images_is_measured_like_the_others(first, tmp_path):
