@@ -199,6 +199,16 @@ def test_the_memory_ends_as_the_class_means_of_the_final_features():
         torch.testing.assert_close(network.memory(0)[k], features[labels == k].mean(0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_phase_with_a_memory_starts_from_the_class_means_of_the_whole_training_set():
+    train = recipe()
+    network, _ = _train(recipe(phases=[train.phases[0], train.phases[1].model_copy(update={"epochs": 0})]))
+    images, labels = world()
+    with torch.no_grad():
+        features = network.features(train.transform(images.images))[:, 0]
+    for k in range(4):
+        torch.testing.assert_close(network.memory(0)[k], features[labels == k].mean(0), rtol=1e-4, atol=1e-5)
+
+
 def test_the_second_phase_starts_from_the_first_phases_classifier():
     train = recipe()
     second = train.phases[1].model_copy(update={"epochs": 0})
