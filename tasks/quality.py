@@ -23,8 +23,9 @@ from oltr_core.settings import load_settings
 # the pages ask the network for their style; without one this makes them readable
 _OFFLINE = (
     "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse}"
-    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}.d-none,.modal{display:none}"
-    ".navbar img,.sticky-top img{max-height:3rem}</style></head>"
+    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}.d-none,.modal,#ge-cta-footer,"
+    'img[src^="http"]{display:none!important}.fa-check-circle:after{content:"passed"}'
+    '.fa-times:after{content:"failed"}</style></head>'
 )
 
 
@@ -71,6 +72,7 @@ def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generatio
         warnings.simplefilter("ignore")  # of its own dependencies' future
         import great_expectations as gx
         import great_expectations.expectations as expectations
+        from great_expectations.core.run_identifier import RunIdentifier
 
         context = gx.get_context(mode="ephemeral")
         context.enable_analytics(False)
@@ -96,7 +98,7 @@ def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generatio
         checkpoint = context.checkpoints.add(
             gx.Checkpoint(name=f"generation-{generation}", validation_definitions=[definition], actions=[action])
         )
-        result = checkpoint.run(batch_parameters={"dataframe": frame})
+        result = checkpoint.run({"dataframe": frame}, run_id=RunIdentifier(f"generation-{generation}"))
     _restyle(layout.quality_docs)
     outcome: dict[str, bool] = {}
     for run in result.run_results.values():

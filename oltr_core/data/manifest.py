@@ -132,10 +132,17 @@ def build(
     )
     learned = rows.filter(pl.col("split").is_in(["train", "val"]))["label"].drop_nulls().unique()
     classes = register.grow(classes, learned.to_list(), generation)
+    # what a class that no longer stands has taught waits for people to say what it is now
+    gone = register.gone(classes)
+    idle = pl.col("split").is_in(["train", "val"]) & pl.col("label").is_in(list(gone))
     rows = rows.with_columns(
-        class_id=pl.col("label").replace_strict(register.ids(classes), default=None, return_dtype=pl.Int32)
-    ).with_columns(
-        class_id=pl.when(pl.col("split") != "quarantine").then("class_id"),
+        split=pl.when(idle).then(pl.lit("quarantine")).otherwise("split"),
+        reason=pl.when(idle).then(pl.col("label").replace_strict(gone, default=None)).otherwise("reason"),
+    )
+    rows = rows.with_columns(
+        class_id=pl.when(pl.col("split") != "quarantine").then(
+            pl.col("label").replace_strict(register.ids(classes), default=None, return_dtype=pl.Int32)
+        )
     )
     return Built(rows.select(schema.MANIFEST.names).sort("image_id"), classes)
 

@@ -42,6 +42,18 @@ def names(classes: pl.DataFrame) -> dict[str, str]:
     return {written: of_id[class_id] for written, class_id in ids(classes).items()}
 
 
+def gone(classes: pl.DataFrame) -> dict[str, str]:
+    """The names of classes that no longer stand and have no successor, and what happened to each."""
+    happened = {
+        "retired": "its class {} was retired",
+        "split": "its class {} was split, and nobody has said into which",
+    }
+    rows = classes.filter(pl.col("status").is_in(list(happened))).iter_rows(named=True)
+    return {
+        name: happened[row["status"]].format(row["name"]) for row in rows for name in (row["name"], *row["aliases"])
+    }
+
+
 def _standing(row: dict[str, Any], rows: dict[int, dict[str, Any]]) -> int | None:
     seen = set()
     while row["status"] == "merged":

@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from filelock import FileLock
+
 from oltr_core import digest, schema
 from oltr_core.data.forgetting import forgotten
 from oltr_core.data.images import Limits
@@ -45,13 +47,16 @@ def run(
         return _unchanged(final, made_from)
     reach = reach or Reach(layout.root)
     limits = Limits(**settings.ingest.model_dump())
-    workers = workers or os.cpu_count() or 1
-    part = Batch(layout.raw / f".{batch}.part")
-    intake = _resume(part, wanted[batch], made_from, layout, sources, reach)
-    records = _records(sources, reach)
-    assert intake.skip(records), "the part was compared with its sources a moment ago"
-    _pack(intake, records, reach, limits, workers)
-    return _finish(intake, part, final, made_from, layout)
+    layout.raw.mkdir(parents=True, exist_ok=True)
+    with FileLock(layout.raw / f".{batch}.lock"):  # of two at once the second waits, and then finds the batch there
+        if final.card.exists():
+            return _unchanged(final, made_from)
+        part = Batch(layout.raw / f".{batch}.part")
+        intake = _resume(part, wanted[batch], made_from, layout, sources, reach)
+        records = _records(sources, reach)
+        assert intake.skip(records), "the part was compared with its sources a moment ago"
+        _pack(intake, records, reach, limits, workers or os.cpu_count() or 1)
+        return _finish(intake, part, final, made_from, layout)
 
 
 def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:

@@ -317,6 +317,23 @@ def test_an_alias_stands_for_its_class_and_a_merged_one_for_its_successor():
     ]
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("retired", "its class dog was retired"), ("split", "its class dog was split, and nobody has said into which")],
+)
+def test_images_of_a_class_that_no_longer_stands_wait_in_quarantine(layout, status, reason):
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    classes = pl.read_parquet(layout.work.classes)
+    changed = classes.with_columns(status=pl.when(pl.col("name") == "dog").then(pl.lit(status)).otherwise("status"))
+    schema.write(layout.work.classes, changed.to_arrow(), schema.CLASSES)
+    opened(layout, 1, seal(layout, 0), "update")
+    configure(layout, [], curate={"max_drift": 1.0})
+    rows = run_curate(layout)
+    assert set(rows.filter(pl.col("label") == "dog").select("split", "reason").rows()) == {("quarantine", reason)}
+    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["cat", "dog"]
+
+
 def test_a_name_of_two_classes_is_refused():
     classes = register.grow(pl.DataFrame(schema=register.SCHEMA), ["cat", "dog"], "0000")
     classes = classes.with_columns(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_ingesting_again_writes_nothing(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in layout.data.rglob("*")}
     assert run_ingest(layout, "b") == first
     assert {p: p.stat().st_mtime_ns for p in layout.data.rglob("*")} == before
+
+
+def test_of_two_ingests_at_once_the_second_finds_the_batch_there(tmp_path):
+    layout = workspace(tmp_path, FOLDER)
+    photos(layout.root, 30)
+    with ThreadPoolExecutor(2) as two:
+        one, other = two.map(lambda _: run_ingest(layout, "b", workers=1), range(2))
+    assert one == other
+    assert [p.name for p in layout.raw.iterdir() if p.is_dir()] == ["b"]
 
 
 def test_a_batch_made_from_other_sources_is_refused(tmp_path):
