@@ -34,6 +34,13 @@ def ablation() -> list[Recipe]:
     def phase(**change) -> Train:
         return full.model_copy(update={"phases": [first, second.model_copy(update=change)]})
 
+    def slowly(train: Train) -> Train:  # at the full rates it diverges within three epochs
+        phases = [
+            p.model_copy(update={"rates": Rates(trunk=p.rates.trunk / 3, heads=p.rates.heads / 3)})
+            for p in train.phases
+        ]
+        return train.model_copy(update={"phases": phases})
+
     return [
         Recipe(name="OLTR++", train=full),
         Recipe(name="no memory feature (Eq. 2)", train=head(memory=False)),
@@ -44,7 +51,7 @@ def ablation() -> list[Recipe]:
         Recipe(name="no large-margin loss (Eq. 13)", train=phase(losses=[CrossEntropy()])),
         Recipe(name="squash of the authors' code", train=head(squash="linear")),
         Recipe(name="no class-aware sampling", train=phase(sampler=Instance())),
-        Recipe(name="features of free length", train=network(normalise=False)),
+        Recipe(name="features of free length, rates / 3", train=slowly(network(normalise=False))),
         Recipe(name="with the last ReLU", train=network(last_relu=True)),
     ]
 
