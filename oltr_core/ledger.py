@@ -123,6 +123,7 @@ class State:
     parents: dict[str, str] = field(default_factory=dict)
     exported: frozenset[str] = frozenset()
     imported: frozenset[str] = frozenset()  # generations whose batch has answers
+    forgotten: frozenset[str] = frozenset()  # ids of images that were removed on request
 
     @property
     def unfinished(self) -> str | None:
@@ -145,6 +146,7 @@ def replay(events: list[Event]) -> State:
     parents: dict[str, str] = {}
     exported: set[str] = set()
     imported: set[str] = set()
+    forgotten: set[str] = set()
     for e in events:
         match e.event:
             case "opened":
@@ -162,8 +164,10 @@ def replay(events: list[Event]) -> State:
             case "imported":
                 imported.add(e.generation)
             case "forgotten":  # pictures were taken out of these generations: their digests from now on
-                sealed |= e.details.get("generations", {})
-    return State(champion, tuple(opened), sealed, verdicts, parents, frozenset(exported), frozenset(imported))
+                sealed |= e.details["generations"]
+                forgotten |= set(e.details["images"])
+    answered = frozenset(exported), frozenset(imported)
+    return State(champion, tuple(opened), sealed, verdicts, parents, *answered, frozenset(forgotten))
 
 
 def verify_sealed(path: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.settings import Curate, Run, Settings, load_run
 
@@ -41,12 +41,12 @@ class Context:
 
     @classmethod
     def of(cls, layout: Layout, settings: Settings) -> Context:
-        from oltr_core.data.forgetting import forgotten
         from oltr_core.data.manifest import read
 
         run = load_run(layout)
         parent = read(layout.generation(run.parent).manifest, schema.MANIFEST)
-        return cls(run, read(layout.work.classes, schema.CLASSES), parent, settings.curate, forgotten(layout))
+        gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+        return cls(run, read(layout.work.classes, schema.CLASSES), parent, settings.curate, gone)
 
 
 def prepared(manifest: pl.LazyFrame, context: Context) -> pl.LazyFrame:

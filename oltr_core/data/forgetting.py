@@ -31,12 +31,6 @@ class Forgotten(NamedTuple):
     changed: list[Path]  # batches, truths and generations to give to DVC again
 
 
-def forgotten(layout: Layout) -> frozenset[str]:
-    """The ids of every image that was ever forgotten in this workspace."""
-    events = ledger.read(layout.ledger) if layout.ledger.exists() else []
-    return frozenset(i for e in events if e.event == "forgotten" for i in e.details["images"])
-
-
 def find(layout: Layout, names: Collection[str]) -> list[str]:
     """The ids behind `names`: ids, their first 12 or more letters, or addresses. ValueError for one unknown."""
     rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches]).collect()
@@ -62,7 +56,7 @@ def forget(layout: Layout, image_ids: Collection[str], at: str) -> Forgotten:
     for export in sorted(layout.exports.glob("*")):
         _from_export(export, ids)
     _from_pages(Generation(layout.work.folder), ids)
-    state = ledger.replay(ledger.read(layout.ledger)) if layout.ledger.exists() else ledger.State()
+    state = ledger.replay(ledger.read(layout.ledger))
     known = [g for g in map(layout.generation, state.sealed) if g.folder.is_dir() and _knows(g, ids)]
     digests = {g.name: _digest_without_pictures(g, ids, state.sealed[g.name], layout) for g in known}
     # the tombstone before the pages: it tells the digests that the generations have from now on

@@ -33,7 +33,7 @@ def remove(found: list[Leftover]) -> None:
 
 
 def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
-    state = ledger.replay(ledger.read(layout.ledger)) if layout.ledger.exists() else ledger.State()
+    state = ledger.replay(ledger.read(layout.ledger))
     used = _keys_in_use(layout)
     for folder in _inside(layout.store / "features"):
         if folder.name not in used:

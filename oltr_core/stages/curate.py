@@ -14,7 +14,6 @@ import polars as pl
 
 from oltr_core import ledger, measured, schema
 from oltr_core.data import card, checks
-from oltr_core.data.forgetting import forgotten
 from oltr_core.data.manifest import Built, build, in_order, merge, read, scan
 from oltr_core.layout import Generation, Layout, write_atomically
 from oltr_core.settings import Run, Settings, load_run
@@ -37,7 +36,8 @@ def run(settings: Settings, layout: Layout) -> None:
     before = read(parent.manifest, schema.MANIFEST)
     classes = read(parent.classes, schema.CLASSES)
     built = build(images, before, classes, answers, this.generation, settings.curate)
-    context = checks.Context(this, built.classes, before, settings.curate, forgotten(layout))
+    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    context = checks.Context(this, built.classes, before, settings.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
     schema.write(layout.work.manifest, built.manifest.to_arrow(), schema.MANIFEST)
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)

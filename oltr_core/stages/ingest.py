@@ -15,8 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from oltr_core import digest, schema
-from oltr_core.data.forgetting import forgotten
+from oltr_core import digest, ledger, schema
 from oltr_core.data.images import Limits
 from oltr_core.data.intake import Intake, held_elsewhere
 from oltr_core.data.packing import look_at_all
@@ -79,7 +78,7 @@ def _resume(
     part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], reach: Reach
 ) -> Intake:
     """An intake that goes on with what an earlier run finished, if that came from the same sources."""
-    known = held_elsewhere(layout.batches), forgotten(layout)
+    known = held_elsewhere(layout.batches), ledger.replay(ledger.read(layout.ledger)).forgotten
     note = part.folder / "made_from"
     if note.exists() and note.read_text() == made_from:
         intake = Intake(part, batch.batch, *known)
