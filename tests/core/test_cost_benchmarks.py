@@ -1,0 +1,39 @@
+"""The benchmark scripts run at small sizes, and end with one line of JSON that holds both sides and their ratio."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _last_line(script: str, *options: str) -> dict:
+    command = [sys.executable, f"benchmarks/{script}.py", *options, "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_step_time_compares_a_step_its_memory_and_scoring(tmp_path):
+    sizes = ["--backbone", "resnet32", "--size", "8", "--batch", "4", "--threads", "1"]
+    plot = tmp_path / "cost.svg"
+    result = _last_line(
+        "step_time", *sizes, "--classes", "5", "50", "--repeats", "2", "--warmup", "1", "--plot", str(plot)
+    )
+    for row in result["classes"].values():
+        assert row["step_ratio"] == pytest.approx(row["full_step_ms"] / row["plain_step_ms"], abs=1e-3)
+        assert row["memory_ratio"] > 1
+        assert row["scoring_ratio"] > 0
+    assert plot.read_text().lstrip().startswith("<?xml")
+
+
+def test_input_pipeline_compares_shards_with_image_folder():
+    result = _last_line("input_pipeline", "--side", "32", "--images", "40", "--batch", "8", "--workers", "0")
+    assert result["ratio"] == pytest.approx(result["ours"] / result["image_folder"], abs=0.01)
