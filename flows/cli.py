@@ -247,11 +247,9 @@ def main() -> None:
     """Entry point of the `oltr` command."""
     try:
         oltr.main(prog_name="oltr", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("oltr: stopped", err=True)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("oltr: stopped; the same command goes on from here", err=True)
+    except click.exceptions.Abort as stop:
+        by_keyboard = isinstance(stop.__cause__ or stop.__context__, KeyboardInterrupt)
+        click.echo("oltr: stopped" + ("; the same command goes on from here" if by_keyboard else ""), err=True)
         sys.exit(130)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)

@@ -35,7 +35,7 @@ class HeadStart(threading.Thread):
     def __init__(self, steps: dict[str, Callable[[], Any]]):
         super().__init__(daemon=True)
         self.steps = [(_under_way.setdefault(name, Future()), do) for name, do in steps.items()]
-        self.failed: Exception | None = None
+        self.failed: BaseException | None = None
 
     def run(self) -> None:
         for future, do in self.steps:
@@ -43,6 +43,6 @@ class HeadStart(threading.Thread):
                 try:
                     future.set_result(do())
                     continue
-                except Exception as error:
+                except BaseException as error:  # Ctrl-C ends a stage too, and whoever joins it must know
                     self.failed = error
             future.set_exception(self.failed)

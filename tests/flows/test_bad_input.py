@@ -1,0 +1,213 @@
+"""What a user can get wrong, in this process: each answer is one sentence that says where, what and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import plan, steps, workspace
+from oltr_core import ledger, schema
+from oltr_core.layout import Layout
+from oltr_core.settings import load_settings
+from oltr_core.stages import load_parameters
+from tasks import stage
+from tasks import workspace as files
+from tasks.versions import reproduce
+from tests.flows.conftest import edit, shorten
+
+
+def write_images(folder: Path, count: int, hue: int, seed: int) -> None:
+    """Small noisy pictures of one colour."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        pixels = rng.integers(0, 90, (12, 12, 3), dtype=np.uint8)
+        pixels[:, :, hue % 3] += np.uint8(60 + 40 * (hue // 3))
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch) -> Layout:
+    """A workspace on a folder of a user's own photos: three classes, and a pool with a fourth."""
+    layout = Layout(tmp_path / "world")
+    files.create(layout.root)
+    reproduce.link_code(layout.root)
+    for number, name in enumerate(("ant", "bee", "cow")):
+        write_images(layout.root / "photos" / name, 14, number, number)
+    write_images(layout.root / "unseen", 12, 4, 9)
+    sources = [{"name": "folder", "path": "photos"}, {"name": "unlabelled", "path": "unseen"}]
+
+    def point(params: dict) -> None:
+        shorten(params)
+        params["sources"] = [{"batch": "first", "sources": sources}]
+        params["annotator"] = {"name": "folder", "path": "data/inbox"}
+
+    edit(layout, point)
+    return layout
+
+
+def ingest_and_open(layout: Layout) -> None:
+    settings = load_settings(layout)
+    for batch in steps.due(layout, settings, "0000"):
+        steps.ingest(layout, settings, batch)
+    steps.open_next(layout, settings, "0000")
+
+
+def generation(layout: Layout) -> None:
+    ingest_and_open(layout)
+    for each in ("curate", "train", "update", "evaluate", "select", "report"):
+        steps.bring(layout, each)
+    steps.seal(layout)
+    steps.judge(layout, load_settings(layout), "0000")
+    steps.hand_out(layout, "0000")
+
+
+def sentence_of(caught: pytest.ExceptionInfo) -> str:
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert "Traceback" not in sentence
+    return sentence
+
+
+def test_a_class_with_one_image_is_refused_before_any_training(photos):
+    for image in sorted((photos.root / "photos" / "cow").iterdir())[1:]:
+        image.unlink()
+    ingest_and_open(photos)
+    with pytest.raises(stage.StageFailed) as caught:
+        steps.bring(photos, "curate")
+    assert caught.value.kind == "user"
+    assert "cow" in sentence_of(caught)
+
+
+def test_an_empty_class_goes_to_quarantine_with_its_reason(photos):
+    (photos.root / "photos" / "dog").mkdir()
+    ingest_and_open(photos)
+    reasons = schema.read(photos.batch("first").quarantine, schema.QUARANTINE).column("reason").to_pylist()
+    assert any("empty class" in reason and "dog" in reason for reason in reasons)
+    steps.bring(photos, "curate")
+
+
+def test_an_unreadable_image_goes_to_quarantine_and_the_rest_goes_on(photos):
+    (photos.root / "photos" / "ant" / "000.png").write_bytes(b"not an image")
+    ingest_and_open(photos)
+    table = schema.read(photos.batch("first").quarantine, schema.QUARANTINE).to_pylist()
+    assert [Path(row["address"]).name for row in table] == ["000.png"]
+    assert schema.read(photos.batch("first").index, schema.INDEX).num_rows == 3 * 14 - 1 + 12
+
+
+def test_a_folder_that_is_not_there_is_named(photos):
+    shutil.rmtree(photos.root / "photos")
+    with pytest.raises(ValueError, match="expected a folder of images") as caught:
+        ingest_and_open(photos)
+    sentence_of(caught)
+    lines, fit = workspace.examine(photos)
+    assert not fit
+    assert any("photos is not here" in line for line in lines)
+
+
+def test_without_a_pool_a_generation_is_made_and_nobody_is_asked(photos):
+    edit(photos, lambda p: p["sources"][0]["sources"].pop())
+    generation(photos)
+    assert "sealed" in [e.event for e in ledger.read(photos.ledger)]
+    assert plan.next_step(photos, 2) == plan.Make("0001"), "there is no answer to wait for"
+
+
+def test_without_open_images_a_generation_is_made_and_says_what_it_could_not_measure(photos):
+    edit(photos, lambda p: p["sources"][0]["sources"][1].update(path="more"))
+    write_images(photos.root / "more", 12, 0, 77)
+    generation(photos)
+    import json
+
+    absent = json.loads(photos.generation("0000").metrics_absent.read_text())
+    assert "open/auroc" in absent
+    assert plan.next_step(photos, 2) == plan.Answer("0000")
+    refused_answers_leave_nothing_behind(photos)
+    answers_of_people_come_in(photos)
+
+
+def refused_answers_leave_nothing_behind(photos: Layout) -> None:
+    """An answer to an image that was never selected, a slip of the pen, and no answer yet."""
+    inbox = photos.data / "inbox"
+    inbox.mkdir()
+    assert steps.take_answers(photos, "0000") is None
+    rows = (photos.exports / "0000" / "batch.csv").read_text().splitlines()
+    asked = [line.split(",")[1] for line in rows[1:]]
+    for text, sentence in (
+        (f"{'f' * 64},label,ant", "this image was never selected"),
+        (f"{asked[0]},label,amt", "no class is called 'amt'; did you mean 'ant'"),
+        (f"{asked[0]},lable,ant", "verdict 'lable' is none of"),
+        (f"{asked[0]},new_class,", "needs a label"),
+        (f"{asked[0]},label,ant\n{asked[0]},label,bee", "answers twice"),
+    ):
+        (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{text}\n")
+        with pytest.raises(ValueError, match=sentence) as caught:
+            steps.take_answers(photos, "0000", partial=True)
+        sentence_of(caught)
+    assert not list(photos.annotations.glob("0000/*.parquet"))
+    assert "imported" not in [e.event for e in ledger.read(photos.ledger)]
+
+
+def answers_of_people_come_in(photos: Layout) -> None:
+    """Some at first, which is not enough to go on by itself; then all; nothing is lost or counted twice."""
+    rows = (photos.exports / "0000" / "batch.csv").read_text().splitlines()
+    asked = [line.split(",")[1] for line in rows[1:]]
+    file = photos.data / "inbox" / "0000.csv"
+    file.write_text("image_id,verdict,label,annotator\n" + f"{asked[0]},,ant,eve\n")
+    assert steps.take_answers(photos, "0000") is None
+    assert steps.take_answers(photos, "0000", partial=True) == 1
+    file.write_text("image_id,verdict,label,annotator\n" + "".join(f"{i},,ant,eve\n" for i in asked))
+    assert steps.take_answers(photos, "0000") == len(asked)
+    assert steps.take_answers(photos, "0000") == len(asked)
+    assert len(list(photos.annotations.glob("0000/*.parquet"))) == 2
+    assert plan.next_step(photos, 2) == plan.Make("0001")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "sentence"),
+    [
+        ("budget", "share_of_arivals", "budget: there is no key 'share_of_arivals' here; did you mean 'share_of"),
+        ("train", "epocs", "train: there is no key 'epocs' here"),
+        ("select", "strategi", "select: there is no key 'strategi' here; did you mean 'strategy'"),
+    ],
+)
+def test_a_misspelt_key_in_params_is_one_sentence_with_its_neighbour(photos, section, key, sentence):
+    edit(photos, lambda p: p[section].update({key: 1}))
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_parameters("train", photos)
+    assert sentence_of(caught).startswith("params.yaml: ")
+
+
+def test_the_sources_of_a_batch_that_is_in_cannot_change(photos):
+    ingest_and_open(photos)
+    edit(photos, lambda p: p["sources"][0]["sources"].pop())
+    with pytest.raises(ValueError, match="a batch never changes"):
+        steps.ingest(photos, load_settings(photos), "first")
+
+
+def test_a_broken_pipeline_file_is_named(photos):
+    ingest_and_open(photos)
+    pipeline = yaml.safe_load(photos.dvc_yaml.read_text())
+    pipeline["stages"]["curate"]["deps"].append("nowhere.txt")
+    photos.dvc_yaml.write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    with pytest.raises(stage.StageFailed, match=r"nowhere\.txt"):
+        steps.bring(photos, "curate")
+
+
+def test_init_refuses_a_folder_with_other_files_and_mends_an_old_workspace(tmp_path, photos):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.doc").write_text("mine")
+    with pytest.raises(ValueError, match="expected an empty or new folder"):
+        workspace.create(tmp_path / "full")
+    (photos.root / "oltr_core").unlink()
+    (photos.root / "oltr_core").symlink_to(tmp_path / "gone")
+    lines, fit = workspace.examine(photos)
+    assert not fit
+    assert any("run `oltr init" in line for line in lines)
+    assert "nothing was missing" in workspace.create(photos.root)
+    assert workspace.examine(photos)[1]

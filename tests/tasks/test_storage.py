@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # botocore's own
+
+
+def bucket(storage, name: str) -> str:
+    storage._client().create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+def test_what_goes_up_is_listed_in_order_and_comes_back_whole(s3, tmp_path):
+    root = bucket(s3, "in-order")
+    for name in ("b/2.bin", "b/1.bin", "a.bin"):
+        (tmp_path / "file").write_bytes(name.encode())
+        s3.upload(tmp_path / "file", f"{root}/{name}")
+    assert list(s3.list_below(f"{root}/")) == [f"{root}/a.bin", f"{root}/b/1.bin", f"{root}/b/2.bin"]
+    assert list(s3.list_below(f"{root}/b/")) == [f"{root}/b/1.bin", f"{root}/b/2.bin"]
+    assert s3.read(f"{root}/b/1.bin") == b"b/1.bin"
+    assert s3.exists(f"{root}/b/1.bin")
+    assert not s3.exists(f"{root}/c")
+
+
+def test_a_large_file_goes_up_in_parts_with_checksums_and_is_streamed_in_pieces(s3, tmp_path, monkeypatch):
+    root = bucket(s3, "in-parts")
+    monkeypatch.setattr(s3, "PART", 5 * 2**20)  # the least that S3 allows
+    data = bytes(range(256)) * (12 * 2**12)
+    (tmp_path / "large").write_bytes(data)
+    s3.upload(tmp_path / "large", f"{root}/large")
+    head = s3._client().head_object(Bucket="in-parts", Key="large", ChecksumMode="ENABLED")
+    assert head["ETag"].strip('"').endswith("-3"), "three parts"
+    pieces = list(s3.stream(f"{root}/large"))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == data
+
+
+def test_more_than_a_page_of_objects_is_listed(s3):
+    root = bucket(s3, "many")
+    for i in range(1005):
+        s3._client().put_object(Bucket="many", Key=f"{i:05d}", Body=b"")
+    assert len(list(s3.list_below(f"{root}/"))) == 1005
+
+
+def test_what_is_not_there_is_named(s3):
+    root = bucket(s3, "empty")
+    with pytest.raises(FileNotFoundError, match="s3://empty/none: there is no such object"):
+        s3.read(f"{root}/none")
+    with pytest.raises(FileNotFoundError, match="s3://no-such-bucket"):
+        list(s3.list_below("s3://no-such-bucket/x"))
+
+
+@pytest.mark.parametrize("address", ["", "s3://", "/home/me", "http://bucket/key"])
+def test_an_address_that_is_none_is_refused(address):
+    from tasks import storage
+
+    with pytest.raises(ValueError, match="expected an address s3://bucket/key"):
+        storage.split(address)
+
+
+def test_a_store_that_cannot_be_reached_is_infrastructure(s3, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3._client.cache_clear()
+    with pytest.raises(ConnectionError, match="s3://away/x"):
+        s3.read("s3://away/x")
