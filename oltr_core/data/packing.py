@@ -16,7 +16,7 @@ from oltr_core.data.images import Limits, decode, identity, identity_of_pixels, 
 from oltr_core.data.record import Reach, Record
 from oltr_core.data.shards import Packed, pack
 
-CHUNK = 64  # records that travel to a worker at once
+CHUNK = 16  # records that travel to a worker at once; with the chunks that wait, what memory has to hold
 ALONE = 1024  # so many records are faster done here than processes are started
 FETCHES = 16  # downloads at a time
 
@@ -80,7 +80,7 @@ def look_at_all(
             for chunk in _chunks(chain(first, more, stream)):
                 jobs = list(threads.map(lambda r: _job(r, reach), chunk))
                 waiting.append((chunk, pool.submit(_look_at, jobs, limits)))
-                if len(waiting) > 4 * workers:
+                if len(waiting) > workers + 2:
                     chunk, done = waiting.popleft()
                     yield from zip(chunk, done.result(), strict=True)
             for chunk, done in waiting:
