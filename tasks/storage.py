@@ -13,6 +13,7 @@ from typing import Any
 
 PART = 16 * 2**20  # bytes per part of an upload: S3 allows 10,000 parts, so 160 GB per file
 CHUNK = 2**20
+ATTEMPTS = 5  # of every request, with growing pauses
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -67,7 +68,7 @@ def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    retries: Any = {"max_attempts": 5, "mode": "standard"}
+    retries: Any = {"max_attempts": ATTEMPTS, "mode": "standard"}
     return boto3.client("s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60))
 
 

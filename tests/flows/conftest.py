@@ -29,9 +29,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(layout: Layout, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=layout.root, env=environment(**more), capture_output=True, text=True, check=False, timeout=PATIENCE
-    )  # fmt: skip
+    there = {"cwd": layout.root, "env": environment(**more), "timeout": PATIENCE}
+    return subprocess.run(command, capture_output=True, text=True, check=False, **there)
 
 
 def edit(layout: Layout, change: Callable[[dict], object]) -> None:

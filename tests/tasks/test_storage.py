@@ -60,7 +60,7 @@ def test_an_address_that_is_none_is_refused(address):
 
 def test_a_store_that_cannot_be_reached_is_infrastructure(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
     s3._client.cache_clear()
     with pytest.raises(ConnectionError, match="s3://away/x"):
         s3.read("s3://away/x")
