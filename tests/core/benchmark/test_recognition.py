@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -133,3 +135,21 @@ def test_all_recipes_of_a_table_train_for_as_many_epochs(strong):
 def test_an_unknown_table_is_answered_with_those_there_are(tmp_path):
     with pytest.raises(ValueError, match=r"no table 'cifar10'; did you mean 'cifar10-lt'"):
         recognition.run("cifar10", Layout(tmp_path))
+
+
+def test_a_cell_runs_on_a_bare_host(tmp_path):
+    """torch, torchvision, numpy, pyarrow, pydantic, safetensors and timm are all that a GPU host may have."""
+    code = (
+        "import sys\n"
+        "absent = 'polars filelock yaml click sklearn jaxtyping beartype matplotlib pandas scipy prefect mlflow'\n"
+        "sys.modules.update(dict.fromkeys(absent.split()))\n"
+        "from pathlib import Path\n"
+        "from oltr_core.benchmark import recognition\n"
+        "from oltr_core.benchmark.worlds import World\n"
+        "from tests.core.training.worlds import recipe, world\n"
+        "images, labels = world()\n"
+        "figures = recognition.cell(recipe(), World(images.images, labels, images.images, labels))\n"
+        "assert 'closed/overall' in figures, figures\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,32 @@
+"""A recognition table on a bare host: from the source tree, with torch, torchvision, numpy, pyarrow, pydantic,
+safetensors and timm alone.
+
+    PYTHONPATH=. python benchmarks/recognition.py cifar100-lt --data FOLDER --device cuda --out results
+
+The same as `oltr bench TABLE`: results below OUT/docs/results, training states below OUT/data/store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from oltr_core.benchmark import recognition
+from oltr_core.layout import Layout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=sorted(recognition.TABLES))
+    parser.add_argument("--data", type=Path, help="the folder of benchmarks")
+    parser.add_argument("--out", type=Path, default=Path())
+    parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument("--epochs", type=int, default=0, help="0: the table's")
+    parser.add_argument("--device", default="cpu")
+    o = parser.parse_args()
+    return recognition.run(o.table, Layout(o.out), o.data, o.seeds, o.epochs, o.device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
