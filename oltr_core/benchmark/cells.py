@@ -20,7 +20,7 @@ from oltr_core.data.sources.digits import Pool, Scan, protocol, scans, to_rgb
 from oltr_core.data.split import VAL, draw_answered, draw_order
 from oltr_core.inference import classify
 from oltr_core.learners.statistics import measure
-from oltr_core.metrics import OPEN, History, Tested
+from oltr_core.metrics import OPEN, History, Measured, Tested
 from oltr_core.models import Network
 from oltr_core.params import Select, Update
 from oltr_core.settings import Budget, Curate
@@ -90,103 +90,118 @@ def trained(train: Train, pictures: Pictures) -> Network:
 
 
 @dataclass
-class _Known:
-    """What the loop has been told so far."""
+class _World:
+    """One seed's loop between two generations: the images, and what people have said of them."""
 
+    pictures: Pictures
+    features: torch.Tensor  # [N, E, D]
     columns: list[int]  # the digit of each class column
     groups: list[str]  # and the generation that first knew it
     val: list[int]
     answered: dict[int, int] = field(default_factory=dict)  # row -> VAL or TRAIN
+    waiting: list[int] = field(default_factory=list)  # the pool
+    arrivals: int = 0  # images of the newest batch that brought any
+    was_open: set[int] = field(default_factory=set)  # digits that a generation could have found
+
+    def labels(self, rows: list[int], other: int | None = None) -> torch.Tensor:
+        """Columns of rows; `other` for a digit without one."""
+        place = {digit: column for column, digit in enumerate(self.columns)}
+        digits = [self.pictures.digits[i] for i in rows]
+        return torch.tensor([place[d] if other is None else place.get(d, other) for d in digits])
 
 
 def loop(
     network: Network, features: torch.Tensor, pictures: Pictures, update: Update, select: Select
 ) -> dict[str, float]:
     """Generation 0 as it was trained, then two updates, each with the answers to the questions before it."""
-    digits = pictures.digits
-    mine, test = pictures.rows("train"), pictures.rows("test")
-    columns = sorted({digits[i] for i in mine}, key=str)
-    known = _Known(columns, ["0000"] * len(columns), pictures.rows("val"))
-    start_counts = torch.bincount(torch.tensor([columns.index(digits[i]) for i in mine]))
-    statistics = measure(features[mine], _labels(mine, digits, columns), network.num_classes)
+    start = pictures.rows("train")
+    columns = sorted({pictures.digits[i] for i in start}, key=str)
+    world = _World(pictures, features, columns, ["0000"] * len(columns), pictures.rows("val"))
+    labels = world.labels(start)
+    statistics, shots = measure(features[start], labels, len(columns)), torch.bincount(labels).float()
     history: list[History] = []
-    was_open: set[int] = set()
-    waiting: list[int] = []
     asked: list[int] = []
-    arrivals = 0
     figures: dict[str, float] = {}
     for generation in range(GENERATIONS):
         name = f"{generation:04d}"
         begin = time.perf_counter()
         if generation:
-            learned = _take_in(asked, name, known, pictures)
-            answered = Answered(features[learned], _labels(learned, digits, known.columns))
-            network, statistics = learn(update, network, statistics, answered)
+            learned = _take_in(asked, name, world)
+            network, statistics = learn(
+                update, network, statistics, Answered(features[learned], world.labels(learned))
+            )
+        val = classify(network, features[world.val], statistics)
         reference = from_memory(network, statistics, update.seed)
-        outputs = classify(network, features[known.val], statistics)
-        labels = _labels(known.val, digits, known.columns)
-        fitted = operate(update.score, reference, outputs, outputs, labels, update.keep_known)
+        fitted = operate(update.score, reference, val, val, world.labels(world.val), update.keep_known)
         figures[f"seconds/update_{generation}"] = time.perf_counter() - begin
 
-        seen: Outputs = classify(network, features[test], statistics)
-        tested = Tested(
-            logits=seen.mean_logits,
-            labels=_labels(test, digits, known.columns, OPEN),
-            was_open=torch.tensor([digits[i] in was_open for i in test]),
-            open_classes=len({digits[i] for i in test} - set(known.columns)),
-            shots=torch.nn.functional.pad(start_counts, (0, network.num_classes - len(start_counts))).float(),
-            groups=known.groups,
-        )
+        test = classify(network, features[pictures.rows("test")], statistics)
+        tested = _tested(test, shots, world)
         history += tested.history(name)
-        scores = update.score(seen, fitted.state)
+        scores = update.score(test, fitted.state)
         result = tested.measure(scores, fitted.threshold, fitted.temperature)
         if generation:
             result |= tested.loop(scores, fitted.threshold, history)
-
-        new = pictures.rows("pool", generation)
-        waiting += new
-        waiting.sort()
-        arrivals = len(new) or arrivals
-        picks = pick(
-            select,
-            classify(network, features[waiting], statistics),
-            round(Budget().share_of_arrivals * arrivals),
-            name,
-        )
-        asked = [waiting[i] for i in picks.indices.tolist()]
-        is_open = {digits[i] for i in waiting} - set(known.columns)
-        was_open |= is_open
-        result.put("select/open_hit_rate", sum(digits[i] in is_open for i in asked) / max(1, len(asked)))
-        result.put("select/pool_open_rate", sum(digits[i] in is_open for i in waiting) / max(1, len(waiting)))
-        result.put("select/classes_found", len({digits[i] for i in asked} & is_open))
-        waiting = [i for i in waiting if i not in set(asked)]
+        _receive(pictures.rows("pool", generation), world)
+        picks = pick(select, classify(network, features[world.waiting], statistics), _budget(world), name)
+        asked = [world.waiting[i] for i in picks.indices.tolist()]
+        result |= _audit(asked, world)
         figures |= {f"{generation}/{metric}": value for metric, value in result.values.items()}
     return figures
 
 
-def _take_in(asked: list[int], generation: str, known: _Known, pictures: Pictures) -> list[int]:
+def _tested(outputs: Outputs, shots: torch.Tensor, world: _World) -> Tested:
+    rows = world.pictures.rows("test")
+    digits = [world.pictures.digits[i] for i in rows]
+    return Tested(
+        logits=outputs.mean_logits,
+        labels=world.labels(rows, OPEN),
+        was_open=torch.tensor([digit in world.was_open for digit in digits]),
+        open_classes=len(set(digits) - set(world.columns)),
+        shots=torch.nn.functional.pad(shots, (0, len(world.columns) - len(shots))),
+        groups=list(world.groups),
+    )
+
+
+def _receive(arrived: list[int], world: _World) -> None:
+    world.waiting = sorted([*world.waiting, *arrived])
+    world.arrivals = len(arrived) or world.arrivals
+
+
+def _budget(world: _World) -> int:
+    return round(Budget().share_of_arrivals * world.arrivals)
+
+
+def _audit(asked: list[int], world: _World) -> Measured:
+    """How good the questions were, as only the truth can say; the asked images leave the pool."""
+    digits, result = world.pictures.digits, Measured()
+    still_open = {digits[i] for i in world.waiting} - set(world.columns)
+    for name, rows in (("open_hit_rate", asked), ("pool_open_rate", world.waiting)):
+        result.put(f"select/{name}", sum(digits[i] in still_open for i in rows) / max(1, len(rows)))
+    result.put("select/classes_found", len({digits[i] for i in asked} & still_open))
+    world.was_open |= still_open
+    world.waiting = [i for i in world.waiting if i not in set(asked)]
+    return result
+
+
+def _take_in(asked: list[int], generation: str, world: _World) -> list[int]:
     """The answers, divided as curate divides them: the rows to learn from; new classes get columns."""
-    digits, curate = pictures.digits, Curate()
+    pictures, curate = world.pictures, Curate()
     asked = sorted(asked)
-    base = {digits[i] for i in pictures.rows("train")}
-    have = np.array([[-1, -1] if d in base else _counts(d, known, digits) for d in range(10)])
+    base = {pictures.digits[i] for i in pictures.rows("train")}
+    have = np.array([[-1, -1] if digit in base else _counts(digit, world) for digit in range(10)])
     order = draw_order([pictures.ids[i] for i in asked], curate.seed)
-    label = np.array([digits[i] for i in asked], dtype=np.int64)
-    codes = draw_answered(np.arange(len(asked)), label, order, have, curate.val_share_of_new, curate.val_from)
-    for row, code in zip(asked, codes.tolist(), strict=True):
-        known.answered[row] = code
-    fresh = sorted(set(label.tolist()) - set(known.columns), key=str)
-    known.columns += fresh
-    known.groups += [generation] * len(fresh)
-    known.val = sorted([*known.val, *(row for row in asked if known.answered[row] == VAL)])
-    return [row for row in asked if known.answered[row] != VAL]
+    digits = np.array([pictures.digits[i] for i in asked], dtype=np.int64)
+    codes = draw_answered(np.arange(len(asked)), digits, order, have, curate.val_share_of_new, curate.val_from)
+    world.answered |= dict(zip(asked, codes.tolist(), strict=True))
+    fresh = sorted(set(digits.tolist()) - set(world.columns), key=str)
+    world.columns += fresh
+    world.groups += [generation] * len(fresh)
+    world.val = sorted([*world.val, *(i for i in asked if world.answered[i] == VAL)])
+    return [i for i in asked if world.answered[i] != VAL]
 
 
-def _counts(digit: int, known: _Known, digits: list[int]) -> list[int]:
-    codes = [code for row, code in known.answered.items() if digits[row] == digit]
+def _counts(digit: int, world: _World) -> list[int]:
+    """Answered images of a digit in (val, train)."""
+    codes = [code for row, code in world.answered.items() if world.pictures.digits[row] == digit]
     return [codes.count(VAL), len(codes) - codes.count(VAL)]
-
-
-def _labels(rows: list[int], digits: list[int], columns: list[int], other: int | None = None) -> torch.Tensor:
-    place = {digit: column for column, digit in enumerate(columns)}
-    return torch.tensor([place[digits[i]] if other is None else place.get(digits[i], other) for i in rows])
