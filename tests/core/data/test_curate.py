@@ -23,6 +23,7 @@ from tests.core.data.world import (
     index_row,
     manifest,
     opened,
+    picture,
     put_answers,
     put_batch,
     run_curate,
@@ -416,3 +417,29 @@ def test_a_table_of_a_newer_version_says_to_update(tmp_path):
     pq.write_table(table, tmp_path / "classes.parquet")
     with pytest.raises(ValueError, match=r"found 9: it was written by a newer version of this program"):
         schema.read(tmp_path / "classes.parquet", schema.CLASSES)
+
+
+def test_a_newcomers_photographs_become_a_world(tmp_path):
+    """A folder per class, some of it broken as folders are, and a folder of new photographs without labels."""
+    names = {"roe deer": 12, "fox": 9, "Wildschwein": 7, "lynx": 4}
+    seed = 0
+    for name, number in names.items():
+        for n in range(number):
+            picture(tmp_path / "labelled" / name / f"IMG_{n}.JPG", seed := seed + 1, (160, 120), format="JPEG")
+    for n in range(15):
+        picture(tmp_path / "new" / f"DSC_{n}.jpg", seed := seed + 1, (160, 120))
+    (tmp_path / "labelled/fox/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "labelled/fox/movie.mp4").write_bytes(b"\0\0\0\x18ftyp")
+    (tmp_path / "labelled/owl").mkdir()
+    (tmp_path / "new/IMG_0 (copy).JPG").write_bytes((tmp_path / "labelled/roe deer/IMG_0.JPG").read_bytes())
+    sources = [{"name": "folder", "path": "labelled"}, {"name": "unlabelled", "path": "new"}]
+    layout = workspace(tmp_path, [{"batch": "first", "sources": sources}], annotator={"name": "folder"})
+    (card,) = run_ingest(layout, "first")
+    assert (card["images"], card["quarantined"]) == (32 + 15, 4)
+    rows = run_curate(layout)
+    assert Counter(rows["split"])["pool"] == 15
+    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["Wildschwein", "fox", "lynx", "roe deer"]
+    for name, number in names.items():
+        of_class = Counter(rows.filter(pl.col("label") == name)["split"])
+        assert of_class["test"] == round(0.2 * number)
+        assert of_class["train"] >= 2
