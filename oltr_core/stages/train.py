@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +38,7 @@ def run(params: Params, layout: Layout) -> None:
     labels = columns_of(rows.column("class_id").to_pylist(), class_ids)
     images = open_images(Shards(layout.raw), rows, train.transform, device, train.workers, train.augment)
     network = train.network(len(class_ids), train.seed)
-    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base)]))
+    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code_digest()]))
     log: list[Report] = []
     for report in fit(network, images, labels, train, state):
         log.append(report)
@@ -59,6 +60,13 @@ def run(params: Params, layout: Layout) -> None:
     checkpoint.save(work.base_model, network, card)
     measured.write(layout, "train", summary(log), {})
     shutil.rmtree(state, ignore_errors=True)
+
+
+def code_digest() -> str:
+    """Digest of the modules that train: a run killed under other code or another torch begins again."""
+    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
+    files = {name: digest.of_file(Path(module.__file__)) for name, module in modules.items() if module.__file__}
+    return digest.of_value([torch.__version__, files])
 
 
 def train_rows(base: pa.Table) -> pa.Table:

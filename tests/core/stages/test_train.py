@@ -14,6 +14,7 @@ import yaml
 from oltr_core import checkpoint, schema, stages
 from oltr_core.data.shards import pack, write_shard
 from oltr_core.layout import Layout
+from oltr_core.training import fit
 from tests.core.training.worlds import recipe, world
 
 CLASS_IDS = (3, 5, 0, 9)  # of the world's four classes: ids are no column numbers
@@ -113,6 +114,22 @@ def test_a_run_killed_and_started_again_writes_the_same_files_as_one_that_was_no
     assert stages.run("train", layout) == 0
     assert layout.work.base_model.read_bytes() == whole.work.base_model.read_bytes()
     assert layout.work.training_log.read_bytes() == whole.work.training_log.read_bytes()
+
+
+def test_a_state_saved_by_other_code_is_not_continued(tmp_path, monkeypatch):
+    folders = []
+
+    def remembered(network, images, labels, train, state):
+        folders.append(state)
+        return fit(network, images, labels, train, state)
+
+    monkeypatch.setattr("oltr_core.stages.train.fit", remembered)
+    layout = _workspace(tmp_path)
+    stages.run("train", layout)
+    stages.run("train", layout)
+    monkeypatch.setattr("torch.__version__", "0.0")
+    stages.run("train", layout)
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_an_absent_device_is_the_users_to_mend(tmp_path):
