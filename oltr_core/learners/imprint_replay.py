@@ -16,10 +16,11 @@ from oltr_core.spec import Spec
 class ImprintReplay(Spec):
     """After `imprint`, SGD on the rows w_1 ... w_{K+Z} with softmax cross-entropy; nothing else moves.
 
-    A step draws `per_class` features of every class. With a_k answered images of class k and g_k that are gone, each
-    is an answered image's own with probability a_k / (a_k + pseudo_weight * g_k), else a pseudo-feature m_k + s_k *
-    noise from the memory: a new class is learned from its images alone, an old one mostly from the memory, since
-    the few images asked about are its strangest. So no image of the full training is needed.
+    A step draws `per_class` features of every class, or of `classes` drawn ones where there are more. With a_k
+    answered images of class k and g_k that are gone, each is an answered image's own with probability
+    a_k / (a_k + pseudo_weight * g_k), else a pseudo-feature m_k + s_k * noise from the memory. So a new class is
+    learned from its images alone, an old one mostly from the memory, since the few images asked about are its
+    strangest, and no image of the full training is needed.
 
     Departs from the paper, which imprints only: imprinted rows take images from old classes. `sharpness` multiplies
     the logits while the rows are tuned (the answer keeps its scale): at the network's own scale cosines cannot come
@@ -30,6 +31,7 @@ class ImprintReplay(Spec):
     imprint: Imprint = Imprint()
     steps: Annotated[int, Field(ge=1)] = 300
     per_class: Annotated[int, Field(ge=1)] = 16
+    classes: Annotated[int, Field(ge=1)] = 128  # per step at most, so that a step costs the same for any K
     rate: Annotated[float, Field(gt=0)] = 0.1  # learning rate, falling to zero along a cosine
     sharpness: Annotated[float, Field(gt=0)] = 8.0
     pseudo_weight: Annotated[float, Field(ge=0)] = 3.0
@@ -45,9 +47,13 @@ class ImprintReplay(Spec):
         gone = statistics.counts - answered
         share = answered / (answered + self.pseudo_weight * gone).clamp(min=1e-9)
         order, starts = kept_labels.argsort(stable=True), answered.cumsum(0) - answered
-        classes = torch.arange(network.num_classes).repeat_interleave(self.per_class)
+        every = torch.arange(network.num_classes)
 
         def batch() -> tuple[torch.Tensor, torch.Tensor]:
+            some = every
+            if len(every) > self.classes:
+                some = torch.randperm(len(every), generator=generator)[: self.classes]
+            classes = some.repeat_interleave(self.per_class)
             features = draw(statistics, classes, network.spec.normalise, generator)
             chance = torch.rand(2, len(classes), generator=generator)
             real = chance[0] < share[classes]

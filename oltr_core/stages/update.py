@@ -40,19 +40,19 @@ def run(params: Params, layout: Layout) -> None:
     device = resolve(params.train.device)
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     before = load_base(layout, device) if this.mode == "train" else load_parent(this, layout, device)
-    trunk, transform = before.network, before.card.transform  # a learner leaves the trunk as it is
+    transform = before.card.transform
 
-    def features(images: pa.Table) -> Tensor:
-        return features_of(images, trunk, transform, layout, params.evaluate.batch_size)
+    def features(images: pa.Table, network: Network) -> Tensor:
+        return features_of(images, network, transform, layout, params.evaluate.batch_size)
 
     if this.mode == "train":
         network, card, learned = before.network, before.card, 0
         base = rows.training(schema.read(layout.work.base, schema.MANIFEST))
-        statistics = measure(features(base), rows.columns(base, card.class_ids), network.num_classes)
+        statistics = measure(features(base, network), rows.columns(base, card.class_ids), network.num_classes)
     else:
         news = unlearned(manifest, this, layout)
         learned, card = news.num_rows, extended(before.card, news, rows.class_names(layout))
-        answered = Answered(features(news), rows.columns(news, card.class_ids))
+        answered = Answered(features(news, before.network), rows.columns(news, card.class_ids))
         assert before.statistics is not None
         network, statistics = learn(params.update, before.network.cpu(), before.statistics, answered)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest
@@ -63,8 +63,8 @@ def run(params: Params, layout: Layout) -> None:
             f"{layout.work.manifest}: the threshold needs validation images of known classes, found none; "
             "raise params.yaml: curate.val_share, or give the source a val split"
         )
-    score, trunk = params.update.score, network.to(device)
-    known = scored = classify(network, features(val), statistics)
+    score, network = params.update.score, network.to(device)
+    known = scored = classify(network, features(val, network), statistics)
     if isinstance(score, Odin):
         scored = perturbed(val, score, network, transform, layout)
     labels = rows.columns(val, card.class_ids)

@@ -128,3 +128,7 @@ def test_a_new_class_is_replayed_from_its_own_images_and_an_old_one_mostly_from_
     assert share[:2].mean() == pytest.approx(1 / (1 + 3 * 29), abs=0.01)  # a_0 = 1, g_0 = 29
     assert share[2:4].sum() == 0
     assert (share[4:] == 1).all()
+    drawn.clear()
+    few = learner.model_copy(update={"classes": 2})
+    few(parent, statistics, answered, torch.Generator().manual_seed(0))
+    assert all(len(features) == 2 * 2 for features in drawn)
