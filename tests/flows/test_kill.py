@@ -48,17 +48,16 @@ def nothing_is_left_running(layout: Layout) -> bool:
 
 
 def killed_in_training(layout: Layout) -> None:
-    loop = subprocess.Popen(
+    with subprocess.Popen(
         ["oltr", "loop", "--generations", "1"], cwd=layout.root, env=environment(), text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    assert loop.stderr is not None
-    for line in loop.stderr:
-        if line.startswith("train: "):
-            os.kill(loop.pid, signal.SIGKILL)
-            break
-    loop.stderr.close()
-    assert loop.wait(PATIENCE) == -signal.SIGKILL
+    ) as loop:  # fmt: skip
+        assert loop.stderr is not None
+        for line in loop.stderr:
+            if line.startswith("train: "):
+                os.kill(loop.pid, signal.SIGKILL)
+                break
+    assert loop.returncode == -signal.SIGKILL
 
 
 def killed_in_seal(layout: Layout, module: str, name: str) -> None:
@@ -96,19 +95,19 @@ def test_a_loop_that_is_killed_in_training_and_twice_in_the_seal_goes_on_cleanly
 
 def test_ctrl_c_ends_the_loop_its_stage_and_its_server(tmp_path):
     layout = new_world(tmp_path / "world")
-    loop = subprocess.Popen(
+    said = []
+    with subprocess.Popen(
         ["oltr", "loop", "--generations", "1"], cwd=layout.root, env=environment(), text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    assert loop.stderr is not None
-    said = []
-    for line in loop.stderr:
-        said.append(line)
-        if line.startswith("train: "):
-            os.killpg(loop.pid, signal.SIGINT)  # as a terminal does it: everyone in the foreground
-            break
-    said += list(loop.stderr)
-    assert loop.wait(60) == 130, "".join(said)
+    ) as loop:  # fmt: skip
+        assert loop.stderr is not None
+        for line in loop.stderr:
+            said.append(line)
+            if line.startswith("train: "):
+                os.killpg(loop.pid, signal.SIGINT)  # as a terminal does it: everyone in the foreground
+                break
+        said += list(loop.stderr)
+    assert loop.returncode == 130, "".join(said)
     assert "the same command goes on from here" in said[-1]
     assert "Traceback" not in "".join(line for line in said if not line.startswith("train"))
     assert nothing_is_left_running(layout), processes_of(layout)

@@ -1,0 +1,140 @@
+"""What `oltr init` writes, what the containers are built from, what a schedule runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from flows import cli
+from tasks import workspace
+from tests.architecture.imports import ROOT
+from tests.flows.conftest import environment, run
+
+
+def test_a_new_workspace_has_the_files_of_this_repository(tmp_path):
+    workspace.create(tmp_path)
+    for name in (
+        "params.yaml", "dvc.yaml", ".dvcignore", ".dvc/.gitignore", "data/.gitignore", "data/README.md",
+        "data/annotations/README.md", "data/generations/genesis/manifest.parquet",
+        "data/generations/genesis/base.parquet", "data/generations/genesis/classes.parquet",
+    ):  # fmt: skip
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert (ROOT / ".dvc" / "config").read_text().startswith(workspace.CONFIG.rstrip())
+    assert workspace.create(tmp_path) == [], "what is there stays"
+
+
+def test_genesis_is_copied_whole(tmp_path):
+    workspace.create(tmp_path)
+    names = {p.name for p in (ROOT / "data" / "generations" / "genesis").iterdir()}
+    assert {p.name for p in (tmp_path / "data" / "generations" / "genesis").iterdir()} == names
+
+
+def test_analytics_are_off_wherever_the_packages_look():
+    make, docker = (ROOT / "Makefile").read_text(), (ROOT / "docker" / "Dockerfile").read_text()
+    for name in environment():
+        if name in ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "GX_ANALYTICS_ENABLED", "MLFLOW_DISABLE_TELEMETRY",
+                    "PREFECT_SERVER_ANALYTICS_ENABLED"):  # fmt: skip
+            assert f"export {name} = " in make
+            assert f"{name}=" in docker
+
+
+def test_the_lock_names_exact_versions_and_no_index():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    for line in lines:
+        if line and not line.startswith((" ", "#")):
+            assert re.match(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[^ ]+( ;.*)?$", line), line
+    assert not [line for line in lines if "index-url" in line or "http" in line.split("# via")[0].split("==")[-1]]
+
+
+def test_every_stage_of_the_dockerfile_exists_and_copies_what_is_there():
+    stages, images = [], {"python"}
+    for line in (ROOT / "docker" / "Dockerfile").read_text().splitlines():
+        if found := re.match(r"FROM (\S+) AS (\S+)", line):
+            source = found[1].replace("${FLAVOUR}", "cpu")
+            assert source in stages or source.split(":")[0] in images, line
+            stages.append(found[2])
+        if found := re.match(r"COPY (\S+) \S+$", line):
+            assert (ROOT / found[1]).exists(), line
+    assert {"cpu", "gpu", "worker"} <= set(stages)
+
+
+def test_the_compose_file_holds_together_and_holds_no_secret():
+    text = (ROOT / "docker" / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)
+    services = compose["services"]
+    assert {"prefect", "mlflow", "postgres", "s3", "worker"} <= set(services)
+    targets = set(re.findall(r"AS (\S+)", (ROOT / "docker" / "Dockerfile").read_text()))
+    conditions = {"service_healthy", "service_started", "service_completed_successfully"}
+    for name, service in services.items():
+        assert ("image" in service) != ("build" in service), name
+        if "build" in service:
+            assert service["build"]["target"] in targets
+            assert (ROOT / "docker" / service["build"]["context"]).resolve() == ROOT
+            assert (ROOT / service["build"]["dockerfile"]).exists()
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] in conditions
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in services[other], f"{name} waits for {other}"
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source.startswith("$") or source in compose["volumes"]
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), "not for the whole network"
+    for line in text.splitlines():
+        if re.search(r"(PASSWORD|SECRET_KEY|ACCESS_KEY)\w*:", line):
+            assert "${" in line, line
+    asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
+    assert asked == {line.split("=")[0] for line in (ROOT / "docker/example.env").read_text().splitlines()[1:]}
+
+
+def test_the_deployment_names_a_flow_that_exists():
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for deployment in deployments:
+        path, flow = deployment["entrypoint"].split(":")
+        assert re.search(rf"^def {flow}\(", (ROOT / path).read_text(), re.MULTILINE)
+        assert deployment["schedules"][0]["cron"]
+
+
+def commands(group, path: tuple[str, ...] = ()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+def test_every_command_of_the_interface_is_there_and_its_help_has_an_example():
+    found = {" ".join(path): command for path, command in commands(cli.oltr)}
+    wanted = """loop init check ingest curate train update evaluate select report generations reproduce promote rollback
+        predict bench""".split()
+    assert not {*wanted, "annotate export", "annotate import", "annotate status", "classes list"} - set(found)
+    for name, command in found.items():
+        assert "Example:" in (command.epilog or ""), name
+        assert command.help, name
+
+
+def test_help_answers_at_once(looped):
+    import time
+
+    begun = time.monotonic()
+    shown = run(looped.layout, "oltr", "--help")
+    assert "Example:" in shown.stdout
+    assert time.monotonic() - begun < 0.5
+
+
+def test_a_usage_error_exits_two_with_a_sentence(looped):
+    for command in (
+        ["oltr", "loop", "--generations", "0"],
+        ["oltr", "loop", "--generations", "3", "--more", "1"],
+        ["oltr", "annotate", "export", "0042"],
+        ["oltr", "reproduce", "0042"],
+        ["oltr", "predict", "/no/such/image.png"],
+        ["oltr", "promote", "0042", "--reason", "x"],
+        ["oltr", "bench", "no-such-table"],
+        ["oltr", "--workspace", str(Path("/nowhere")), "generations"],
+    ):
+        done = run(looped.layout, *command)
+        if command[-1] != "generations":  # an empty history is no mistake
+            assert done.returncode == 2, (command, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, command

@@ -1,0 +1,96 @@
+"""Clock, notification, the flat view of parameters, and what is said of a stage that failed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from oltr_core.layout import Layout
+from tasks import clock, notify, stage, tracking
+from tasks.versions import environment
+
+
+def test_the_time_of_an_event_has_a_zone():
+    assert datetime.fromisoformat(clock.now()).utcoffset() is not None
+
+
+def test_a_stopwatch_adds_up_what_has_one_name():
+    watch = clock.Stopwatch()
+    watch.add("a", 1.0)
+    watch.add("b", 5.0)
+    watch.add("a", 2.5)
+    with watch.lap("c"):
+        pass
+    assert list(watch.totals()) == ["b", "a", "c"]
+    assert watch.totals()["a"] == 3.5
+
+
+def test_a_message_arrives_as_json(monkeypatch):
+    received = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setenv("OLTR_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/x")
+        assert notify.tell("a batch waits") is None
+    assert received == [{"text": "a batch waits"}]
+
+
+def test_without_an_address_nothing_is_sent(monkeypatch):
+    monkeypatch.delenv("OLTR_WEBHOOK_URL", raising=False)
+    assert notify.tell("x") is None
+    monkeypatch.setenv("OLTR_WEBHOOK_URL", "file:///etc/passwd")
+    assert "expected an http" in (notify.tell("x") or "")
+
+
+def test_parameters_are_shown_flat():
+    assert tracking.flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retried"),
+    [
+        (RuntimeError("failed to run: oltr train, exited with -9"), "user", False),
+        (OSError("disk went away"), "infrastructure", True),
+        (FileNotFoundError(2, "gone", "data/raw"), "user", False),
+    ],
+)
+def test_only_infrastructure_is_tried_again(tmp_path, error, kind, retried):
+    found = stage.failure("train", Layout(tmp_path), error)
+    assert found.kind == kind
+    assert stage.worth_retrying(found) is retried
+
+
+def test_what_a_stage_wrote_down_is_what_is_told(tmp_path):
+    layout = Layout(tmp_path)
+    layout.failures.mkdir(parents=True)
+    layout.failure("train").write_text(json.dumps({"stage": "train", "kind": "user", "sentence": "no images"}))
+    found = stage.failure("train", layout, RuntimeError("x"))
+    assert (found.kind, found.sentence) == ("user", "no images")
+
+
+def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    found = stage.failure("train", Layout(tmp_path), StageCmdFailedError("oltr train", -9))
+    assert found.kind == "infrastructure"
+    assert stage.interrupted(StageCmdFailedError("oltr train", 130))
+    assert not stage.interrupted(StageCmdFailedError("oltr train", -9))
+
+
+def test_the_environment_names_packages_and_the_revision_of_the_code():
+    assert environment.packages()["polars"]
+    found = environment.revision(environment.CODE)
+    assert not found or len(found["revision"]) == 40
