@@ -45,7 +45,7 @@ def test_the_lock_names_exact_versions_and_no_index():
     for line in lines:
         if line and not line.startswith((" ", "#")):
             assert re.match(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[^ ]+( ;.*)?$", line), line
-    assert not [line for line in lines if "index-url" in line or "http" in line.split("# via")[0].split("==")[-1]]
+    assert not [line for line in lines if "index-url" in line or "://" in line]
 
 
 def test_every_stage_of_the_dockerfile_exists_and_copies_what_is_there():
@@ -106,8 +106,8 @@ def commands(group, path: tuple[str, ...] = ()):
 
 def test_every_command_of_the_interface_is_there_and_its_help_has_an_example():
     found = {" ".join(path): command for path, command in commands(cli.oltr)}
-    wanted = """loop init check ingest curate train update evaluate select report generations reproduce promote rollback
-        predict bench""".split()
+    wanted = """loop init check ingest curate train update evaluate select report generations reproduce promote
+        rollback predict bench""".split()
     assert not {*wanted, "annotate export", "annotate import", "annotate status", "classes list"} - set(found)
     for name, command in found.items():
         assert "Example:" in (command.epilog or ""), name
