@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from oltr_core.data.shards import Shards
+from oltr_core.data.transfer import onto
 from oltr_core.data.transforms import Augment, Transform
 from oltr_core.seeding import numpy_generator
 
@@ -34,7 +35,7 @@ class Resident:
     def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
         """The images of each step's indices [B]; they were cut to size when they were read."""
         for indices in steps:
-            yield self.images[indices.to(self.images.device)]
+            yield self.images[onto(indices, self.images.device)]
 
 
 class Streamed:

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from oltr_core.batch import Targets
+from oltr_core.data.transfer import onto
 from oltr_core.spec import Spec
 
 
@@ -31,7 +32,7 @@ class Mixup(Spec):
     ) -> tuple[Tensor, Targets]:
         """Float images [B, 3, H, W], mixed within each of the `streams`."""
         share = draw_share(self.alpha, self.probability, generator)
-        partner = draw_partners(len(images), streams, generator).to(images.device)
+        partner = onto(draw_partners(len(images), streams, generator), images.device)
         mixed = share * images + (1 - share) * images[partner]
         return mixed, mixed_targets(targets, partner, share, num_classes)
 
@@ -49,7 +50,7 @@ class CutMix(Spec):
     ) -> tuple[Tensor, Targets]:
         """Float images [B, 3, H, W], mixed within each of the `streams`."""
         share = draw_share(self.alpha, self.probability, generator)
-        partner = draw_partners(len(images), streams, generator).to(images.device)
+        partner = onto(draw_partners(len(images), streams, generator), images.device)
         height, width = images.shape[2:]
         side = (1 - share) ** 0.5
         middle = torch.rand(2, generator=generator).tolist()

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from oltr_core.data.transfer import onto
+
 FILL = 128  # grey, where an image is moved out of the frame
-_GREY = (0.2989, 0.587, 0.114)
 
 
 def moved(images: Tensor, matrix: Tensor) -> Tensor:
@@ -23,14 +24,14 @@ def moved(images: Tensor, matrix: Tensor) -> Tensor:
     xs = torch.arange(width, device=images.device) + 0.5
     here = torch.stack([xs.expand(height, -1), ys[:, None].expand(-1, width), torch.ones_like(xs).expand(height, -1)])
     there = torch.einsum("nij,jhw->nhwi", matrix.to(here), here)
-    grid = 2 * there / there.new_tensor([width, height]) - 1
+    grid = torch.stack([2 * there[..., 0] / width - 1, 2 * there[..., 1] / height - 1], dim=-1)
     shifted = images.float() - FILL  # what lies outside reads as zero
     return (F.grid_sample(shifted, grid, mode="nearest", align_corners=False) + FILL).to(torch.uint8)
 
 
 def _matrix(values: Tensor, entry: int) -> Tensor:
     """Identities with `values` added at one of the six places."""
-    matrix = values.new_tensor([1, 0, 0, 0, 1, 0]).repeat(len(values), 1)
+    matrix = torch.eye(2, 3, device=values.device).flatten().repeat(len(values), 1)
     matrix[:, entry] += values
     return matrix.view(-1, 2, 3)
 
@@ -66,8 +67,8 @@ def _blend(images: Tensor, other: Tensor, values: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    weights = torch.tensor(_GREY, device=images.device).view(3, 1, 1)
-    return (images.float() * weights).sum(1, keepdim=True)
+    red, green, blue = images.float().split(1, dim=1)
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
 def brightness(images: Tensor, values: Tensor) -> Tensor:
@@ -84,11 +85,10 @@ def contrast(images: Tensor, values: Tensor) -> Tensor:
 
 def sharpness(images: Tensor, values: Tensor) -> Tensor:
     """Blends with a smoothed image, whose border is the image's own."""
-    kernel = images.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=torch.float32) / 13
+    kernel = torch.ones(3, 1, 3, 3, device=images.device)
+    kernel[:, :, 1, 1] = 5
     smooth = images.float()
-    inner = F.conv2d(smooth, kernel.expand(3, 1, 3, 3), groups=3).round()
-    smooth = smooth.clone()
-    smooth[:, :, 1:-1, 1:-1] = inner
+    smooth[:, :, 1:-1, 1:-1] = F.conv2d(smooth, kernel / 13, groups=3).round()
     return _blend(images, smooth, values)
 
 
@@ -158,6 +158,6 @@ def apply(images: Tensor, names: list[str], chosen: Tensor, levels: Tensor, side
             operation, zero, one, signed = OPERATIONS[name]
             values = zero + (one - zero) * levels[rows]
             values = values * sides[rows] if signed else values
-            place = rows.to(images.device)
-            out[place] = operation(images[place], values.float().to(images.device))
+            place = onto(rows, images.device)
+            out[place] = operation(images[place], onto(values.float(), images.device))
     return out

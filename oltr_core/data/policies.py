@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from oltr_core.data.operations import OPERATIONS, apply
+from oltr_core.data.transfer import onto
 from oltr_core.spec import Spec
 
 #: 25 pairs of (operation, probability, level in ninths): Cubuk et al. 2019, Table 7
@@ -86,8 +87,8 @@ Policy = Annotated[AutoAugment | RandAugment, Field(discriminator="name")]
 def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Cutout (DeVries, Taylor 2017): a square of every image becomes black, at a place that may stick out."""
     count, _, height, width = images.shape
-    top = torch.randint(height, (count,), generator=generator).to(images.device)[:, None] - side // 2
-    left = torch.randint(width, (count,), generator=generator).to(images.device)[:, None] - side // 2
+    top = onto(torch.randint(height, (count, 1), generator=generator), images.device) - side // 2
+    left = onto(torch.randint(width, (count, 1), generator=generator), images.device) - side // 2
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     inside = ((rows >= top) & (rows < top + side))[:, None, :, None] & ((columns >= left) & (columns < left + side))[
         :, None, None, :

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from oltr_core.data.policies import Policy, cut_out
+from oltr_core.data.transfer import onto
 from oltr_core.spec import Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,8 +46,7 @@ class Transform(Spec):
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 3, H, W], normalised: the part that is done on the device."""
-        mean = images.new_tensor(self.mean, dtype=torch.float32).view(3, 1, 1) * 255
-        std = images.new_tensor(self.std, dtype=torch.float32).view(3, 1, 1) * 255
+        mean, std = (onto(255 * torch.tensor(v).view(3, 1, 1), images.device) for v in (self.mean, self.std))
         return images.float().sub_(mean).div_(std)
 
 
@@ -78,7 +78,7 @@ class Augment(Spec):
         if self.pad:
             images = shifted(images, self.pad, self.fill, generator)
         if self.flip:
-            rows = (torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0].to(images.device)
+            rows = onto((torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0], images.device)
             images = images.index_copy(0, rows, images[rows].flip(3))
         if self.rotate or self.zoom:
             images = turned(images, self.rotate, self.zoom, generator)
@@ -116,7 +116,7 @@ def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> 
     mode = "constant" if fill == "zero" else "replicate"
     padded = torch.nn.functional.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
     offsets = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator)
-    top, left = offsets.to(images.device)
+    top, left = onto(offsets, images.device)
     steps = torch.arange(size, device=images.device)
     rows = (top[:, None] + steps)[:, None, :, None]  # [B, 1, S, 1]
     columns = (left[:, None] + steps)[:, None, None, :]  # [B, 1, 1, S]
@@ -127,7 +127,7 @@ def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> 
 
 def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
     """Every image turned about its middle and zoomed, each by its own uniform draw; bilinear, zero outside."""
-    draw = 2 * torch.rand(2, len(images), generator=generator).to(images.device) - 1
+    draw = 2 * onto(torch.rand(2, len(images), generator=generator), images.device) - 1
     angle, factor = torch.deg2rad(draw[0] * degrees), 1 / (1 + draw[1] * zoom)
     cos, sin, zero = factor * angle.cos(), factor * angle.sin(), torch.zeros_like(angle)
     matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oltr_core.batch import Context, Progress, Targets
 from oltr_core.data.dataset import Images, in_order
+from oltr_core.data.transfer import onto
 from oltr_core.models import Network
 from oltr_core.seeding import torch_generator
 from oltr_core.training import parallel, resume
@@ -126,7 +127,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * multiplier
         pixels = train.transform(train.augment(batch, generator))
-        targets = Targets(labels[chosen].to(device, non_blocking=True))
+        targets = Targets(onto(labels[chosen], device))
         if phase.mix is not None and progress.fraction < phase.mix.until:
             pixels, targets = phase.mix(pixels, targets, stepper.network.num_classes, len(order), generator)
         for name, value in stepper(phase, optimizer, pixels, targets, context, streams=len(order)).items():
