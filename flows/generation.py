@@ -106,6 +106,7 @@ def generation(workspace: str, name: str) -> str:
         seal(workspace, name)
     verdict, reasons = judge(workspace, name)
     asked = export(workspace, name)
+    steps.commit(layout, settings, name, verdict)
     show(layout, name, verdict, reasons)
     sentence = f"{settings.workspace.name}: generation {name} is {verdict}; {asked} images wait for answers"
     if (undelivered := notify.tell(sentence)) is not None:

@@ -38,6 +38,14 @@ def next_step(layout: Layout, generations: int) -> Answer | Make | None:
     return Make(generation_name(state.next_number))
 
 
+def unanswered(layout: Layout) -> str | None:
+    """The newest generation, if its batch is out and nobody's answers to it were imported."""
+    events = ledger.read(layout.ledger)
+    state = ledger.replay(events)
+    last = state.opened[-1] if state.opened else None
+    return last if last in state.exported and last not in state.imported and _asked(events, str(last)) else None
+
+
 def finished(layout: Layout) -> int:
     """How many generations have a verdict."""
     return len(ledger.replay(ledger.read(layout.ledger)).verdicts)

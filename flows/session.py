@@ -120,10 +120,12 @@ def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
     here = Path(sys.executable).parent
     uri = settings.tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}"
     lines = ["", table(layout), ""]
+    if waits is None and settings.annotator.name != "truth":
+        waits = plan.unanswered(layout)
     if waits is not None:
         lines += [
             f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it",
-            f"into the inbox as {waits}.csv and run `oltr loop` again (`oltr annotate status`: how far people are)",
+            f"into the inbox as {waits}.csv, see with `oltr annotate status` how far people are, then `oltr loop --more 1`",
             "",
         ]
     if state.sealed:

@@ -5,6 +5,9 @@ Prefect's tasks call them, and so does the head start (`flows.headstart`).
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from flows.progress import WATCH, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
@@ -12,6 +15,7 @@ from oltr_core.ledger import State
 from oltr_core.settings import Settings, load_settings
 from tasks import annotator, clock, gate, stage
 from tasks.annotator import answers, export
+from tasks.versions import commit as versioning
 from tasks.versions import sealing, track
 
 
@@ -46,7 +50,8 @@ def _pack(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
     from oltr_core.stages import ingest as packing
     from tasks import storage
 
-    reach = packing.Reach(layout.root, fetch=storage.read, list=storage.list_below)
+    root = os.environ.get("OLTR_DATA_ROOT")  # what params.yaml calls $OLTR_DATA_ROOT
+    reach = packing.Reach(layout.root, storage.read, storage.list_below, Path(root) if root else None)
     return packing.run(settings, layout, batch, reach=reach)
 
 
@@ -99,6 +104,13 @@ def hand_out(layout: Layout, name: str) -> int:
         ledger.append(layout.ledger, ledger.Event("exported", name, digest, clock.now(), details))
         say(f"exported the batch of {name}: {asked} images in {details['folder']}")
         return asked
+
+
+def commit(layout: Layout, settings: Settings, name: str, verdict: str) -> None:
+    """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
+    if settings.versions.commit:
+        revision = versioning.commit(layout, name, f"generation {name}: {verdict}")
+        say(f"committed generation {name} as {revision[:12]} on oltr/generations")
 
 
 def take_answers(layout: Layout, name: str, partial: bool = False) -> int | None:

@@ -97,7 +97,9 @@ def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, s
         "oltr.digest": digest,
         "oltr.verdict": state.verdicts.get(generation.name, ""),
     }
-    with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=generation.name, tags=tags) as run:
+    with mlflow.start_run(
+        experiment_id=experiment.experiment_id, run_name=f"generation {generation.name}", tags=tags
+    ) as run:
         mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
         mlflow.log_metrics(json.loads(generation.metrics.read_text()), step=int(generation.name))
         if run_file["mode"] == "train":  # else the log is the one of the full training that came before

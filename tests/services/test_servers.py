@@ -1,0 +1,95 @@
+"""The loop against servers of a team: Prefect's and MLflow's in processes of their own, and none at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from oltr_core import ledger
+from tests.flows.conftest import edit, environment, new_world, run
+
+pytestmark = pytest.mark.services
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """Addresses of a Prefect server and an MLflow server."""
+    home = tmp_path_factory.mktemp("servers")
+    prefect, mlflow = free_port(), free_port()
+    answers = {
+        f"http://127.0.0.1:{prefect}/api/health": [BIN / "prefect", "server", "start", "--port", str(prefect)],
+        f"http://127.0.0.1:{mlflow}/health": [
+            BIN / "mlflow", "server", "--port", str(mlflow), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"),
+        ],
+    }  # fmt: skip
+    log = (home / "log").open("wb")
+    processes = [
+        subprocess.Popen(
+            [str(part) for part in command], env=environment(PREFECT_HOME=str(home / "prefect")), cwd=home,
+            stdout=log, stderr=log, start_new_session=True,
+        )
+        for command in answers.values()
+    ]  # fmt: skip
+    deadline = time.monotonic() + 180
+    for address in answers:
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=2).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
+                time.sleep(0.5)
+    yield f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}"
+    for process in processes:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+    log.close()
+
+
+def test_a_loop_uses_the_servers_of_a_team_and_leaves_them_running(servers, tmp_path):
+    prefect, mlflow = servers
+    layout = new_world(tmp_path / "world")
+    edit(layout, lambda p: p["tracking"].update(uri=mlflow, artifacts="mlflow-artifacts:/oltr"))
+    done = run(layout, "oltr", "loop", "--generations", "1", PREFECT_API_URL=prefect)
+    assert done.returncode == 0, done.stderr
+    assert "does not show this yet" not in done.stderr
+    assert not layout.mlflow_db.exists()
+    request = urllib.request.Request(
+        f"{prefect}/flow_runs/filter", b"{}", {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        runs = {r["name"]: r["state"]["type"] for r in json.load(answer)}
+    assert runs["generation-0000"] == "COMPLETED"
+
+
+def test_a_tracking_server_that_is_down_costs_a_sentence_and_is_caught_up_with_later(servers, tmp_path):
+    _, mlflow = servers
+    layout = new_world(tmp_path / "world")
+    edit(layout, lambda p: p["tracking"].update(uri=f"http://127.0.0.1:{free_port()}", experiment="later"))
+    done = run(layout, "oltr", "loop", "--generations", "1")
+    assert done.returncode == 0, done.stderr
+    assert "MLflow does not show this yet" in done.stderr
+    assert ledger.replay(ledger.read(layout.ledger)).champion == "0000"
+    edit(layout, lambda p: p["tracking"].update(uri=mlflow, artifacts="mlflow-artifacts:/later"))
+    code = (
+        "from pathlib import Path; from tasks import tracking; from oltr_core.layout import Layout; "
+        "from oltr_core.settings import load_settings; layout = Layout(Path.cwd()); "
+        "print(tracking.mirror(layout, load_settings(layout).tracking))"
+    )
+    assert "['0000']" in run(layout, sys.executable, "-c", code).stdout
