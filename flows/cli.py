@@ -79,13 +79,22 @@ def init(folder: Path) -> None:
     click.echo(create(folder.expanduser()))
 
 
-@oltr.command(**example("oltr check"))
+@oltr.command(**example("oltr check", "oltr check photo.jpg"))
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--params-only", is_flag=True, help="Only read params.yaml whole.")
 @click.pass_obj
-def check(layout: Layout, params_only: bool) -> None:
-    """Is this machine, this configuration, this workspace fit to run - and what to do if not."""
+def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
+    """Is this machine, this configuration, this workspace fit to run - and what to do if not.
+
+    With IMAGES: was each, or a near-duplicate of it, in training, and since which generation?
+    """
     from flows.workspace import check_params, examine
 
+    if images:
+        from flows import keeping
+
+        click.echo("\n".join(keeping.seen(layout, images)))
+        return
     if params_only:
         check_params(layout)
         return
@@ -226,13 +235,22 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, epoc
     sys.exit(benchmark.run(layout, table, show, seeds, epochs, device))
 
 
-@oltr.command(hidden=True, **example("oltr forget"))
+@oltr.command(**example("oltr forget photos/lynx/0017.jpg", "oltr forget"))
+@click.argument("images", nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def forget(layout: Layout, yes: bool) -> None:
-    """Forget this workspace's generations, batches and history (`make clean`). Never touches a user's images."""
-    from flows import workspace
+def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
+    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays.
 
+    Without IMAGES: this workspace's generations, batches and history (`make clean`). Never touches a user's images.
+    """
+    from flows import keeping, workspace
+
+    if images:
+        if not yes:
+            click.confirm(f"Forget {len(images)} images for good?", abort=True)
+        click.echo(keeping.forget(layout, images))
+        return
     lines = workspace.forgettable(layout)
     if not lines:
         click.echo("nothing to forget")
@@ -241,6 +259,19 @@ def forget(layout: Layout, yes: bool) -> None:
     if not yes:
         click.confirm("Forget them?", abort=True)
     workspace.forget(layout)
+
+
+@oltr.command(**example("oltr gc", "oltr gc --yes"))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def gc(layout: Layout, yes: bool) -> None:
+    """Remove what no generation, batch or cache key refers to, after showing it."""
+    from flows import keeping
+
+    lines = keeping.leftovers(layout)
+    click.echo("\n".join(lines) or "nothing is left over")
+    if lines and (yes or click.confirm("Remove these?", abort=True)):
+        keeping.collect(layout)
 
 
 def main() -> None:

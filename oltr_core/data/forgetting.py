@@ -33,6 +33,8 @@ class Forgotten(NamedTuple):
 
 def find(layout: Layout, names: Collection[str]) -> list[str]:
     """The ids behind `names`: ids, their first 12 or more letters, or addresses. ValueError for one unknown."""
+    if not layout.batches:
+        raise ValueError("data/raw: there is no batch of images here")
     rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches]).collect()
     ids = set()
     for name in names:
@@ -146,6 +148,6 @@ def _from_pages(generation: Generation, ids: list[str]) -> bool:
         text = page.read_text()
         without = _PICTURE.sub('alt="removed: a picture here was forgotten"', text)
         if without != text:
-            page.write_text(without)
+            write_atomically(page, without)  # a new file: the old one may be a link into DVC's cache
             had = True
     return had

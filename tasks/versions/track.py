@@ -6,6 +6,7 @@ Nothing is committed to git and no branch is touched; git only ever sees the sma
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -88,3 +89,29 @@ def pointer(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     return {k: v for k, v in yaml.safe_load(file.read_text())["outs"][0].items() if k in ("md5", "size", "nfiles")}
+
+
+def objects(layout: Layout, *paths: Path) -> set[str]:
+    """The names, in DVC's stores, of everything that `paths` point at, as far as the cache can tell."""
+    found: set[str] = set()
+    with _repo(layout) as repo:
+        for md5 in filter(None, (pointer(path).get("md5") for path in paths)):
+            found.add(md5)
+            listing = Path(repo.cache.local.oid_to_path(md5))
+            if md5.endswith(".dir") and listing.exists():
+                found |= {entry["md5"] for entry in json.loads(listing.read_text())}
+    return found
+
+
+def drop(layout: Layout, names: set[str]) -> int:
+    """Delete objects from DVC's cache and from the remote; how many there were."""
+    dropped: set[str] = set()
+    with _repo(layout) as repo:
+        remote = repo.config.get("core", {}).get("remote")
+        stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=remote)] if remote else [])]
+        for store in stores:
+            for name in sorted(names):
+                if store.exists(name):
+                    store.delete(name)
+                    dropped.add(name)
+    return len(dropped)
