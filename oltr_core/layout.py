@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -313,6 +315,15 @@ class Generation(_Artifacts):
     @property
     def timings(self) -> Path:
         return self.folder / "timings.json"
+
+
+def in_order(batches: Iterable[Batch]) -> list[Batch]:
+    """Batches as a person counts: batch-2 before batch-10."""
+    return sorted(batches, key=lambda b: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in _parts(b.name)])
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in re.split(r"(\d+)", name) if part]
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

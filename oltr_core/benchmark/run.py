@@ -23,6 +23,7 @@ from oltr_core.benchmark.tables import TABLES, Table
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.spec import suggest
 
+Cells = dict[tuple[str, int], report.Line]  # by method and seed
 POOLS: tuple[cells.Pool, ...] = ("mixed", "longtail")
 
 
@@ -47,12 +48,12 @@ def run(name: str, layout: Layout, seeds: Iterable[int] | None = None, echo: Cal
     torch.set_num_threads(1)  # as in the stages: sums over more threads round differently
     for seed in wanted:
         for method in table.methods:
-            key = key_of(method, seed)
-            if lines.get(key, {}).get("code") == code:
+            made_by = {"spec": digest.of_value(method.model_dump(mode="json"))[:16], "code": code}
+            if made_by.items() <= lines.get((method.name, seed), {}).items():
                 continue
             echo(f"{name}: seed {seed}, {method.name}")
-            figures = cell(method, seed, table)
-            lines[key] = {"method": method.name, "seed": seed, "spec": key.split("/")[0], "code": code} | figures
+            named = {"method": method.name, "seed": seed}
+            lines[method.name, seed] = named | made_by | cell(method, seed, table)
             write(path, lines)
     notes = layout.results / f"{name}.notes.md"
     page = report.page(name, table, list(lines.values()), machine(), notes.read_text() if notes.exists() else "")
@@ -70,10 +71,6 @@ def cell(method: Method, seed: int, table: Table) -> dict[str, dict[str, float]]
     }
 
 
-def key_of(method: Method, seed: int) -> str:
-    return f"{digest.of_value(method.model_dump(mode='json'))[:16]}/{seed}"
-
-
 def digest_of_code() -> str:
     """Digest of every module of the core that a cell executes: of those that importing it has imported."""
     modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == oltr_core.__name__}
@@ -85,17 +82,17 @@ def machine() -> str:
     return f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}, {platform.machine()}, CPU"
 
 
-def read(path: Path) -> dict[str, dict]:
-    """The finished cells by their keys; a torn last line is one that was not finished."""
-    found: dict[str, dict] = {}
+def read(path: Path) -> Cells:
+    """The finished cells by method and seed; a torn last line is one that was not finished."""
+    found: Cells = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        found[f"{entry['spec']}/{entry['seed']}"] = entry
+        found[entry["method"], entry["seed"]] = entry
     return found
 
 
-def write(path: Path, lines: dict[str, dict]) -> None:
+def write(path: Path, lines: Cells) -> None:
     write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines.values()))

@@ -6,8 +6,6 @@ settled again. Tables are polars frames; image bytes are never read.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +32,7 @@ from oltr_core.data.split import (
     follow_homes,
     units,
 )
-from oltr_core.layout import Batch
+from oltr_core.layout import Batch, in_order
 from oltr_core.settings import Curate
 
 __all__ = ["Built", "build", "check_answers", "in_order", "merge", "read", "scan"]
@@ -58,15 +56,6 @@ def scan(path: Path, kind: pa.Schema) -> pl.LazyFrame:
 
 def read(path: Path, kind: pa.Schema) -> pl.DataFrame:
     return scan(path, kind).collect()
-
-
-def in_order(batches: Iterable[Batch]) -> list[Batch]:
-    """Batches as a person counts: batch-2 before batch-10."""
-    return sorted(batches, key=lambda b: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in _parts(b.name)])
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", name) if part]
 
 
 def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:

@@ -10,10 +10,9 @@ import torch
 
 from oltr_core import checkpoint, measured, schema
 from oltr_core.batch import Outputs, Picks
-from oltr_core.data.manifest import in_order
 from oltr_core.data.shards import Shards
 from oltr_core.inference import classify, features_of
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, in_order
 from oltr_core.params import Params, Select
 from oltr_core.seeding import torch_generator
 from oltr_core.settings import load_run

@@ -76,6 +76,7 @@ def test_a_cell_of_other_code_is_computed_again(table, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "digest_of_code", lambda: "another")
     run.run("digits", Layout(tmp_path), [0], lambda _: None)
     assert table == [0, 0]
+    assert len((Layout(tmp_path).results / "digits.jsonl").read_text().splitlines()) == 1
 
 
 def test_the_page_has_both_groups_of_seeds_and_says_which_goals_were_missed():
