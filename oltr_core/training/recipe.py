@@ -17,7 +17,8 @@ from oltr_core.spec import Spec
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-#: the modules that a phase may freeze; batch_norm: every batch normalisation keeps its running statistics
+#: the modules that a phase may freeze. shared: what lies before the experts part, with one expert the whole backbone;
+#: batch_norm: every batch normalisation keeps its running statistics
 Part = Literal["trunk", "shared", "branches", "attention", "projection", "heads", "batch_norm"]
 
 
