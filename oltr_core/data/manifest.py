@@ -32,10 +32,10 @@ from oltr_core.data.split import (
     follow_homes,
     units,
 )
-from oltr_core.layout import Batch, in_order
+from oltr_core.layout import Batch
 from oltr_core.settings import Curate
 
-__all__ = ["Built", "build", "check_answers", "in_order", "merge", "read", "scan"]
+__all__ = ["Built", "build", "check_answers", "merge", "read", "scan"]
 
 _CODE = {name: code for code, name in enumerate(NAMES)}
 #: what curate needs of an index; attributes stay there

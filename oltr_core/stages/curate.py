@@ -14,8 +14,8 @@ import polars as pl
 
 from oltr_core import ledger, measured, schema
 from oltr_core.data import card, checks
-from oltr_core.data.manifest import Built, build, in_order, merge, read, scan
-from oltr_core.layout import Generation, Layout, write_atomically
+from oltr_core.data.manifest import Built, build, merge, read, scan
+from oltr_core.layout import Generation, Layout, in_order, write_atomically
 from oltr_core.settings import Run, Settings, load_run
 
 #: what only an audit with held-back truth can say

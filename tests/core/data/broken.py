@@ -29,6 +29,7 @@ def sound(root) -> Layout:
     run_curate(layout)
     parent = seal(layout, 0)
     put_answers(layout, "0000", [answer(n, "fox") for n in range(100, 103)])
+    put_batch(layout, "c", [index_row(n, label="gnu", split="train") for n in range(40, 43)])
     opened(layout, 1, parent, "train")
     run_curate(layout)
     return layout
@@ -84,9 +85,11 @@ BREAKS: dict[str, Break] = {
     ),
     "a group never straddles two splits": put("group_id", "g0", split("val")),
     "a split, once given, stays": put("split", "val", split("train") & (pl.col("label") == "dog")),
-    "every image of the parent is still there": lambda rows: rows.filter(pl.col("image_id") != rows["image_id"][0]),
-    "a class that a full training meets first has at least 2 training images": lambda rows: rows.with_columns(
-        split=pl.when((pl.col("label") == "fox") & ~pl.col("image_id").eq(rows.filter(label="fox")["image_id"][0]))
+    "every image of the parent is still there": lambda rows: rows.filter(
+        pl.col("image_id") != rows.filter((pl.col("batch") == "b") & split("pool"))["image_id"][0]
+    ),
+    "a class that a source brings to a full training has at least 2 training images": lambda rows: rows.with_columns(
+        split=pl.when((pl.col("label") == "gnu") & ~pl.col("image_id").eq(rows.filter(label="gnu")["image_id"][0]))
         .then(pl.lit("val"))
         .otherwise("split")
     ),

@@ -203,6 +203,13 @@ def test_a_full_training_takes_the_answers_into_its_base(layout):
     assert pl.read_parquet(layout.work.base).filter(pl.col("label") == "fox").height == 5
 
 
+def test_a_single_answer_of_a_new_class_does_not_stop_a_full_training(layout):
+    second_generation(layout, [answer(100, "fox")])
+    opened(layout, 1, "0000", "train")
+    run_curate(layout)
+    assert pl.read_parquet(layout.work.base).filter(pl.col("label") == "fox").height == 1
+
+
 def test_discarded_goes_to_quarantine_and_unsure_stays_but_is_not_asked_again(layout):
     rows = second_generation(layout, [answer(100, None, verdict="discard"), answer(101, None), answer(102, "cat")])
     assert (of(rows, 100)["split"], of(rows, 100)["reason"]) == ("quarantine", "discarded by ann")
