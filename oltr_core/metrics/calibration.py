@@ -39,14 +39,18 @@ def reliability(
 def best_temperature(
     logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], low: float = 0.05, high: float = 20.0
 ) -> float:
-    """The T that minimises the cross-entropy of softmax(logits / T), searched within [low, high].
+    """The T within [low, high] that minimises the cross-entropy of softmax(logits / T) (Guo et al., 2017).
 
-    In 1/T the cross-entropy is convex, so a golden-section search finds the minimum (Guo et al., 2017).
+    In 1/T the cross-entropy is convex, so a golden-section search finds the minimum. The right class is asked for
+    with probability (B + 1) / (B + 2), as Platt (1999) does: a few images that are all named rightly say that the
+    model is good, not that it is certain.
     """
     logits = logits.double()
+    num, classes = logits.shape
+    smoothing = classes / (classes - 1) / (num + 2) if classes > 1 else 0.0  # torch spreads it over all classes
 
     def loss(inverse: float) -> float:
-        return float(torch.nn.functional.cross_entropy(logits * inverse, labels))
+        return float(torch.nn.functional.cross_entropy(logits * inverse, labels, label_smoothing=smoothing))
 
     left, right = 1 / high, 1 / low
     golden = (5**0.5 - 1) / 2

@@ -182,6 +182,15 @@ def test_the_temperature_undoes_a_scale_put_on_calibrated_logits():
     assert one == pytest.approx(float(grid[int(np.argmin(losses))]), abs=0.02)
 
 
+def test_a_few_images_named_rightly_do_not_make_the_model_certain():
+    labels = torch.arange(60) % 6
+    logits = torch.nn.functional.one_hot(labels, 6).double() * 4
+    probability = (logits / best_temperature(logits, labels)).softmax(1).amax(1)
+    torch.testing.assert_close(probability, torch.full((60,), 61 / 62, dtype=torch.float64), atol=1e-6, rtol=0)
+    one = torch.zeros(3, 1)
+    assert 0.05 <= best_temperature(one, torch.zeros(3, dtype=torch.long)) <= 20
+
+
 def test_calibration_without_images_says_so():
     measured = calibration(torch.zeros(0), torch.zeros(0).bool(), 1.5)
     assert measured.values == {"temperature": 1.5}
