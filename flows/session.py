@@ -125,7 +125,7 @@ def summary(layout: Layout, settings: Settings, waits: str | None) -> str:
     if waits is not None:
         lines += [
             f"waiting for answers to the batch of {waits}: fill in {layout.exports / waits / 'batch.csv'}, put it",
-            f"into the inbox as {waits}.csv, see with `oltr annotate status` how far people are, then `oltr loop --more 1`",
+            f"into the inbox as {waits}.csv and run `oltr loop --more 1`",
             "",
         ]
     if state.sealed:
