@@ -10,7 +10,7 @@
 | `tiny-imagenet-lt` | 150 known and 50 open classes | Sec. 4.3 |
 
 Finished cells are lines of docs/results/<table>.jsonl; a run that was cut off goes on where it stopped, and a cell's
-training goes on from its last saved epoch.
+training goes on from its last saved epoch. docs/results/<table>.notes.md is what people have to say.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
 from oltr_core.scores import Energy, Msp, Reachability
 from oltr_core.spec import suggest
-from oltr_core.training import Train, fit
+from oltr_core.training import Diverged, Train, fit
 
 
 class Table(NamedTuple):
@@ -135,11 +135,25 @@ def run(
             echo(f"{stem}: seed {seed}, {recipe.name}")
             world = world or WORLDS[table.world](root, seed)
             state = layout.resume(digest.of_value([stem, spec, seed]))
-            figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state)
+            diverged = ""
+            try:
+                figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state)
+            except Diverged as error:  # a finding about the recipe
+                figures, diverged = {}, str(error)
             shutil.rmtree(state, ignore_errors=True)
-            lines.append({"recipe": recipe.name, "seed": seed, "spec": spec, "note": world.note, "figures": figures})
+            lines.append(
+                {
+                    "recipe": recipe.name,
+                    "seed": seed,
+                    "spec": spec,
+                    "note": world.note,
+                    "figures": figures,
+                    "diverged": diverged,
+                }
+            )
             write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-    text = page(name, stem, length, lines, table.recipes(length, device))
+    notes = layout.results / f"{stem}.notes.md"
+    text = page(name, stem, length, lines, table.recipes(length, device), notes.read_text() if notes.exists() else "")
     write_atomically(layout.results / f"{stem}.md", text)
     echo(text)
     return 0
@@ -195,8 +209,8 @@ def _resident(images: Tensor, train: Train) -> Resident:
     return Resident(images.to(train.device))
 
 
-def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Recipe]) -> str:
-    """docs/results/<table>.md: mean ± population standard deviation over seeds, the published figures beneath."""
+def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Recipe], notes: str) -> str:
+    """docs/results/<table>.md: mean ± population standard deviation over seeds, published figures, people's notes."""
     table = TABLES[name]
     rows_of = [recipe.name for recipe in wanted if any(line["recipe"] == recipe.name for line in lines)]
     if not rows_of:
@@ -218,13 +232,16 @@ def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Reci
     rows = []
     for row in rows_of:
         found = [line["figures"] for line in mine if line["recipe"] == row]
-        rows.append(f"| {row} | " + " | ".join(_shown([f[c] for f in found if c in f]) for c in shown) + " |")
+        lost = [line["seed"] for line in mine if line["recipe"] == row and line.get("diverged")]
+        title = row + (f" (diverged on seed {', '.join(map(str, lost))})" if lost else "")
+        rows.append(f"| {title} | " + " | ".join(_shown([f[c] for f in found if c in f]) for c in shown) + " |")
     for method, figures in table.published.items():
         printed = [figures.get(c.split("/")[-1]) if _comparable(c) else None for c in shown]
         rows.append(
             f"| *published: {method}* | " + " | ".join("" if p is None else f"{p:.1f}" for p in printed) + " |"
         )
     parts[-1] += "\n" + "\n".join(rows)
+    parts += [notes.strip()] if notes.strip() else []
     parts += [
         f"<details><summary>{recipe.name}</summary>\n\n```json\n"
         f"{json.dumps(recipe.train.model_dump(mode='json'), indent=1)}\n```\n</details>"

@@ -28,6 +28,10 @@ Report = dict[str, float | int | str]  # one line of metrics.jsonl
 DIVERGED = 1e4  # a loss beyond this will not come back
 
 
+class Diverged(ValueError):
+    """The loss is no longer a number, or far beyond any that comes back."""
+
+
 def fit(
     network: Network, images: Images, labels: Tensor, train: Train, state: Path | None = None
 ) -> Iterator[Report]:
@@ -35,7 +39,7 @@ def fit(
 
     With a folder `state`, the training is saved there every `train.save_every` epochs, and continued from there;
     the reports of the epochs before are yielded again, so that the log of a continued run is whole.
-    Raises ValueError when the device is absent or the loss is no longer a number.
+    Raises ValueError when the device is absent, and Diverged, which is one, when the loss is no longer a number.
     """
     device = parallel.start(resolve(train.device))
     network.to(device)
@@ -141,7 +145,7 @@ def _epoch(
 
 def _refuse_divergence(loss: float, phase: Phase, progress: Progress) -> None:
     if not math.isfinite(loss) or loss > DIVERGED:
-        raise ValueError(
+        raise Diverged(
             f"train: the loss of phase {phase.name!r} is {loss:.4g} in epoch {progress.epoch}; lower its rates in "
             f"params.yaml (trunk {phase.rates.trunk}, heads {phase.rates.heads}) or give its schedule a warmup"
         )

@@ -18,6 +18,7 @@ from oltr_core.benchmark.untrained import separation, small_high_frequencies
 from oltr_core.benchmark.worlds import World, long_tail
 from oltr_core.data.longtail import Exponential
 from oltr_core.layout import Layout
+from oltr_core.training import Rates
 from tests.core.training.worlds import recipe, world
 
 
@@ -117,6 +118,18 @@ def test_a_table_that_was_cut_off_goes_on_where_it_stopped(tmp_path, tiny_table)
     said: list[str] = []
     recognition.run("tiny", Layout(tmp_path), echo=said.append)
     assert said[:-1] == ["tiny: seed 1, ours"]
+
+
+def test_a_recipe_that_diverges_is_a_finding_and_not_the_end_of_the_table(tmp_path, monkeypatch):
+    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    rows = [Recipe(name="wild", train=recipe(phases=wild)), Recipe(name="ours", train=recipe())]
+    monkeypatch.setitem(worlds.WORLDS, "tiny", _tiny_world)
+    table = recognition.Table("A small table", "tiny", lambda e, d: rows, 0, range(1), {})
+    monkeypatch.setitem(recognition.TABLES, "tiny", table)
+    recognition.run("tiny", Layout(tmp_path), echo=lambda _: None)
+    text = (tmp_path / "docs/results/tiny.md").read_text()
+    assert "| wild (diverged on seed 0) |" in text
+    assert "| ours | " in text
 
 
 def test_the_ablation_switches_every_part_off_once():
