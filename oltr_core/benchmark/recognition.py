@@ -220,7 +220,8 @@ def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Reci
     shown = sorted({c for line in mine for c in line["figures"]} - {"closed/macro_f1"}, key=_order)
     seeds = sorted({line["seed"] for line in mine})
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
-    note = f"Encoding: {notes[0]}." if (notes := [line["note"] for line in mine if line.get("note")]) else ""
+    encodings = [line["note"] for line in mine if line.get("note")]
+    note = f"Encoding: {encodings[0]}." if encodings else ""
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     parts = [
         f"# {table.title}",
