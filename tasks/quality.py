@@ -23,7 +23,7 @@ from oltr_core.settings import load_settings
 # the pages ask the network for their style; without one this makes them readable
 _OFFLINE = (
     "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse}"
-    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}.d-none,.modal,#ge-cta-footer,"
+    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}.d-none,.modal,footer,"
     'img[src^="http"]{display:none!important}.fa-check-circle:after{content:"passed"}'
     '.fa-times:after{content:"failed"}</style></head>'
 )
