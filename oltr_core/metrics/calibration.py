@@ -1,5 +1,7 @@
 """Whether the probability of the named class can be believed."""
 
+import math
+
 import torch
 
 from oltr_core.metrics.measured import Measured
@@ -36,25 +38,21 @@ def reliability(
     return count, right / count.clamp(min=1), sure / count.clamp(min=1)
 
 
-def best_temperature(
-    logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], low: float = 0.05, high: float = 20.0
-) -> float:
-    """The T within [low, high] that minimises the cross-entropy of softmax(logits / T) (Guo et al., 2017).
+def best_temperature(logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], widest: float = 20.0) -> float:
+    """The T within [1/widest, widest] that minimises sum_b CE(softmax(z_b / T), y_b) + (log T)^2 / 2.
 
-    In 1/T the cross-entropy is convex, so a golden-section search finds the minimum. The right class is asked for
-    with probability (B + 1) / (B + 2), as Platt (1999) does: a few images that are all named rightly say that the
-    model is good, not that it is certain.
+    Guo et al., 2017, with a standard normal prior on log T: without it, a few images that are all named rightly
+    would drive T to zero, and the model to certainty; many images outweigh it. By golden-section search in log T.
     """
     logits = logits.double()
-    num, classes = logits.shape
-    smoothing = classes / (classes - 1) / (num + 2) if classes > 1 else 0.0  # torch spreads it over all classes
 
-    def loss(inverse: float) -> float:
-        return float(torch.nn.functional.cross_entropy(logits * inverse, labels, label_smoothing=smoothing))
+    def loss(log_t: float) -> float:
+        likelihood = torch.nn.functional.cross_entropy(logits / math.exp(log_t), labels, reduction="sum")
+        return float(likelihood) + log_t**2 / 2
 
-    left, right = 1 / high, 1 / low
+    left, right = -math.log(widest), math.log(widest)
     golden = (5**0.5 - 1) / 2
-    for _ in range(60):
+    for _ in range(40):
         a, b = right - golden * (right - left), left + golden * (right - left)
         left, right = (left, b) if loss(a) <= loss(b) else (a, right)
-    return 2 / (left + right)
+    return math.exp((left + right) / 2)
