@@ -42,3 +42,11 @@ def test_the_clusters_are_those_of_all_pairs(bits, seed):
 
 def test_an_image_that_is_like_no_other_has_no_cluster():
     assert near_duplicates(np.array([5 << 20, 1 << 60 | 0xFFFF, 0, 0], np.uint64), 3).tolist() == [-1, -1, -1, -1]
+
+
+def test_a_camera_that_sees_the_same_scene_all_night_is_one_cluster():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 64, (20_000, 2), dtype=np.uint64)
+    scene = np.uint64(0x123456789ABCDEF0)
+    hashes = scene ^ (np.uint64(1) << bits[:, 0]) ^ (np.uint64(1) << bits[:, 1])
+    assert set(near_duplicates(hashes, 3)) == {near_duplicates(hashes, 3)[0]} != {-1}

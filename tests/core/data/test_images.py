@@ -56,6 +56,11 @@ def test_cmyk_comes_out_as_rgb():
     assert corners(pixels) == [RED, GREEN, BLUE, WHITE]
 
 
+def test_cmyk_jpeg_comes_out_as_rgb():
+    pixels = decode(encode(quarters().convert("CMYK"), "JPEG", quality=98, subsampling=0)).astype(int)
+    assert np.abs(pixels - np.asarray(quarters())).mean() < 12
+
+
 def test_palette_images_come_out_in_their_colours():
     palette = quarters().convert("P", palette=Image.Palette.ADAPTIVE)
     assert corners(decode(encode(palette, "PNG"))) == [RED, GREEN, BLUE, WHITE]
