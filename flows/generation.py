@@ -81,15 +81,8 @@ def export(workspace: str, name: str) -> int:
 @task(task_run_name="mirror")
 def mirror(workspace: str) -> None:
     """Show in MLflow what is sealed. A tracking server that is down is reported and stops nothing."""
-    from tasks import tracking
-
-    layout = Layout(Path(workspace))
     with WATCH.lap("mirror to MLflow (in the background)"):
-        try:
-            tracking.mirror(layout, load_settings(layout).tracking)
-        except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
-            why = " ".join(str(error).split())[:200]
-            say(f"MLflow does not show this yet ({why}); the next `oltr loop` tries again")
+        steps.mirror(Layout(Path(workspace)))
 
 
 @flow(name="generation", flow_run_name="generation-{name}", validate_parameters=False)

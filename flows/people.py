@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flows import session, steps
+from flows.server import prepare_environment
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings import load_settings
@@ -66,7 +67,9 @@ def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
 
     with session.alone(layout):
         gate.move(layout, name, event, reason, clock.now())
-    return f"{name} is the champion now; the next `oltr loop` builds on it and moves MLflow's alias"
+        prepare_environment(layout)
+        steps.mirror(layout)
+    return f"{name} is the champion now; the next generation builds on it"
 
 
 def roll_back(layout: Layout, name: str | None, reason: str) -> str:

@@ -106,6 +106,17 @@ def hand_out(layout: Layout, name: str) -> int:
         return asked
 
 
+def mirror(layout: Layout) -> None:
+    """Show in MLflow what is sealed, and who is champion. A tracking server that is down stops nothing."""
+    from tasks import tracking
+
+    try:
+        tracking.mirror(layout, load_settings(layout).tracking)
+    except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
+        why = " ".join(str(error).split())[:200]
+        say(f"MLflow does not show this yet ({why}); the next generation tries again")
+
+
 def commit(layout: Layout, settings: Settings, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
     if settings.versions.commit:
