@@ -183,5 +183,5 @@ def test_every_stage_and_every_task_has_its_test():
         p.stem for p in Path(stage.__file__).parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
     }
     here = {"stage", "versions", "gate", "annotator", "tracking", "notify"}
-    elsewhere = {"quality", "storage", "workspace", "clock", "__init__"}  # tests/tasks and tests/flows
+    elsewhere = {"quality", "storage", "images", "workspace", "clock", "__init__"}  # tests/tasks and tests/flows
     assert tasks <= here | elsewhere
