@@ -32,7 +32,9 @@ def check_answers(answers: Iterable[Mapping[str, Any]], selection: Any, where: s
             row = _row(answer, asked)
             key = (row["image_id"], row["annotator"], row["answered_at"])
             if key in seen:
-                raise ValueError(f"{row['annotator']} answered this image at this time on row {seen[key]} already")
+                raise ValueError(
+                    f"{row['annotator']} answers this image twice (row {seen[key]} too); keep one of the rows"
+                )
             seen[key] = line
             good.append(row)
         except ValueError as error:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from oltr_core import schema
 from oltr_core.data import register
-from oltr_core.data.answers import check_answers, consensus
+from oltr_core.data.answers import consensus
 from oltr_core.data.duplicates import near_duplicates
 from oltr_core.data.split import (
     DRAW,
@@ -35,7 +35,7 @@ from oltr_core.data.split import (
 from oltr_core.layout import Batch
 from oltr_core.settings import Curate
 
-__all__ = ["Built", "build", "check_answers", "merge", "read", "scan"]
+__all__ = ["Built", "build", "merge", "read", "scan"]
 
 _CODE = {name: code for code, name in enumerate(NAMES)}
 #: what curate needs of an index; attributes stay there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-MANY, FEW = 100, 20  # many >= 100 training images, few <= 20, medium between
+MANY, FEW = 100, 20  # many >= 100 training images, few <= 20 (as in the authors' code), medium between
 GROUPS = ("many", "medium", "few")
 Shot = Literal["many", "medium", "few"]
 

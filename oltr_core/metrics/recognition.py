@@ -6,18 +6,17 @@ training images that each column had at generation 0; a class added later has 0 
 
 import torch
 
+from oltr_core.data.shots import FEW, MANY
 from oltr_core.metrics import detection
 from oltr_core.metrics.measured import Measured
 from oltr_core.shapes import Bool, Float, Int, Tensor
 
 OPEN = -1
-MANY_FROM = 100  # training images; the authors' code counts 100 as many and 20 as few
-FEW_UP_TO = 20
 
 
 def shot_groups(shots: Float[Tensor, "K"]) -> dict[str, Bool[Tensor, "K"]]:
     """Columns of each group: many >= 100, few <= 20 training images at generation 0, medium between."""
-    many, few = shots >= MANY_FROM, (shots > 0) & (shots <= FEW_UP_TO)
+    many, few = shots >= MANY, (shots > 0) & (shots <= FEW)
     return {"many": many, "medium": (shots > 0) & ~many & ~few, "few": few}
 
 

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from oltr_core import charts, measured, schema
+from oltr_core.data.shots import shot
 from oltr_core.layout import Layout
 from oltr_core.settings import Run, Settings, load_run
 
@@ -188,7 +189,7 @@ def _frame(path: Path, kind: pa.Schema) -> pl.DataFrame:
 def _shot_colour(row: dict[str, Any]) -> str:
     if row["since"] != "0000":
         return "red"
-    return "blue" if row["train"] >= 100 else "orange" if row["train"] <= 20 else "green"
+    return {"many": "blue", "medium": "green", "few": "orange"}[shot(row["train"])]
 
 
 def _long_tail(tables: _Tables, this: Run) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,30 +29,16 @@ def class_names(layout: Layout, name: str) -> dict[str, str]:
     }
 
 
-def check(layout: Layout, name: str, answers: pa.Table) -> None:
-    """Raise ValueError at the first answer that cannot be meant: image, found, expected, what to do."""
-    known = set(asked(layout, name))
-    seen: set[tuple[str, str]] = set()
-    for row in answers.to_pylist():
-        where = f"batch {name}, image {row['image_id'][:12]}"
-        if row["image_id"] not in known:
-            raise ValueError(
-                f"{where}: this image was never selected for it; answer those of data/exports/{name}/batch.csv"
-            )
-        if row["verdict"] not in schema.VERDICTS:
-            raise ValueError(f"{where}: verdict {row['verdict']!r} is none of {', '.join(schema.VERDICTS)}")
-        named = row["verdict"] in ("label", "new_class")
-        if named != bool(row["label"]):
-            expected = "needs a label" if named else "takes no label"
-            raise ValueError(f"{where}: verdict {row['verdict']!r} {expected}, found {row['label']!r}")
-        if (row["image_id"], row["annotator"]) in seen:
-            raise ValueError(f"{where}: annotator {row['annotator']!r} answers twice; keep one of the two rows")
-        seen.add((row["image_id"], row["annotator"]))
+def check(layout: Layout, name: str, given: Iterable[Mapping[str, Any]], where: str) -> pa.Table:
+    """`given` as a table, if every answer answers an image of the batch. Raises ValueError that lists those wrong."""
+    from oltr_core.data.answers import check_answers  # brings polars, which asking does not need
+
+    return check_answers(given, asked(layout, name), where)
 
 
 def store(layout: Layout, name: str, answers: pa.Table) -> Path:
     """Append the checked answers to the batch. The same answers again are the same file; nothing is overwritten."""
-    check(layout, name, answers)
+    check(layout, name, answers.to_pylist(), f"batch {name}")
     folder = layout.answers(name)
     part = folder / ".part.parquet"
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ def collect(layout: Layout, path: str, name: str, partial: bool) -> pa.Table | N
     inbox = layout.root / Path(path).expanduser()
     files = [p for p in (inbox / f"{name}.csv", *sorted((inbox / name).glob("*.csv"))) if p.is_file()]
     names = answers.class_names(layout, name)
-    table = schema.from_rows(schema.ANNOTATIONS, [row for file in files for row in read(file, name, names)])
+    parts = [answers.check(layout, name, read(file, name, names), str(file)) for file in files]
+    table = pa.concat_tables([schema.empty(schema.ANNOTATIONS), *parts])
     answered = set(table.column("image_id").to_pylist())
     missing = [i for i in answers.asked(layout, name) if i not in answered]
     return table if answered and (partial or not missing) else None
@@ -46,7 +47,9 @@ def read(file: Path, name: str, names: dict[str, str]) -> list[dict[str, Any]]:
     for entry in reader:
         row = {key: (value or "").strip() for key, value in entry.items() if key}
         if row["verdict"] or row["label"]:
-            rows.append(_row(row, f"{file}:{reader.line_num}", name, names, file.stem, written))
+            rows.append(
+                _row(row, f"{file}:{reader.line_num}", name, names, file.stem, written) | {"row": reader.line_num}
+            )
     return rows
 
 
@@ -64,28 +67,7 @@ def _row(
         "verdict": verdict,
         "label": names.get(label, label) or None,
         "annotator": row.get("annotator") or (stem if stem != name else "folder"),
-        "answered_at": _time(row.get("answered_at", ""), where) or written,
-        "seconds": _number(row.get("seconds", ""), where),
+        "answered_at": row.get("answered_at") or written,
+        "seconds": row.get("seconds"),
         "batch_id": name,
     }
-
-
-def _time(text: str, where: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(
-            f"{where}: answered_at: expected a time such as 2026-01-31T12:00:00, found {text!r}"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _number(text: str, where: str) -> float | None:
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{where}: seconds: expected a number, found {text!r}") from None

@@ -141,9 +141,9 @@ def refused_answers_leave_nothing_behind(photos: Layout) -> None:
     for text, sentence in (
         (f"{'f' * 64},label,ant", "this image was never selected"),
         (f"{asked[0]},label,amt", "no class is called 'amt'; did you mean 'ant'"),
-        (f"{asked[0]},lable,ant", "verdict 'lable' is none of"),
+        (f"{asked[0]},lable,ant", "there is no verdict 'lable'; did you mean 'label'"),
         (f"{asked[0]},new_class,", "needs a label"),
-        (f"{asked[0]},label,ant\n{asked[0]},label,bee", "answers twice"),
+        (f"{asked[0]},label,ant\n{asked[0]},label,bee", "answers this image twice"),
     ):
         (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{text}\n")
         with pytest.raises(ValueError, match=sentence) as caught:

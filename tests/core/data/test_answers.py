@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 
 from oltr_core import schema
-from oltr_core.data.answers import consensus
-from oltr_core.data.manifest import check_answers
+from oltr_core.data.answers import check_answers, consensus
 from tests.core.data.world import answer, image_id
 
 ASKED = [image_id(n) for n in range(20)]
@@ -63,7 +62,7 @@ def test_every_wrong_row_is_listed_and_none_is_taken():
 
 
 def test_the_same_answer_twice_is_an_error():
-    with pytest.raises(ValueError, match="ann answered this image at this time on row 1 already"):
+    with pytest.raises(ValueError, match="ann answers this image twice \\(row 1 too\\)"):
         check_answers([answer(1, "cat"), answer(1, "dog")], ASKED)
 
 
