@@ -37,7 +37,7 @@ test-soak: $(VENV)/.installed-dev  ## the loop, killed at random moments and con
 	$(BIN)/python -m tests.soak.kill_and_continue
 
 clean:  ## forget this workspace's generations, after asking; never touches your images
-	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr forget
+	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr clean
 
 $(VENV)/.uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name it: PYTHON=/path/to/python3.12 make $(MAKECMDGOALS)" >&2; exit 2; }

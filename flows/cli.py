@@ -235,22 +235,26 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, epoc
     sys.exit(benchmark.run(layout, table, show, seeds, epochs, device))
 
 
-@oltr.command(**example("oltr forget photos/lynx/0017.jpg", "oltr forget"))
-@click.argument("images", nargs=-1)
+@oltr.command(**example("oltr forget photos/lynx/0017.jpg"))
+@click.argument("images", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
-    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays.
+    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays."""
+    from flows import keeping
 
-    Without IMAGES: this workspace's generations, batches and history (`make clean`). Never touches a user's images.
-    """
-    from flows import keeping, workspace
+    if not yes:
+        click.confirm(f"Forget {len(images)} images for good?", abort=True)
+    click.echo(keeping.forget(layout, images))
 
-    if images:
-        if not yes:
-            click.confirm(f"Forget {len(images)} images for good?", abort=True)
-        click.echo(keeping.forget(layout, images))
-        return
+
+@oltr.command(**example("oltr clean"))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def clean(layout: Layout, yes: bool) -> None:
+    """Forget this workspace's generations, batches and history, after asking. Never touches a user's images."""
+    from flows import workspace
+
     lines = workspace.forgettable(layout)
     if not lines:
         click.echo("nothing to forget")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,16 @@ def environment(**more: str) -> dict[str, str]:
 def run(layout: Layout, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     there = {"cwd": layout.root, "env": environment(**more), "timeout": PATIENCE}
     return subprocess.run(command, capture_output=True, text=True, check=False, **there)
+
+
+@contextmanager
+def processor_seconds() -> Iterator[list[float]]:
+    """What the commands run inside cost the processor; other work on the machine does not change it."""
+    spent: list[float] = []
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    yield spent
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def edit(layout: Layout, change: Callable[[dict], object]) -> None:
