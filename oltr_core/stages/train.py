@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from oltr_core.layout import Layout
 from oltr_core.params import Params
 from oltr_core.training import Report, fit, parallel
 from oltr_core.training.devices import resolve
+
+EVERY = 3.0  # seconds between lines of progress
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -40,11 +43,13 @@ def run(params: Params, layout: Layout) -> None:
     network = train.network(len(class_ids), train.seed)
     state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code_digest()]))
     log: list[Report] = []
+    epochs, shown = {phase.name: phase.epochs for phase in train.phases}, float("-inf")
     for report in fit(network, images, labels, train, state):
         log.append(report)
-        if parallel.rank() > 0:
-            continue
-        print(f"train: {report['phase']} epoch {report['epoch']}: loss {report['loss']:.4f}", file=sys.stderr)
+        number, of = int(report["epoch"]) + 1, epochs[str(report["phase"])]
+        if parallel.rank() == 0 and (number == of or time.perf_counter() - shown > EVERY):
+            shown = time.perf_counter()
+            print(f"train: {report['phase']}, epoch {number} of {of}: loss {report['loss']:.4f}", file=sys.stderr)
     if parallel.rank() > 0:
         return  # under torchrun, rank 0 alone writes
     work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))
