@@ -76,6 +76,7 @@ def run(settings: Settings, layout: Layout) -> None:
             batch=_batch(layout, tables),
             splits=tables.splits(),
             quarantined=tables.quarantined(),
+            taught=tables.taught(),
             loss_curve=_loss_curve(layout),
         )
     )
@@ -174,6 +175,12 @@ class _Tables:
         """Split, images, images with a label."""
         grouped = self.manifest.group_by("split").agg(pl.len(), pl.col("label").is_not_null().sum().alias("labelled"))
         return sorted(grouped.iter_rows())
+
+    def taught(self) -> list[tuple[str, int, int]]:
+        """Since which generation training images were trained on: generation, images, images answered by people."""
+        train = self.manifest.filter((pl.col("split") == "train") & pl.col("labelled_in").is_not_null())
+        answered = (pl.col("label_source") != "source").sum()
+        return sorted(train.group_by("labelled_in").agg(pl.len(), answered.alias("answered")).iter_rows())
 
     def quarantined(self) -> list[tuple[str, int]]:
         held = self.manifest.filter(pl.col("split") == "quarantine")["reason"]

@@ -74,6 +74,13 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
     assert "far from all" in page or "5 images, chosen by <code>u_product" in page
 
 
+def test_the_page_says_since_when_images_were_trained_on(layout):
+    report.run(Settings(), layout)
+    page = layout.work.report.read_text()
+    train = sum(i % 4 != 0 for i in range(192))  # the fixture tests every fourth image of a known class
+    assert f'<tr><td>0000</td><td class="n">{train}</td><td class="n">0</td></tr>' in page
+
+
 def test_a_label_is_text_and_never_markup(layout):
     report.run(Settings(), layout)
     page = layout.work.report.read_text()
