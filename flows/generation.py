@@ -120,9 +120,10 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
     """What Prefect's page of this run shows: the headline numbers, the way to the report, the batch as a picture."""
     with WATCH.lap("artifacts"):
         sealed = layout.generation(name)
-        row = {"generation": name, "verdict": verdict, **headline(layout, name)}
+        figures = {k: "–" if v is None else f"{v:.3f}" for k, v in headline(layout, name).items()}
+        rows = [{"what": k, "figure": v} for k, v in {"verdict": verdict, **figures}.items()]
         key = f"generation-{name}"
-        create_table_artifact([row], key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
+        create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
         report = sealed.report.resolve()
         create_link_artifact(
             report.as_uri(),
