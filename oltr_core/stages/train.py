@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from oltr_core import checkpoint, digest, measured, schema
@@ -17,6 +15,7 @@ from oltr_core.data.dataset import open_images
 from oltr_core.data.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.params import Params
+from oltr_core.stages import rows
 from oltr_core.training import Report, fit, parallel
 from oltr_core.training.devices import resolve
 
@@ -33,13 +32,13 @@ def run(params: Params, layout: Layout) -> None:
     device = parallel.start(resolve(train.device))  # before any image is read
     if train.threads:
         torch.set_num_threads(train.threads)
-    rows = train_rows(schema.read(work.base, schema.MANIFEST))
-    names = class_names(schema.read(work.classes, schema.CLASSES))
-    class_ids = sorted(set(rows.column("class_id").to_pylist()))
+    taught = rows.training(schema.read(work.base, schema.MANIFEST))
+    names = rows.class_names(layout)
+    class_ids = sorted(set(taught.column("class_id").to_pylist()))
     if len(class_ids) < 2:
         raise ValueError(f"{work.base}: training needs images of two classes or more, found {len(class_ids)}")
-    labels = columns_of(rows.column("class_id").to_pylist(), class_ids)
-    images = open_images(Shards(layout.raw), rows, train.transform, device, train.workers, train.augment)
+    labels = rows.columns(taught, class_ids)
+    images = open_images(Shards(layout.raw), taught, train.transform, device, train.workers, train.augment)
     network = train.network(len(class_ids), train.seed)
     state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code_digest()]))
     log: list[Report] = []
@@ -72,23 +71,6 @@ def code_digest() -> str:
     modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
     files = {name: digest.of_file(Path(module.__file__)) for name, module in modules.items() if module.__file__}
     return digest.of_value([torch.__version__, files])
-
-
-def train_rows(base: pa.Table) -> pa.Table:
-    """The rows that are trained on: of the train split, with a class."""
-    wanted = pc.and_(pc.equal(base.column("split"), "train"), pc.is_valid(base.column("class_id")))  # pyright: ignore[reportAttributeAccessIssue]
-    return base.filter(wanted)
-
-
-def class_names(classes: pa.Table) -> dict[int, str]:
-    ids, names = (classes.column(name).to_pylist() for name in ("class_id", "name"))
-    return dict(zip(ids, names, strict=True))
-
-
-def columns_of(class_ids: list[int], order: list[int]) -> torch.Tensor:
-    """Column numbers [N] of class ids, in the column order of a card."""
-    column = {class_id: number for number, class_id in enumerate(order)}
-    return torch.tensor([column[class_id] for class_id in class_ids], dtype=torch.long)
 
 
 def summary(log: list[Report]) -> dict[str, float]:

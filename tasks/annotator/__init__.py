@@ -4,7 +4,7 @@
     collect     answers of the annotator that params.yaml names; None while people are not done
     store       answers ─► data/annotations/NNNN/<digest>.parquet
 
-Adding an annotator: one file with `collect(layout, settings, name, anything)`, one class in oltr_core/settings.py,
+Adding an annotator: one file with a `collect` of its own, one class in oltr_core/settings.py,
 one line in `collect` below.
 """
 
@@ -18,7 +18,7 @@ from tasks.annotator import folder, truth
 
 
 def collect(layout: Layout, settings: Settings, name: str, at: str, partial: bool = False) -> pa.Table | None:
-    """The answers to the batch of generation `name`, unchecked; None when they are not (all) there yet.
+    """The answers to the batch of generation `name`, for `answers.store` to check; None while some are missing.
 
     `partial` takes what is there, down to a single answer. `at` is the time of asking.
     """
