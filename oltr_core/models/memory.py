@@ -18,12 +18,6 @@ def distances(x: Float[Tensor, "B D"], centroids: Float[Tensor, "K D"]) -> Float
     return squares.clamp_min(_TINY).sqrt()
 
 
-def nearest_two(d: Float[Tensor, "B K"]) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
-    """The two smallest distances of each image, by a selection and not a sort; twice the same where K is 1."""
-    smallest = d.topk(min(2, d.shape[1]), dim=1, largest=False).values
-    return smallest[:, 0], smallest[:, -1]
-
-
 class Memory(nn.Module):
     """Centroids as a buffer: no gradient, no weight decay, moved by Eq. 1 at the explicit rate `rate`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oltr_core.models.memory import Memory, distances, nearest_two
+from oltr_core.models.memory import Memory, distances
 
 
 def _memory(rate: float = 0.5) -> Memory:
@@ -76,16 +76,3 @@ def test_distances_to_many_centroids_never_hold_a_difference_per_class():
         distances(x, centroids)
     largest = max(event.self_cpu_memory_usage for event in profile.events())
     assert largest < 16 * 4000 * 4 * 2  # a B x K x D tensor would be 64 times this
-
-
-def test_nearest_two_are_the_first_two_of_a_sort():
-    d = torch.rand(6, 9)
-    first, second = nearest_two(d)
-    expected = d.sort(1).values
-    assert torch.equal(first, expected[:, 0])
-    assert torch.equal(second, expected[:, 1])
-
-
-def test_with_one_class_both_nearest_are_the_same():
-    first, second = nearest_two(torch.rand(3, 1))
-    assert torch.equal(first, second)
