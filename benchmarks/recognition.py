@@ -24,8 +24,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--epochs", type=int, default=0, help="0: the table's")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--row", dest="rows", action="append", default=[], help="this row only; may be repeated")
+    parser.add_argument("--validation", action="store_true", help="measure on validation images")
     o = parser.parse_args()
-    return recognition.run(o.table, Layout(o.out), o.data, o.seeds, o.epochs, o.device)
+    return recognition.run(o.table, Layout(o.out), o.data, o.seeds, o.epochs, o.device, o.rows, o.validation)
 
 
 if __name__ == "__main__":

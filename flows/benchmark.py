@@ -8,13 +8,19 @@ from pathlib import Path
 from oltr_core.layout import Layout
 
 
-def run(
-    layout: Layout, table: str | None, show: bool, seeds: str | None, epochs: int = 0, device: str = "cpu"
-) -> int:
-    """Print the list of tables, or bring one up to date. Raises ValueError for a table or seeds that are none."""
+def run(layout: Layout, table: str | None, show: bool, seeds: str | None, **training) -> int:
+    """Print the list of tables, or bring one up to date: `training` is what recognition tables may be told.
+
+    Raises ValueError for a table, a row or seeds that are none.
+    """
     from oltr_core.benchmark import run as bench
 
     if table in bench.TABLES and not show:  # its cells remember which modules made them: import no others
+        if any(training[name] for name in ("epochs", "rows", "validation")) or training["device"] != "cpu":
+            raise ValueError(
+                f"oltr bench {table}: --epochs, --device, --row and --validation are for recognition tables; this "
+                f"one trains as params.yaml has it"
+            )
         return bench.run(table, layout, parse_seeds(seeds))
     from oltr_core.benchmark import recognition
 
@@ -23,7 +29,7 @@ def run(
         print(recognition.listing())
         return 0
     root = os.environ.get("OLTR_DATA_ROOT")
-    return recognition.run(table, layout, Path(root) if root else None, parse_seeds(seeds), epochs, device)
+    return recognition.run(table, layout, Path(root) if root else None, parse_seeds(seeds), **training)
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

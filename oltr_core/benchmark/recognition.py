@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,30 +110,42 @@ def run(
     seeds: Iterable[int] | None = None,
     epochs: int = 0,
     device: str = "cpu",
+    rows: Sequence[str] = (),
+    validation: bool = False,
     echo: Callable[[str], object] = print,
 ) -> int:
     """Bring the table up to date and write docs/results/<name>.md.
 
-    `epochs` other than the table's make a table of its own name, marked as shorter. Raises ValueError where the data
-    are missing, and for a table that there is not.
+    `epochs` other than the table's make a table of its own name, marked as shorter; so does `validation`, which
+    measures on the validation images and looks at neither test nor open images. `rows` names the recipes to compute,
+    all if empty; several processes may compute rows of one table. Raises ValueError where the data are missing, and
+    for a table or a row that there is not.
     """
     if name not in TABLES:
         raise ValueError(f"oltr bench: there is no table {name!r}{suggest(name, {*TABLES, 'digits'})}")
     table = TABLES[name]
     length = epochs or table.epochs
+    wanted = table.recipes(length, device)
+    names = [recipe.name for recipe in wanted]
+    for row in rows:
+        if row not in names:
+            raise ValueError(f"oltr bench {name}: --row: expected some of {', '.join(names)}; found {row!r}")
     stem = name if length == table.epochs else f"{name}-{length}-epochs"
+    stem += "-validation" if validation else ""
     path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(line["spec"], line["seed"]) for line in lines}
     for seed in table.seeds if seeds is None else seeds:
         world: World | None = None
-        for recipe in table.recipes(length, device):
-            spec = digest.of_value(recipe.model_dump(mode="json"))[:16]
-            if (spec, seed) in done:
+        for recipe in wanted:
+            if rows and recipe.name not in rows:
+                continue
+            spec = _spec(recipe)
+            if any((line["spec"], line["seed"]) == (spec, seed) for line in _cells(path)):
                 continue
             echo(f"{stem}: seed {seed}, {recipe.name}")
-            world = world or WORLDS[table.world](root, seed)
+            if world is None:
+                world = WORLDS[table.world](root, seed)
+                world = world.to_choose() if validation else world
             state = layout.resume(digest.of_value([stem, spec, seed]))
             diverged = ""
             try:
@@ -141,22 +153,30 @@ def run(
             except Diverged as error:  # a finding about the recipe
                 figures, diverged = {}, str(error)
             shutil.rmtree(state, ignore_errors=True)
-            lines.append(
-                {
-                    "recipe": recipe.name,
-                    "seed": seed,
-                    "spec": spec,
-                    "note": world.note,
-                    "figures": figures,
-                    "diverged": diverged,
-                }
-            )
+            line = {
+                "recipe": recipe.name,
+                "seed": seed,
+                "spec": spec,
+                "note": world.note,
+                "figures": figures,
+                "diverged": diverged,
+            }
+            lines = [*_cells(path), line]  # read again: another process may have written in the meantime
             write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     notes = layout.results / f"{stem}.notes.md"
-    text = page(name, stem, length, lines, table.recipes(length, device), notes.read_text() if notes.exists() else "")
+    text = page(name, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
     write_atomically(layout.results / f"{stem}.md", text)
     echo(text)
     return 0
+
+
+def _cells(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _spec(recipe: Recipe) -> str:
+    """What a cell is known by: a recipe that changed is computed again."""
+    return digest.of_value(recipe.model_dump(mode="json"))[:16]
 
 
 def cell(train: Train, world: World, state: Path | None = None) -> dict[str, float]:
@@ -168,12 +188,13 @@ def cell(train: Train, world: World, state: Path | None = None) -> dict[str, flo
     for _ in fit(network, _resident(world.train, train), world.train_labels, train, state):
         pass
     shots = torch.bincount(world.train_labels, minlength=num_classes).float()
-    outputs = answers(network, world.test, train)
-    figures = dict(closed(outputs.mean_logits, world.test_labels, shots).under("closed").values)
+    tested = answers(network, world.test, train)
+    figures = dict(closed(tested.mean_logits, world.test_labels, shots).under("closed").values)
     for name, (known, unknown) in world.against.items():
-        sides = [answers(network, images, train) for images in (known, unknown)]
+        # the known side of a pair as it is stored is the test set itself
+        sides = [tested if images is world.test else answers(network, images, train) for images in (known, unknown)]
         for score in SCORES:
-            if isinstance(score, Reachability) and outputs.distances is None:
+            if isinstance(score, Reachability) and tested.distances is None:
                 continue
             inside, outside = (score(side, {}) for side in sides)
             figures[f"{name}/{score.name}/auroc"] = auroc(inside, outside)
@@ -215,13 +236,14 @@ def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Reci
     rows_of = [recipe.name for recipe in wanted if any(line["recipe"] == recipe.name for line in lines)]
     if not rows_of:
         return f"# {table.title}\n\nNot run yet.\n"
-    specs = {recipe.name: digest.of_value(recipe.model_dump(mode="json"))[:16] for recipe in wanted}
+    specs = {recipe.name: _spec(recipe) for recipe in wanted}
     mine = [line for line in lines if line["spec"] == specs.get(line["recipe"])]
     shown = sorted({c for line in mine for c in line["figures"]} - {"closed/macro_f1"}, key=_order)
     seeds = sorted({line["seed"] for line in mine})
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
+    command += " --validation" if stem.endswith("-validation") else ""
     encodings = [line["note"] for line in mine if line.get("note")]
-    note = f"Encoding: {encodings[0]}." if encodings else ""
+    note = f"Images: {encodings[0]}." if encodings else ""
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     parts = [
         f"# {table.title}",

@@ -32,6 +32,20 @@ class World:
     #: name -> (known images, open images): the same images encoded alike make a pair of their own
     against: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     note: str = ""  # how the two sides were encoded
+    #: (images, labels) to choose between recipes on: neither trained on nor tested
+    val: tuple[Tensor, Tensor] | None = None
+
+    def to_choose(self) -> World:
+        """The validation images in the place of the test, and no open images: what recipes may be chosen on.
+
+        Raises ValueError where the set leaves none.
+        """
+        if self.val is None:
+            raise ValueError(
+                "--validation: this table's images leave none to validate on: the long tail was drawn before"
+            )
+        note = f"validation: {len(self.val[1])} images that are neither trained on nor tested"
+        return World(self.train, self.train_labels, *self.val, note=note)
 
 
 def digits(root: Path | None, seed: int) -> World:
@@ -53,27 +67,39 @@ def digits(root: Path | None, seed: int) -> World:
 def cifar10_lt(root: Path | None, seed: int) -> World:
     """Imbalance 100 after Cao et al.: n_i = int(5000 · 0.01^(i/9)), 12,406 images."""
     images, labels = cifar(root, "cifar10", "train")
-    if len(labels) == 50000:
-        images, labels = long_tail(images, labels, Exponential(ratio=100))
-    return World(images, labels, *cifar(root, "cifar10", "test"))
+    test = cifar(root, "cifar10", "test")
+    if len(labels) != 50000:  # drawn already
+        return World(images, labels, *test)
+    train, val = long_tail(images, labels, Exponential(ratio=100))
+    return World(*train, *test, val=val)
 
 
 def cifar100_lt(root: Path | None, seed: int) -> World:
-    """Imbalance 100 after Cao et al.: n_i = int(500 · 0.01^(i/99)), 10,847 images, drawn with seed 0."""
-    images, labels = long_tail(*cifar(root, "cifar100", "train"), Exponential(ratio=100))
-    return World(images, labels, *cifar(root, "cifar100", "test"))
+    """Imbalance 100 after Cao et al.: n_i = int(500 · 0.01^(i/99)), 10,847 images, drawn with seed 0.
+
+    Where TinyImageNet (resized) is at hand, it is the open set.
+    """
+    train, val = long_tail(*cifar(root, "cifar100", "train"), Exponential(ratio=100))
+    test = cifar(root, "cifar100", "test")
+    if root is None or not (root / "tiny-imagenet-resized").is_dir():
+        return World(*train, *test, val=val)
+    return World(*train, *test, _against_tiny_imagenet(root, test[0]), CIFAR_AND_TINY, val)
 
 
 def cifar100_open(root: Path | None, seed: int) -> World:
     """The complete CIFAR-100 against TinyImageNet (resized): Table 5."""
     train, test = cifar(root, "cifar100", "train"), cifar(root, "cifar100", "test")
+    return World(*train, *test, _against_tiny_imagenet(root, test[0]), CIFAR_AND_TINY)
+
+
+CIFAR_AND_TINY = (
+    "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
+)
+
+
+def _against_tiny_imagenet(root: Path | None, test: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     tiny, _ = read(root, "tiny-imagenet-resized", "test")
-    against = {
-        "TinyImageNet (resized)": (test[0], tiny),
-        "both as JPEG 75": (as_jpeg(test[0]), as_jpeg(tiny)),
-    }
-    note = "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
-    return World(*train, *test, against, note)
+    return {"TinyImageNet (resized)": (test, tiny), "both as JPEG 75": (as_jpeg(test), as_jpeg(tiny))}
 
 
 def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
@@ -85,10 +111,10 @@ def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
     column[order] = torch.arange(200)  # the first 150 of the permutation are known
     labels, test_labels = column[labels], column[test_labels]
     known, test_known = labels < 150, test_labels < 150
-    train = long_tail(images[known], labels[known], Pareto(power=6, max=500, min=5))
+    train, val = long_tail(images[known], labels[known], Pareto(power=6, max=500, min=5))
     against = {"50 open classes": (test[test_known], test[~test_known])}
     note = "both sides: 64 pixels downsampled to 32, JPEG quality 75"
-    return World(*train, test[test_known], test_labels[test_known], against, note)
+    return World(*train, test[test_known], test_labels[test_known], against, note, val)
 
 
 WORLDS: dict[str, Callable[[Path | None, int], World]] = {
@@ -100,12 +126,24 @@ WORLDS: dict[str, Callable[[Path | None, int], World]] = {
 }
 
 
-def long_tail(images: Tensor, labels: Tensor, tail: Exponential | Pareto) -> tuple[Tensor, Tensor]:
-    """The images that a tail keeps; classes in the order of their numbers, head first."""
+VAL_PER_CLASS = 20  # as many as ImageNet-LT and Places-LT have, the largest classes as many as are left
+
+
+def long_tail(
+    images: Tensor, labels: Tensor, tail: Exponential | Pareto
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Images and labels that a tail keeps, and a validation set from those that it leaves.
+
+    Classes are taken in the order of their numbers, head first.
+    """
     names = [str(int(label)) for label in labels]
     classes = [str(k) for k in range(int(labels.max()) + 1)]
     rows = sorted(i for i, split in take(names, classes, Draw(tail=tail)).items() if split == "train")
-    return images[rows], labels[rows]
+    left = torch.ones(len(labels), dtype=torch.bool)
+    left[rows] = False
+    val = [torch.nonzero(left & (labels == k))[:VAL_PER_CLASS, 0] for k in range(len(classes))]
+    chosen = torch.cat(val)
+    return (images[rows], labels[rows]), (images[chosen], labels[chosen])
 
 
 def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:

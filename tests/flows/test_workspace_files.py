@@ -130,6 +130,7 @@ def test_a_usage_error_exits_two_with_a_sentence(looped):
         ["oltr", "predict", "/no/such/image.png"],
         ["oltr", "promote", "0042", "--reason", "x"],
         ["oltr", "bench", "no-such-table"],
+        ["oltr", "bench", "digits", "--epochs", "3"],
         ["oltr", "--workspace", str(Path("/nowhere")), "generations"],
     ):
         done = run(looped.layout, *command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from io import BytesIO
@@ -24,10 +25,19 @@ from tests.core.training.worlds import recipe, world
 
 def test_the_long_tail_of_cifar100_has_the_published_number_of_images():
     labels = torch.arange(100).repeat_interleave(500)
-    _, kept = long_tail(torch.zeros(50000, 1), labels, Exponential(ratio=100))
+    (_, kept), _ = long_tail(torch.zeros(50000, 1), labels, Exponential(ratio=100))
     counts = torch.bincount(kept)
     assert counts.sum() == 10847
     assert counts.tolist() == [int(500 * 0.01 ** (i / 99)) for i in range(100)]
+
+
+def test_validation_images_are_balanced_and_not_trained_on():
+    labels = torch.arange(5).repeat_interleave(100)
+    numbers = torch.arange(500)
+    (train, _), (val, val_labels) = long_tail(numbers, labels, Exponential(ratio=10))
+    assert not set(train.tolist()) & set(val.tolist())
+    assert torch.equal(labels[val], val_labels)
+    assert torch.bincount(val_labels).tolist() == [0, 20, 20, 20, 20]  # the head class trains on all that it has
 
 
 def test_image_sets_are_read_from_parquet(tmp_path):
@@ -81,7 +91,8 @@ def test_the_statistic_equals_a_cosine_transform_by_definition():
 def _tiny_world(root, seed) -> World:
     images, labels = world()
     unknown = 255 - images.images[:8]
-    return World(images.images, labels, images.images, labels, {"inverted": (images.images, unknown)}, "alike")
+    val = (images.images[:20], labels[:20])
+    return World(images.images, labels, images.images, labels, {"inverted": (images.images, unknown)}, "alike", val)
 
 
 @pytest.fixture
@@ -118,6 +129,34 @@ def test_a_table_that_was_cut_off_goes_on_where_it_stopped(tmp_path, tiny_table)
     said: list[str] = []
     recognition.run("tiny", Layout(tmp_path), echo=said.append)
     assert said[:-1] == ["tiny: seed 1, ours"]
+
+
+def test_a_choice_is_made_on_validation_images_and_on_a_page_of_its_own(tmp_path, tiny_table):
+    recognition.run("tiny", Layout(tmp_path), seeds=[0], validation=True, echo=lambda _: None)
+    text = (tmp_path / "docs/results/tiny-validation.md").read_text()
+    assert "`oltr bench tiny --validation`" in text
+    assert "20 images that are neither trained on nor tested" in text
+    assert "inverted" not in text  # an open image would tune what must not be tuned on it
+    assert not (tmp_path / "docs/results/tiny.md").exists()
+
+
+def test_validation_without_images_for_it_is_refused(tmp_path, tiny_table, monkeypatch):
+    bare = dataclasses.replace(_tiny_world(None, 0), val=None)
+    monkeypatch.setitem(worlds.WORLDS, "tiny", lambda root, seed: bare)
+    with pytest.raises(ValueError, match="images leave none to validate on"):
+        recognition.run("tiny", Layout(tmp_path), validation=True)
+
+
+def test_one_row_is_computed_alone(tmp_path, monkeypatch):
+    table = [Recipe(name="ours", train=recipe()), Recipe(name="theirs", train=recipe(save_every=2))]
+    monkeypatch.setitem(worlds.WORLDS, "tiny", _tiny_world)
+    made = recognition.Table("A small table", "tiny", lambda e, d: table, 0, range(1), {})
+    monkeypatch.setitem(recognition.TABLES, "tiny", made)
+    said: list[str] = []
+    recognition.run("tiny", Layout(tmp_path), rows=["theirs"], echo=said.append)
+    assert said[:-1] == ["tiny: seed 0, theirs"]
+    with pytest.raises(ValueError, match="--row: expected some of ours, theirs; found 'mine'"):
+        recognition.run("tiny", Layout(tmp_path), rows=["mine"])
 
 
 def test_a_recipe_that_diverges_is_a_finding_and_not_the_end_of_the_table(tmp_path, monkeypatch):
