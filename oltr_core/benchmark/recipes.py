@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oltr_core import digest
 from oltr_core.data.policies import AutoAugment
 from oltr_core.data.transforms import Augment, Transform
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin
@@ -18,6 +19,11 @@ class Recipe(Spec):
 
     name: str
     train: Train
+
+    @property
+    def identity(self) -> str:
+        """What its cells are known by: a recipe that changed is computed again."""
+        return digest.of_value(self.model_dump(mode="json"))[:16]
 
 
 def ablation() -> list[Recipe]:

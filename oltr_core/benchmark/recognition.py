@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from oltr_core import digest
 from oltr_core.batch import Outputs, concatenate
 from oltr_core.benchmark import recipes
 from oltr_core.benchmark.recipes import Recipe
+from oltr_core.benchmark.recognition_report import page
 from oltr_core.benchmark.untrained import separation
 from oltr_core.benchmark.worlds import WORLDS, World
 from oltr_core.data.dataset import Resident, in_order
@@ -139,7 +139,7 @@ def run(
         for recipe in wanted:
             if rows and recipe.name not in rows:
                 continue
-            spec = _spec(recipe)
+            spec = recipe.identity
             if any((line["spec"], line["seed"]) == (spec, seed) for line in _cells(path)):
                 continue
             echo(f"{stem}: seed {seed}, {recipe.name}")
@@ -164,7 +164,7 @@ def run(
             lines = [*_cells(path), line]  # read again: another process may have written in the meantime
             write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     notes = layout.results / f"{stem}.notes.md"
-    text = page(name, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
+    text = page(name, table, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
     write_atomically(layout.results / f"{stem}.md", text)
     echo(text)
     return 0
@@ -172,11 +172,6 @@ def run(
 
 def _cells(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _spec(recipe: Recipe) -> str:
-    """What a cell is known by: a recipe that changed is computed again."""
-    return digest.of_value(recipe.model_dump(mode="json"))[:16]
 
 
 def cell(train: Train, world: World, state: Path | None = None) -> dict[str, float]:
@@ -228,64 +223,3 @@ def _resident(images: Tensor, train: Train) -> Resident:
         canvas = train.transform.canvas
         images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])
     return Resident(images.to(train.device))
-
-
-def page(name: str, stem: str, length: int, lines: list[dict], wanted: list[Recipe], notes: str) -> str:
-    """docs/results/<table>.md: mean ± population standard deviation over seeds, published figures, people's notes."""
-    table = TABLES[name]
-    rows_of = [recipe.name for recipe in wanted if any(line["recipe"] == recipe.name for line in lines)]
-    if not rows_of:
-        return f"# {table.title}\n\nNot run yet.\n"
-    specs = {recipe.name: _spec(recipe) for recipe in wanted}
-    mine = [line for line in lines if line["spec"] == specs.get(line["recipe"])]
-    shown = sorted({c for line in mine for c in line["figures"]} - {"closed/macro_f1"}, key=_order)
-    seeds = sorted({line["seed"] for line in mine})
-    command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
-    command += " --validation" if stem.endswith("-validation") else ""
-    encodings = [line["note"] for line in mine if line.get("note")]
-    note = f"Images: {encodings[0]}." if encodings else ""
-    short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
-    parts = [
-        f"# {table.title}",
-        f"`{command}`, seeds {seeds}, in percent.{short} All recipes train for equally many epochs. `untrained` is "
-        f"what a statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`). {note} "
-        f"The cells are in `{stem}.jsonl`.",
-        "| | " + " | ".join(shown) + " |\n|---|" + "---:|" * len(shown),
-    ]
-    rows = []
-    for row in rows_of:
-        found = [line["figures"] for line in mine if line["recipe"] == row]
-        lost = [line["seed"] for line in mine if line["recipe"] == row and line.get("diverged")]
-        title = row + (f" (diverged on seed {', '.join(map(str, lost))})" if lost else "")
-        rows.append(f"| {title} | " + " | ".join(_shown([f[c] for f in found if c in f]) for c in shown) + " |")
-    for method, figures in table.published.items():
-        printed = [figures.get(c.split("/")[-1]) if _comparable(c) else None for c in shown]
-        rows.append(
-            f"| *published: {method}* | " + " | ".join("" if p is None else f"{p:.1f}" for p in printed) + " |"
-        )
-    parts[-1] += "\n" + "\n".join(rows)
-    parts += [notes.strip()] if notes.strip() else []
-    parts += [
-        f"<details><summary>{recipe.name}</summary>\n\n```json\n"
-        f"{json.dumps(recipe.train.model_dump(mode='json'), indent=1)}\n```\n</details>"
-        for recipe in wanted
-        if recipe.name in rows_of
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _order(column: str) -> tuple[int, str]:
-    """Closed accuracies from many to few, then the open sets by name."""
-    closed_ones = [f"closed/{name}" for name in ("overall", "many", "medium", "few")]
-    return (closed_ones.index(column) if column in closed_ones else len(closed_ones), column)
-
-
-def _comparable(column: str) -> bool:
-    """The published figures are closed accuracies, and FPR95 on images as they are stored, each by its own score."""
-    return column.startswith("closed/") or column.endswith("(resized)/energy/fpr95")
-
-
-def _shown(found: list[float]) -> str:
-    if not found:
-        return ""
-    return f"{100 * statistics.mean(found):.1f} ± {100 * statistics.pstdev(found):.1f}"

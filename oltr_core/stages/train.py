@@ -17,7 +17,7 @@ from oltr_core.layout import Layout
 from oltr_core.params import Params
 from oltr_core.stages import rows
 from oltr_core.training import Report, fit, parallel
-from oltr_core.training.devices import resolve
+from oltr_core.training.devices import enough, resolve
 
 EVERY = 3.0  # seconds between lines of progress
 
@@ -25,9 +25,19 @@ EVERY = 3.0  # seconds between lines of progress
 def run(params: Params, layout: Layout) -> None:
     """Train on every train row of base.parquet; write the model, one line per epoch, and what it measured.
 
-    A run that was killed continues where its last state was saved. Raises ValueError for an absent device, too few
+    A run that was killed continues where its last state was saved. Raises ValueError for absent devices, too few
     classes and a loss that is no longer a number.
     """
+    train = params.train
+    if train.processes > 1 and not parallel.launched():
+        enough(train.device, train.processes)
+        parallel.launch(as_rank, train.processes, params, layout)
+    else:
+        as_rank(params, layout)
+
+
+def as_rank(params: Params, layout: Layout) -> None:
+    """The stage in one of `train.processes` processes; rank 0 alone writes."""
     train, work = params.train, layout.work
     device = parallel.start(resolve(train.device))  # before any image is read
     if train.threads:
@@ -50,7 +60,7 @@ def run(params: Params, layout: Layout) -> None:
             shown = time.perf_counter()
             print(f"train: {report['phase']}, epoch {number} of {of}: loss {report['loss']:.4f}", file=sys.stderr)
     if parallel.rank() > 0:
-        return  # under torchrun, rank 0 alone writes
+        return
     work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))
     counts = torch.bincount(labels, minlength=len(class_ids)).tolist()
     card = checkpoint.Card(

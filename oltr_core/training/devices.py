@@ -19,6 +19,18 @@ def resolve(name: str) -> torch.device:
     return device
 
 
+def enough(name: str, processes: int) -> None:
+    """Raise ValueError unless so many processes find a device each: one GPU, or a part of the CPU."""
+    device = resolve(name)
+    if device.type == "cpu":
+        return
+    there = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    if processes > there:
+        raise ValueError(
+            f"params.yaml: train.processes: expected at most {there} on train.device {name!r}, found {processes}"
+        )
+
+
 def available() -> list[str]:
     """Names of the devices of this machine."""
     names = ["cpu"]

@@ -1,26 +1,70 @@
 """Data-parallel training: every rank takes its share of each batch, and all ranks hold the same network and memory.
 
-Under `torchrun` the ranks find one another; alone, every function here is the identity. Gradients travel as one flat
-buffer after the backward pass. Departs from the authors' code, whose DataParallel splits the centroids by class and
-crashes on several GPUs.
+`launch` starts the ranks of one machine; under `torchrun` they find one another; alone, every function here is the
+identity. Gradients travel as one flat buffer after the backward pass. Departs from the authors' code, whose
+DataParallel splits the centroids by class and crashes on several GPUs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+#: where the ranks that `launch` started meet: (address, own rank, number of ranks)
+_meeting: tuple[str, int, int] | None = None
+
+
+def launch(work: Callable[..., Any], processes: int, *args) -> None:
+    """Call `work(*args)` in so many new processes that `start` joins; returns when all have.
+
+    A ValueError of any of them is raised here; when one dies, the others are ended.
+    """
+    from torch.multiprocessing.spawn import ProcessException
+
+    with tempfile.TemporaryDirectory(prefix="oltr-ranks-") as folder:
+        try:
+            torch.multiprocessing.spawn(_member, (processes, folder, work, args), nprocs=processes)
+        except ProcessException as error:
+            said = sorted(Path(folder).glob("error-*"))
+            if not said:
+                raise
+            raise ValueError(said[0].read_text()) from error
+
+
+def _member(index: int, processes: int, folder: str, work: Callable[..., Any], args: tuple) -> None:
+    global _meeting
+    _meeting = (f"file://{folder}/meeting", index, processes)
+    try:
+        work(*args)
+    except ValueError as error:
+        (Path(folder) / f"error-{index}").write_text(str(error))
+        raise
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def launched() -> bool:
+    """Whether this process is one of several ranks."""
+    return _meeting is not None or dist.is_torchelastic_launched()
+
 
 def start(device: torch.device) -> torch.device:
-    """Join the group that torchrun announced, if it did; returns the device of this rank."""
-    if not dist.is_torchelastic_launched():
+    """Join the group that `launch` or torchrun announced, if one did; returns the device of this rank."""
+    if not launched():
         return device
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        if _meeting is None:
+            dist.init_process_group(backend)
+        else:
+            where, own, number = _meeting
+            dist.init_process_group(backend, init_method=where, rank=own, world_size=number)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", dist.get_rank() % torch.cuda.device_count())
         torch.cuda.set_device(device)

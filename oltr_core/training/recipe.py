@@ -89,6 +89,7 @@ class Train(Spec):
 
     seed: int = 0
     device: str = "cpu"  # cpu, cuda, cuda:1, mps
+    processes: Annotated[int, Field(ge=1)] = 1  # that share each batch, one per GPU: data-parallel training
     threads: Annotated[int, Field(ge=0)] = 1  # CPU threads; sums over more round differently. 0: all there are
     precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
     channels_last: bool = True

@@ -116,8 +116,10 @@ def test_a_table_is_computed_written_and_not_computed_again(tmp_path, tiny_table
     text = (tmp_path / "docs/results/tiny.md").read_text()
     assert "| ours | " in text
     assert "| *published: theirs* | " in text
-    assert "inverted/energy/auroc" in text
-    assert "inverted/untrained/auroc" in text
+    assert "## Known or unknown: inverted" in text
+    assert "| | energy, AUROC | energy, FPR95 |" in text
+    assert "untrained, AUROC |" in text
+    assert text.count("*published: theirs*") == 1  # only where it has a figure
     said.clear()
     recognition.run("tiny", Layout(tmp_path), echo=said.append)
     assert len(said) == 1

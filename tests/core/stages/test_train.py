@@ -9,12 +9,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from oltr_core import checkpoint, schema, stages
 from oltr_core.data.shards import pack, write_shard
+from oltr_core.data.transforms import Augment
 from oltr_core.layout import Layout
-from oltr_core.training import fit
+from oltr_core.training import Rates, devices, fit
 from tests.core.training.worlds import recipe, world
 
 CLASS_IDS = (3, 5, 0, 9)  # of the world's four classes: ids are no column numbers
@@ -154,3 +156,36 @@ def test_a_missing_table_is_named(tmp_path, missing):
     getattr(layout.work, missing).unlink()
     assert stages.run("train", layout) == stages.EXIT["user"]
     assert f"{missing}.parquet" in _failure(layout)["sentence"]
+
+
+def test_two_processes_train_the_model_of_one(tmp_path):
+    """No random augmentation: each rank draws for its own images."""
+    states = []
+    for processes in (1, 2):
+        layout = _workspace(tmp_path / str(processes), processes=processes, augment=Augment())
+        assert stages.run("train", layout) == 0
+        states.append(checkpoint.load(layout.work.base_model, torch.device("cpu")).network.state_dict())
+        assert len(layout.work.training_log.read_text().splitlines()) == 6
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_what_stops_one_process_stops_all_with_its_sentence(tmp_path):
+    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    layout = _workspace(tmp_path, processes=2)
+    section = recipe(phases=wild, processes=2).model_dump(mode="json")
+    layout.params.write_text(yaml.safe_dump({"train": section}))
+    assert stages.run("train", layout) == 2
+    assert "lower its rates in params.yaml" in _failure(layout)["sentence"]
+    assert not layout.work.base_model.exists()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(devices, "resolve", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    devices.enough("cuda", 2)
+    devices.enough("cpu", 3)
+    with pytest.raises(ValueError, match=r"train.processes: expected at most 2 on train.device 'cuda', found 3"):
+        devices.enough("cuda", 3)
+    with pytest.raises(ValueError, match=r"expected at most 1 on train.device 'cuda:1', found 2"):
+        devices.enough("cuda:1", 2)
