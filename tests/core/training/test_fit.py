@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -289,3 +290,26 @@ def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
     plain, _ = _train(recipe())
     assert reports[-1]["loss"] < reports[0]["loss"]
     assert _digest(plain) != _digest(network)
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_trunk_trains_as_the_plain_one_and_is_saved_by_the_same_names():
+    """In a process of its own: the shape checks of the tests are nothing that can be compiled."""
+    code = """
+        from oltr_core.training import fit
+        from tests.core.training.worlds import recipe, world
+        images, labels = world()
+        losses, names = [], []
+        for compiled in (False, True):
+            phases = [phase.model_copy(update={"epochs": 1}) for phase in recipe().phases]
+            train = recipe(phases=phases, compile=compiled)
+            network = train.network(4, 0)
+            losses.append([report["loss"] for report in fit(network, images, labels, train)])
+            names.append(list(network.state_dict()))
+        assert names[0] == names[1], names
+        assert all(abs(a - b) < 1e-3 * b for a, b in zip(*losses)), losses
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
