@@ -37,3 +37,10 @@ def test_step_time_compares_a_step_its_memory_and_scoring(tmp_path):
 def test_input_pipeline_compares_shards_with_image_folder():
     result = _last_line("input_pipeline", "--side", "32", "--images", "40", "--batch", "8", "--workers", "0")
     assert result["ratio"] == pytest.approx(result["ours"] / result["image_folder"], abs=0.01)
+
+
+def test_precision_compares_a_step_in_either():
+    sizes = ["--size", "8", "--batch", "4", "--classes", "5", "--threads", "1", "--repeats", "2", "--warmup", "1"]
+    result = _last_line("precision", *sizes)
+    expected = result["float32_step_ms"] / result["bfloat16_step_ms"]
+    assert result["ratio"] == pytest.approx(expected, abs=1e-3)
