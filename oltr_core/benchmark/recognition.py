@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -149,7 +150,7 @@ def run(
             state = layout.resume(digest.of_value([stem, spec, seed]))
             diverged = ""
             try:
-                figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state)
+                figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state, echo)
             except Diverged as error:  # a finding about the recipe
                 figures, diverged = {}, str(error)
             shutil.rmtree(state, ignore_errors=True)
@@ -174,14 +175,22 @@ def _cells(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def cell(train: Train, world: World, state: Path | None = None) -> dict[str, float]:
+EVERY = 60.0  # seconds between lines of progress
+
+
+def cell(
+    train: Train, world: World, state: Path | None = None, echo: Callable[[str], object] = print
+) -> dict[str, float]:
     """Train one recipe and measure it: closed/…, and <open set>/<score>/{auroc, fpr95}."""
     if train.threads:
         torch.set_num_threads(train.threads)
     num_classes = int(world.train_labels.max()) + 1
     network = train.network(num_classes, train.seed)
-    for _ in fit(network, _resident(world.train, train), world.train_labels, train, state):
-        pass
+    shown = time.monotonic()
+    for report in fit(network, _resident(world.train, train), world.train_labels, train, state):
+        if time.monotonic() - shown > EVERY:
+            shown = time.monotonic()
+            echo(f"  {report['phase']}, epoch {int(report['epoch']) + 1}: loss {report['loss']:.3f}")
     shots = torch.bincount(world.train_labels, minlength=num_classes).float()
     tested = answers(network, world.test, train)
     figures = dict(closed(tested.mean_logits, world.test_labels, shots).under("closed").values)
