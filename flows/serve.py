@@ -1,6 +1,6 @@
 """The loop as Prefect deployments, for a team that runs its own Prefect server.
 
-    prefect --no-prompt deploy --all     registers what prefect.yaml names; a worker of the pool `oltr` runs it
+    prefect --no-prompt deploy --all     in a workspace; a worker of the pool `oltr` then runs it
     python -m flows.serve                serves the same flow from this process: no pool, no worker
 
 Both need PREFECT_API_URL. One loop at a time per workspace: the second run is told so by the workspace's lock.

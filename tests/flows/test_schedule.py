@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks import workspace
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,8 +36,10 @@ def api(tmp_path):
     server.stdin.close()
 
 
-def test_the_deployments_of_prefect_yaml_are_scheduled(api):
+def test_the_deployments_of_a_workspace_are_scheduled(api, tmp_path):
     environment, log = api
+    folder = tmp_path / "workspace"
+    workspace.create(folder)
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

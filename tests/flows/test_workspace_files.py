@@ -92,8 +92,9 @@ def test_the_compose_file_holds_together_and_holds_no_secret():
 def test_the_deployment_names_a_flow_that_exists():
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     for deployment in deployments:
-        path, flow = deployment["entrypoint"].split(":")
-        assert re.search(rf"^def {flow}\(", (ROOT / path).read_text(), re.MULTILINE)
+        module, flow = deployment["entrypoint"].rsplit(".", 1)
+        text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        assert re.search(rf"^def {flow}\(", text, re.MULTILINE)
         assert deployment["schedules"][0]["cron"]
 
 
