@@ -24,11 +24,11 @@ def page(name: str, table: Table, stem: str, length: int, lines: list[dict], wan
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if stem.endswith("-validation") else ""
     encodings = [line["note"] for line in mine if line.get("note")]
-    note = f"Images: {encodings[0]}." if encodings else ""
+    note = f" Images: {encodings[0]}." if encodings else ""
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     parts = [
         f"# {table.title}",
-        f"`{command}`, seeds {seeds}, in percent.{short} All recipes train for equally many epochs. {note} The cells "
+        f"`{command}`, seeds {seeds}, in percent.{short} All recipes train for equally many epochs.{note} The cells "
         f"are in `{stem}.jsonl`.",
     ]
     found = [
