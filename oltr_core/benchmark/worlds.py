@@ -66,12 +66,8 @@ def digits(root: Path | None, seed: int) -> World:
 
 def cifar10_lt(root: Path | None, seed: int) -> World:
     """Imbalance 100 after Cao et al.: n_i = int(5000 · 0.01^(i/9)), 12,406 images."""
-    images, labels = cifar(root, "cifar10", "train")
-    test = cifar(root, "cifar10", "test")
-    if len(labels) != 50000:  # drawn already
-        return World(images, labels, *test)
-    train, val = long_tail(images, labels, Exponential(ratio=100))
-    return World(*train, *test, val=val)
+    train, val = _long_tailed_cifar(root, "cifar10")
+    return World(*train, *cifar(root, "cifar10", "test"), val=val)
 
 
 def cifar100_lt(root: Path | None, seed: int) -> World:
@@ -79,27 +75,42 @@ def cifar100_lt(root: Path | None, seed: int) -> World:
 
     Where TinyImageNet (resized) is at hand, it is the open set.
     """
-    train, val = long_tail(*cifar(root, "cifar100", "train"), Exponential(ratio=100))
+    train, val = _long_tailed_cifar(root, "cifar100")
     test = cifar(root, "cifar100", "test")
     if root is None or not (root / "tiny-imagenet-resized").is_dir():
         return World(*train, *test, val=val)
-    return World(*train, *test, _against_tiny_imagenet(root, test[0]), CIFAR_AND_TINY, val)
+    return World(*train, *test, *_against_tiny_imagenet(root, test[0]), val)
 
 
 def cifar100_open(root: Path | None, seed: int) -> World:
     """The complete CIFAR-100 against TinyImageNet (resized): Table 5."""
     train, test = cifar(root, "cifar100", "train"), cifar(root, "cifar100", "test")
-    return World(*train, *test, _against_tiny_imagenet(root, test[0]), CIFAR_AND_TINY)
+    return World(*train, *test, *_against_tiny_imagenet(root, test[0]))
 
 
-CIFAR_AND_TINY = (
-    "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
-)
+TAIL = Exponential(ratio=100)  # of both CIFARs
 
 
-def _against_tiny_imagenet(root: Path | None, test: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _long_tailed_cifar(root: Path | None, name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """Training images, and validation images where there are any."""
+    images, labels = cifar(root, name, "train")
+    if len(labels) == 50000:
+        return long_tail(images, labels, TAIL)
+    # the long tail was drawn before
+    val = read(root, name, "valid") if root is not None and files_of(root, name, "valid") else None
+    return (images, labels), val
+
+
+def _against_tiny_imagenet(root: Path | None, test: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], str]:
+    """The pairs of known and open images, and how they were encoded."""
     tiny, _ = read(root, "tiny-imagenet-resized", "test")
-    return {"TinyImageNet (resized)": (test, tiny), "both as JPEG 75": (as_jpeg(test), as_jpeg(tiny))}
+    if root is not None and is_jpeg(files_of(root, "tiny-imagenet-resized", "test")[0]):
+        return {JPEG: (test, tiny)}, "both sides, and the training images: JPEG quality 75"
+    note = "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
+    return {"TinyImageNet (resized)": (test, tiny), JPEG: (as_jpeg(test), as_jpeg(tiny))}, note
+
+
+JPEG = "both as JPEG 75"
 
 
 def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
@@ -132,18 +143,20 @@ VAL_PER_CLASS = 20  # as many as ImageNet-LT and Places-LT have, the largest cla
 def long_tail(
     images: Tensor, labels: Tensor, tail: Exponential | Pareto
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Images and labels that a tail keeps, and a validation set from those that it leaves.
+    """Images and labels that a tail keeps, and a validation set from those that it leaves."""
+    rows, val = drawn(labels, tail)
+    return (images[rows], labels[rows]), (images[val], labels[val])
 
-    Classes are taken in the order of their numbers, head first.
-    """
+
+def drawn(labels: Tensor, tail: Exponential | Pareto) -> tuple[list[int], list[int]]:
+    """Rows to train on and rows to validate on; classes in the order of their numbers, head first."""
     names = [str(int(label)) for label in labels]
     classes = [str(k) for k in range(int(labels.max()) + 1)]
     rows = sorted(i for i, split in take(names, classes, Draw(tail=tail)).items() if split == "train")
     left = torch.ones(len(labels), dtype=torch.bool)
     left[rows] = False
     val = [torch.nonzero(left & (labels == k))[:VAL_PER_CLASS, 0] for k in range(len(classes))]
-    chosen = torch.cat(val)
-    return (images[rows], labels[rows]), (images[chosen], labels[chosen])
+    return rows, torch.cat(val).tolist()
 
 
 def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
@@ -164,11 +177,22 @@ def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
 
 
+def files_of(root: Path, name: str, split: str) -> list[Path]:
+    return sorted((root / name).glob(f"{split}-*.parquet"))
+
+
+def is_jpeg(file: Path) -> bool:
+    """Whether the first image of a Parquet file is a JPEG."""
+    table = pq.ParquetFile(file).read_row_group(0).slice(0, 1)
+    image = next(f.name for f in table.schema if pa.types.is_struct(f.type))
+    return table.column(image)[0].as_py()["bytes"][:2] == b"\xff\xd8"
+
+
 def read(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
     """Images and labels (zeros where there are none) of one split. Raises ValueError where its files are not."""
     from PIL import Image
 
-    files = sorted((root / name).glob(f"{split}-*.parquet")) if root is not None else []
+    files = files_of(root, name, split) if root is not None else []
     if not files:
         where = root / name if root is not None else name
         raise ValueError(f"{where}: no {split}-*.parquet here; name the folder of benchmarks in OLTR_DATA_ROOT")

@@ -40,22 +40,69 @@ def test_validation_images_are_balanced_and_not_trained_on():
     assert torch.bincount(val_labels).tolist() == [0, 20, 20, 20, 20]  # the head class trains on all that it has
 
 
-def test_image_sets_are_read_from_parquet(tmp_path):
+def _stored(root, name: str, split: str, pixels: np.ndarray, labels: list[int] | None = None) -> None:
+    """Images in a Parquet file as the hub has them, PNG."""
     from PIL import Image
-
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
     def encoded(image):
         buffer = BytesIO()
         Image.fromarray(image).save(buffer, "PNG")
         return {"bytes": buffer.getvalue(), "path": None}
 
-    (tmp_path / "cifar10").mkdir()
-    table = pa.table({"img": [encoded(p) for p in pixels], "label": [0, 1, 2, 0, 1, 2]})
-    pq.write_table(table, tmp_path / "cifar10" / "train-00000-of-00001.parquet")
+    columns: dict[str, list] = {"img": [encoded(p) for p in pixels]}
+    columns |= {} if labels is None else {"fine_label": labels}
+    (root / name).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), root / name / f"{split}-00000-of-00001.parquet")
+
+
+def test_image_sets_are_read_from_parquet(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    _stored(tmp_path, "cifar10", "train", pixels, [0, 1, 2, 0, 1, 2])
     images, labels = worlds.cifar(tmp_path, "cifar10", "train")
     assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), pixels)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.fixture
+def small_cifar100(tmp_path):
+    """Two classes of 1,000 images in the place of CIFAR-100, and an open set."""
+    root = tmp_path / "benchmarks"
+    rng = np.random.default_rng(0)
+    _stored(root, "cifar100", "train", rng.integers(0, 256, (2000, 8, 8, 3), np.uint8), [0, 1] * 1000)
+    _stored(root, "cifar100", "test", rng.integers(0, 256, (6, 8, 8, 3), np.uint8), [0, 1] * 3)
+    _stored(root, "tiny-imagenet-resized", "test", rng.integers(0, 256, (4, 8, 8, 3), np.uint8))
+    return root
+
+
+def _carried(table: str, root, out) -> None:
+    command = [sys.executable, "benchmarks/carry.py", table, "--data", str(root), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": "."})
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_carried_to_a_gpu_host_makes_the_same_long_tail(small_cifar100, tmp_path):
+    _carried("cifar100-lt", small_cifar100, tmp_path / "carried")
+    there = worlds.cifar100_lt(tmp_path / "carried", 0)
+    images, labels = worlds.cifar(small_cifar100, "cifar100", "train")
+    (train, train_labels), (val, val_labels) = long_tail(images, labels, worlds.TAIL)
+    assert len(train_labels) == 1010
+    assert torch.equal(there.train, train)
+    assert torch.equal(there.train_labels, train_labels)
+    assert there.val is not None
+    assert torch.equal(there.val[0], val)
+    assert torch.equal(there.val[1], val_labels)
+    assert list(there.against) == ["TinyImageNet (resized)", "both as JPEG 75"]
+
+
+def test_sides_carried_as_jpeg_are_not_encoded_again(small_cifar100, tmp_path):
+    _carried("cifar100-open", small_cifar100, tmp_path / "carried")
+    here = worlds.cifar100_open(small_cifar100, 0)
+    there = worlds.cifar100_open(tmp_path / "carried", 0)
+    assert list(there.against) == ["both as JPEG 75"]
+    for mine, theirs in zip(here.against["both as JPEG 75"], there.against["both as JPEG 75"], strict=True):
+        assert torch.equal(mine, theirs)
+    assert torch.equal(there.train, worlds.as_jpeg(here.train))
+    assert "training images: JPEG" in there.note
 
 
 def test_missing_image_sets_say_where_they_were_looked_for(tmp_path):
