@@ -49,6 +49,10 @@ class Outputs:
         part = None if self.distances is None else self.distances[rows]
         return Outputs(self.logits[rows], self.features[rows], self.embeddings[rows], part)
 
+    def cpu(self) -> "Outputs":
+        d = None if self.distances is None else self.distances.cpu()
+        return Outputs(self.logits.cpu(), self.features.cpu(), self.embeddings.cpu(), d)
+
 
 def concatenate(parts: list[Outputs]) -> Outputs:
     """The outputs of consecutive batches as one."""

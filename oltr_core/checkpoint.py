@@ -106,7 +106,10 @@ def read_card(path: Path) -> Card:
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """Network, card, fitted score and old statistics. Raises ValueError naming the file."""
+    """Network, card, fitted score and old statistics. Raises ValueError naming the file.
+
+    Only the network goes to `device`: scores and statistics work on its answers, which come back to the CPU.
+    """
     card = read_card(path)
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -125,12 +128,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
             f"{path}: the weights were changed after they were written; `dvc checkout` restores the file"
         )
     network.to(device).eval()
-    return Checkpoint(
-        network,
-        card,
-        {name: tensor.to(device) for name, tensor in score.items()},
-        _statistics(statistics, device) if statistics else None,
-    )
+    return Checkpoint(network, card, score, _statistics(statistics) if statistics else None)
 
 
 def _open(path: Path):
@@ -147,7 +145,6 @@ def _take(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
-def _statistics(tensors: dict[str, torch.Tensor], device: str | torch.device) -> OldStatistics:
-    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+def _statistics(tensors: dict[str, torch.Tensor]) -> OldStatistics:
     kept = _take(tensors, "kept.")
     return OldStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)

@@ -40,7 +40,7 @@ def classify(
     """
     device = next(network.parameters()).device
     with torch.no_grad():
-        outputs = concatenate([_on_cpu(network.classify(part.to(device))) for part in features.split(batch_size)])
+        outputs = concatenate([network.classify(part.to(device)).cpu() for part in features.split(batch_size)])
     return with_distances(outputs, statistics)
 
 
@@ -106,7 +106,7 @@ def _perturbed(images: Images, score: Odin, network: Network, transform: Transfo
     for batch in images.batches(in_order(len(images), size)):
         moved = score.perturb(network, transform(batch))
         with torch.no_grad():
-            yield _on_cpu(network(moved))
+            yield network(moved).cpu()
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_siz
         images = from_pixels([_pixels(path) for path in part], card.transform, device)
         batch = card.transform(images.images)
         with torch.no_grad():
-            outputs = scored = with_distances(_on_cpu(network(batch)), model.statistics)
+            outputs = scored = with_distances(network(batch).cpu(), model.statistics)
         if isinstance(score, Odin):
             (scored,) = _perturbed(images, score, network, card.transform, len(part))
         probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
-        scores = score(scored, {name: tensor.cpu() for name, tensor in model.score_state.items()})
+        scores = score(scored, model.score_state)
         for path, p, k, s in zip(part, probability.tolist(), column.tolist(), scores.tolist(), strict=True):
             nearest = card.class_names[k]
             label = UNKNOWN if s > card.threshold else nearest
@@ -175,10 +175,3 @@ def _pixels(path: Path) -> np.ndarray:
         return decode(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _on_cpu(outputs: Outputs) -> Outputs:
-    d = outputs.distances
-    return Outputs(
-        outputs.logits.cpu(), outputs.features.cpu(), outputs.embeddings.cpu(), None if d is None else d.cpu()
-    )

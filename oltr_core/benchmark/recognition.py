@@ -214,17 +214,10 @@ def answers(network: Network, images: Tensor, train: Train, batch_size: int = 25
     device = next(network.parameters()).device
     network.eval()
     parts = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in data.batches(in_order(len(data), batch_size)):
-            parts.append(_to_cpu(network(train.transform(batch.to(device)))))
+            parts.append(network(train.transform(batch.to(device))).cpu())
     return concatenate(parts)
-
-
-def _to_cpu(outputs: Outputs) -> Outputs:
-    d = outputs.distances
-    return Outputs(
-        outputs.logits.cpu(), outputs.features.cpu(), outputs.embeddings.cpu(), None if d is None else d.cpu()
-    )
 
 
 def _resident(images: Tensor, train: Train) -> Resident:

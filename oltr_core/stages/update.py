@@ -137,9 +137,7 @@ def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
             f"{folder.model}: expected statistics of its classes to stand for their images, found none; "
             "do a full training"
         )
-    cpu = {name: getattr(parent.statistics, name).cpu() for name in ("means", "stds", "counts")}
-    kept = {name: tensor.cpu() for name, tensor in parent.statistics.kept.items()}
-    return Checkpoint(parent.network, parent.card, parent.score_state, OldStatistics(**cpu, kept=kept))
+    return parent
 
 
 def unlearned(manifest: pa.Table, this: Run, layout: Layout) -> pa.Table:

@@ -35,13 +35,21 @@ class Stepper:
         context: Context,
         streams: int = 1,
     ) -> dict[str, Tensor]:
-        """Step on images [S·B] of S streams; returns what is to be logged, as tensors: none waits for the device."""
+        """Step on images [S·B] of S streams; returns what is to be logged, as tensors: none waits for the device.
+
+        Raises ValueError when memory runs out on one of several ranks.
+        """
         while True:
             try:
                 return self._step(phase, optimizer, images, targets, context, streams)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
                 if not _is_out_of_memory(error) or self.pieces >= len(images) // streams:
                     raise
+                if parallel.size() > 1:  # the other ranks are waiting in the middle of this very step
+                    raise ValueError(
+                        f"train: out of memory at {len(images)} images on one of {parallel.size()} processes; lower "
+                        "batch_size in params.yaml (a single process would halve its batches by itself)"
+                    ) from error
             # outside the handler, whose traceback keeps the tensors alive that did not fit
             self.pieces *= 2
             warnings.warn(

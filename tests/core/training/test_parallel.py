@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from oltr_core.data.transforms import Augment
-from oltr_core.training import fit
+from oltr_core.models.network import Trunk
+from oltr_core.training import fit, parallel
 from oltr_core.training.parallel import GlobalBatchNorm2d
 from tests.core.training.worlds import recipe, world
 
@@ -44,6 +46,23 @@ def test_two_processes_end_with_the_centroids_and_weights_of_one(tmp_path):
     for name, value in alone.items():
         assert torch.equal(zero[name], one[name]), name
         torch.testing.assert_close(zero[name].float(), value.float(), rtol=1e-3, atol=1e-4, msg=name)
+
+
+def _one_runs_out_of_memory() -> None:
+    torch.set_num_threads(1)
+    parallel.start(torch.device("cpu"))
+    if parallel.rank() == 1:
+
+        def forward(self, images):
+            raise torch.OutOfMemoryError("too many images")
+
+        Trunk.forward = forward
+    _train()
+
+
+def test_memory_that_runs_out_on_one_rank_ends_all_with_a_sentence():
+    with pytest.raises(ValueError, match=r"out of memory at \d+ images on one of 2 processes; lower batch_size"):
+        parallel.launch(_one_runs_out_of_memory, 2)
 
 
 def test_alone_the_global_batch_norm_is_the_ordinary_one():

@@ -1,0 +1,150 @@
+"""What a machine without a GPU can know of a program for one: no tensor of the CPU meets one of the GPU, and training
+waits for the GPU at the end of an epoch alone."""
+
+import pytest
+import torch
+from PIL import Image
+
+from oltr_core import checkpoint, schema
+from oltr_core.benchmark.recognition import cell
+from oltr_core.benchmark.worlds import World
+from oltr_core.data.dataset import Resident, open_images
+from oltr_core.data.mixing import CutMix, Mixup
+from oltr_core.data.policies import AutoAugment, RandAugment
+from oltr_core.data.shards import Shards
+from oltr_core.data.transforms import Augment, Transform
+from oltr_core.inference import answers
+from oltr_core.losses import BBN, LDAM, BalancedSoftmax, CrossEntropy, Diversity, Focal, LargeMargin, LogitAdjusted
+from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
+from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, SquareRoot
+from oltr_core.scores import Odin
+from oltr_core.settings import load_settings
+from oltr_core.stages import curate, evaluate, ingest, select, update
+from oltr_core.training import Phase, fit
+from tests.core.pretended_gpu import pretended_gpu
+from tests.core.stages import loop_world
+from tests.core.training.worlds import NETWORK, recipe, world
+
+EVERYTHING = Augment(pad=1, fill="edge", flip=True, rotate=10, zoom=0.1, policy=AutoAugment(), cutout=2)
+PHASES = {
+    "plain": {"head": Linear(), "losses": [CrossEntropy(), Focal()], "sampler": Instance()},
+    "margins": {"head": Cosine(), "losses": [LDAM(reweight_from=0)], "sampler": SquareRoot()},
+    "adjusted": {"head": Linear(), "losses": [BalancedSoftmax(), LogitAdjusted()], "sampler": Progressive()},
+    "memory": {"losses": [CrossEntropy(), LargeMargin(), Diversity()], "sampler": ClassAware()},
+    "memory under a frozen trunk": {"losses": [LargeMargin(form="mean")], "freeze": ["trunk"]},
+    "two streams": {"head": Linear(), "losses": [BBN()], "sampler": Bilateral()},
+}
+
+
+def trained(phase: dict, **fields):
+    """The pretended GPU after two epochs of a phase on it."""
+    phases = [Phase(name="only", epochs=2, batch_size=8, **phase)]
+    network = NETWORK.model_copy(update={"experts": 2})
+    train = recipe(device="cuda", precision="bfloat16", network=network, phases=phases, **fields)
+    images, labels = world()
+    with pretended_gpu() as gpu:
+        network = train.network(4, 0)
+        reports = list(fit(network, Resident(images.images.to("cuda")), labels, train))
+        gpu.waits.pop("the test", 0)
+        gpu.logged = [len(report.keys() - {"phase", "epoch", "steps", "rate"}) for report in reports]
+        gpu.steps = [report["steps"] for report in reports]
+        assert {p.device.type for p in network.state_dict().values()} == {"cuda"}
+    return gpu
+
+
+def only_epochs_are_waited_for(gpu) -> bool:
+    """One wait per logged mean, however many steps; and per phase, for the memory."""
+    assert min(gpu.steps) > 1
+    return gpu.waits.pop("fit._epoch") == sum(gpu.logged) and gpu.waits in ({}, {"network.refresh": 2})
+
+
+@pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
+def test_no_step_of_a_phase_mixes_devices_or_waits(phase):
+    assert only_epochs_are_waited_for(trained(phase))
+
+
+@pytest.mark.parametrize("mix", [Mixup(), CutMix(probability=1)], ids=lambda mix: mix.name)
+def test_mixed_images_stay_on_the_gpu(mix):
+    assert only_epochs_are_waited_for(trained(PHASES["adjusted"] | {"mix": mix}, augment=EVERYTHING))
+
+
+def test_rand_augment_stays_on_the_gpu():
+    assert only_epochs_are_waited_for(trained(PHASES["plain"], augment=Augment(policy=RandAugment(), flip=True)))
+
+
+@pytest.mark.parametrize("attention", ["modulated", "spatial"])
+@pytest.mark.parametrize("head", [MetaEmbedding(selector=False, learn_scale=True), MetaEmbedding(memory=False)])
+def test_every_part_of_the_model_is_moved(attention, head):
+    network = NETWORK.model_copy(update={"attention": attention, "head": head, "projection": 4})
+    with pretended_gpu():
+        moved = network(4, 0).to("cuda")
+        outputs = moved(torch.rand(2, 3, 8, 8, device="cuda"))
+        moved.observe(outputs.features, torch.tensor([0, 1], device="cuda"))
+        assert outputs.logits.device.type == "cuda"
+
+
+def test_a_table_trains_and_answers_on_the_gpu():
+    images, labels = world()
+    sides = World(images.images, labels, images.images, labels, {"noise": (images.images, images.images.flip(0))})
+    with pretended_gpu():
+        assert "noise/energy/auroc" in cell(recipe(device="cuda", precision="bfloat16"), sides)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """Generation 0, made on the GPU, with every score beside the chosen one."""
+    train = loop_world.QUICK.model_copy(update={"device": "cuda", "precision": "bfloat16"})
+    layout = loop_world.make(tmp_path_factory.mktemp("gpu"), train=train.model_dump(mode="json"))
+    with pretended_gpu():
+        loop_world.compute(layout)
+    loop_world.seal(layout, "0000")
+    loop_world.answer(layout, "0000")
+    return layout
+
+
+def test_a_loop_runs_on_the_gpu(sealed):
+    loop_world.opened(sealed, "0001", "0000", "update")
+    with pretended_gpu():
+        ingest.run(load_settings(sealed), sealed, "batch-1")
+        loop_world.compute(sealed, curate, update, evaluate, select)
+    assert checkpoint.read_card(sealed.work.model).parent == "0000"
+
+
+@pytest.mark.filterwarnings("ignore:.pin_memory.")
+def test_large_images_are_sent_to_the_gpu(sealed):
+    images = schema.read(sealed.work.manifest, schema.MANIFEST).slice(0, 8)
+    with pretended_gpu():
+        streamed = open_images(
+            Shards(sealed.raw), images, Transform(size=8), "cuda", workers=0, augment=Augment(random_resized=True)
+        )
+        (batch,) = streamed.batches([torch.arange(4)], cut_seed=0)
+        assert (batch.device.type, batch.shape) == ("cuda", (4, 3, 8, 8))
+
+
+def test_images_are_answered_on_the_gpu(sealed, tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 9), (200, 30, 30)).save(photo)
+    with pretended_gpu() as gpu:
+        (answer,) = answers(sealed.generation("0000").model, [photo], "0000", "cuda")
+    assert answer.nearest
+    assert gpu.waits
+
+
+def test_odin_moves_images_on_the_gpu():
+    with pretended_gpu():
+        moved = Odin().perturb(NETWORK(4, 0).to("cuda"), torch.rand(2, 3, 8, 8, device="cuda"))
+        assert moved.device.type == "cuda"
+
+
+# --- the pretence itself ----------------------------------------------------------------------------------------
+def test_a_pretended_gpu_refuses_tensors_of_the_cpu():
+    with pretended_gpu(), pytest.raises(RuntimeError, match="same device"):
+        torch.rand(2, device="cuda") + torch.rand(2)
+
+
+def test_a_pretended_gpu_counts_what_waits_for_it():
+    with pretended_gpu() as gpu:
+        x = torch.rand(2, device="cuda")
+        float(x.sum()), x.cpu()
+        Transform()(x.new_zeros(1, 3, 2, 2))
+    assert gpu.waits == {"the test": 2}
