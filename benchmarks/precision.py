@@ -28,7 +28,7 @@ def main() -> None:
     targets = Targets(torch.randint(o.classes, (o.batch,), generator=generator).to(device))
     sides = {}
     for precision in ("float32", "bfloat16"):
-        side = argparse.Namespace(**{**vars(o), "precision": precision})
+        side = argparse.Namespace(**{**vars(o), "precision": precision, "compile": False})
         sides[precision] = Side(side, o.classes, device, "full")
     times = turns({name: lambda s=side: s.step(images, targets) for name, side in sides.items()}, o, device)
     result = {

@@ -56,6 +56,7 @@ def main() -> None:
         "batch": o.batch,
         "size": o.size,
         "precision": o.precision,
+        "compile": o.compile,
         "clock": o.clock,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x {torch.get_num_threads()}",
         "torch": torch.__version__,
@@ -109,7 +110,10 @@ class Side:
         losses = [CrossEntropy()] if name == "plain" else [CrossEntropy(), LargeMargin()]
         self.phase = Phase(name=name, epochs=1, losses=losses)  # pyright: ignore[reportArgumentType]
         self.optimizer = optimizer_for(self.network, self.phase, fused=device.type == "cuda")
-        self.stepper = Stepper(self.network, self.network.trunk, device, bfloat16=o.precision == "bfloat16")
+        trunk, classify = self.network.trunk, self.network.classify
+        if o.compile:
+            trunk, classify = torch.compile(trunk), torch.compile(classify)
+        self.stepper = Stepper(self.network, trunk, classify, device, bfloat16=o.precision == "bfloat16")
         self.context = Context(torch.ones(num_classes, device=device), Progress(0, 1), torch.Generator())
         self.device = device
         self.network.train()
@@ -213,6 +217,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, nargs="+", default=[1000])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile both sides: fewer, larger kernels")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's own choice")
     parser.add_argument(
         "--clock",

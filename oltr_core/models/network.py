@@ -68,6 +68,11 @@ class Trunk(nn.Module):
         return nn.functional.normalize(v_direct, dim=2) if self.normalise else v_direct
 
 
+def _side_by_side(experts: list[Float[Tensor, "B X"]]) -> Float[Tensor, "B E X"]:
+    """A single expert's tensor is not copied: of distances to K classes there may be many."""
+    return experts[0][:, None] if len(experts) == 1 else torch.stack(experts, dim=1)
+
+
 class Network(nn.Module):
     def __init__(self, spec: NetworkSpec, num_classes: int):
         super().__init__()
@@ -96,12 +101,12 @@ class Network(nn.Module):
         and the squashing curve live on small differences."""
         with torch.autocast(features.device.type, enabled=False):
             parts = [head(features[:, e].float()) for e, head in enumerate(self._heads)]
-        d = [part.distances for part in parts]
+        distances = [part.distances for part in parts if part.distances is not None]
         return Outputs(
-            logits=torch.stack([part.logits for part in parts], dim=1),
+            logits=_side_by_side([part.logits for part in parts]),
             features=features,
-            embeddings=torch.stack([part.embedding for part in parts], dim=1),
-            distances=None if d[0] is None else torch.stack(d, dim=1),
+            embeddings=_side_by_side([part.embedding for part in parts]),
+            distances=_side_by_side(distances) if distances else None,
         )
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Outputs:
@@ -111,10 +116,14 @@ class Network(nn.Module):
         """The centroids of one expert, or None where its head keeps no memory."""
         return self._heads[expert].centroids
 
-    def observe(self, features: Float[Tensor, "B E D"], labels: Int[Tensor, "B"]) -> None:
-        """After a training step: every head with a memory takes in the batch (Eq. 1)."""
+    def observe(
+        self, features: Float[Tensor, "B E D"], labels: Int[Tensor, "B"], gammas: Float[Tensor, "B E"] | None = None
+    ) -> None:
+        """After a training step: every head with a memory takes in the batch and its γ (Eq. 1, 4)."""
         for e, head in enumerate(self._heads):
-            head.observe(features[:, e].detach(), labels)
+            if isinstance(head, MetaEmbeddingHead):
+                assert gammas is not None, "a head with a memory gave distances"
+                head.observe(features[:, e], labels, gammas[:, e])
 
     @torch.no_grad()
     def refresh(self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"]) -> None:

@@ -46,8 +46,10 @@ def fit(
     parallel.normalise_globally(network)
     if train.channels_last:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    trunk = torch.compile(network.trunk) if train.compile else network.trunk
-    stepper = Stepper(network, trunk, device, bfloat16=train.precision == "bfloat16")  # pyright: ignore[reportArgumentType]
+    trunk, classify = network.trunk, network.classify
+    if train.compile:
+        trunk, classify = torch.compile(trunk), torch.compile(classify)
+    stepper = Stepper(network, trunk, classify, device, bfloat16=train.precision == "bfloat16")
     labels = labels.cpu()
     saved = resume.place_in(state)
     reports = list(saved.reports) if saved else []

@@ -93,7 +93,7 @@ class Train(Spec):
     threads: Annotated[int, Field(ge=0)] = 1  # CPU threads; sums over more round differently. 0: all there are
     precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
     channels_last: bool = True
-    compile: bool = False  # torch.compile of the trunk: pays on a GPU after minutes
+    compile: bool = False  # torch.compile of the network: pays on a GPU after minutes
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode images too many or too large to keep
     save_every: Annotated[int, Field(ge=1)] = 1  # epochs between resume states
     network: NetworkSpec = NetworkSpec()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from oltr_core.batch import Context, Targets
+from oltr_core.batch import Context, Outputs, Targets
 from oltr_core.models import Network
 from oltr_core.training import parallel
 from oltr_core.training.recipe import Phase
@@ -21,7 +23,8 @@ class Stepper:
     """A network with the way in which it is stepped. `pieces` doubles whenever memory runs out."""
 
     network: Network
-    trunk: nn.Module  # the network's own, compiled or wrapped
+    trunk: Callable[[Tensor], Tensor]  # the network's own, or compiled
+    classify: Callable[[Tensor], Outputs]  # likewise
     device: torch.device
     bfloat16: bool
     pieces: int = 1
@@ -71,49 +74,60 @@ class Stepper:
         streams: int,
     ) -> dict[str, Tensor]:
         optimizer.zero_grad(set_to_none=True)
-        logged: dict[str, Tensor] = {}
-        features = images.new_empty(0)
-        for rows in _cut(len(images), streams, self.pieces):
-            whole = len(rows) == len(images)
-            part = images if whole else images[rows]
-            goal = targets if whole else _rows(targets, rows)
-            share = len(rows) / len(images)
+        rows = _cut(len(images), streams, self.pieces)
+        features, gammas, logged = [], [], []
+        for mine in rows:
+            goal = _rows(targets, mine)
             with self._autocast():
-                v_direct = self.trunk(part)
-            outputs = self.network.classify(v_direct)
+                v_direct = self.trunk(images[mine])
+            outputs = self.classify(v_direct)
             terms = {name: value for loss in phase.losses for name, value in loss(outputs, goal, context).items()}
-            total = torch.stack(list(terms.values())).sum()
-            (total * share).backward()
+            total = reduce(torch.add, terms.values())
+            share = len(v_direct) / len(images)
+            total.backward(torch.full_like(total, share))
             with torch.no_grad():
-                seen = {f"loss/{name}": value for name, value in terms.items()}
+                seen = {"loss": total, "accuracy": (outputs.mean_logits.argmax(1) == goal.labels).float().mean()}
+                seen |= {f"loss/{name}": value for name, value in terms.items()}
                 for loss in phase.losses:
                     seen |= loss.monitor(outputs, goal, context)
-                accuracy = (outputs.mean_logits.argmax(1) == goal.labels).float().mean()
-                for name, value in {"loss": total, "accuracy": accuracy, **seen}.items():
-                    logged[name] = logged.get(name, value.new_zeros(())) + value.detach() * share
-                if whole:
-                    features = v_direct.detach()
-                else:  # piece by piece into the rows' own places
-                    if not len(features):
-                        features = v_direct.new_empty(len(images), *v_direct.shape[1:])
-                    features[rows] = v_direct.detach()
+                logged.append((share, {name: value.detach() for name, value in seen.items()}))
+                features.append(v_direct.detach())
+                if outputs.distances is not None:
+                    gammas.append(outputs.distances.detach().amin(2))
         parallel.average_gradients(optimizer)
         optimizer.step()
-        self.network.observe(parallel.gather(features), parallel.gather(targets.labels))
-        return logged
+        labels = [targets.labels[mine] for mine in rows]
+        self.network.observe(*(parallel.gather(_joined(parts)) for parts in (features, labels, gammas) if parts))
+        return _weighted(logged)
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
 
-def _cut(num_images: int, streams: int, pieces: int) -> list[Tensor]:
+Rows = Tensor | slice
+
+
+def _cut(num_images: int, streams: int, pieces: int) -> list[Rows]:
     """The rows of each piece; every piece holds the same places of every stream."""
+    if pieces == 1:
+        return [slice(None)]
     rows = torch.arange(num_images).view(streams, -1)
     return [part.flatten() for part in rows.tensor_split(min(pieces, rows.shape[1]), dim=1)]
 
 
-def _rows(targets: Targets, rows: Tensor) -> Targets:
+def _rows(targets: Targets, rows: Rows) -> Targets:
     return Targets(targets.labels[rows], None if targets.soft is None else targets.soft[rows])
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _weighted(parts: list[tuple[float, dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """The mean of what the pieces logged, each by its share of the images."""
+    if len(parts) == 1:
+        return parts[0][1]
+    return {name: torch.stack([share * part[name] for share, part in parts]).sum() for name in parts[0][1]}
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -79,7 +79,7 @@ def test_every_part_of_the_model_is_moved(attention, head):
     with pretended_gpu():
         moved = network(4, 0).to("cuda")
         outputs = moved(torch.rand(2, 3, 8, 8, device="cuda"))
-        moved.observe(outputs.features, torch.tensor([0, 1], device="cuda"))
+        moved.observe(outputs.features, torch.tensor([0, 1], device="cuda"), outputs.distances.amin(2))
         assert outputs.logits.device.type == "cuda"
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from oltr_core.models.heads.linear import Classified
-from oltr_core.shapes import Float, Int, Tensor
+from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
 
 Squash = Literal["squared", "linear", "unit"]
@@ -71,9 +71,6 @@ class CosineHead(nn.Module):
     def forward(self, x: Float[Tensor, "B D"]) -> Classified:
         v = squash(x, self.form)
         return Classified(self.classify(v), v, None)
-
-    def observe(self, x: Float[Tensor, "B D"], labels: Int[Tensor, "B"]) -> None:
-        """Nothing to remember."""
 
     def as_linear(self) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
         """Weight and bias of the linear map that gives these logits on a direct feature of length 1."""

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from oltr_core.shapes import Float, Int, Tensor
+from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
 
 
@@ -34,9 +34,6 @@ class LinearHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "B D"]) -> Classified:
         return Classified(nn.functional.linear(x, self.weight, self.bias), x, None)
-
-    def observe(self, x: Float[Tensor, "B D"], labels: Int[Tensor, "B"]) -> None:
-        """Nothing to remember."""
 
     def as_linear(self) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
         """Weight and bias of the linear map that gives these logits on the direct feature."""

@@ -81,10 +81,9 @@ class MetaEmbeddingHead(nn.Module):
         return Classified(self.classifier.classify(v_meta), v_meta, d)
 
     @torch.no_grad()
-    def observe(self, x: Float[Tensor, "B D"], labels: Int[Tensor, "B"]) -> None:
-        """After a training step: move the running median of γ, then the centroids (Eq. 1)."""
-        gamma = self.memory(x.float()).amin(1).median()
-        self.median.lerp_(gamma.clamp_min(1e-6), 0.1)
+    def observe(self, x: Float[Tensor, "B D"], labels: Int[Tensor, "B"], gamma: Float[Tensor, "B"]) -> None:
+        """After a training step: move the running median of γ (Eq. 4), then the centroids (Eq. 1)."""
+        self.median.lerp_(gamma.median().clamp_min(1e-6), 0.1)
         self.memory.update(x, labels)
 
     @torch.no_grad()

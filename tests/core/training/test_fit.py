@@ -149,7 +149,7 @@ def test_out_of_memory_halves_the_batch_with_a_warning_and_accumulates_gradients
         set_training_mode(network, phase.freeze)
         for group in optimizer.param_groups:
             group["lr"] = 0.1
-        stepper = Stepper(network, _SmallMemory(network.trunk, limit), torch.device("cpu"), bfloat16=False)
+        stepper = Stepper(network, _SmallMemory(network.trunk, limit), network.classify, torch.device("cpu"), False)
         images, labels = world()
         context = Context(torch.bincount(labels).float(), Progress(0, 1), torch.Generator())
         logged = stepper(phase, optimizer, images.images[::4].float() / 255, Targets(labels[::4]), context)
@@ -293,7 +293,7 @@ def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_trunk_trains_as_the_plain_one_and_is_saved_by_the_same_names():
+def test_a_compiled_network_trains_as_the_plain_one_and_is_saved_by_the_same_names():
     """In a process of its own: the shape checks of the tests are nothing that can be compiled."""
     code = """
         from oltr_core.training import fit

@@ -28,7 +28,7 @@ def test_a_step_of_74_500_identities_takes_less_than_2_gib_beside_the_weights():
         ]
         torch.stack(terms).sum().backward()
         optimizer.step()
-        head.observe(x.detach(), labels)
+        head.observe(x.detach(), labels, out.distances.detach().amin(1))
     assert profile.profiler is not None
     held = top = 0
     memory = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
