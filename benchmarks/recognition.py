@@ -4,7 +4,8 @@ safetensors and timm alone.
     PYTHONPATH=. python benchmarks/recognition.py cifar100-lt --data FOLDER --device cuda --out results
 
 The same as `oltr bench TABLE`: results below OUT/docs/results, training states below OUT/data/store.
-`benchmarks/carry.py` makes of the folder of benchmarks what a table needs, in less than 60 MB.
+`benchmarks/carry.py` makes of the folder of benchmarks what a table needs, in less than 60 MB. Small images leave
+most of a GPU idle: run a process per seed (`--seeds 0 &`, `--seeds 1 &`, ...), they write into the same table.
 """
 
 from __future__ import annotations

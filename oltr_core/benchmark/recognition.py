@@ -15,10 +15,13 @@ training goes on from its last saved epoch. docs/results/<table>.notes.md is wha
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,17 +165,35 @@ def run(
                 "figures": figures,
                 "diverged": diverged,
             }
-            lines = [*_cells(path), line]  # read again: another process may have written in the meantime
-            write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+            _add(path, line)
     notes = layout.results / f"{stem}.notes.md"
-    text = page(name, table, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
-    write_atomically(layout.results / f"{stem}.md", text)
+    with _alone(path.parent):
+        text = page(name, table, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
+        write_atomically(layout.results / f"{stem}.md", text)
     echo(text)
     return 0
 
 
 def _cells(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _add(path: Path, line: dict) -> None:
+    """One more cell, beside those that other processes have written in the meantime."""
+    with _alone(path.parent):
+        lines = [*_cells(path), line]
+        write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: seeds of equal length end at the same moment."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 EVERY = 60.0  # seconds between lines of progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -178,6 +179,13 @@ def test_a_table_that_was_cut_off_goes_on_where_it_stopped(tmp_path, tiny_table)
     said: list[str] = []
     recognition.run("tiny", Layout(tmp_path), echo=said.append)
     assert said[:-1] == ["tiny: seed 1, ours"]
+
+
+def test_cells_that_end_at_the_same_moment_are_all_kept(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: recognition._add(path, {"seed": seed}), range(200)))
+    assert sorted(cell["seed"] for cell in recognition._cells(path)) == list(range(200))
 
 
 def test_a_choice_is_made_on_validation_images_and_on_a_page_of_its_own(tmp_path, tiny_table):
