@@ -1,5 +1,7 @@
 """One cell of a table: generations 0, 1 and 2 of one method on one seed of the digits, in memory.
 
+`loop` is the part that other worlds share, whose open classes turn up in stages too.
+
 The functions are those of the stages, and images come in the stages' order, so that a cell says what `oltr loop`
 would have said with the same parameters; a test holds them together.
 """
@@ -14,9 +16,10 @@ import numpy as np
 import torch
 
 from oltr_core.batch import Answered, Outputs
+from oltr_core.benchmark.stream import Stream
 from oltr_core.data.dataset import from_pixels
 from oltr_core.data.images import identity_of_pixels
-from oltr_core.data.sources.digits import Pool, Scan, protocol, scans, to_rgb
+from oltr_core.data.sources.digits import Pool, protocol, scans, to_rgb
 from oltr_core.data.split import VAL, draw_answered, draw_order
 from oltr_core.inference import classify
 from oltr_core.learners.statistics import measure
@@ -41,14 +44,12 @@ class Method(Spec):
     select: Select = Select()
 
 
-@dataclass
-class Pictures:
+@dataclass(frozen=True)
+class Pictures(Stream):
     """The scans of one seed in the order of their ids, as the tables have them."""
 
     pixels: list[np.ndarray]  # uint8 [8, 8, 3]
-    ids: list[str]
-    digits: list[int]
-    scans: list[Scan]
+    places: list[int]  # in scikit-learn's order
 
     @classmethod
     def of(cls, seed: int, pool: Pool) -> Pictures:
@@ -56,10 +57,8 @@ class Pictures:
         found = [(identity_of_pixels(p := to_rgb(grey[scan.index])), p, scan) for scan in protocol(seed, pool)]
         found.sort(key=lambda item: item[0])
         ids, pixels, order = zip(*found, strict=True)
-        return cls(list(pixels), list(ids), [scan.digit for scan in order], list(order))
-
-    def rows(self, split: str, part: int | None = None) -> list[int]:
-        return [i for i, scan in enumerate(self.scans) if scan.split == split and part in (None, scan.part)]
+        part, place, label, split, _ = zip(*order, strict=True)
+        return cls(list(ids), list(label), list(split), list(part), list(pixels), list(place))
 
 
 def run(method: Method, seed: int, pools: Sequence[Pool] = ("mixed",)) -> dict[Pool, dict[str, float]]:
@@ -73,7 +72,7 @@ def run(method: Method, seed: int, pools: Sequence[Pool] = ("mixed",)) -> dict[P
     out: dict[Pool, dict[str, float]] = {}
     for pool in pools:
         pictures = Pictures.of(seed, pool)
-        features = every[[scan.index for scan in pictures.scans]]
+        features = every[pictures.places]
         out[pool] = seconds | loop(network, features, pictures, method.update, method.select)
     return out
 
@@ -81,8 +80,8 @@ def run(method: Method, seed: int, pools: Sequence[Pool] = ("mixed",)) -> dict[P
 def trained(train: Train, pictures: Pictures) -> Network:
     """Generation 0's network; the training images are the same whatever the pool."""
     mine = pictures.rows("train")
-    names = sorted({pictures.digits[i] for i in mine}, key=str)
-    labels = torch.tensor([names.index(pictures.digits[i]) for i in mine])
+    names = sorted({pictures.labels[i] for i in mine})
+    labels = torch.tensor([names.index(pictures.labels[i]) for i in mine])
     network = train.network(len(names), train.seed)
     for _ in fit(network, from_pixels([pictures.pixels[i] for i in mine], train.transform), labels, train):
         pass
@@ -93,30 +92,33 @@ def trained(train: Train, pictures: Pictures) -> Network:
 class _World:
     """One seed's loop between two generations: the images, and what people have said of them."""
 
-    pictures: Pictures
+    stream: Stream
     features: torch.Tensor  # [N, E, D]
-    columns: list[int]  # the digit of each class column
+    columns: list[int]  # the label of each class column
     groups: list[str]  # and the generation that first knew it
     val: list[int]
     answered: dict[int, int] = field(default_factory=dict)  # row -> VAL or TRAIN
     waiting: list[int] = field(default_factory=list)  # the pool
     arrivals: int = 0  # images of the newest batch that brought any
-    was_open: set[int] = field(default_factory=set)  # digits that a generation could have found
+    was_open: set[int] = field(default_factory=set)  # labels that a generation could have found
 
     def labels(self, rows: list[int], other: int | None = None) -> torch.Tensor:
-        """Columns of rows; `other` for a digit without one."""
-        place = {digit: column for column, digit in enumerate(self.columns)}
-        digits = [self.pictures.digits[i] for i in rows]
-        return torch.tensor([place[d] if other is None else place.get(d, other) for d in digits])
+        """Columns of rows; `other` for a label without one."""
+        place = {label: column for column, label in enumerate(self.columns)}
+        labels = [self.stream.labels[i] for i in rows]
+        return torch.tensor([place[d] if other is None else place.get(d, other) for d in labels])
 
 
 def loop(
-    network: Network, features: torch.Tensor, pictures: Pictures, update: Update, select: Select
+    network: Network, features: torch.Tensor, stream: Stream, update: Update, select: Select
 ) -> dict[str, float]:
-    """Generation 0 as it was trained, then two updates, each with the answers to the questions before it."""
-    start = pictures.rows("train")
-    columns = sorted({pictures.digits[i] for i in start}, key=str)
-    world = _World(pictures, features, columns, ["0000"] * len(columns), pictures.rows("val"))
+    """Generation 0 as it was trained, then two updates, each with the answers to the questions before it.
+
+    The network's columns are the labels of the training images in their order; `features` [N, E, D] are the stream's.
+    """
+    start = stream.rows("train")
+    columns = sorted({stream.labels[i] for i in start})
+    world = _World(stream, features, columns, ["0000"] * len(columns), stream.rows("val"))
     labels = world.labels(start)
     statistics, shots = measure(features[start], labels, len(columns)), torch.bincount(labels).float()
     history: list[History] = []
@@ -135,14 +137,14 @@ def loop(
         fitted = operate(update.score, reference, val, val, world.labels(world.val), update.keep_known)
         figures[f"seconds/update_{generation}"] = time.perf_counter() - begin
 
-        test = classify(network, features[pictures.rows("test")], statistics)
+        test = classify(network, features[stream.rows("test")], statistics)
         tested = _tested(test, shots, world)
         history += tested.history(name)
         scores = update.score(test, fitted.state)
         result = tested.measure(scores, fitted.threshold, fitted.temperature)
         if generation:
             result |= tested.loop(scores, fitted.threshold, history)
-        _receive(pictures.rows("pool", generation), world)
+        _receive(stream.rows("pool", generation), world)
         picks = pick(select, classify(network, features[world.waiting], statistics), _budget(world), name)
         asked = [world.waiting[i] for i in picks.indices.tolist()]
         result |= _audit(asked, world)
@@ -151,13 +153,13 @@ def loop(
 
 
 def _tested(outputs: Outputs, shots: torch.Tensor, world: _World) -> Tested:
-    rows = world.pictures.rows("test")
-    digits = [world.pictures.digits[i] for i in rows]
+    rows = world.stream.rows("test")
+    labels = [world.stream.labels[i] for i in rows]
     return Tested(
         logits=outputs.mean_logits,
         labels=world.labels(rows, OPEN),
-        was_open=torch.tensor([digit in world.was_open for digit in digits]),
-        open_classes=len(set(digits) - set(world.columns)),
+        was_open=torch.tensor([label in world.was_open for label in labels]),
+        open_classes=len(set(labels) - set(world.columns)),
         shots=torch.nn.functional.pad(shots, (0, len(world.columns) - len(shots))),
         groups=list(world.groups),
     )
@@ -174,11 +176,11 @@ def _budget(world: _World) -> int:
 
 def _audit(asked: list[int], world: _World) -> Measured:
     """How good the questions were, as only the truth can say; the asked images leave the pool."""
-    digits, result = world.pictures.digits, Measured()
-    still_open = {digits[i] for i in world.waiting} - set(world.columns)
+    labels, result = world.stream.labels, Measured()
+    still_open = {labels[i] for i in world.waiting} - set(world.columns)
     for name, rows in (("open_hit_rate", asked), ("pool_open_rate", world.waiting)):
-        result.put(f"select/{name}", sum(digits[i] in still_open for i in rows) / max(1, len(rows)))
-    result.put("select/classes_found", len({digits[i] for i in asked} & still_open))
+        result.put(f"select/{name}", sum(labels[i] in still_open for i in rows) / max(1, len(rows)))
+    result.put("select/classes_found", len({labels[i] for i in asked} & still_open))
     world.was_open |= still_open
     world.waiting = [i for i in world.waiting if i not in set(asked)]
     return result
@@ -186,22 +188,22 @@ def _audit(asked: list[int], world: _World) -> Measured:
 
 def _take_in(asked: list[int], generation: str, world: _World) -> list[int]:
     """The answers, divided as curate divides them: the rows to learn from; new classes get columns."""
-    pictures, curate = world.pictures, Curate()
+    stream, curate = world.stream, Curate()
     asked = sorted(asked)
-    base = {pictures.digits[i] for i in pictures.rows("train")}
-    have = np.array([[-1, -1] if digit in base else _counts(digit, world) for digit in range(10)])
-    order = draw_order([pictures.ids[i] for i in asked], curate.seed)
-    digits = np.array([pictures.digits[i] for i in asked], dtype=np.int64)
-    codes = draw_answered(np.arange(len(asked)), digits, order, have, curate.val_share_of_new, curate.val_from)
+    base = {stream.labels[i] for i in stream.rows("train")}
+    have = np.array([[-1, -1] if label in base else _counts(label, world) for label in range(1 + max(stream.labels))])
+    order = draw_order([stream.ids[i] for i in asked], curate.seed)
+    labels = np.array([stream.labels[i] for i in asked], dtype=np.int64)
+    codes = draw_answered(np.arange(len(asked)), labels, order, have, curate.val_share_of_new, curate.val_from)
     world.answered |= dict(zip(asked, codes.tolist(), strict=True))
-    fresh = sorted(set(digits.tolist()) - set(world.columns), key=str)
+    fresh = sorted(set(labels.tolist()) - set(world.columns))
     world.columns += fresh
     world.groups += [generation] * len(fresh)
     world.val = sorted([*world.val, *(i for i in asked if world.answered[i] == VAL)])
     return [i for i in asked if world.answered[i] != VAL]
 
 
-def _counts(digit: int, world: _World) -> list[int]:
-    """Answered images of a digit in (val, train)."""
-    codes = [code for row, code in world.answered.items() if world.pictures.digits[row] == digit]
+def _counts(label: int, world: _World) -> list[int]:
+    """Answered images of a label in (val, train)."""
+    codes = [code for row, code in world.answered.items() if world.stream.labels[row] == label]
     return [codes.count(VAL), len(codes) - codes.count(VAL)]

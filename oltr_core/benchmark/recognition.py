@@ -32,7 +32,8 @@ from oltr_core import digest
 from oltr_core.batch import Outputs, concatenate
 from oltr_core.benchmark import recipes
 from oltr_core.benchmark.recipes import Recipe
-from oltr_core.benchmark.recognition_report import page
+from oltr_core.benchmark.recognition_report import STAGES, page
+from oltr_core.benchmark.stream import Staged
 from oltr_core.benchmark.untrained import separation
 from oltr_core.benchmark.worlds import WORLDS, World
 from oltr_core.data.dataset import Resident, in_order
@@ -40,9 +41,11 @@ from oltr_core.layout import Layout, write_atomically
 from oltr_core.metrics import closed
 from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
+from oltr_core.models.heads import MetaEmbedding
+from oltr_core.samplers import ClassAware
 from oltr_core.scores import Energy, Msp, Reachability
 from oltr_core.spec import suggest
-from oltr_core.training import Diverged, Train, fit
+from oltr_core.training import Diverged, Train, direct_features, fit
 
 
 class Table(NamedTuple):
@@ -202,7 +205,7 @@ EVERY = 60.0  # seconds between lines of progress
 def cell(
     train: Train, world: World, state: Path | None = None, echo: Callable[[str], object] = print
 ) -> dict[str, float]:
-    """Train one recipe and measure it: closed/…, and <open set>/<score>/{auroc, fpr95}."""
+    """Train one recipe and measure it: closed/…, <open set>/<score>/{auroc, fpr95}, and stages/<generation>/…."""
     if train.threads:
         torch.set_num_threads(train.threads)
     num_classes = int(world.train_labels.max()) + 1
@@ -226,7 +229,20 @@ def cell(
             # ODIN's convention: of the open images, those accepted where 95 % of the known are
             figures[f"{name}/{score.name}/fpr95"] = fpr_at_tpr(-inside, -outside)
         figures[f"{name}/untrained/auroc"] = separation(known, unknown)
+    if world.stages is not None:
+        figures |= stage_by_stage(network, world.stages, train)
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def stage_by_stage(network: Network, stages: Staged, train: Train) -> dict[str, float]:
+    """stages/<generation>/<metric>: the trained network, then two updates with the answers to its questions."""
+    from oltr_core.benchmark.cells import Method, loop  # with more packages than closed and open accuracy need
+    from oltr_core.benchmark.tables import ours, plain
+
+    method: Method = ours() if isinstance(train.network.head, MetaEmbedding) else plain(ClassAware(), "plain")
+    features = direct_features(network, _resident(stages.images, train), train).cpu()
+    found = loop(network.cpu(), features, stages, method.update, method.select)
+    return {f"stages/{name}": found[name] for name in STAGES if name in found}
 
 
 def answers(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:

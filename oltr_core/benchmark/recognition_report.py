@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from oltr_core.benchmark.recognition import Table
 
 
+#: figures of a loop over open classes that turn up in stages -> heading
+STAGES = {
+    "0/open/known_accuracy": "gen. 0 known, rejecting",
+    "0/open/unknown_recall": "unknown recall",
+    "0/select/open_hit_rate": "open of those asked",
+    "0/select/pool_open_rate": "open in the pool",
+    "0/select/classes_found": "open classes found",
+    "1/loop/known_accuracy": "gen. 1 known",
+    "1/loop/unknown_accuracy": "gen. 1 unknown",
+    "2/loop/known_accuracy": "gen. 2 known",
+    "2/loop/unknown_accuracy": "gen. 2 unknown",
+}
+
+
 def page(name: str, table: Table, stem: str, length: int, lines: list[dict], wanted: list[Recipe], notes: str) -> str:
     """Mean ± population standard deviation over seeds, published figures, people's notes, every recipe in full."""
     rows_of = [recipe.name for recipe in wanted if any(line["recipe"] == recipe.name for line in lines)]
@@ -40,7 +54,7 @@ def page(name: str, table: Table, stem: str, length: int, lines: list[dict], wan
     ]
     for group in dict.fromkeys(column.split("/")[0] for column in shown):
         columns = [column for column in shown if column.split("/")[0] == group]
-        rows = [(row, [_shown([f[c] for f in figures if c in f]) for c in columns]) for row, figures in found]
+        rows = [(row, [_shown(c, [f[c] for f in figures if c in f]) for c in columns]) for row, figures in found]
         for method, figures in table.published.items():
             printed = [figures.get(c.split("/")[-1]) if _comparable(c) else None for c in columns]
             if any(printed):
@@ -54,6 +68,13 @@ def page(name: str, table: Table, stem: str, length: int, lines: list[dict], wan
         parts.append(
             "FPR95: of the open images, those taken for known where 95 % of the known are. `untrained`: what a "
             "statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`)."
+        )
+    if any(column.startswith("stages/") for column in shown):
+        parts.append(
+            "After the training two updates follow, each with the true answers to the questions before it; "
+            "learner and selection are those of the digits table. Known of generations 1 and 2: accuracy on the "
+            "classes of the start; unknown: on those that were open. All classes known by then compete, nothing is "
+            "rejected, and a class that was not found counts 0."
         )
     parts += [notes.strip()] if notes.strip() else []
     parts += [
@@ -70,11 +91,14 @@ def _lost(seeds: list[int]) -> str:
 
 
 def _heading(group: str) -> str:
-    return "Known classes" if group == "closed" else f"Known or unknown: {group}"
+    headings = {"closed": "Known classes", "stages": "Open classes stage by stage"}
+    return headings.get(group, f"Known or unknown: {group}")
 
 
 def _title(column: str) -> str:
     """closed/few -> few; <open set>/energy/auroc -> energy, AUROC."""
+    if column.startswith("stages/"):
+        return STAGES[column.partition("/")[2]]
     return ", ".join(column.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95")
 
 
@@ -89,8 +113,9 @@ def _comparable(column: str) -> bool:
     return column.startswith("closed/") or column.endswith("(resized)/energy/fpr95")
 
 
-def _shown(found: list[float]) -> str:
+def _shown(column: str, found: list[float]) -> str:
     if not found:
         return ""
-    spread = f" ± {100 * statistics.pstdev(found):.1f}" if len(found) > 1 else ""
-    return f"{100 * statistics.mean(found):.1f}{spread}"
+    unit = 1 if column.endswith("classes_found") else 100
+    spread = f" ± {unit * statistics.pstdev(found):.1f}" if len(found) > 1 else ""
+    return f"{unit * statistics.mean(found):.1f}{spread}"

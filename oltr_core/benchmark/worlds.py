@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from oltr_core.benchmark.stream import Staged
+from oltr_core.data.images import identity_of_pixels
 from oltr_core.data.longtail import Draw, Exponential, Pareto, take
 
 
@@ -34,6 +36,7 @@ class World:
     note: str = ""  # how the two sides were encoded
     #: (images, labels) to choose between recipes on: neither trained on nor tested
     val: tuple[Tensor, Tensor] | None = None
+    stages: Staged | None = None  # all of it and the pools, where the open classes turn up in stages
 
     def to_choose(self) -> World:
         """The validation images in the place of the test, and no open images: what recipes may be chosen on.
@@ -114,7 +117,10 @@ JPEG = "both as JPEG 75"
 
 
 def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
-    """150 known classes with 500 to 5 images by the Pareto law of power 6; 50 open classes."""
+    """150 known classes with 500 to 5 images by the Pareto law of power 6; 50 open classes in two stages.
+
+    Each stage's pool has 60 images of each of 25 open classes, and 10 of each known one that has them left.
+    """
     images, labels = read(root, "tiny-imagenet-32", "train")
     test, test_labels = read(root, "tiny-imagenet-32", "valid")
     order = torch.from_numpy(np.random.default_rng(0).permutation(200))
@@ -122,10 +128,33 @@ def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
     column[order] = torch.arange(200)  # the first 150 of the permutation are known
     labels, test_labels = column[labels], column[test_labels]
     known, test_known = labels < 150, test_labels < 150
-    train, val = long_tail(images[known], labels[known], Pareto(power=6, max=500, min=5))
+    rows = torch.nonzero(known)[:, 0]
+    kept, val = (rows[mine] for mine in drawn(labels[known], Pareto(power=6, max=500, min=5)))
+    parts = [("train", 0, kept), ("val", 0, val)]
+    left = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, torch.cat([kept, val]), False)
+    of_class = [torch.nonzero(left & (labels == k))[:, 0] for k in range(200)]
+    for stage in range(2):
+        from_known = [of_class[k][10 * stage : 10 * (stage + 1)] for k in range(150)]
+        from_open = [of_class[k][:60] for k in range(150 + 25 * stage, 175 + 25 * stage)]
+        parts.append(("pool", stage, torch.cat(from_known + from_open)))
+    stages = staged([(split, part, images[mine], labels[mine]) for split, part, mine in parts], test, test_labels)
     against = {"50 open classes": (test[test_known], test[~test_known])}
     note = "both sides: 64 pixels downsampled to 32, JPEG quality 75"
-    return World(*train, test[test_known], test_labels[test_known], against, note, val)
+    sides = (images[kept], labels[kept], test[test_known], test_labels[test_known])
+    return World(*sides, against, note, (images[val], labels[val]), stages)
+
+
+def staged(parts: list[tuple[str, int, Tensor, Tensor]], test: Tensor, test_labels: Tensor) -> Staged:
+    """One stream of (split, part, images, labels) and the test images."""
+    parts = [*parts, ("test", 0, test, test_labels)]
+    images, labels = torch.cat([p[2] for p in parts]), torch.cat([p[3] for p in parts])
+    return Staged(
+        ids=[identity_of_pixels(image.numpy()) for image in images.permute(0, 2, 3, 1).contiguous()],
+        labels=labels.tolist(),
+        splits=[split for split, _, of, _ in parts for _ in range(len(of))],
+        parts=[part for _, part, of, _ in parts for _ in range(len(of))],
+        images=images,
+    )
 
 
 WORLDS: dict[str, Callable[[Path | None, int], World]] = {

@@ -16,10 +16,13 @@ import torch
 
 from oltr_core.benchmark import recognition, worlds
 from oltr_core.benchmark.recipes import Recipe, ablation, cifar
+from oltr_core.benchmark.recognition_report import STAGES
 from oltr_core.benchmark.untrained import separation, small_high_frequencies
-from oltr_core.benchmark.worlds import World, long_tail
+from oltr_core.benchmark.worlds import World, long_tail, staged
 from oltr_core.data.longtail import Exponential
 from oltr_core.layout import Layout
+from oltr_core.losses import CrossEntropy
+from oltr_core.models.heads import Linear, MetaEmbedding
 from oltr_core.training import Rates
 from tests.core.training.worlds import recipe, world
 
@@ -202,6 +205,64 @@ def test_validation_without_images_for_it_is_refused(tmp_path, tiny_table, monke
     monkeypatch.setitem(worlds.WORLDS, "tiny", lambda root, seed: bare)
     with pytest.raises(ValueError, match="images leave none to validate on"):
         recognition.run("tiny", Layout(tmp_path), validation=True)
+
+
+def _staged_world(root, seed) -> World:
+    """Three known classes; the fourth turns up in two pools."""
+    images, labels = world()
+    images, known = images.images, labels < 3
+    half = torch.arange(len(labels)) % 2 == 0
+    start = [("train", 0, known & half), ("val", 0, known & ~half), ("pool", 0, half), ("pool", 1, ~half)]
+    stages = staged([(split, part, images[rows], labels[rows]) for split, part, rows in start], images, labels)
+    against = {"the fourth": (images[known], images[~known])}
+    return World(images[known & half], labels[known & half], images[known], labels[known], against, stages=stages)
+
+
+@pytest.mark.parametrize("head", [Linear(), MetaEmbedding()], ids=lambda head: head.name)
+def test_open_classes_that_turn_up_in_stages_are_asked_about_and_learned(tmp_path, monkeypatch, head):
+    monkeypatch.setitem(worlds.WORLDS, "staged", _staged_world)
+    train = recipe()
+    first, second = train.phases
+    if head.name == "linear":
+        second = second.model_copy(update={"losses": [CrossEntropy()]})
+    network = train.network.model_copy(update={"head": head, "normalise": head.name != "linear"})
+    train = train.model_copy(update={"network": network, "phases": [first, second]})
+    table = recognition.Table("Stages", "staged", lambda e, d: [Recipe(name="ours", train=train)], 0, range(1), {})
+    monkeypatch.setitem(recognition.TABLES, "staged", table)
+    recognition.run("staged", Layout(tmp_path), echo=lambda _: None)
+    (cell,) = recognition._cells(tmp_path / "docs/results/staged.jsonl")
+    figures = {name.partition("/")[2]: value for name, value in cell["figures"].items() if name.startswith("stages/")}
+    assert figures.keys() == STAGES.keys()
+    assert figures["0/select/pool_open_rate"] == pytest.approx(1 / 22, abs=1e-4)
+    page = (tmp_path / "docs/results/staged.md").read_text()
+    assert "## Open classes stage by stage" in page
+    assert "| open classes found |" in page
+
+
+def test_tiny_imagenets_stages_share_no_image_and_bring_25_classes_each(monkeypatch):
+    """On images of one pixel, each another: 500 to train on and 50 to test of 200 classes."""
+
+    def numbered(root, name, split):
+        each = 500 if split == "train" else 50
+        labels = torch.arange(200).repeat_interleave(each)
+        numbers = torch.arange(len(labels)) + (0 if split == "train" else 2**20)
+        bytes_of = torch.stack([numbers % 256, numbers // 256 % 256, numbers // 65536], dim=1).to(torch.uint8)
+        return bytes_of[:, :, None, None], labels
+
+    monkeypatch.setattr(worlds, "read", numbered)
+    found = worlds.tiny_imagenet_lt(None, 0)
+    stages = found.stages
+    assert stages is not None
+    assert len(set(stages.ids)) == len(stages.ids)
+    assert torch.equal(stages.images[stages.rows("train")], found.train)
+    assert len(stages.rows("test")) == 10000
+    brought = [{stages.labels[i] for i in stages.rows("pool", stage)} for stage in (0, 1)]
+    assert [sorted(classes - set(range(150))) for classes in brought] == [
+        list(range(150, 175)),
+        list(range(175, 200)),
+    ]
+    # the head class trains on all that it has, and the next ones leave little
+    assert all(len(classes & set(range(150))) > 145 for classes in brought)
 
 
 def test_one_row_is_computed_alone(tmp_path, monkeypatch):
