@@ -1,5 +1,5 @@
 """A recognition table on a bare host: from the source tree, with torch, torchvision, numpy, pyarrow, pydantic,
-safetensors and timm alone.
+safetensors and timm (with what these bring) alone.
 
     PYTHONPATH=. python benchmarks/recognition.py cifar100-lt --data FOLDER --device cuda --out results
 

@@ -1,6 +1,8 @@
 """What a machine without a GPU can know of a program for one: no tensor of the CPU meets one of the GPU, and training
 waits for the GPU at the end of an epoch alone."""
 
+from collections import Counter
+
 import pytest
 import torch
 from PIL import Image
@@ -20,7 +22,7 @@ from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, Squ
 from oltr_core.scores import Odin
 from oltr_core.settings import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
-from oltr_core.training import Phase, fit
+from oltr_core.training import Phase, Report, fit
 from tests.core.pretended_gpu import pretended_gpu
 from tests.core.stages import loop_world
 from tests.core.training.worlds import NETWORK, recipe, world
@@ -36,8 +38,8 @@ PHASES = {
 }
 
 
-def trained(phase: dict, **fields):
-    """The pretended GPU after two epochs of a phase on it."""
+def trained(phase: dict, **fields) -> tuple[Counter[str], list[Report]]:
+    """Two epochs of a phase on a pretended GPU: where the program waited for it, and what it reported."""
     phases = [Phase(name="only", epochs=2, batch_size=8, **phase)]
     network = NETWORK.model_copy(update={"experts": 2})
     train = recipe(device="cuda", precision="bfloat16", network=network, phases=phases, **fields)
@@ -45,31 +47,29 @@ def trained(phase: dict, **fields):
     with pretended_gpu() as gpu:
         network = train.network(4, 0)
         reports = list(fit(network, Resident(images.images.to("cuda")), labels, train))
-        gpu.waits.pop("the test", 0)
-        gpu.logged = [len(report.keys() - {"phase", "epoch", "steps", "rate"}) for report in reports]
-        gpu.steps = [report["steps"] for report in reports]
         assert {p.device.type for p in network.state_dict().values()} == {"cuda"}
-    return gpu
+    return gpu.waits, reports
 
 
-def only_epochs_are_waited_for(gpu) -> bool:
-    """One wait per logged mean, however many steps; and per phase, for the memory."""
-    assert min(gpu.steps) > 1
-    return gpu.waits.pop("fit._epoch") == sum(gpu.logged) and gpu.waits in ({}, {"network.refresh": 2})
+def only_epochs_are_waited_for(waits: Counter[str], reports: list[Report]) -> bool:
+    """One wait per logged mean, however many steps; and two per phase, for the memory."""
+    assert all(report["steps"] > 1 for report in reports)
+    means = sum(len(report.keys() - {"phase", "epoch", "steps", "rate"}) for report in reports)
+    return waits.pop("fit._epoch") == means and waits in ({}, {"network.refresh": 2})
 
 
 @pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
 def test_no_step_of_a_phase_mixes_devices_or_waits(phase):
-    assert only_epochs_are_waited_for(trained(phase))
+    assert only_epochs_are_waited_for(*trained(phase))
 
 
 @pytest.mark.parametrize("mix", [Mixup(), CutMix(probability=1)], ids=lambda mix: mix.name)
 def test_mixed_images_stay_on_the_gpu(mix):
-    assert only_epochs_are_waited_for(trained(PHASES["adjusted"] | {"mix": mix}, augment=EVERYTHING))
+    assert only_epochs_are_waited_for(*trained(PHASES["adjusted"] | {"mix": mix}, augment=EVERYTHING))
 
 
 def test_rand_augment_stays_on_the_gpu():
-    assert only_epochs_are_waited_for(trained(PHASES["plain"], augment=Augment(policy=RandAugment(), flip=True)))
+    assert only_epochs_are_waited_for(*trained(PHASES["plain"], augment=Augment(policy=RandAugment(), flip=True)))
 
 
 @pytest.mark.parametrize("attention", ["modulated", "spatial"])
