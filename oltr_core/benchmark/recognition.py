@@ -32,8 +32,8 @@ from oltr_core import digest
 from oltr_core.batch import Outputs, concatenate
 from oltr_core.benchmark import recipes
 from oltr_core.benchmark.recipes import Recipe
-from oltr_core.benchmark.recognition_report import STAGES, page
-from oltr_core.benchmark.stream import Staged
+from oltr_core.benchmark.recognition_report import page
+from oltr_core.benchmark.stream import STAGES, START, Staged
 from oltr_core.benchmark.untrained import separation
 from oltr_core.benchmark.worlds import WORLDS, World
 from oltr_core.data.dataset import Resident, in_order
@@ -242,7 +242,7 @@ def stage_by_stage(network: Network, stages: Staged, train: Train) -> dict[str, 
     method: Method = ours() if isinstance(train.network.head, MetaEmbedding) else plain(ClassAware(), "plain")
     features = direct_features(network, _resident(stages.images, train), train).cpu()
     found = loop(network.cpu(), features, stages, method.update, method.select)
-    return {f"stages/{name}": found[name] for name in STAGES if name in found}
+    return {f"stages/{name}": found[name] for name in START | STAGES if name in found}
 
 
 def answers(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:

@@ -7,23 +7,10 @@ import statistics
 from typing import TYPE_CHECKING
 
 from oltr_core.benchmark.recipes import Recipe
+from oltr_core.benchmark.stream import STAGES, START
 
 if TYPE_CHECKING:
     from oltr_core.benchmark.recognition import Table
-
-
-#: figures of a loop over open classes that turn up in stages -> heading
-STAGES = {
-    "0/open/known_accuracy": "gen. 0 known, rejecting",
-    "0/open/unknown_recall": "unknown recall",
-    "0/select/open_hit_rate": "open of those asked",
-    "0/select/pool_open_rate": "open in the pool",
-    "0/select/classes_found": "open classes found",
-    "1/loop/known_accuracy": "gen. 1 known",
-    "1/loop/unknown_accuracy": "gen. 1 unknown",
-    "2/loop/known_accuracy": "gen. 2 known",
-    "2/loop/unknown_accuracy": "gen. 2 unknown",
-}
 
 
 def page(name: str, table: Table, stem: str, length: int, lines: list[dict], wanted: list[Recipe], notes: str) -> str:
@@ -98,7 +85,7 @@ def _heading(group: str) -> str:
 def _title(column: str) -> str:
     """closed/few -> few; <open set>/energy/auroc -> energy, AUROC."""
     if column.startswith("stages/"):
-        return STAGES[column.partition("/")[2]]
+        return (START | STAGES)[column.partition("/")[2]]
     return ", ".join(column.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95")
 
 

@@ -26,3 +26,17 @@ class Staged(Stream):
     """With its images, uint8 [N, 3, S, S]."""
 
     images: Tensor
+
+
+#: what is reported of the start of a loop over a stream, as <generation>/<metric> -> heading
+START = {"0/open/known_accuracy": "gen. 0 known, rejecting", "0/open/unknown_recall": "unknown recall"}
+#: and of what follows
+STAGES = {
+    "0/select/open_hit_rate": "open of those asked",
+    "0/select/pool_open_rate": "open in the pool",
+    "0/select/classes_found": "open classes found",
+    "1/loop/known_accuracy": "gen. 1 known",
+    "1/loop/unknown_accuracy": "gen. 1 unknown",
+    "2/loop/known_accuracy": "gen. 2 known",
+    "2/loop/unknown_accuracy": "gen. 2 unknown",
+}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from oltr_core.benchmark.cells import Method
+from oltr_core.benchmark.stream import STAGES
 from oltr_core.learners import ImprintReplay
 from oltr_core.losses import CrossEntropy
 from oltr_core.models import NetworkSpec
@@ -84,15 +85,6 @@ FIGURES = {
     "2/loop/average_incremental": "average incremental",
     "2/loop/forgetting": "forgetting",
 }
-LONGTAIL = {
-    "0/select/open_hit_rate": "open of those asked",
-    "0/select/pool_open_rate": "open in the pool",
-    "0/select/classes_found": "open classes found",
-    "1/loop/known_accuracy": "gen. 1 known",
-    "1/loop/unknown_accuracy": "gen. 1 unknown",
-    "2/loop/known_accuracy": "gen. 2 known",
-    "2/loop/unknown_accuracy": "gen. 2 unknown",
-}
 GOALS = {
     "0/closed/overall": 0.955,
     "0/closed/few": 0.92,
@@ -114,7 +106,7 @@ TABLES = {
         published=range(5),
         tuning=range(100, 110),
         figures=FIGURES,
-        longtail=LONGTAIL,
+        longtail=STAGES,
         goals=GOALS,
     )
 }

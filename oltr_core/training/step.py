@@ -97,7 +97,8 @@ class Stepper:
         parallel.average_gradients(optimizer)
         optimizer.step()
         labels = [targets.labels[mine] for mine in rows]
-        self.network.observe(*(parallel.gather(_joined(parts)) for parts in (features, labels, gammas) if parts))
+        taken_in, whose = (parallel.gather(_joined(parts)) for parts in (features, labels))
+        self.network.observe(taken_in, whose, parallel.gather(_joined(gammas)) if gammas else None)
         return _weighted(logged)
 
     def _autocast(self) -> AbstractContextManager:

@@ -16,7 +16,7 @@ import torch
 
 from oltr_core.benchmark import recognition, worlds
 from oltr_core.benchmark.recipes import Recipe, ablation, cifar
-from oltr_core.benchmark.recognition_report import STAGES
+from oltr_core.benchmark.stream import STAGES, START
 from oltr_core.benchmark.untrained import separation, small_high_frequencies
 from oltr_core.benchmark.worlds import World, long_tail, staged
 from oltr_core.data.longtail import Exponential
@@ -232,7 +232,7 @@ def test_open_classes_that_turn_up_in_stages_are_asked_about_and_learned(tmp_pat
     recognition.run("staged", Layout(tmp_path), echo=lambda _: None)
     (cell,) = recognition._cells(tmp_path / "docs/results/staged.jsonl")
     figures = {name.partition("/")[2]: value for name, value in cell["figures"].items() if name.startswith("stages/")}
-    assert figures.keys() == STAGES.keys()
+    assert figures.keys() == (START | STAGES).keys()
     assert figures["0/select/pool_open_rate"] == pytest.approx(1 / 22, abs=1e-4)
     page = (tmp_path / "docs/results/staged.md").read_text()
     assert "## Open classes stage by stage" in page
