@@ -97,7 +97,7 @@ def make_again(layout: Layout, name: str, keep: Path | None) -> str:
     if different:
         raise ValueError(
             f"{name} came out different in {', '.join(different)}: environment.json of the sealed generation says "
-            "with which packages, code and platform it was made\n" + "\n".join(lines)
+            "with which packages, code and processor it was made\n" + "\n".join(lines)
         )
     return "\n".join([*lines, f"{name} came out equal"])
 

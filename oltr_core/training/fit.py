@@ -1,7 +1,8 @@
 """The training loop: follows a recipe phase by phase and yields one report per epoch.
 
-On the CPU the weights depend on the recipe, its seed, the images and the number of threads alone; a run that was
-killed and continues from its saved state ends with the same weights as one that was not.
+On one kind of CPU the weights depend on the recipe, its seed, the images and the number of threads alone; a run that
+was killed and continues from its saved state ends with the same weights as one that was not. Another kind of CPU sums
+in another order, and after some epochs its weights are as far away as those of another seed.
 """
 
 from __future__ import annotations

@@ -22,10 +22,22 @@ def describe(layout: Layout, run: Run) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
         "packages": packages(),
         "code": revision(CODE),
         "inputs": inputs(layout, run),
     }
+
+
+def processor() -> dict[str, str]:
+    """Model and vector instructions, as far as this system tells: others add up in another order, and a training that
+    adds up in another order ends elsewhere."""
+    said = Path("/proc/cpuinfo")
+    lines = said.read_text().splitlines() if said.is_file() else []
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = found.get("flags", found.get("Features", "")).split()
+    wide = sorted({flag for flag in flags if flag.startswith(("avx", "amx", "sve", "asimd"))})
+    return {"model": found.get("model name", platform.processor()), "instructions": " ".join(wide)}
 
 
 def packages() -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 import threading
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -88,6 +90,13 @@ def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     assert found.kind == "infrastructure"
     assert stage.interrupted(StageCmdFailedError("oltr train", 130))
     assert not stage.interrupted(StageCmdFailedError("oltr train", -9))
+
+
+def test_the_environment_names_the_processor_and_what_it_adds_up_with():
+    found = environment.processor()
+    assert found["model"]
+    if platform.machine() == "x86_64" and sys.platform == "linux":
+        assert "avx" in found["instructions"]
 
 
 def test_the_environment_names_packages_and_the_revision_of_the_code():
