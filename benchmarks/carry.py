@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from oltr_core.benchmark.worlds import TAIL, drawn, files_of
+from oltr_core.benchmark.worlds import TAIL, drawn, files_of, to_jpeg
 
 FOLDERS = {
     "cifar10-lt": ["cifar10"],
@@ -64,14 +64,13 @@ def draw_tail(out: Path) -> None:
         pq.write_table(table.take(chosen), out / "cifar100" / f"{split}-00000-of-00001.parquet")
 
 
-def as_jpeg(table: pa.Table, quality: int = 75) -> pa.Table:
+def as_jpeg(table: pa.Table) -> pa.Table:
     """The same rows, their images encoded anew."""
     place = next(i for i, f in enumerate(table.schema) if pa.types.is_struct(f.type))
     cells = []
     for cell in table.column(place).to_pylist():
-        buffer = BytesIO()
-        Image.open(BytesIO(cell["bytes"])).convert("RGB").save(buffer, "JPEG", quality=quality)
-        cells.append({**cell, "bytes": buffer.getvalue()})
+        image = Image.open(BytesIO(cell["bytes"])).convert("RGB")
+        cells.append({**cell, "bytes": to_jpeg(image)})
     field = table.schema.field(place)
     return table.set_column(place, field.name, pa.array(cells, field.type))
 

@@ -110,10 +110,7 @@ class Side:
         losses = [CrossEntropy()] if name == "plain" else [CrossEntropy(), LargeMargin()]
         self.phase = Phase(name=name, epochs=1, losses=losses)  # pyright: ignore[reportArgumentType]
         self.optimizer = optimizer_for(self.network, self.phase, fused=device.type == "cuda")
-        trunk, classify = self.network.trunk, self.network.classify
-        if o.compile:
-            trunk, classify = torch.compile(trunk), torch.compile(classify)
-        self.stepper = Stepper(self.network, trunk, classify, device, bfloat16=o.precision == "bfloat16")
+        self.stepper = Stepper(self.network, device, bfloat16=o.precision == "bfloat16", compiled=o.compile)
         self.context = Context(torch.ones(num_classes, device=device), Progress(0, 1), torch.Generator())
         self.device = device
         self.network.train()

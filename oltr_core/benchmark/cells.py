@@ -57,8 +57,14 @@ class Pictures(Stream):
         found = [(identity_of_pixels(p := to_rgb(grey[scan.index])), p, scan) for scan in protocol(seed, pool)]
         found.sort(key=lambda item: item[0])
         ids, pixels, order = zip(*found, strict=True)
-        part, place, label, split, _ = zip(*order, strict=True)
-        return cls(list(ids), list(label), list(split), list(part), list(pixels), list(place))
+        return cls(
+            ids=list(ids),
+            labels=[scan.digit for scan in order],
+            splits=[scan.split for scan in order],
+            parts=[scan.part for scan in order],
+            pixels=list(pixels),
+            places=[scan.index for scan in order],
+        )
 
 
 def run(method: Method, seed: int, pools: Sequence[Pool] = ("mixed",)) -> dict[Pool, dict[str, float]]:

@@ -15,13 +15,11 @@ training goes on from its last saved epoch. docs/results/<table>.notes.md is wha
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +40,6 @@ from oltr_core.metrics import closed
 from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
 from oltr_core.models.heads import MetaEmbedding
-from oltr_core.samplers import ClassAware
 from oltr_core.scores import Energy, Msp, Reachability
 from oltr_core.spec import suggest
 from oltr_core.training import Diverged, Train, direct_features, fit
@@ -170,7 +167,7 @@ def run(
             }
             _add(path, line)
     notes = layout.results / f"{stem}.notes.md"
-    with _alone(path.parent):
+    with _alone(path):
         text = page(name, table, stem, length, _cells(path), wanted, notes.read_text() if notes.exists() else "")
         write_atomically(layout.results / f"{stem}.md", text)
     echo(text)
@@ -183,20 +180,16 @@ def _cells(path: Path) -> list[dict]:
 
 def _add(path: Path, line: dict) -> None:
     """One more cell, beside those that other processes have written in the meantime."""
-    with _alone(path.parent):
+    with _alone(path):
         lines = [*_cells(path), line]
         write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(path: Path) -> AbstractContextManager:
     """One process at a time: seeds of equal length end at the same moment."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    from filelock import FileLock  # not needed where a single cell is computed
+
+    return FileLock(path.with_suffix(".lock"))
 
 
 EVERY = 60.0  # seconds between lines of progress
@@ -236,12 +229,12 @@ def cell(
 
 def stage_by_stage(network: Network, stages: Staged, train: Train) -> dict[str, float]:
     """stages/<generation>/<metric>: the trained network, then two updates with the answers to its questions."""
-    from oltr_core.benchmark.cells import Method, loop  # with more packages than closed and open accuracy need
-    from oltr_core.benchmark.tables import ours, plain
+    from oltr_core.benchmark.cells import loop  # with more packages than closed and open accuracy need
+    from oltr_core.benchmark.tables import OURS_LATER, PLAIN_LATER
 
-    method: Method = ours() if isinstance(train.network.head, MetaEmbedding) else plain(ClassAware(), "plain")
+    later = OURS_LATER if isinstance(train.network.head, MetaEmbedding) else PLAIN_LATER
     features = direct_features(network, _resident(stages.images, train), train).cpu()
-    found = loop(network.cpu(), features, stages, method.update, method.select)
+    found = loop(network.cpu(), features, stages, *later)
     return {f"stages/{name}": found[name] for name in START | STAGES if name in found}
 
 

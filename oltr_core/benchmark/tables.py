@@ -34,6 +34,14 @@ class Table(NamedTuple):
     goals: dict[str, float]  # what ours is to reach
 
 
+#: how a network goes on after its training: ours by the defaults, a plain one by what suits it
+OURS_LATER = Update(), Select()
+PLAIN_LATER = (
+    Update(score=Msp(), learner=ImprintReplay(rate=0.1, sharpness=1)),
+    Select(strategy=LeastConfidence()),
+)
+
+
 def ours() -> Method:
     """Every default of params.yaml."""
     return Method(name="OLTR++")
@@ -59,12 +67,8 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
         ),
     ]
     network = NetworkSpec(attention="none", last_relu=True, normalise=False, head=Linear())
-    return Method(
-        name=name,
-        train=Train(network=network, phases=phases),
-        update=Update(score=Msp(), learner=ImprintReplay(rate=0.1, sharpness=1)),
-        select=Select(strategy=LeastConfidence()),
-    )
+    update, select = PLAIN_LATER
+    return Method(name=name, train=Train(network=network, phases=phases), update=update, select=select)
 
 
 FIGURES = {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,9 @@ from torch import Tensor
 from oltr_core.benchmark.stream import Staged
 from oltr_core.data.images import identity_of_pixels
 from oltr_core.data.longtail import Draw, Exponential, Pareto, take
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def _against_tiny_imagenet(root: Path | None, test: Tensor) -> tuple[dict[str, t
     return {"TinyImageNet (resized)": (test, tiny), JPEG: (as_jpeg(test), as_jpeg(tiny))}, note
 
 
-JPEG = "both as JPEG 75"
+QUALITY = 75
+JPEG = f"both as JPEG {QUALITY}"
 
 
 def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
@@ -234,13 +239,18 @@ def read(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels
 
 
-def as_jpeg(images: Tensor, quality: int = 75) -> Tensor:
+def as_jpeg(images: Tensor, quality: int = QUALITY) -> Tensor:
     """The same images after a passage through JPEG."""
     from PIL import Image
 
     out = torch.empty_like(images)
     for i, image in enumerate(images):
-        buffer = BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
-        out[i] = torch.from_numpy(np.array(Image.open(buffer).convert("RGB"))).permute(2, 0, 1)
+        encoded = BytesIO(to_jpeg(Image.fromarray(image.permute(1, 2, 0).numpy()), quality))
+        out[i] = torch.from_numpy(np.array(Image.open(encoded).convert("RGB"))).permute(2, 0, 1)
     return out
+
+
+def to_jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -47,10 +47,7 @@ def fit(
     parallel.normalise_globally(network)
     if train.channels_last:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    trunk, classify = network.trunk, network.classify
-    if train.compile:
-        trunk, classify = torch.compile(trunk), torch.compile(classify)
-    stepper = Stepper(network, trunk, classify, device, bfloat16=train.precision == "bfloat16")
+    stepper = Stepper(network, device, bfloat16=train.precision == "bfloat16", compiled=train.compile)
     labels = labels.cpu()
     saved = resume.place_in(state)
     reports = list(saved.reports) if saved else []

@@ -23,11 +23,16 @@ class Stepper:
     """A network with the way in which it is stepped. `pieces` doubles whenever memory runs out."""
 
     network: Network
-    trunk: Callable[[Tensor], Tensor]  # the network's own, or compiled
-    classify: Callable[[Tensor], Outputs]  # likewise
     device: torch.device
     bfloat16: bool
+    compiled: bool = False
     pieces: int = 1
+
+    def __post_init__(self):
+        self.trunk: Callable[[Tensor], Tensor] = self.network.trunk
+        self.classify: Callable[[Tensor], Outputs] = self.network.classify
+        if self.compiled:
+            self.trunk, self.classify = torch.compile(self.trunk), torch.compile(self.classify)
 
     def __call__(
         self,

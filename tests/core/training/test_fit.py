@@ -149,7 +149,8 @@ def test_out_of_memory_halves_the_batch_with_a_warning_and_accumulates_gradients
         set_training_mode(network, phase.freeze)
         for group in optimizer.param_groups:
             group["lr"] = 0.1
-        stepper = Stepper(network, _SmallMemory(network.trunk, limit), network.classify, torch.device("cpu"), False)
+        stepper = Stepper(network, torch.device("cpu"), bfloat16=False)
+        stepper.trunk = _SmallMemory(network.trunk, limit)
         images, labels = world()
         context = Context(torch.bincount(labels).float(), Progress(0, 1), torch.Generator())
         logged = stepper(phase, optimizer, images.images[::4].float() / 255, Targets(labels[::4]), context)
