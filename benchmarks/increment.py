@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from oltr_core.layout import GENESIS, Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, ingest
 
 SIDE, CLASSES = 224, 20

@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from oltr_core.data.dataset import open_images
-from oltr_core.data.shards import RAW_SIDE, SHARD_ROWS, Shards, pack, write_shard
-from oltr_core.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augment, Transform
+from oltr_core.images.dataset import open_images
+from oltr_core.images.shards import RAW_SIDE, SHARD_ROWS, Shards, pack, write_shard
+from oltr_core.images.transforms import IMAGENET_MEAN, IMAGENET_STD, Augment, Transform
 from oltr_core.layout import Batch
 
 

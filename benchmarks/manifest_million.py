@@ -23,7 +23,7 @@ import yaml
 
 from oltr_core import schema
 from oltr_core.layout import GENESIS, Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 
 BATCHES, CLASSES, SITES = 10, 1000, 50_000
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oltr_core.data.shards import SHARD_ROWS, Shards, pack, write_shard
+from oltr_core.images.shards import SHARD_ROWS, Shards, pack, write_shard
 from oltr_core.layout import Layout
 
 SIDE = 32

@@ -14,7 +14,7 @@ import json
 import torch
 from step_time import BACKBONES, Side, turns
 
-from oltr_core.batch import Targets
+from oltr_core.interfaces import Targets
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from oltr_core.batch import Context, Progress, Targets
+from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models import Network, NetworkSpec
 from oltr_core.models.backbones import ResNet10, ResNet18Cifar, ResNet32, Timm

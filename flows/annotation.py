@@ -1,21 +1,46 @@
-"""Answers come back: fetched, checked against the selection, stored, and written into the ledger."""
+"""`oltr annotate`: the batch for people, out and back."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow, task
-
 from flows import steps
+from flows.champion import sealed
+from flows.loop import alone
 from oltr_core.layout import Layout
+from oltr_core.settings.whole import load_settings
 
 
-@task(task_run_name="import-{name}", retries=2, retry_delay_seconds=[2, 20])
-def take(workspace: str, name: str) -> int | None:
-    return steps.take_answers(Layout(Path(workspace)), name)
+def export(layout: Layout, name: str | None) -> None:
+    """Hand the batch of generation `name` (the newest by default) to people, again if it was."""
+    with alone(layout):
+        steps.export_batch(layout, sealed(layout, name))
 
 
-@flow(name="annotation", flow_run_name="annotation-{name}", validate_parameters=False)
-def annotation(workspace: str, name: str) -> bool:
-    """Import the answers to the batch of generation `name`; False while people are not done."""
-    return take(workspace, name) is not None
+def collect(layout: Layout, name: str | None) -> None:
+    """Import the annotations that are there, all or some. Raises ValueError where there are none."""
+    with alone(layout):
+        name = sealed(layout, name)
+        if steps.import_annotations(layout, name, partial=True) is None:
+            place = getattr(load_settings(layout).annotator, "path", "")
+            raise ValueError(
+                f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` tells more"
+            )
+
+
+def status(layout: Layout) -> str:
+    """One line per batch: asked, annotated, imported."""
+    from tasks import annotator
+    from tasks.annotator import batch
+
+    settings = load_settings(layout).annotator
+    state = steps.state_of(layout)
+    lines = []
+    for name in state.sealed:
+        if name not in state.exported:
+            lines.append(f"{name}  not exported yet")
+            continue
+        asked = set(batch.asked(layout, name))
+        imported = set(batch.stored(layout, name).column("image_id").to_pylist())
+        rows = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
+        there = imported | {row["image_id"] for row in rows}
+        lines.append(f"{name}  {len(asked)} asked, {len(asked & there)} annotated, {len(asked & imported)} imported")
+    return "\n".join(lines) or "no batch was exported yet"

@@ -11,16 +11,8 @@ from typing import Any
 
 import click
 
-from oltr_core.layout import STAGES, Layout
-
-DOES = {
-    "curate": "Turn raw images and answers into the tables of this generation.",
-    "train": "Train on the base set; skipped by `dvc repro` while that stands.",
-    "update": "Extend the parent's classifier by the new answers, and fit score and threshold.",
-    "evaluate": "Measure on known and unknown classes.",
-    "select": "Choose the images most worth a person's minute.",
-    "report": "Write the report of this generation as one HTML file.",
-}
+from oltr_core.layout import Layout
+from oltr_core.pipeline import TABLE
 
 
 def example(*lines: str) -> dict[str, Any]:
@@ -40,21 +32,21 @@ def oltr(context: click.Context, workspace: Path) -> None:
     context.obj = Layout(workspace.expanduser().absolute())
 
 
-def _stage(name: str) -> click.Command:
+def _command(name: str, does: str) -> click.Command:
     @click.pass_obj
     def run(layout: Layout) -> None:
-        from flows.stages import run_stage
+        from tasks.dvc.stages import run_stage
 
         sys.exit(run_stage(name, layout))
 
     return click.Command(
-        name, callback=run, help=f"{DOES[name]}\n\nWhat dvc.yaml calls; `dvc repro` decides whether it is needed.",
-        short_help=DOES[name], **example(f"oltr {name}", f"dvc repro --single-item {name}"),
+        name, callback=run, help=f"{does}\n\nWhat dvc.yaml calls; `dvc repro` decides whether it is needed.",
+        short_help=does, **example(f"oltr {name}", f"dvc repro --single-item {name}"),
     )  # fmt: skip
 
 
-for stage_name in STAGES:
-    oltr.add_command(_stage(stage_name))
+for stage in TABLE:
+    oltr.add_command(_command(stage.name, stage.does))
 
 
 @oltr.command(**example("oltr loop", "oltr loop --generations 5", "oltr loop --more 1"))
@@ -63,20 +55,30 @@ for stage_name in STAGES:
 @click.pass_obj
 def loop(layout: Layout, generations: int | None, more: int | None) -> None:
     """Make generation after generation, with embedded services; goes on wherever it was cut off."""
-    from flows import session
+    from flows import loop as command
 
     if generations and more:
         raise click.UsageError("--generations and --more say the same thing twice; give one of them")
-    session.run(layout, generations, more)
+    command.run(layout, generations, more)
 
 
 @oltr.command(**example("oltr init ~/birds", "cd ~/birds && oltr check"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-def init(folder: Path) -> None:
+@click.option("--like", default="digits", help="The kind of images whose parameters to begin with (default: digits).")
+def init(folder: Path, like: str) -> None:
     """Write a new workspace: parameters, pipeline, git and DVC. It uses this installation's code."""
     from flows.workspace import create
 
-    click.echo(create(folder.expanduser()))
+    click.echo(create(folder.expanduser(), like))
+
+
+@oltr.command(**example("oltr upgrade", "oltr --workspace ~/birds upgrade"))
+@click.pass_obj
+def upgrade(layout: Layout) -> None:
+    """Bring a workspace that an older version made up to date; params.yaml as it was stays beside the new one."""
+    from flows.workspace import upgrade as bring_up_to_date
+
+    click.echo(bring_up_to_date(layout))
 
 
 @oltr.command(**example("oltr check", "oltr check photo.jpg"))
@@ -91,9 +93,9 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
     from flows.workspace import check_params, examine
 
     if images:
-        from flows import keeping
+        from flows import upkeep
 
-        click.echo("\n".join(keeping.seen(layout, images)))
+        click.echo("\n".join(upkeep.seen(layout, images)))
         return
     if params_only:
         check_params(layout)
@@ -147,28 +149,28 @@ def annotate() -> None:
 @click.pass_obj
 def annotate_export(layout: Layout, generation: str | None) -> None:
     """Write the batch of a generation (the newest by default) as CSV, pictures and a contact sheet."""
-    from flows import people
+    from flows import annotation
 
-    people.export(layout, generation)
+    annotation.export(layout, generation)
 
 
 @annotate.command("import", **example("oltr annotate import 0001"))
 @click.argument("generation", required=False)
 @click.pass_obj
 def annotate_import(layout: Layout, generation: str | None) -> None:
-    """Take the answers that are there, all or some, checked against what was asked."""
-    from flows import people
+    """Import the annotations that are there, all or some, checked against what was asked."""
+    from flows import annotation
 
-    people.take(layout, generation)
+    annotation.collect(layout, generation)
 
 
 @annotate.command("status", **example("oltr annotate status"))
 @click.pass_obj
 def annotate_status(layout: Layout) -> None:
     """How far people are with each batch."""
-    from flows import people
+    from flows import annotation
 
-    click.echo(people.status(layout))
+    click.echo(annotation.status(layout))
 
 
 @oltr.group(**example("oltr classes list"))
@@ -181,9 +183,9 @@ def classes() -> None:
 @click.pass_obj
 def classes_list(layout: Layout, as_json: bool) -> None:
     """Every class of the champion: id, name, since when, status."""
-    from flows import people
+    from flows import champion
 
-    click.echo(people.classes(layout, as_json))
+    click.echo(champion.classes(layout, as_json))
 
 
 @oltr.command(**example("oltr promote 0002 --reason 'better on the night camera'"))
@@ -192,9 +194,9 @@ def classes_list(layout: Layout, as_json: bool) -> None:
 @click.pass_obj
 def promote(layout: Layout, generation: str, reason: str) -> None:
     """Make a sealed generation the champion, whatever the gate said."""
-    from flows import people
+    from flows import champion
 
-    click.echo(people.move_champion(layout, generation, "promoted", reason))
+    click.echo(champion.move_champion(layout, generation, "promoted", reason))
 
 
 @oltr.command(
@@ -205,9 +207,9 @@ def promote(layout: Layout, generation: str, reason: str) -> None:
 @click.pass_obj
 def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
-    from flows import people
+    from flows import champion
 
-    click.echo(people.roll_back(layout, generation, reason))
+    click.echo(champion.roll_back(layout, generation, reason))
 
 
 @oltr.command(**example("oltr predict photo.jpg", "oltr predict ~/inbox --json"))
@@ -215,10 +217,10 @@ def rollback(layout: Layout, generation: str | None, reason: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
-    """The champion's answer for images or folders: label or "unknown", probability, score, nearest class."""
-    from flows import people
+    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class."""
+    from flows import champion
 
-    click.echo(people.predict(layout, list(paths), as_json))
+    click.echo(champion.predict(layout, list(paths), as_json))
 
 
 @oltr.command(**example("oltr bench --list", "oltr bench digits"))
@@ -243,28 +245,28 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **tr
 @click.pass_obj
 def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays."""
-    from flows import keeping
+    from flows import upkeep
 
     if not yes:
         click.confirm(f"Forget {len(images)} images for good?", abort=True)
-    click.echo(keeping.forget(layout, images))
+    click.echo(upkeep.forget(layout, images))
 
 
 @oltr.command(**example("oltr clean"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def clean(layout: Layout, yes: bool) -> None:
-    """Forget this workspace's generations, batches and history, after asking. Never touches a user's images."""
+    """Remove this workspace's generations, batches and history, after asking. Never touches a user's images."""
     from flows import workspace
 
-    lines = workspace.forgettable(layout)
+    lines = workspace.removable(layout)
     if not lines:
-        click.echo("nothing to forget")
+        click.echo("nothing to remove")
         return
-    click.echo("this forgets, in " + str(layout.root.resolve()) + ":\n  " + "\n  ".join(str(p) for p in lines))
+    click.echo("this removes, in " + str(layout.root.resolve()) + ":\n  " + "\n  ".join(str(p) for p in lines))
     if not yes:
-        click.confirm("Forget them?", abort=True)
-    workspace.forget(layout)
+        click.confirm("Remove them?", abort=True)
+    workspace.clean(layout)
 
 
 @oltr.command(**example("oltr gc", "oltr gc --yes"))
@@ -272,12 +274,12 @@ def clean(layout: Layout, yes: bool) -> None:
 @click.pass_obj
 def gc(layout: Layout, yes: bool) -> None:
     """Remove what no generation, batch or cache key refers to, after showing it."""
-    from flows import keeping
+    from flows import upkeep
 
-    lines = keeping.leftovers(layout)
-    click.echo("\n".join(lines) or "nothing is left over")
+    lines = upkeep.unreferenced(layout)
+    click.echo("\n".join(lines) or "nothing is unreferenced")
     if lines and (yes or click.confirm("Remove these?", abort=True)):
-        keeping.collect(layout)
+        upkeep.collect(layout)
 
 
 def main() -> None:
@@ -298,23 +300,16 @@ def main() -> None:
 
 
 def _fail(error: Exception) -> int:
-    """One sentence for what a user or the infrastructure can mend; a traceback for what only we can."""
-    codes = {"user": 2, "internal": 1, "infrastructure": 75}
-    kind = getattr(error, "kind", None)
-    if kind is None:
-        kind = (
-            "user"
-            if isinstance(error, ValueError)
-            else "infrastructure"
-            if isinstance(error, OSError)
-            else "internal"
-        )
-        if kind == "internal":
-            import traceback
+    """One sentence for what a user or the infrastructure can correct; a traceback for what only we can."""
+    from oltr_core.stages import EXIT, kind_of
 
-            traceback.print_exc()
+    kind = getattr(error, "kind", None) or kind_of(error)
+    if kind == "internal":
+        import traceback
+
+        traceback.print_exc()
     click.echo(f"oltr: {error}", err=True)
-    return codes[kind]
+    return EXIT[kind]
 
 
 if __name__ == "__main__":

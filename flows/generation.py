@@ -1,24 +1,31 @@
-"""One generation: open, six stages, quality gate, seal, gate, batch for people. Each step may be done again."""
+"""Prefect's flows: the loop, one generation, and annotations coming back. Order only.
+
+A task is a step of `flows.steps`. Each step may be done again, so a flow goes on wherever it was cut off.
+"""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.states import Completed
 
-from flows import steps
+from flows import plan, steps
 from flows.headstart import joined
 from flows.history import headline
 from flows.progress import WATCH, say
-from oltr_core.layout import STAGES, Layout
-from oltr_core.settings import load_settings
-from tasks import notify
-from tasks.stage import worth_retrying
+from oltr_core.layout import Layout
+from oltr_core.pipeline import STAGES
+from oltr_core.settings.whole import load_settings
+from tasks import annotator, notify
+from tasks.dvc.stages import worth_retrying
 
 PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
+WAITING = "WaitingForAnnotations"
 
 
 def _infrastructure(task: Any, run: Any, state: Any) -> bool:
@@ -32,57 +39,61 @@ def _infrastructure(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-RETRY: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _infrastructure}
+def _task(step: Callable[..., Any], name: str, retry: bool = True) -> Any:
+    """A step as a Prefect task; what the head start has done of it is joined."""
+    again: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _infrastructure}
+
+    def run(layout: Layout, *arguments: str) -> Any:
+        return joined(" ".join([step.__name__, *arguments]), lambda: step(layout, *arguments))
+
+    wrap: Any = task
+    return wrap(run, name=step.__name__, task_run_name=name, **(again if retry else {}))
 
 
-@task(task_run_name="ingest-{batch}", **RETRY)
-def ingest(workspace: str, batch: str) -> None:
+def _named(step: Callable[..., Any], label: str, retry: bool = True) -> Callable[..., Any]:
+    def call(layout: Layout, *arguments: str) -> Any:
+        return _task(step, label.format(*arguments), retry)(layout, *arguments)
+
+    return call
+
+
+ingest = _named(steps.ingest, "ingest-{0}")
+open_generation = _named(steps.open_generation, "open-{0}", retry=False)
+run_stage = _named(steps.run_stage, "{0}")
+seal = _named(steps.seal, "seal-{0}")
+judge = _named(steps.judge, "gate-{0}", retry=False)
+export_batch = _named(steps.export_batch, "export-{0}")
+import_annotations = _named(steps.import_annotations, "import-{0}")
+validate: Any = task(task_run_name="quality-{name}")(steps.validate)
+mirror: Any = task(task_run_name="mirror")(steps.mirror)
+
+
+@flow(name="loop", flow_run_name="loop-to-{generations}", validate_parameters=False)
+def loop(workspace: str, generations: int) -> Any:
+    """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING."""
     layout = Layout(Path(workspace))
-    joined(f"ingest {batch}", lambda: steps.ingest(layout, load_settings(layout), batch))
+    mirrored: list[Any] = []
+    waits: str | None = None
+    while waits is None and (step := plan.next_step(layout, generations)) is not None:
+        match step:
+            case plan.Annotate(name=name):
+                waits = None if annotation(workspace, name) else name
+            case plan.Make(name=name):
+                generation(workspace, name)
+                mirrored.append(mirror.submit(layout))
+    for future in mirrored:
+        future.wait()
+    if waits is None:
+        return None
+    settings = load_settings(layout).annotator
+    how = annotator.of(settings).instructions(layout, settings, waits)
+    return Completed(name=WAITING, message=f"waiting for annotations of the batch of {waits}: {how}")
 
 
-@task(task_run_name="open-{name}")
-def open_next(workspace: str, name: str) -> None:
-    layout = Layout(Path(workspace))
-    joined(f"open {name}", lambda: steps.open_next(layout, load_settings(layout), name))
-
-
-@task(task_run_name="{stage}", **RETRY)
-def bring(workspace: str, stage: str) -> float:
-    """One stage up to date; returns the seconds inside it."""
-    return joined(stage, lambda: steps.bring(Layout(Path(workspace)), stage)).seconds
-
-
-@task(task_run_name="quality-{name}")
-def quality(workspace: str, name: str) -> None:
-    """Great Expectations over the manifest: a second pair of eyes on what curate let through."""
-    from tasks import quality as expectations
-
-    with WATCH.lap("quality gate"):
-        expectations.validate(Layout(Path(workspace)))
-
-
-@task(task_run_name="seal-{name}", **RETRY)
-def seal(workspace: str, name: str) -> str:
-    return steps.seal(Layout(Path(workspace)))
-
-
-@task(task_run_name="gate-{name}")
-def judge(workspace: str, name: str) -> tuple[str, list[str]]:
-    layout = Layout(Path(workspace))
-    return steps.judge(layout, load_settings(layout), name)
-
-
-@task(task_run_name="export-{name}", **RETRY)
-def export(workspace: str, name: str) -> int:
-    return steps.hand_out(Layout(Path(workspace)), name)
-
-
-@task(task_run_name="mirror")
-def mirror(workspace: str) -> None:
-    """Show in MLflow what is sealed. A tracking server that is down is reported and stops nothing."""
-    with WATCH.lap("mirror to MLflow (in the background)"):
-        steps.mirror(Layout(Path(workspace)))
+@flow(name="annotation", flow_run_name="annotation-{name}", validate_parameters=False)
+def annotation(workspace: str, name: str) -> bool:
+    """Import the annotations of the batch of generation `name`; False while people are not done."""
+    return import_annotations(Layout(Path(workspace)), name) is not None
 
 
 @flow(name="generation", flow_run_name="generation-{name}", validate_parameters=False)
@@ -91,28 +102,30 @@ def generation(workspace: str, name: str) -> str:
     layout = Layout(Path(workspace))
     settings = load_settings(layout)
     if name not in steps.state_of(layout).sealed:
-        for batch in steps.due(layout, settings, name):
-            ingest(workspace, batch)
-        open_next(workspace, name)
+        for batch in steps.pending_batches(layout, settings, name):
+            ingest(layout, batch)
+        open_generation(layout, name)
         if not layout.generation(name).folder.is_dir():  # a folder with this name is whole; only its seal is missing
-            _compute(workspace, name)
-        seal(workspace, name)
-    verdict, reasons = judge(workspace, name)
-    asked = export(workspace, name)
-    steps.commit(layout, settings, name, verdict)
+            _compute(layout, name)
+        seal(layout, name)
+    verdict, reasons = judge(layout, name)
+    asked = export_batch(layout, name)
+    steps.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
-    sentence = f"{settings.workspace.name}: generation {name} is {verdict}; {asked} images wait for answers"
+    sentence = f"{settings.workspace.name}: generation {name} is {verdict}; {asked} images wait for annotations"
     if (undelivered := notify.tell(sentence)) is not None:
         say(undelivered)
     return verdict
 
 
-def _compute(workspace: str, name: str) -> None:
-    bring(workspace, STAGES[0])
-    # curate has refused bad rows already; the second look runs beside the training and must be over before the seal
-    looked = quality.submit(workspace, name)
-    for stage in STAGES[1:]:
-        bring(workspace, stage)
+def _compute(layout: Layout, name: str) -> None:
+    looked = None
+    for stage in STAGES:
+        run_stage(layout, stage)
+        if stage == "curate":
+            # it has refused bad rows already; the second look runs beside the training and is over before the seal
+            looked = validate.submit(layout, name)
+    assert looked is not None
     looked.result()
 
 
@@ -136,3 +149,12 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
             # inline, because a page served over http may not show a file of this machine
             picture = f"data:image/png;base64,{base64.b64encode(sheet.read_bytes()).decode()}"
             create_image_artifact(picture, key=f"{key}-batch", description=f"The batch of generation {name}")
+
+
+def settle() -> None:
+    """Let Prefect send what it still holds, logs and events, before its server is stopped."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)

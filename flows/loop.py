@@ -1,42 +1,136 @@
-"""The loop: generation after generation, as far as there is something to do."""
+"""`oltr loop`: decide whether there is anything to do, start what the loop needs, run it, say what came out."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from flows import plan
-from flows.annotation import annotation
-from flows.generation import generation, mirror
+from flows.headstart import HeadStart
+from flows.history import table
+from flows.progress import WATCH, account, say
+from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.settings.whole import Settings, load_settings
+from tasks.prefect.server import Server, prepare_environment
 
 
-@flow(name="loop", flow_run_name="loop-to-{generations}", validate_parameters=False)
-def loop(workspace: str, generations: int) -> str | None:
-    """Until `generations` have a verdict, or people are to answer; returns the batch that waits, if one does."""
-    layout = Layout(Path(workspace))
-    mirrored: list[Any] = []
-    waits: str | None = None
-    while (step := plan.next_step(layout, generations)) is not None:
-        match step:
-            case plan.Answer(name=name):
-                if not annotation(workspace, name):
-                    waits = name
-                    break
-            case plan.Make(name=name):
-                generation(workspace, name)
-                mirrored.append(mirror.submit(workspace))
-    for future in mirrored:
-        future.wait()
-    return waits
+def run(layout: Layout, generations: int | None, more: int | None) -> None:
+    """Run the loop in this workspace. Raises ValueError for what a user can correct."""
+    settings = load_settings(layout)
+    with alone(layout):
+        wanted = plan.finished(layout) + more if more else generations or 3
+        step = plan.next_step(layout, wanted)
+        if step is None:
+            print(table(layout))
+            print(
+                f"nothing to do: {plan.finished(layout)} generations are finished; `oltr loop --more 1` makes another"
+            )
+            return
+        champion = ledger.replay(ledger.read(layout.ledger)).champion
+        ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
+        prepare_environment(layout)
+        check_parameters(layout)
+        server = Server(layout)
+        try:
+            _drive(layout, settings, server, step, wanted)
+        finally:
+            server.stop()
+    print(summary(layout, settings))
 
 
-def settle() -> None:
-    """Let Prefect send what it still holds, logs and events, before its server is stopped."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
+@contextlib.contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Hold the workspace: two loops in one would overwrite each other's work. The system frees it when we die."""
+    from filelock import FileLock, Timeout
 
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=10)
+    layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(layout.lock, timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"{layout.root.resolve()}: another `oltr loop` is at work in this workspace; wait for it or stop it"
+        ) from None
+
+
+def check_parameters(layout: Layout) -> None:
+    """The sections of params.yaml about methods. Raises ValueError."""
+    from tasks import workspace
+
+    with WATCH.lap("check of params.yaml"):
+        workspace.check_parameters(layout)
+
+
+def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Annotate | plan.Make, wanted: int) -> None:
+    background = head_start(layout, settings, step)
+    background.start()
+    threading.Thread(target=_make_database, args=(layout, settings), daemon=True).start()
+    with WATCH.lap("import of Prefect and its server's start (while the head start computes)"):
+        from flows.generation import loop, settle
+
+        while not server.answers():
+            if background.failed is not None:
+                raise background.failed  # the flow would meet the same, so it need not start
+            server.wait_a_moment()
+    say(f"Prefect answers at {server.url.removesuffix('/api')}")
+    try:
+        loop(str(layout.root.resolve()), wanted)
+    finally:
+        with WATCH.lap("Prefect's last logs and events"):
+            settle()
+
+
+def head_start(layout: Layout, settings: Settings, step: plan.Annotate | plan.Make) -> HeadStart:
+    """Generation 0, or one that was cut off, up to its training."""
+    from flows import steps
+
+    to_do: dict[str, Callable[[], Any]] = {}
+    if isinstance(step, plan.Make):
+        name = step.name
+        if name not in steps.state_of(layout).sealed and not layout.generation(name).folder.is_dir():
+            for batch in steps.pending_batches(layout, settings, name):
+                to_do[f"ingest {batch}"] = partial(steps.ingest, layout, batch)
+            to_do[f"open_generation {name}"] = partial(steps.open_generation, layout, name)
+            for stage in ("code", "curate", "train"):
+                to_do[f"run_stage {stage}"] = partial(steps.run_stage, layout, stage)
+    return HeadStart(to_do)
+
+
+def _make_database(layout: Layout, settings: Settings) -> None:
+    from tasks import mlflow
+
+    # a tracking server that is down is reported where it is needed
+    with WATCH.lap("MLflow's database (in the background)"), contextlib.suppress(Exception):
+        mlflow.connect(layout, settings.tracking)
+
+
+def summary(layout: Layout, settings: Settings) -> str:
+    """What the loop ends with."""
+    from tasks import annotator
+    from tasks.dvc import git
+
+    state = ledger.replay(ledger.read(layout.ledger))
+    here = Path(sys.executable).parent
+    uri = settings.tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}"
+    lines = ["", table(layout), ""]
+    waits = plan.unannotated(layout)
+    how = annotator.of(settings.annotator).instructions(layout, settings.annotator, waits) if waits else ""
+    if how:
+        lines += [f"waiting for annotations of the batch of {waits}: {how}", ""]
+    if state.sealed:
+        lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
+    files = git.uncommitted(layout)
+    lines += [
+        f"MLflow   {here}/mlflow ui --backend-store-uri {uri}",
+        f"Prefect  PREFECT_HOME={layout.prefect_home.resolve()} {here}/prefect server start",
+        "git      " + ("commit when you like: " + " ".join(files) if files else "nothing to commit"),
+        "",
+        account(WATCH.elapsed),
+    ]
+    return "\n".join(lines)

@@ -9,8 +9,8 @@ from oltr_core.layout import Layout, generation_name
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Import the answers to this generation's batch."""
+class Annotate:
+    """Import the annotations of this generation's batch."""
 
     name: str
 
@@ -22,7 +22,7 @@ class Make:
     name: str
 
 
-def next_step(layout: Layout, generations: int) -> Answer | Make | None:
+def next_step(layout: Layout, generations: int) -> Annotate | Make | None:
     """The next thing to do until `generations` have a verdict and their batches are out; None: nothing."""
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
@@ -34,12 +34,12 @@ def next_step(layout: Layout, generations: int) -> Answer | Make | None:
     if len(state.verdicts) >= generations:
         return None
     if last is not None and last not in state.imported and _asked(events, last):
-        return Answer(last)
+        return Annotate(last)
     return Make(generation_name(state.next_number))
 
 
-def unanswered(layout: Layout) -> str | None:
-    """The newest generation, if its batch is out and nobody's answers to it were imported."""
+def unannotated(layout: Layout) -> str | None:
+    """The newest generation, if its batch is out and no annotations of it were imported."""
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
     last = state.opened[-1] if state.opened else None
@@ -52,6 +52,6 @@ def finished(layout: Layout) -> int:
 
 
 def _asked(events: list[ledger.Event], name: str) -> bool:
-    """Whether people were asked anything: a batch of no images needs no answers."""
+    """Whether people were asked anything: a batch of no images needs no annotations."""
     exported = [e for e in events if e.event == "exported" and e.generation == name]
     return bool(exported) and exported[-1].details.get("images", 1) > 0

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
+from oltr_core.pipeline import BY_NAME
 from tasks.clock import Stopwatch
 
 WATCH = Stopwatch()  # of this process; started when it was
-COMPUTING = (
-    "train",
-    "update",
-    "evaluate",
-    "select",
-)  # the stages that are the work itself; the rest is orchestration
 
 
 def say(text: str) -> None:
-    """One line of progress, with the seconds since the start."""
+    """One line of progress: on the terminal with the seconds since the start, and in the log of Prefect's run."""
     print(f"[{WATCH.elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
+    if "prefect" in sys.modules:
+        from prefect.exceptions import MissingContextError
+        from prefect.logging import get_run_logger
+
+        with contextlib.suppress(MissingContextError):  # said outside of a run: by a command, or by the head start
+            get_run_logger().info(text)
 
 
 def account(waited: float) -> str:
     """Where the time went, as lines to print. `waited` is how long the loop was up, in seconds."""
     totals = WATCH.totals()
-    computing = sum(seconds for what, seconds in totals.items() if what in COMPUTING)
+    computing = sum(seconds for what, seconds in totals.items() if what in BY_NAME and BY_NAME[what].computes)
     lines = [f"time: {waited:.0f} s, of which computing {computing:.0f} s, orchestration {waited - computing:.0f} s"]
     lines += [f"  {seconds:6.1f} s  {what}" for what, seconds in totals.items() if seconds >= 0.1]
     return "\n".join([*lines, "  (in the background or overlapping: these do not add up to the whole)"])

@@ -1,64 +1,43 @@
-"""The steps of a generation as plain functions: each may be called again, and then finds nothing to do.
-
-Prefect's tasks call them, and so does the head start (`flows.headstart`).
+"""The steps of a generation: effects of `tasks` in their order, timed and said. Each may be called again, and then
+finds nothing to do. Prefect's tasks (`flows.generation`), the head start and the commands call these.
 """
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import State
-from oltr_core.settings import Settings, load_settings
-from tasks import annotator, clock, gate, stage
-from tasks.annotator import answers, export
-from tasks.versions import commit as versioning
-from tasks.versions import sealing, track
+from oltr_core.settings.whole import Settings, load_settings
+from tasks import annotator, clock, gate, storage
+from tasks.annotator import batch as batches_of_questions
+from tasks.dvc import batches, git, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
+    """The workspace as its ledger tells it."""
     return ledger.replay(ledger.read(layout.ledger))
 
 
-def due(layout: Layout, settings: Settings, name: str) -> list[str]:
-    """The raw batches still to take in before generation `name`: one more each time, as long as there are any."""
-    batches = [b.batch for b in settings.sources[: int(name) + 1]]
-    return [b for b in batches if not (layout.batch(b).folder.is_dir() and track.pointer(layout.batch(b).folder))]
+def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
+    """The raw batches still to ingest before generation `name`: one more each time, as long as there are any."""
+    return batches.missing(layout, [b.batch for b in settings.sources[: int(name) + 1]])
 
 
-def ingest(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
-    """Take one raw batch in and give it to DVC. Returns its card."""
+def ingest(layout: Layout, batch: str) -> dict[str, object]:
+    """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
-        folder, truth = layout.batch(batch).folder, layout.truth_of(batch)
-        if track.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
-            track.pull(layout, folder, *([truth] if track.pointer(truth) else []))
-        new = not folder.is_dir()
-        card = _pack(layout, settings, batch)
-        made = [folder, *([truth] if truth.exists() else [])]
-        track.set_remote(layout, settings.storage.remote)
-        track.add(layout, *made)
-        track.push(layout, *made)
+        new = not layout.batch(batch).folder.is_dir()
+        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout))
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card
 
 
-def _pack(layout: Layout, settings: Settings, batch: str) -> dict[str, object]:
-    from oltr_core.stages import ingest as packing
-    from tasks import storage
-
-    root = os.environ.get("OLTR_DATA_ROOT")  # what params.yaml calls $OLTR_DATA_ROOT
-    reach = packing.Reach(layout.root, storage.read, storage.list_below, Path(root) if root else None)
-    return packing.run(settings, layout, batch, reach=reach)
-
-
-def open_next(layout: Layout, settings: Settings, name: str) -> None:
+def open_generation(layout: Layout, name: str) -> None:
     """Open generation `name`, or restore what its opening wrote."""
-    track.set_remote(layout, settings.storage.remote)
-    state = state_of(layout)
+    settings, state = load_settings(layout), state_of(layout)
+    repository.set_remote(layout, settings.storage.remote)
     if name in state.opened:
         sealing.reopen(layout, name)
         return
@@ -74,73 +53,92 @@ def mode_of(settings: Settings, state: State) -> str:
     return "update"
 
 
-def bring(layout: Layout, name: str) -> stage.Outcome:
-    """One stage up to date."""
+def run_stage(layout: Layout, stage: str) -> stages.Outcome:
+    """Bring one stage up to date."""
     begun = WATCH.elapsed
-    outcome = stage.bring_up_to_date(name, layout)
-    WATCH.add(name, outcome.seconds)
+    outcome = stages.bring_up_to_date(stage, layout)
+    WATCH.add(stage, outcome.seconds)
     WATCH.add("DVC, processes and imports around stages", WATCH.elapsed - begun - outcome.seconds)
-    say(f"{name}: {outcome.seconds:.1f} s" if outcome.ran else f"{name}: up to date")
+    say(f"{stage}: {outcome.seconds:.1f} s" if outcome.ran else f"{stage}: up to date")
     return outcome
 
 
-def seal(layout: Layout) -> str:
+def validate(layout: Layout, name: str) -> None:
+    """Great Expectations over the manifest of generation `name`: a second check of what curate let through."""
+    from tasks import quality
+
+    with WATCH.lap("quality gate"):
+        quality.validate(layout)
+
+
+def seal(layout: Layout, name: str) -> str:
+    """data/work becomes generation `name`. Returns the digest of its folder."""
     with WATCH.lap("seal"):
         return sealing.seal(layout, clock.now())
 
 
-def judge(layout: Layout, settings: Settings, name: str) -> tuple[str, list[str]]:
-    verdict, reasons = gate.judge(layout, settings.gate, name, clock.now())
+def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
+    """Promote or refuse generation `name`. Returns the verdict and the reasons."""
+    verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     say(f"generation {name} is {verdict}" + "".join(f"\n           {reason}" for reason in reasons))
     return verdict, reasons
 
 
-def hand_out(layout: Layout, name: str) -> int:
-    """Export the batch of generation `name`; returns how many images people are asked about."""
+def export_batch(layout: Layout, name: str) -> int:
+    """Hand the batch of generation `name` to the annotator; returns how many images people are asked about."""
+    settings = load_settings(layout).annotator
     with WATCH.lap("export"):
-        folder, digest = export.export(layout, name)
-        asked = len(answers.asked(layout, name))
-        details = {"images": asked, "folder": folder.relative_to(layout.root).as_posix()}
+        digest = annotator.of(settings).publish(layout, settings, name)
+        asked = len(batches_of_questions.asked(layout, name))
+        folder = (layout.exports / name).relative_to(layout.root).as_posix()
+        details = {"images": asked, "folder": folder}
         ledger.append(layout.ledger, ledger.Event("exported", name, digest, clock.now(), details))
-        say(f"exported the batch of {name}: {asked} images in {details['folder']}")
+        say(f"exported the batch of {name}: {asked} images in {folder}")
         return asked
+
+
+def import_annotations(layout: Layout, name: str, partial: bool = False) -> int | None:
+    """Import the annotations of the batch of `name`; None while some are missing, else how many came.
+
+    `partial` takes what is there, down to a single one. Raises ValueError naming file and line of a wrong one.
+    """
+    settings = load_settings(layout).annotator
+    kind = annotator.of(settings)
+    with WATCH.lap("annotate"):
+        asked = batches_of_questions.asked(layout, name)
+        if not asked:
+            return 0
+        # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
+        events = ledger.read(layout.ledger)
+        at = next(e.at for e in events if e.event == "sealed" and e.generation == name)
+        rows = kind.collect(layout, settings, name, at)
+        annotated = {row["image_id"] for row in rows}
+        if not rows or (not partial and not annotated.issuperset(asked)):
+            return None
+        path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
+        kind.audit(layout, settings, name)
+        repository.add(layout, layout.annotations_of(name))
+        repository.push(layout, layout.annotations_of(name))
+        details = {"annotations": len(rows), "annotator": settings.name}
+        ledger.append(layout.ledger, ledger.Event("imported", name, path.stem, clock.now(), details))
+        say(f"imported {len(rows)} annotations of the batch of {name}")
+        return len(rows)
 
 
 def mirror(layout: Layout) -> None:
     """Show in MLflow what is sealed, and who is champion. A tracking server that is down stops nothing."""
-    from tasks import tracking
+    from tasks import mlflow
 
-    try:
-        tracking.mirror(layout, load_settings(layout).tracking)
-    except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
-        why = " ".join(str(error).split())[:200]
-        say(f"MLflow does not show this yet ({why}); the next generation tries again")
+    with WATCH.lap("mirror to MLflow (in the background)"):
+        try:
+            mlflow.mirror(layout, load_settings(layout).tracking)
+        except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
+            why = " ".join(str(error).split())[:200]
+            say(f"MLflow does not show this yet ({why}); the next generation tries again")
 
 
-def commit(layout: Layout, settings: Settings, name: str, verdict: str) -> None:
+def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
-    if settings.versions.commit:
-        revision = versioning.commit(layout, name, f"generation {name}: {verdict}")
+    if load_settings(layout).versions.commit:
+        revision = git.commit(layout, name, f"generation {name}: {verdict}")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")
-
-
-def take_answers(layout: Layout, name: str, partial: bool = False) -> int | None:
-    """Import the answers to the batch of `name`; None while people are not done, else how many answers came."""
-    settings = load_settings(layout)
-    with WATCH.lap("annotate"):
-        if not answers.asked(layout, name):
-            return 0
-        # asked at the time of the seal, a machine's answers are the same file whenever they are fetched
-        events = ledger.read(layout.ledger)
-        at = next(e.at for e in events if e.event == "sealed" and e.generation == name)
-        table = annotator.collect(layout, settings, name, at, partial)
-        if table is None:
-            return None
-        path = answers.store(layout, name, table)
-        annotator.audit(layout, settings, name)
-        track.add(layout, layout.answers(name))
-        track.push(layout, layout.answers(name))
-        details = {"answers": table.num_rows, "annotator": settings.annotator.name}
-        ledger.append(layout.ledger, ledger.Event("imported", name, path.stem, clock.now(), details))
-        say(f"imported {table.num_rows} answers to the batch of {name}")
-        return table.num_rows

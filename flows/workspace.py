@@ -11,23 +11,23 @@ from pathlib import Path
 
 from oltr_core import ledger
 from oltr_core.layout import Layout
-from oltr_core.settings import Settings, load_run, load_settings
+from oltr_core.pipeline import dvc_yaml
+from oltr_core.settings.reading import load_run
+from oltr_core.settings.whole import Settings, load_settings
 
 NEEDED = ("torch", "prefect", "mlflow", "dvc", "great-expectations", "polars", "pyarrow", "fastapi")
 FREE_GB = 2.0
 
 
-def create(folder: Path) -> str:
-    """A new workspace, or the link to the code mended in an old one."""
+def create(folder: Path, like: str = "digits") -> str:
+    """A new workspace, or what is missing of one that is there. Raises ValueError for a folder of other files."""
     from tasks import workspace
-    from tasks.versions import reproduce
 
     fresh = not (folder / "params.yaml").exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
         raise ValueError(f"{folder}: expected an empty or new folder, or a workspace; found other files in it")
     folder.mkdir(parents=True, exist_ok=True)
-    written = workspace.create(folder)
-    reproduce.link_code(folder)
+    written = workspace.create(folder, like)
     if not fresh:
         return f"{folder} is a workspace already; " + (
             f"added {', '.join(written)}" if written else "nothing was missing"
@@ -38,11 +38,21 @@ def create(folder: Path) -> str:
     )
 
 
-def check_params(layout: Layout) -> None:
-    """Read params.yaml whole, both halves. Raises ValueError with file and key."""
-    from oltr_core import stages
+def upgrade(layout: Layout) -> str:
+    """Bring a workspace of an older version up to date; one line per change."""
+    from flows.loop import alone
+    from tasks import workspace
 
-    stages.load_parameters("train", layout)
+    with alone(layout):
+        changed = workspace.upgrade(layout)
+    return "\n".join(changed) or f"{layout.root} is up to date"
+
+
+def check_params(layout: Layout) -> None:
+    """Read params.yaml whole. Raises ValueError with file and key."""
+    from oltr_core import params  # for this command alone: its types need torch
+
+    params.load_params(layout)
 
 
 def examine(layout: Layout) -> tuple[list[str], bool]:
@@ -70,19 +80,19 @@ def examine(layout: Layout) -> tuple[list[str], bool]:
 
 
 def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
-    """Take the named raw batches in, or all of params.yaml."""
-    from flows import session, steps
+    """Ingest the named raw batches, or all of params.yaml."""
+    from flows import steps
+    from flows.loop import alone
 
-    settings = load_settings(layout)
-    with session.alone(layout):
-        for batch in batches or [b.batch for b in settings.sources]:
-            card = steps.ingest(layout, settings, batch)
+    with alone(layout):
+        for batch in batches or [b.batch for b in load_settings(layout).sources]:
+            card = steps.ingest(layout, batch)
             print(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")
 
 
 def make_again(layout: Layout, name: str, keep: Path | None) -> str:
     """Reproduce a generation; raises ValueError when a digest differs."""
-    from tasks.versions import reproduce
+    from tasks.dvc import reproduce
 
     if keep is not None and keep.exists():
         raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
@@ -102,19 +112,21 @@ def make_again(layout: Layout, name: str, keep: Path | None) -> str:
     return "\n".join([*lines, f"{name} came out equal"])
 
 
-def forgettable(layout: Layout) -> list[Path]:
+def removable(layout: Layout) -> list[Path]:
+    """What `clean` would remove."""
     from tasks import workspace
 
-    return workspace.forgettable(layout)
+    return workspace.removable(layout)
 
 
-def forget(layout: Layout) -> None:
-    from flows import session
+def clean(layout: Layout) -> None:
+    """Remove what the loop made in this workspace."""
+    from flows.loop import alone
     from tasks import workspace
 
-    with session.alone(layout):
+    with alone(layout):
         pass  # a loop at work would write on what is removed
-    workspace.forget(layout)
+    workspace.clean(layout)
 
 
 def _python() -> str:
@@ -152,14 +164,11 @@ def _sources(layout: Layout, settings: list[Settings]) -> str:
 def _pipeline(layout: Layout) -> str:
     if not layout.dvc_yaml.exists():
         raise ValueError(f"{layout.dvc_yaml}: this file is not here; `oltr init` writes a workspace")
-    code = layout.root / "oltr_core"
-    if not code.exists():
-        raise ValueError(
-            f"{code}: dvc.yaml names the code, and the link to it leads nowhere; run `oltr init {layout.root}`"
-        )
+    if layout.dvc_yaml.read_text() != dvc_yaml():
+        raise ValueError(f"{layout.dvc_yaml}: these are not the stages of this version; run `oltr upgrade`")
     if not shutil.which("git"):
         raise ValueError("git is not installed; a workspace is versioned with git and DVC")
-    return "dvc.yaml, code and git are here"
+    return "dvc.yaml and git are here"
 
 
 def _history(layout: Layout) -> str:

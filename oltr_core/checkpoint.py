@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from oltr_core import digest
-from oltr_core.batch import OldStatistics, State
-from oltr_core.data.transforms import Transform
+from oltr_core.images.transforms import Transform
+from oltr_core.interfaces import ClassStatistics, State
 from oltr_core.layout import write_atomically
 from oltr_core.models import Network, NetworkSpec
 from oltr_core.spec import Spec, parse
 
-VERSION = 1
+VERSION = 2
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
 
@@ -32,15 +32,17 @@ class Card(Spec):
 
     version: int = VERSION
     class_ids: list[int]  # in column order
-    class_names: list[str]
+    class_names: list[str] = []  # in column order, by the register; `update` fills them in
     class_counts: list[int]  # training images per column
     network: NetworkSpec
     transform: Transform
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
     threshold: float | None = None  # of that score: larger is unknown
+    target_tpr: float = 0.95  # share of known validation images that the threshold was to accept
+    reference_seed: int = 0  # of the pseudo-features that scores are fitted on
     temperature: float = 1.0  # logits are divided by it for calibrated probabilities
     parent: str = ""  # the generation it was extended from
-    recipe: dict[str, Any] = {}  # the `train` section it was made with
+    recipe: dict[str, Any] = {}  # the `train` section of its full training
     trunk_digest: str = ""  # filled in by `save`
     head_digest: str = ""
 
@@ -50,7 +52,7 @@ class Checkpoint:
     network: Network  # in evaluation mode
     card: Card
     score_state: State = field(default_factory=dict)
-    statistics: OldStatistics | None = None
+    statistics: ClassStatistics | None = None
 
 
 def digest_of(tensors: dict[str, torch.Tensor]) -> str:
@@ -67,7 +69,7 @@ def save(
     network: Network,
     card: Card,
     score_state: State | None = None,
-    statistics: OldStatistics | None = None,
+    statistics: ClassStatistics | None = None,
 ) -> Card:
     """Write the file atomically; returns the card with its digests. Equal content gives equal bytes."""
     assert len(card.class_ids) == network.num_classes, "one class id per column"
@@ -100,9 +102,18 @@ def read_card(path: Path) -> Card:
     if text is None:
         raise ValueError(f"{path}: expected an oltr checkpoint, found a safetensors file without its card")
     raw = json.loads(text)
-    if raw.get("version") != VERSION:
+    if raw.get("version") not in (1, VERSION):
         raise ValueError(f"{path}: expected a checkpoint of version {VERSION}, found version {raw.get('version')}")
-    return parse(Card, raw, str(path))
+    return parse(Card, _migrated(raw), str(path))
+
+
+def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
+    """A card of an older version as one of this."""
+    head = raw["network"]["head"]
+    if raw["version"] == 1 and "rate" in head:
+        head = {**head, "centroid_rate": head["rate"]}
+        del head["rate"]
+    return {**raw, "version": VERSION, "network": {**raw["network"], "head": head}}
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
@@ -145,6 +156,6 @@ def _take(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
-def _statistics(tensors: dict[str, torch.Tensor]) -> OldStatistics:
+def _statistics(tensors: dict[str, torch.Tensor]) -> ClassStatistics:
     kept = _take(tensors, "kept.")
-    return OldStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)
+    return ClassStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)

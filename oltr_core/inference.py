@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 
 from oltr_core import checkpoint, digest, schema
-from oltr_core.batch import OldStatistics, Outputs, concatenate
 from oltr_core.checkpoint import Checkpoint, digest_of
-from oltr_core.data.dataset import Images, from_pixels, in_order, open_images
-from oltr_core.data.images import EXTENSIONS, decode
-from oltr_core.data.shards import Shards, feature_key
-from oltr_core.data.transforms import Transform
+from oltr_core.images.dataset import Images, from_pixels, in_order, open_images
+from oltr_core.images.decode import EXTENSIONS, decode
+from oltr_core.images.shards import Shards, feature_key
+from oltr_core.images.transforms import Transform
+from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.models import Network
-from oltr_core.scores import Odin, Score
+from oltr_core.scores import Score
 from oltr_core.spec import parse
 
 UNKNOWN = "unknown"
 
 
 def classify(
-    network: Network, features: Tensor, statistics: OldStatistics | None = None, batch_size: int = 8192
+    network: Network, features: Tensor, statistics: ClassStatistics | None = None, batch_size: int = 8192
 ) -> Outputs:
     """Outputs of the heads, on the CPU, for direct features [N, E, D] on the CPU.
 
@@ -44,7 +44,7 @@ def classify(
     return with_distances(outputs, statistics)
 
 
-def with_distances(outputs: Outputs, statistics: OldStatistics | None) -> Outputs:
+def with_distances(outputs: Outputs, statistics: ClassStatistics | None) -> Outputs:
     if outputs.distances is not None or statistics is None:
         return outputs
     means = statistics.means.to(outputs.features)  # [E, K, D]
@@ -93,16 +93,27 @@ def _store(
     write_atomically(path, buffer.getvalue())
 
 
-def perturbed(
-    rows: pa.Table, score: Odin, network: Network, transform: Transform, layout: Layout, batch_size: int = 256
+def outputs_for(
+    score: Score,
+    rows: pa.Table,
+    outputs: Outputs,
+    network: Network,
+    transform: Transform,
+    layout: Layout,
+    batch_size: int = 256,
 ) -> Outputs:
-    """Outputs for the images that a score of the network has moved: they cannot come from cached features."""
+    """The outputs of manifest `rows` that a score looks at: `outputs`, or those of images that the score perturbs.
+
+    Perturbed images have features of their own, which cannot come from the cache.
+    """
+    if score.needs != "network":
+        return outputs
     device = next(network.parameters()).device
     images = open_images(Shards(layout.raw), rows, transform, device)
     return concatenate(list(_perturbed(images, score, network, transform, batch_size)))
 
 
-def _perturbed(images: Images, score: Odin, network: Network, transform: Transform, size: int) -> Iterator[Outputs]:
+def _perturbed(images: Images, score: Score, network: Network, transform: Transform, size: int) -> Iterator[Outputs]:
     for batch in images.batches(in_order(len(images), size)):
         moved = score.perturb(network, transform(batch))
         with torch.no_grad():
@@ -110,7 +121,7 @@ def _perturbed(images: Images, score: Odin, network: Network, transform: Transfo
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What `oltr predict` says of one image."""
 
     path: str
@@ -121,16 +132,13 @@ class Answer:
     nearest: str  # the best known class, whatever the label
     generation: str
 
-    def as_dict(self) -> dict[str, str | float]:
-        return asdict(self)
 
-
-def answers(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Answer]:
+def predictions(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Prediction]:
     """`predict` with the model of a file."""
     return predict(paths, checkpoint.load(model, device), generation)
 
 
-def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Answer]:
+def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Prediction]:
     """Answers for images and for all images below folders, in the order of their paths.
 
     Raises ValueError naming the path when it is not there, is no image, or holds none.
@@ -147,14 +155,14 @@ def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_siz
         batch = card.transform(images.images)
         with torch.no_grad():
             outputs = scored = with_distances(network(batch).cpu(), model.statistics)
-        if isinstance(score, Odin):
+        if score.needs == "network":
             (scored,) = _perturbed(images, score, network, card.transform, len(part))
         probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
         scores = score(scored, model.score_state)
         for path, p, k, s in zip(part, probability.tolist(), column.tolist(), scores.tolist(), strict=True):
             nearest = card.class_names[k]
             label = UNKNOWN if s > card.threshold else nearest
-            yield Answer(str(path), label, p, s, card.threshold, nearest, generation)
+            yield Prediction(str(path), label, p, s, card.threshold, nearest, generation)
 
 
 def _image_files(paths: Iterable[Path]) -> Iterator[Path]:

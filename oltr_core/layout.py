@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GENESIS = "genesis"  # the parent of the first generation: no classes, no images
-STAGES = ("curate", "train", "update", "evaluate", "select", "report")
 
 
 def generation_name(number: int) -> str:
@@ -29,12 +28,21 @@ class Layout:
         return self.root / "params.yaml"
 
     @property
+    def params_before(self) -> Path:
+        """params.yaml as it was before `oltr upgrade`."""
+        return self.root / "params.before-upgrade.yaml"
+
+    @property
     def dvc_yaml(self) -> Path:
         return self.root / "dvc.yaml"
 
     @property
     def dvc_lock(self) -> Path:
         return self.root / "dvc.lock"
+
+    @property
+    def prefect_yaml(self) -> Path:
+        return self.root / "prefect.yaml"
 
     # --- what the loop keeps -----------------------------------------------------------------------------
     @property
@@ -76,9 +84,13 @@ class Layout:
     def annotations(self) -> Path:
         return self.data / "annotations"
 
-    def answers(self, batch_id: str) -> Path:
-        """The folder of imported answers to the selection of generation `batch_id`."""
+    def annotations_of(self, batch_id: str) -> Path:
+        """The folder of imported annotations of the selection of generation `batch_id`."""
         return self.annotations / batch_id
+
+    def audit_of(self, batch_id: str) -> Path:
+        """What held-back truth says of the batch of generation `batch_id`."""
+        return self.annotations_of(batch_id) / "audit.json"
 
     @property
     def generations(self) -> Path:
@@ -86,6 +98,10 @@ class Layout:
 
     def generation(self, name: str) -> Generation:
         return Generation(self.generations / name)
+
+    def unsealed(self, name: str) -> Generation:
+        """A generation's folder while it is being filled; it is renamed when it is whole."""
+        return Generation(self.generations / f".{name}.tmp")
 
     @property
     def work(self) -> Work:
@@ -112,6 +128,9 @@ class Layout:
     def timings(self) -> Path:
         """Seconds per stage of the run in progress, one file each; never a dependency of anything."""
         return self.data / "timings"
+
+    def timing(self, stage: str) -> Path:
+        return self.timings / f"{stage}.json"
 
     @property
     def store(self) -> Path:
@@ -262,6 +281,10 @@ class _Artifacts:
 @dataclass(frozen=True)
 class Work(_Artifacts):
     """data/work: what the stages write. It may vanish at any time; running again restores it."""
+
+    def code(self, stage: str) -> Path:
+        """Digests of the code that a stage executes."""
+        return self.folder / "code" / f"{stage}.json"
 
     @property
     def stage_metrics(self) -> Path:

@@ -1,32 +1,55 @@
-"""What a stage measured: flat numbers in one file, the reasons for what could not be measured in another."""
+"""What was measured: numbers by name, and a reason for each that could not be computed; as a value and as files."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oltr_core.layout import Layout
 
 
-def write(layout: Layout, stage: str, values: dict[str, float], absent: dict[str, str]) -> None:
-    """Write data/work/metrics/<stage>.json and <stage>.absent.json.
+@dataclass
+class Measured:
+    """A metric is in one of the two: a finite number in `values`, or a reason in `absent`; never NaN."""
 
-    A metric is in one of the two: finite, or absent with its reason; never NaN.
-    """
-    for name, value in values.items():
-        assert math.isfinite(value), f"{name} is {value}: leave it out and say why"
-        assert name not in absent, name
-    path = layout.work.metrics(stage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-    layout.work.absent(stage).write_text(json.dumps(absent, indent=1, sort_keys=True) + "\n")
+    values: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def put(self, name: str, value: float | str) -> None:
+        """Record a number, or the reason why there is none."""
+        if isinstance(value, str):
+            self.absent[name] = value
+        else:
+            assert math.isfinite(value), f"{name} is {value}: say why it is absent instead"
+            self.values[name] = float(value)
+
+    def with_prefix(self, group: str) -> Measured:
+        """The same with `group/` before every name."""
+        return Measured(
+            {f"{group}/{name}": value for name, value in self.values.items()},
+            {f"{group}/{name}": reason for name, reason in self.absent.items()},
+        )
+
+    def __or__(self, other: Measured) -> Measured:
+        return Measured(self.values | other.values, self.absent | other.absent)
+
+    def write(self, layout: Layout, stage: str) -> None:
+        """Write data/work/metrics/<stage>.json and <stage>.absent.json."""
+        for name, value in self.values.items():
+            assert math.isfinite(value), f"{name} is {value}: leave it out and say why"
+            assert name not in self.absent, f"{name} is there and absent"
+        path = layout.work.metrics(stage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.values, indent=1, sort_keys=True) + "\n")
+        layout.work.absent(stage).write_text(json.dumps(self.absent, indent=1, sort_keys=True) + "\n")
 
 
-def merge(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
+def read_all(folder: Path) -> Measured:
     """Every stage's metrics below `folder`, and every reason for an absent one."""
-    values: dict[str, float] = {}
-    absent: dict[str, str] = {}
+    merged = Measured()
     for path in sorted(folder.glob("*.json")):
-        (absent if path.name.endswith(".absent.json") else values).update(json.loads(path.read_text()))
-    return values, absent
+        into = merged.absent if path.name.endswith(".absent.json") else merged.values
+        into.update(json.loads(path.read_text()))
+    return merged

@@ -126,11 +126,12 @@ SELECTION = _schema(
         ("rank", pa.int32(), False),  # 0 first
         ("u_open", pa.float32(), False),  # Eq. 7
         ("u_info", pa.float32(), False),  # Eq. 8
-        ("energy", pa.float32(), False),  # the strategy's own figure of merit
+        ("merit", pa.float32(), False),  # the strategy's own: larger = more worth a person's minute
         ("reason", pa.string(), False),
         ("suggested", pa.string(), False),  # name of the best known class
         ("strategy", pa.string(), False),
     ],
+    version=2,
 )
 
 #: one person's answer
@@ -155,6 +156,9 @@ TRUTH = _schema("truth", ("image_id",), [("image_id", pa.string(), False), ("lab
 #: (table, version) -> what makes the next version of it; a sealed generation is never rewritten, only read so
 MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
     ("manifest", 1): lambda table: table.append_column("address", pa.nulls(table.num_rows, pa.string())),
+    ("selection", 1): lambda table: table.rename_columns(
+        ["merit" if c == "energy" else c for c in table.column_names]
+    ),
 }
 
 

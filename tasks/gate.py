@@ -7,7 +7,7 @@ import json
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
-from oltr_core.settings import Gate
+from oltr_core.settings.operations import Gate
 
 
 def reasons_against(

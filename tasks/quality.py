@@ -1,4 +1,4 @@
-"""Great Expectations over a manifest: the checks of `oltr_core.data.checks`, as a gate and as pages to read.
+"""Great Expectations over a manifest: the checks of `oltr_core.curation.checks`, as a gate and as pages to read.
 
 The checks are declared once; curate runs the same ones on polars. Here each becomes an expectation: Great
 Expectations' own where it has one for the sentence, else "this column is true" on a column that polars computed.
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from oltr_core import schema
-from oltr_core.data import checks
-from oltr_core.data.manifest import read
+from oltr_core.curation import checks
+from oltr_core.frames import read
 from oltr_core.layout import Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 
 # the pages ask the network for their style; without one this makes them readable
 _OFFLINE = (
@@ -41,7 +41,7 @@ def validate(layout: Layout) -> Passed:
     Raises ValueError with the sentence of the first check that fails; the docs are written all the same.
     """
     manifest = read(layout.work.manifest, schema.MANIFEST)
-    context = checks.Context.of(layout, load_settings(layout))
+    context = checks.Context.of(layout, load_settings(layout).curate)
     declared = checks.declared(context, manifest.lazy())
     rows = checks.prepared(manifest.lazy(), context).collect()
     passed = _checked(_frame(rows, declared), declared, layout, context.run.generation)

@@ -6,14 +6,24 @@ AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...), never from files of the workspace.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from oltr_core.ingest.record import SourceAccess
+from oltr_core.layout import Layout
+
 PART = 16 * 2**20  # bytes per part of an upload: S3 allows 10,000 parts, so 160 GB per file
 CHUNK = 2**20
 ATTEMPTS = 5  # of every request, with growing pauses
+
+
+def source_access(layout: Layout) -> SourceAccess:
+    """How sources read files and objects: OLTR_DATA_ROOT is what params.yaml calls $OLTR_DATA_ROOT."""
+    root = os.environ.get("OLTR_DATA_ROOT")
+    return SourceAccess(layout.root, read, list_below, Path(root) if root else None)
 
 
 def split(uri: str) -> tuple[str, str]:

@@ -15,21 +15,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from oltr_core.batch import Answered, Outputs
 from oltr_core.benchmark.stream import Stream
-from oltr_core.data.dataset import from_pixels
-from oltr_core.data.images import identity_of_pixels
-from oltr_core.data.sources.digits import Pool, protocol, scans, to_rgb
-from oltr_core.data.split import VAL, draw_answered, draw_order
+from oltr_core.class_statistics import measure
+from oltr_core.curation.split import VAL, draw_annotated, draw_order
+from oltr_core.images.dataset import from_pixels
+from oltr_core.images.decode import identity_of_pixels
 from oltr_core.inference import classify
-from oltr_core.learners.statistics import measure
-from oltr_core.metrics import OPEN, History, Measured, Tested
+from oltr_core.ingest.sources.digits import Pool, protocol, scans, to_rgb
+from oltr_core.interfaces import AnnotatedFeatures, Outputs
+from oltr_core.metrics import OPEN, Evaluation, History, Measured
 from oltr_core.models import Network
-from oltr_core.params import Select, Update
-from oltr_core.settings import Budget, Curate
+from oltr_core.operating.learning import Update, learn
+from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.selection import Select, pick
+from oltr_core.settings.budget import Budget
+from oltr_core.settings.curate import Curate
 from oltr_core.spec import Spec
-from oltr_core.stages.select import pick
-from oltr_core.stages.update import from_memory, learn, operate
 from oltr_core.training import Train, direct_features, fit
 
 GENERATIONS = 3
@@ -136,11 +137,11 @@ def loop(
         if generation:
             learned = _take_in(asked, name, world)
             network, statistics = learn(
-                update, network, statistics, Answered(features[learned], world.labels(learned))
+                update, network, statistics, AnnotatedFeatures(features[learned], world.labels(learned))
             )
         val = classify(network, features[world.val], statistics)
-        reference = from_memory(network, statistics, update.seed)
-        fitted = operate(update.score, reference, val, val, world.labels(world.val), update.keep_known)
+        reference = reference_from_statistics(network, statistics, update.seed)
+        fitted = operating_point(update.score, reference, val, val, world.labels(world.val), update.target_tpr)
         figures[f"seconds/update_{generation}"] = time.perf_counter() - begin
 
         test = classify(network, features[stream.rows("test")], statistics)
@@ -158,10 +159,10 @@ def loop(
     return figures
 
 
-def _tested(outputs: Outputs, shots: torch.Tensor, world: _World) -> Tested:
+def _tested(outputs: Outputs, shots: torch.Tensor, world: _World) -> Evaluation:
     rows = world.stream.rows("test")
     labels = [world.stream.labels[i] for i in rows]
-    return Tested(
+    return Evaluation(
         logits=outputs.mean_logits,
         labels=world.labels(rows, OPEN),
         was_open=torch.tensor([label in world.was_open for label in labels]),
@@ -200,7 +201,7 @@ def _take_in(asked: list[int], generation: str, world: _World) -> list[int]:
     have = np.array([[-1, -1] if label in base else _counts(label, world) for label in range(1 + max(stream.labels))])
     order = draw_order([stream.ids[i] for i in asked], curate.seed)
     labels = np.array([stream.labels[i] for i in asked], dtype=np.int64)
-    codes = draw_answered(np.arange(len(asked)), labels, order, have, curate.val_share_of_new, curate.val_from)
+    codes = draw_annotated(np.arange(len(asked)), labels, order, have, curate.val_share_of_new, curate.val_from)
     world.answered |= dict(zip(asked, codes.tolist(), strict=True))
     fresh = sorted(set(labels.tolist()) - set(world.columns))
     world.columns += fresh
@@ -210,6 +211,6 @@ def _take_in(asked: list[int], generation: str, world: _World) -> list[int]:
 
 
 def _counts(label: int, world: _World) -> list[int]:
-    """Answered images of a label in (val, train)."""
+    """AnnotatedFeatures images of a label in (val, train)."""
     codes = [code for row, code in world.answered.items() if world.stream.labels[row] == label]
     return [codes.count(VAL), len(codes) - codes.count(VAL)]

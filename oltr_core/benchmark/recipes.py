@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from oltr_core import digest
-from oltr_core.data.policies import AutoAugment
-from oltr_core.data.transforms import Augment, Transform
+from oltr_core.images.policies import AutoAugment
+from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.samplers import ClassAware, Instance
 from oltr_core.spec import Spec
-from oltr_core.training import Phase, Rates, Schedule, Train
+from oltr_core.training import LearningRates, Phase, Schedule, Train
 
 
 class Recipe(Spec):
@@ -42,7 +42,13 @@ def ablation() -> list[Recipe]:
 
     def slowly(train: Train) -> Train:  # at the full rates it diverges within three epochs
         phases = [
-            p.model_copy(update={"rates": Rates(trunk=p.rates.trunk / 3, heads=p.rates.heads / 3)})
+            p.model_copy(
+                update={
+                    "learning_rates": LearningRates(
+                        trunk=p.learning_rates.trunk / 3, heads=p.learning_rates.heads / 3
+                    )
+                }
+            )
             for p in train.phases
         ]
         return train.model_copy(update={"phases": phases})
@@ -67,16 +73,13 @@ _COSINE = Schedule(form="cosine", warmup=0.05)
 _PIXELS = Transform(size=32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
 
 
-def cifar(epochs: int, device: str = "cpu", strong: bool = False) -> list[Recipe]:
+def cifar(epochs: int, strong: bool = False) -> list[Recipe]:
     """ResNet-32 on 32 pixels, crop and flip; `strong` adds AutoAugment and Cutout."""
     augment = Augment(pad=4, flip=True)
     if strong:
         augment = Augment(pad=4, flip=True, policy=AutoAugment(), cutout=16)
     base = Train(
-        device=device,
-        threads=0,
         precision="bfloat16",
-        save_every=10,
         transform=_PIXELS,
         augment=augment,
     )
@@ -95,7 +98,7 @@ def cifar(epochs: int, device: str = "cpu", strong: bool = False) -> list[Recipe
             update={"head": Cosine(scale=24.0)}
         )
         second = _phase("meta_embedding", late, [CrossEntropy(), LargeMargin()], Schedule(form="cosine")).model_copy(
-            update={"sampler": ClassAware(), "rates": Rates(trunk=0.01, heads=0.05)}
+            update={"sampler": ClassAware(), "learning_rates": LearningRates(trunk=0.01, heads=0.05)}
         )
         return Recipe(name=name, train=base.model_copy(update={"network": network, "phases": [first, second]}))
 
@@ -111,7 +114,13 @@ def cifar(epochs: int, device: str = "cpu", strong: bool = False) -> list[Recipe
 
 
 def _phase(name: str, epochs: int, losses: list, schedule: Schedule) -> Phase:
-    rates = Rates(trunk=0.1, heads=0.1)
+    rates = LearningRates(trunk=0.1, heads=0.1)
     return Phase(
-        name=name, epochs=epochs, losses=losses, batch_size=128, rates=rates, schedule=schedule, weight_decay=2e-4
+        name=name,
+        epochs=epochs,
+        losses=losses,
+        batch_size=128,
+        learning_rates=rates,
+        schedule=schedule,
+        weight_decay=2e-4,
     )

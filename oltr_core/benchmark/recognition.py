@@ -27,20 +27,22 @@ import torch
 from torch import Tensor
 
 from oltr_core import digest
-from oltr_core.batch import Outputs, concatenate
 from oltr_core.benchmark import recipes
 from oltr_core.benchmark.recipes import Recipe
 from oltr_core.benchmark.recognition_report import page
 from oltr_core.benchmark.stream import STAGES, START, Staged
 from oltr_core.benchmark.untrained import separation
 from oltr_core.benchmark.worlds import WORLDS, World
-from oltr_core.data.dataset import Resident, in_order
+from oltr_core.devices import prepare
+from oltr_core.images.dataset import Resident, in_order
+from oltr_core.interfaces import Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.metrics import closed
 from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
 from oltr_core.models.heads import MetaEmbedding
 from oltr_core.scores import Energy, Msp, Reachability
+from oltr_core.settings.compute import Compute
 from oltr_core.spec import suggest
 from oltr_core.training import Diverged, Train, direct_features, fit
 
@@ -50,18 +52,18 @@ class Table(NamedTuple):
 
     title: str
     world: str
-    recipes: Callable[[int, str], list[Recipe]]  # of epochs and device
+    recipes: Callable[[int], list[Recipe]]  # of so many epochs
     epochs: int  # 0: those of the recipes
     seeds: range
     published: dict[str, dict[str, float]]  # method -> figure -> percent, as printed elsewhere
 
 
-def _digits(epochs: int, device: str) -> list[Recipe]:
+def _digits(epochs: int) -> list[Recipe]:
     return recipes.ablation()
 
 
-def _strong(epochs: int, device: str) -> list[Recipe]:
-    return recipes.cifar(epochs, device, strong=True)
+def _strong(epochs: int) -> list[Recipe]:
+    return recipes.cifar(epochs, strong=True)
 
 
 CIFAR100_LT = {
@@ -129,7 +131,8 @@ def run(
         raise ValueError(f"oltr bench: there is no table {name!r}{suggest(name, {*TABLES, 'digits'})}")
     table = TABLES[name]
     length = epochs or table.epochs
-    wanted = table.recipes(length, device)
+    wanted = table.recipes(length)
+    compute = Compute(device=device, threads=0, save_every=10)
     names = [recipe.name for recipe in wanted]
     for row in rows:
         if row not in names:
@@ -153,7 +156,7 @@ def run(
             state = layout.resume(digest.of_value([stem, spec, seed]))
             diverged = ""
             try:
-                figures = cell(recipe.train.model_copy(update={"seed": seed}), world, state, echo)
+                figures = cell(recipe.train.model_copy(update={"seed": seed}), world, compute, state, echo)
             except Diverged as error:  # a finding about the recipe
                 figures, diverged = {}, str(error)
             shutil.rmtree(state, ignore_errors=True)
@@ -192,25 +195,29 @@ def _alone(path: Path) -> AbstractContextManager:
     return FileLock(path.with_suffix(".lock"))
 
 
+CPU = Compute()
 EVERY = 60.0  # seconds between lines of progress
 
 
 def cell(
-    train: Train, world: World, state: Path | None = None, echo: Callable[[str], object] = print
+    train: Train,
+    world: World,
+    compute: Compute = CPU,
+    state: Path | None = None,
+    echo: Callable[[str], object] = print,
 ) -> dict[str, float]:
     """Train one recipe and measure it: closed/…, <open set>/<score>/{auroc, fpr95}, and stages/<generation>/…."""
-    if train.threads:
-        torch.set_num_threads(train.threads)
+    device = prepare(compute)
     num_classes = int(world.train_labels.max()) + 1
     network = train.network(num_classes, train.seed)
     shown = time.monotonic()
-    for report in fit(network, _resident(world.train, train), world.train_labels, train, state):
+    for report in fit(network, _resident(world.train, train, device), world.train_labels, train, compute, state):
         if time.monotonic() - shown > EVERY:
             shown = time.monotonic()
             echo(f"  {report['phase']}, epoch {int(report['epoch']) + 1}: loss {report['loss']:.3f}")
     shots = torch.bincount(world.train_labels, minlength=num_classes).float()
     tested = answers(network, world.test, train)
-    figures = dict(closed(tested.mean_logits, world.test_labels, shots).under("closed").values)
+    figures = dict(closed(tested.mean_logits, world.test_labels, shots).with_prefix("closed").values)
     for name, (known, unknown) in world.against.items():
         # the known side of a pair as it is stored is the test set itself
         sides = [tested if images is world.test else answers(network, images, train) for images in (known, unknown)]
@@ -233,15 +240,17 @@ def stage_by_stage(network: Network, stages: Staged, train: Train) -> dict[str, 
     from oltr_core.benchmark.tables import OURS_LATER, PLAIN_LATER
 
     later = OURS_LATER if isinstance(train.network.head, MetaEmbedding) else PLAIN_LATER
-    features = direct_features(network, _resident(stages.images, train), train).cpu()
+    features = direct_features(
+        network, _resident(stages.images, train, next(network.parameters()).device), train
+    ).cpu()
     found = loop(network.cpu(), features, stages, *later)
     return {f"stages/{name}": found[name] for name in START | STAGES if name in found}
 
 
 def answers(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:
     """What the network says of images, on the CPU."""
-    data = _resident(images, train)
     device = next(network.parameters()).device
+    data = _resident(images, train, device)
     network.eval()
     parts = []
     with torch.no_grad():
@@ -250,8 +259,8 @@ def answers(network: Network, images: Tensor, train: Train, batch_size: int = 25
     return concatenate(parts)
 
 
-def _resident(images: Tensor, train: Train) -> Resident:
+def _resident(images: Tensor, train: Train, device: torch.device) -> Resident:
     if images.shape[2] != train.transform.size:
         canvas = train.transform.canvas
         images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])
-    return Resident(images.to(train.device))
+    return Resident(images.to(device))

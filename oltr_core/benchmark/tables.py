@@ -15,11 +15,12 @@ from oltr_core.learners import ImprintReplay
 from oltr_core.losses import CrossEntropy
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Linear
-from oltr_core.params import Select, Update
+from oltr_core.operating.learning import Update
+from oltr_core.operating.selection import Select
 from oltr_core.samplers import ClassAware, Instance
 from oltr_core.scores import Msp
 from oltr_core.strategies import LeastConfidence
-from oltr_core.training import Phase, Rates, Schedule, Train
+from oltr_core.training import LearningRates, Phase, Schedule, Train
 
 
 class Table(NamedTuple):
@@ -37,7 +38,7 @@ class Table(NamedTuple):
 #: how a network goes on after its training: ours by the defaults, a plain one by what suits it
 OURS_LATER = Update(), Select()
 PLAIN_LATER = (
-    Update(score=Msp(), learner=ImprintReplay(rate=0.1, sharpness=1)),
+    Update(score=Msp(), learner=ImprintReplay(learning_rate=0.1, logit_scale=1)),
     Select(strategy=LeastConfidence()),
 )
 
@@ -51,18 +52,18 @@ def plain(sampling: Instance | ClassAware, name: str) -> Method:
     """A softmax classifier on the same backbone: no attention, no memory, features as they come.
 
     As many epochs as ours, at the rates of our two phases; with `sampling` in the second. It asks about its least
-    confident images and learns the answers as ours does, with class means for a memory, at the sharpness that suits
+    confident images and learns the answers as ours does, with class means for a memory, at the logit_scale that suits
     it: its logits have no bound.
     """
     gently = Schedule(warmup=0.1)
     phases = [
-        Phase(name="first", epochs=30, rates=Rates(trunk=0.03, heads=0.05), schedule=gently),
+        Phase(name="first", epochs=30, learning_rates=LearningRates(trunk=0.03, heads=0.05), schedule=gently),
         Phase(
             name="second",
             epochs=30,
             losses=[CrossEntropy()],
             sampler=sampling,
-            rates=Rates(trunk=0.03, heads=0.1),
+            learning_rates=LearningRates(trunk=0.03, heads=0.1),
             schedule=gently,
         ),
     ]

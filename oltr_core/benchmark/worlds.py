@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from oltr_core.benchmark.stream import Staged
-from oltr_core.data.images import identity_of_pixels
-from oltr_core.data.longtail import Draw, Exponential, Pareto, take
+from oltr_core.images.decode import identity_of_pixels
+from oltr_core.ingest.longtail import Draw, Exponential, Pareto, take
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,7 +57,7 @@ class World:
 
 def digits(root: Path | None, seed: int) -> World:
     """Generation 0 of the embedded protocol: six known classes, 120 to 6 images; four open ones in the test."""
-    from oltr_core.data.sources.digits import protocol, roles, scans, to_rgb
+    from oltr_core.ingest.sources.digits import protocol, roles, scans, to_rgb
 
     grey, _ = scans()
     column = {digit: place for place, digit in enumerate(roles(seed))}

@@ -1,7 +1,7 @@
 """Learners: extend a network by the classes that people named, without the images it was trained on.
 
-`(parent, OldStatistics, Answered, generator) -> (network, OldStatistics)`: the parent is untouched, old columns keep
-their place and meaning, and without answers nothing changes.
+`(parent, ClassStatistics, AnnotatedFeatures, generator) -> (network, ClassStatistics)`: the parent is untouched, old
+columns keep their place and meaning, and without annotations nothing changes.
 
 | name | new rows | then | source |
 |---|---|---|---|

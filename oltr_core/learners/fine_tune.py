@@ -16,21 +16,25 @@ def heads_of(network: Network) -> list[Head]:
 
 
 def fine_tune(
-    network: Network, batch: Callable[[], tuple[Tensor, Tensor]], steps: int, rate: float, sharpness: float = 1.0
+    network: Network,
+    batch: Callable[[], tuple[Tensor, Tensor]],
+    steps: int,
+    learning_rate: float,
+    logit_scale: float = 1.0,
 ) -> None:
     """SGD with momentum 0.9 on every head's rows, the rate falling along a cosine.
 
-    The loss is the cross-entropy of softmax(sharpness * logits), summed over experts.
+    The loss is the cross-entropy of softmax(logit_scale * logits), summed over experts.
     """
     rows = [head.weight for head in heads_of(network)]
     for row in rows:
         row.requires_grad_()
-    optimizer = torch.optim.SGD(rows, lr=rate, momentum=0.9)
+    optimizer = torch.optim.SGD(rows, lr=learning_rate, momentum=0.9)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         features, labels = batch()
-        logits = sharpness * network.classify(features).logits
+        logits = logit_scale * network.classify(features).logits
         # [B, E, K] with the same labels for every expert
         every = labels[:, None].expand(logits.shape[:2])
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]

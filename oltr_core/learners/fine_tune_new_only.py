@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Answered, OldStatistics
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
@@ -19,11 +19,11 @@ class FineTuneNewOnly(Spec):
     imprint: Imprint = Imprint()
     steps: Annotated[int, Field(ge=1)] = 100
     batch_size: Annotated[int, Field(ge=1)] = 64
-    rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
 
     def __call__(
-        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
-    ) -> tuple[Network, OldStatistics]:
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
         network, statistics = self.imprint(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
@@ -32,5 +32,5 @@ class FineTuneNewOnly(Spec):
             which = torch.randint(len(new.labels), (self.batch_size,), generator=generator)
             return new.features[which], new.labels[which]
 
-        fine_tune(network, batch, self.steps, self.rate)
+        fine_tune(network, batch, self.steps, self.learning_rate)
         return network, statistics

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Answered, OldStatistics
+from oltr_core.class_statistics import grow
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import heads_of
-from oltr_core.learners.statistics import grow
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
@@ -24,12 +24,12 @@ class Imprint(Spec):
     """
 
     name: Literal["imprint"] = "imprint"
-    weights: Literal["equal", "energy"] = "equal"
-    temperature: Annotated[float, Field(gt=0)] = 0.1  # in units of U_open U_info, a distance
+    weights: Literal["equal", "energy"] = "equal"  # of a class's images; energy is the paper's
+    temperature: Annotated[float, Field(gt=0)] = 0.1  # of energy weights, in units of U_open U_info, a distance
 
     def __call__(
-        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
-    ) -> tuple[Network, OldStatistics]:
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
         """The extended network and the grown statistics; the parent stays as it is.
 
         Raises ValueError where a new class has no image.
@@ -50,7 +50,7 @@ class Imprint(Spec):
             extend(network, rows, statistics)
         return network.eval(), statistics
 
-    def rows(self, grown: Network, new: Answered, first: int) -> Float[Tensor, "E Z D"]:
+    def rows(self, grown: Network, new: AnnotatedFeatures, first: int) -> Float[Tensor, "E Z D"]:
         """The new classes' rows from embeddings under the grown memory."""
         outputs = grown.classify(new.features)
         unit = torch.nn.functional.normalize(outputs.embeddings, dim=2)
@@ -66,7 +66,7 @@ class Imprint(Spec):
         return torch.stack(rows, 1) if rows else unit.new_zeros(unit.shape[1], 0, unit.shape[2])
 
 
-def move_centroids(network: Network, statistics: OldStatistics) -> Network:
+def move_centroids(network: Network, statistics: ClassStatistics) -> Network:
     """Old centroids become the means over their old and new images."""
     for e in range(len(heads_of(network))):
         memory = network.memory(e)
@@ -75,7 +75,7 @@ def move_centroids(network: Network, statistics: OldStatistics) -> Network:
     return network
 
 
-def extend(network: Network, rows: Float[Tensor, "E Z D"], statistics: OldStatistics) -> None:
+def extend(network: Network, rows: Float[Tensor, "E Z D"], statistics: ClassStatistics) -> None:
     """Append class columns to every head: `rows`, brought to the mean length of the old ones, and centroids."""
     first = network.num_classes
     for e, head in enumerate(heads_of(network)):

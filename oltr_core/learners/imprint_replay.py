@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Answered, OldStatistics
+from oltr_core.class_statistics import draw
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.learners.imprint import Imprint
-from oltr_core.learners.statistics import draw
 from oltr_core.models import Network
 from oltr_core.spec import Spec
 
@@ -22,23 +22,23 @@ class ImprintReplay(Spec):
     learned from its images alone, an old one mostly from the memory, since the few images asked about are its
     strangest, and no image of the full training is needed.
 
-    Departs from the paper, which imprints only: imprinted rows take images from old classes. `sharpness` multiplies
+    Departs from the paper, which imprints only: imprinted rows take images from old classes. `logit_scale` multiplies
     the logits while the rows are tuned (the answer keeps its scale): at the network's own scale cosines cannot come
     near the targets, and the loss is spent on images that are right already.
     """
 
     name: Literal["imprint_replay"] = "imprint_replay"
     imprint: Imprint = Imprint()
-    steps: Annotated[int, Field(ge=1)] = 300
-    per_class: Annotated[int, Field(ge=1)] = 16
-    classes: Annotated[int, Field(ge=1)] = 128  # per step at most, so that a step costs the same for any K
-    rate: Annotated[float, Field(gt=0)] = 0.1  # learning rate, falling to zero along a cosine
-    sharpness: Annotated[float, Field(gt=0)] = 8.0
-    pseudo_weight: Annotated[float, Field(ge=0)] = 3.0
+    steps: Annotated[int, Field(ge=1)] = 300  # of fine-tuning the class weights; the trunk rests
+    per_class: Annotated[int, Field(ge=1)] = 16  # features of every class per step,
+    classes: Annotated[int, Field(ge=1)] = 128  # of so many classes at most, so that a step costs the same for any K
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1  # falling to zero along a cosine
+    logit_scale: Annotated[float, Field(gt=0)] = 8.0  # multiplies the logits while the weights are tuned
+    pseudo_weight: Annotated[float, Field(ge=0)] = 3.0  # of an image that is gone against an annotated one
 
     def __call__(
-        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
-    ) -> tuple[Network, OldStatistics]:
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
         network, statistics = self.imprint(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
@@ -61,5 +61,5 @@ class ImprintReplay(Spec):
             features[real] = kept[order[which[real]]]
             return features, classes
 
-        fine_tune(network, batch, self.steps, self.rate, self.sharpness)
+        fine_tune(network, batch, self.steps, self.learning_rate, self.logit_scale)
         return network, statistics

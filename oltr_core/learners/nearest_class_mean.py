@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from oltr_core.batch import Answered, OldStatistics
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import heads_of
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
@@ -20,8 +20,8 @@ class NearestClassMean(Spec):
     name: Literal["nearest_class_mean"] = "nearest_class_mean"
 
     def __call__(
-        self, parent: Network, old: OldStatistics, new: Answered, generator: torch.Generator
-    ) -> tuple[Network, OldStatistics]:
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
         network, statistics = Imprint()(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics

@@ -2,7 +2,7 @@
 
 import torch
 
-from oltr_core.batch import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from oltr_core.batch import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.losses.base import LossSpec, cross_entropy
 from oltr_core.shapes import Float, Tensor
 

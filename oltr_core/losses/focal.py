@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from oltr_core.batch import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.losses.base import LossSpec, probabilities
 from oltr_core.shapes import Float, Tensor
 

@@ -7,13 +7,13 @@
 | `loop/` | `continual.loop` | does it learn what it was taught, and keep what it knew? |
 | `calibration/` | `calibration.calibration` | may its probabilities be believed? |
 
-`Tested` holds the test images under one model and puts the groups together.
+`Evaluation` holds the test images under one model and puts the groups together.
 """
 
+from oltr_core.measured import Measured
 from oltr_core.metrics.calibration import calibration
 from oltr_core.metrics.continual import History, loop
-from oltr_core.metrics.measured import Measured
+from oltr_core.metrics.evaluation import Evaluation
 from oltr_core.metrics.recognition import OPEN, closed, open_set
-from oltr_core.metrics.tested import Tested
 
-__all__ = ["OPEN", "History", "Measured", "Tested", "calibration", "closed", "loop", "open_set"]
+__all__ = ["OPEN", "Evaluation", "History", "Measured", "calibration", "closed", "loop", "open_set"]

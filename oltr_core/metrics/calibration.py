@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from oltr_core.metrics.measured import Measured
+from oltr_core.measured import Measured
 from oltr_core.shapes import Bool, Float, Int, Tensor
 
 BINS = 15

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from oltr_core.metrics.measured import Measured
+from oltr_core.measured import Measured
 from oltr_core.shapes import Bool, Tensor
 
 

@@ -6,10 +6,10 @@ training images that each column had at generation 0; a class added later has 0 
 
 import torch
 
-from oltr_core.data.shots import FEW, MANY
+from oltr_core.measured import Measured
 from oltr_core.metrics import detection
-from oltr_core.metrics.measured import Measured
 from oltr_core.shapes import Bool, Float, Int, Tensor
+from oltr_core.shots import FEW, MANY
 
 OPEN = -1
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from oltr_core.batch import Outputs
+from oltr_core.interfaces import Outputs
 from oltr_core.models.attention import AttentionKind, attention
 from oltr_core.models.backbones import Backbone, SmallResNet, Timm
 from oltr_core.models.heads import Head, HeadSpec, MetaEmbedding, MetaEmbeddingHead
@@ -26,11 +26,13 @@ class NetworkSpec(Spec):
     """
 
     backbone: Backbone = SmallResNet()
-    attention: AttentionKind = "modulated"
-    experts: Annotated[int, Field(ge=1)] = 1
-    last_relu: bool = False  # of the backbone's last block
-    projection: Annotated[int, Field(ge=0)] = 0  # a linear layer to so many features; 0: none
-    normalise: bool = True  # bring the direct feature to length 1
+    attention: AttentionKind = "modulated"  # Eq. 6; the others are for the ablation of Fig. 9
+    experts: Annotated[int, Field(ge=1)] = 1  # 2: the two-headed form
+    last_relu: bool = False  # of the backbone's last block; the paper keeps it
+    projection: Annotated[int, Field(ge=0)] = (
+        0  # a linear layer to so many features; 0: none (the authors' code: 512)
+    )
+    normalise: bool = True  # bring the direct feature to length 1; the paper leaves its length
     head: HeadSpec = MetaEmbedding()
 
     def __call__(self, num_classes: int, seed: int = 0) -> "Network":

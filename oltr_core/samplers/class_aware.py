@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Progress
+from oltr_core.interfaces import Progress
 from oltr_core.shapes import Int, Tensor
 from oltr_core.spec import Spec
 

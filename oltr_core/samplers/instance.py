@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from oltr_core.batch import Progress
+from oltr_core.interfaces import Progress
 from oltr_core.shapes import Int, Tensor
 from oltr_core.spec import Spec
 

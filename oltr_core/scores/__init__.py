@@ -2,18 +2,19 @@
 
 | name | score | needs | source |
 |---|---|---|---|
-| `msp` | 1 - max softmax | features | Hendrycks and Gimpel 2017; Table 5 |
-| `max_logit` | - max logit | features | Hendrycks et al. 2022 |
-| `energy` | - T logsumexp(z / T) | features | Liu et al. 2020; Table 5 |
-| `entropy` | of the class probabilities | features | |
-| `reachability` | gamma, distance to the nearest centroid | features, memory | Eq. 4 |
-| `u_product` | U_open U_info | features, memory | Eqs. 7 and 8 |
-| `knn` | distance to the k-th nearest known image | features | Sun et al. 2022 |
-| `mahalanobis` | distance with the within-class covariance | features | Lee et al. 2018 |
-| `openmax` | 1 - max probability beside an "unknown" | features | Bendale and Boult 2016; Tables 2, 3 |
+| `msp` | 1 - max softmax | outputs | Hendrycks and Gimpel 2017; Table 5 |
+| `max_logit` | - max logit | outputs | Hendrycks et al. 2022 |
+| `energy` | - T logsumexp(z / T) | outputs | Liu et al. 2020; Table 5 |
+| `entropy` | of the class probabilities | outputs | |
+| `reachability` | gamma, distance to the nearest centroid | memory | Eq. 4 |
+| `u_product` | U_open U_info | memory | Eqs. 7 and 8 |
+| `knn` | distance to the k-th nearest known image | outputs | Sun et al. 2022 |
+| `mahalanobis` | distance with the within-class covariance | outputs | Lee et al. 2018 |
+| `openmax` | 1 - max probability beside an "unknown" | outputs | Bendale and Boult 2016; Tables 2, 3 |
 | `odin` | 1 - max softmax at T = 1000, image perturbed | network | Liang et al. 2018; Table 5 |
 
-`needs`: features (the outputs suffice), images, or network (gradients with respect to the image).
+`needs` says what suffices: logits and features (outputs), distances to a memory (memory), or images that the score
+perturbs (network).
 """
 
 import math

@@ -1,20 +1,19 @@
 """Deep nearest neighbours (Sun et al., 2022): distance to the k-th nearest known image."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, Reference, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class Knn(Spec):
+class Knn(ScoreSpec):
     """score = ||u - u_(k)||_2 with u the direct feature at unit length, over the reference images."""
 
     name: Literal["knn"] = "knn"
-    needs: ClassVar[str] = "features"
     k: Annotated[int, Field(ge=1)] = 3
 
     def fit(self, reference: Reference) -> State:

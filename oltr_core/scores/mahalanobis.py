@@ -1,16 +1,16 @@
 """Mahalanobis distance (Lee et al., 2018) on the direct feature, one covariance for all classes."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, Reference, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class Mahalanobis(Spec):
+class Mahalanobis(ScoreSpec):
     """score = min_k sqrt((v - m_k)^T S^-1 (v - m_k)).
 
     S is the within-class covariance shrunk towards its mean variance: (1 - a) S + a tr(S)/D I. Without the
@@ -19,7 +19,6 @@ class Mahalanobis(Spec):
     """
 
     name: Literal["mahalanobis"] = "mahalanobis"
-    needs: ClassVar[str] = "features"
     shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.2
 
     def fit(self, reference: Reference) -> State:

@@ -1,20 +1,16 @@
 """Maximum softmax probability (Hendrycks and Gimpel, 2017): the paper's baseline, Table 5 "Softmax-Pred"."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class Msp(Spec):
+class Msp(ScoreSpec):
     """score = 1 - max_k softmax(z)_k, in [0, 1]."""
 
     name: Literal["msp"] = "msp"
-    needs: ClassVar[str] = "features"
-
-    def fit(self, reference: Reference) -> State:
-        return {}
 
     def __call__(self, outputs: Outputs, state: State) -> Float[Tensor, "B"]:
         # in double precision, or every sure answer would score the same 0

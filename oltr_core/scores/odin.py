@@ -5,12 +5,12 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class Odin(Spec):
+class Odin(ScoreSpec):
     """score = 1 - max_k softmax(f(x~) / T)_k,  x~ = x - epsilon sign(-grad_x log max_k softmax(f(x) / T)_k).
 
     The outputs that come to the call are the network's for `perturb(network, images)`. `epsilon` is in units of
@@ -18,12 +18,9 @@ class Odin(Spec):
     """
 
     name: Literal["odin"] = "odin"
-    needs: ClassVar[str] = "network"
+    needs: ClassVar = "network"
     temperature: Annotated[float, Field(gt=0)] = 1000.0
     epsilon: Annotated[float, Field(ge=0)] = 0.0014
-
-    def fit(self, reference: Reference) -> State:
-        return {}
 
     def perturb(self, network: torch.nn.Module, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """The images, each moved by epsilon per pixel in the direction that makes its own prediction surer."""

@@ -1,16 +1,16 @@
 """OpenMax (Bendale and Boult, 2016): Weibull tails of the distance to a class's mean activation; Tables 2 and 3."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, Reference, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class OpenMax(Spec):
+class OpenMax(ScoreSpec):
     """score = 1 - max_{k >= 1} softmax([z^_0, z^_1, ..., z^_K])_k: unknown, or of no known class in particular.
 
     z^_k = z_k w_k and z^_0 = sum_k z_k (1 - w_k), where for the k ranked r-th among the best `alpha`
@@ -21,7 +21,6 @@ class OpenMax(Spec):
     """
 
     name: Literal["openmax"] = "openmax"
-    needs: ClassVar[str] = "features"
     tail: Annotated[int, Field(ge=2)] = 20
     alpha: Annotated[int, Field(ge=1)] = 10
 

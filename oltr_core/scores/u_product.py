@@ -2,19 +2,16 @@
 
 from typing import ClassVar, Literal
 
-from oltr_core.batch import Outputs, Reference, State
+from oltr_core.interfaces import Outputs, State
+from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class UProduct(Spec):
+class UProduct(ScoreSpec):
     """score = U_open * U_info = d_1^2 / d_2. Needs a network with a memory."""
 
     name: Literal["u_product"] = "u_product"
-    needs: ClassVar[str] = "features"
-
-    def fit(self, reference: Reference) -> State:
-        return {}
+    needs: ClassVar = "memory"
 
     def __call__(self, outputs: Outputs, state: State) -> Float[Tensor, "B"]:
         return outputs.u_open * outputs.u_info

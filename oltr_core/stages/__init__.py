@@ -1,7 +1,7 @@
-"""The stages of one generation: `stage(params, layout) -> None`, local files in, local files out.
+"""The stages of one generation: `stage(parameters, layout) -> None`, local files in, local files out.
 
-`run` is what `oltr <stage>` calls: it reads the parameters, runs the stage, and turns a failure into one
-sentence, a file that tasks can read, and an exit code.
+`run` is what `oltr <stage>` calls: it reads the sections of params.yaml that the stage's `Parameters` name, runs the
+stage, and turns a failure into one sentence, a file that tasks can read, and an exit code.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 import traceback
 from importlib import import_module
 
-from oltr_core.layout import STAGES, Layout, write_atomically
+from oltr_core.layout import Layout, write_atomically
+from oltr_core.pipeline import STAGES
+from oltr_core.settings.reading import load_sections
 
-TORCH_FREE = ("curate", "report")  # these read settings only, and import no torch
 EXIT = {"user": 2, "internal": 1, "infrastructure": 75}
 
 
@@ -24,7 +25,8 @@ def run(stage: str, layout: Layout) -> int:
     started = time.perf_counter()
     layout.failure(stage).unlink(missing_ok=True)
     try:
-        import_module(f"oltr_core.stages.{stage}").run(load_parameters(stage, layout), layout)
+        module = import_module(f"oltr_core.stages.{stage}")
+        module.run(load_sections(module.Parameters, layout), layout)
     except Exception as error:
         kind = kind_of(error)
         sentence = str(error) or type(error).__name__
@@ -34,23 +36,12 @@ def run(stage: str, layout: Layout) -> int:
         print(f"oltr {stage}: {sentence}", file=sys.stderr)
         return EXIT[kind]
     seconds = {"stage": stage, "seconds": round(time.perf_counter() - started, 3)}
-    write_atomically(layout.timings / f"{stage}.json", json.dumps(seconds))
+    write_atomically(layout.timing(stage), json.dumps(seconds))
     return 0
 
 
-def load_parameters(stage: str, layout: Layout):
-    """Settings for a torch-free stage, Params for the others."""
-    if stage in TORCH_FREE:
-        from oltr_core.settings import load_settings
-
-        return load_settings(layout)
-    from oltr_core.params import load_params
-
-    return load_params(layout)
-
-
 def kind_of(error: BaseException) -> str:
-    """Who can mend it: the user (what they wrote), the infrastructure (try again), or us."""
+    """Who can correct it: the user (what they wrote), the infrastructure (try again), or us."""
     if isinstance(error, ValueError):
         return "user"
     if isinstance(error, (MemoryError, ConnectionError, TimeoutError, OSError)):

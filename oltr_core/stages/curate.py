@@ -1,7 +1,7 @@
-"""curate: raw batches and people's answers to tables.
+"""curate: raw batches and annotations to tables.
 
 Reads data/raw/*/index.parquet, data/annotations and the parent's folder; writes base, manifest and classes, the data
-card, what the audits of answered batches say, and metrics/curate.json. It needs no tensor and reads no image.
+card, what the audits of annotated batches say, and metrics/curate.json. It needs no tensor and reads no image.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from typing import Any
 
 import polars as pl
 
-from oltr_core import ledger, measured, schema
-from oltr_core.data import card, checks
-from oltr_core.data.manifest import Built, build, merge, read, scan
+from oltr_core import ledger, schema
+from oltr_core.curation import card, checks
+from oltr_core.curation.manifest import Built, build, merge
+from oltr_core.frames import read, scan
 from oltr_core.layout import Generation, Layout, in_order, write_atomically
-from oltr_core.settings import Run, Settings, load_run
+from oltr_core.measured import Measured
+from oltr_core.settings.curate import Curate
+from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.workspace import Workspace
+from oltr_core.spec import Spec
 
 #: what only an audit with held-back truth can say
 AUDITED = ("select/open_hit_rate", "select/pool_open_rate", "select/classes_found")
 
 
-def run(settings: Settings, layout: Layout) -> None:
+class Parameters(Spec):
+    """The sections of params.yaml that this stage reads."""
+
+    workspace: Workspace = Workspace()
+    curate: Curate = Curate()
+
+
+def run(params: Parameters, layout: Layout) -> None:
     """Make the tables of data/work for the generation in data/run.yaml.
 
     Raises ValueError when the parent was changed after it was sealed, or when a check of the manifest fails.
@@ -32,12 +44,12 @@ def run(settings: Settings, layout: Layout) -> None:
     ledger.verify_sealed(layout.ledger, parent.folder)
     batches = in_order(layout.batches)
     images, copies = merge(batches)
-    answers = read_answers(layout)
+    annotations = read_annotations(layout)
     before = read(parent.manifest, schema.MANIFEST)
     classes = read(parent.classes, schema.CLASSES)
-    built = build(images, before, classes, answers, this.generation, settings.curate)
+    built = build(images, before, classes, annotations, this.generation, params.curate)
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
-    context = checks.Context(this, built.classes, before, settings.curate, gone)
+    context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
     schema.write(layout.work.manifest, built.manifest.to_arrow(), schema.MANIFEST)
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
@@ -45,13 +57,15 @@ def run(settings: Settings, layout: Layout) -> None:
     audit = read_audits(layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
-    values, absent = _measure(built, answers, audit, copies, refused.height)
-    measured.write(layout, "curate", values, absent)
-    card.write(layout, settings, card.Facts(this, built.manifest, built.classes, refused, values))
+    measured = _measure(built, annotations, audit, copies, refused.height)
+    measured.write(layout, "curate")
+    card.write(
+        layout, params.workspace.name, card.Facts(this, built.manifest, built.classes, refused, measured.values)
+    )
 
 
-def read_answers(layout: Layout) -> pl.DataFrame:
-    """Every answer that was ever imported, each once."""
+def read_annotations(layout: Layout) -> pl.DataFrame:
+    """Every annotation that was ever imported, each once."""
     files = sorted(layout.annotations.glob("*/*.parquet")) if layout.annotations.is_dir() else []
     nothing = pl.from_arrow(schema.empty(schema.ANNOTATIONS))
     assert isinstance(nothing, pl.DataFrame)
@@ -87,9 +101,7 @@ def _write_base(built: Built, this: Run, parent: Generation, layout: Layout) -> 
         shutil.copyfile(parent.base, layout.work.base)
 
 
-def _measure(
-    built: Built, answers: pl.DataFrame, audit: dict[str, Any], copies: int, refused: int
-) -> tuple[dict[str, float], dict[str, str]]:
+def _measure(built: Built, annotations: pl.DataFrame, audit: dict[str, Any], copies: int, refused: int) -> Measured:
     rows = built.manifest
     of_split = dict(rows.group_by("split").len().iter_rows())
     values: dict[str, float] = {f"data/{name}": of_split.get(name, 0) for name in schema.SPLITS}
@@ -100,16 +112,16 @@ def _measure(
         "data/refused_files": refused,
         "data/classes": built.classes.filter(pl.col("status") == "active").height,
         "data/imbalance_ratio": max(train) / min(train) if train else 0,
-        "cost/labels": answers.height,
+        "cost/labels": annotations.height,
     }
     absent: dict[str, str] = {}
-    if answers.height and not answers["seconds"].null_count():
-        values["cost/annotation_minutes"] = float(answers["seconds"].cast(pl.Float64).sum()) / 60
+    if annotations.height and not annotations["seconds"].null_count():
+        values["cost/annotation_minutes"] = float(annotations["seconds"].cast(pl.Float64).sum()) / 60
     else:
-        reason = "no answers yet" if not answers.height else "some answers do not say how long they took"
+        reason = "no annotations yet" if not annotations.height else "some annotations do not say how long they took"
         absent["cost/annotation_minutes"] = reason
     # select/budget is the select stage's own word, about the batch that it chooses
     values |= {name: audit["metrics"][name] for name in AUDITED if name in audit["metrics"]}
-    reason = "no held-back truth to audit the answers with" if answers.height else "no answers to audit yet"
+    reason = "no held-back truth to audit with" if annotations.height else "no annotations to audit yet"
     absent |= {name: reason for name in AUDITED if name not in values}
-    return values, absent
+    return Measured(values, absent)

@@ -14,42 +14,45 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, measured, schema
-from oltr_core.batch import Outputs
+from oltr_core import checkpoint, schema
 from oltr_core.checkpoint import Checkpoint
-from oltr_core.inference import classify, features_of, perturbed
+from oltr_core.devices import prepare
+from oltr_core.inference import classify, features_of, outputs_for
+from oltr_core.interfaces import Outputs
 from oltr_core.layout import GENESIS, Layout
-from oltr_core.metrics import OPEN, History, Measured, Tested, curves
+from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.recognition import per_class_accuracy
-from oltr_core.params import Params
-from oltr_core.scores import Odin, Score
-from oltr_core.settings import Run, load_run
-from oltr_core.spec import parse
-from oltr_core.stages import rows
-from oltr_core.stages.update import from_memory, operate
-from oltr_core.training.devices import resolve
+from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics
+from oltr_core.scores import Score
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.reading import Run, load_run
+from oltr_core.spec import Spec, parse
+from oltr_core.stages import manifest_rows
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
 Seen = Callable[[Score], Outputs]  # the outputs that a score looks at: its own, if it moves images
 
 
-def run(params: Params, layout: Layout) -> None:
+class Parameters(Spec):
+    """The sections of params.yaml that this stage reads."""
+
+    evaluate: Evaluate = Evaluate()
+    compute: Compute = Compute()
+
+
+def run(params: Parameters, layout: Layout) -> None:
     """Measure data/work/model.safetensors and write what it says of every image that it was not trained on."""
     this = load_run(layout)
-    if params.train.threads:
-        torch.set_num_threads(params.train.threads)
-    model = checkpoint.load(layout.work.model, resolve(params.train.device))
+    model = checkpoint.load(layout.work.model, prepare(params.compute))
     network, card = model.network, model.card
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
-    images = rows.of_splits(manifest, "test", "val", "pool")
-    size = params.evaluate.batch_size
-    features = features_of(images, network, card.transform, layout, size)
-    outputs = classify(network, features, model.statistics)
+    images = manifest_rows.of_splits(manifest, "test", "val", "pool")
+    size = params.compute.batch_size
+    outputs = classify(network, features_of(images, network, card.transform, layout, size), model.statistics)
 
     def seen(score: Score) -> Outputs:
-        moves = isinstance(score, Odin)
-        return perturbed(images, score, network, card.transform, layout, size) if moves else outputs
+        return outputs_for(score, images, outputs, network, card.transform, layout, size)
 
     own = parse(Score, card.score, f"{layout.work.model}: score")
     scores = own(seen(own), {name: tensor.cpu() for name, tensor in model.score_state.items()})
@@ -57,32 +60,34 @@ def run(params: Params, layout: Layout) -> None:
     write_predictions(layout, images, [card.class_ids[k] for k in predicted.tolist()], probability, scores)
 
     is_test = mask(images, "test")
-    tested = tested_images(images.filter(pa.array(is_test.tolist())), outputs[is_test], manifest, model, layout)
+    tested = evaluated_images(images.filter(pa.array(is_test.tolist())), outputs[is_test], manifest, model, layout)
     history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
     assert card.threshold is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     result |= loop_of(this, tested, scores[is_test], card.threshold, history)
-    result |= by_other_scores(params, images, tested, outputs, seen, model, own)
-    measured.write(layout, "evaluate", result.values, result.absent)
+    result |= by_other_scores(params.evaluate, images, tested, outputs, seen, model, own)
+    result.write(layout, "evaluate")
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.class_names, history)
 
 
-def tested_images(test: pa.Table, outputs: Outputs, manifest: pa.Table, model: Checkpoint, layout: Layout) -> Tested:
+def evaluated_images(
+    test: pa.Table, outputs: Outputs, manifest: pa.Table, model: Checkpoint, layout: Layout
+) -> Evaluation:
     """The test rows as a model of these columns has to see them."""
     ids = model.card.class_ids
     classes = schema.read(layout.work.classes, schema.CLASSES, ["class_id", "name", "first_generation"]).to_pylist()
     group = {row["class_id"]: row["first_generation"] for row in classes}
     first = min(group[i] for i in ids)
     # generation 0's training images, whatever was learned since
-    start = rows.training(manifest)
+    start = manifest_rows.training(manifest)
     start = start.filter(pa.array([g == first for g in start.column("labelled_in").to_pylist()], pa.bool_()))
-    columns = rows.columns(start, ids, other=len(ids))
-    labels = rows.columns(test, ids, other=OPEN)
+    columns = manifest_rows.columns(start, ids, other=len(ids))
+    labels = manifest_rows.columns(test, ids, other=OPEN)
     names = test.column("label").to_pylist()
     # with held-back truth, every class that was open in a pool; without, those that were found
     truth = json.loads(layout.work.audit.read_text())["open_classes"]
     asked = set(truth if truth is not None else [row["name"] for row in classes if row["first_generation"] != first])
-    return Tested(
+    return Evaluation(
         logits=outputs.mean_logits,
         labels=labels,
         was_open=torch.tensor([name in asked for name in names], dtype=torch.bool),
@@ -92,7 +97,7 @@ def tested_images(test: pa.Table, outputs: Outputs, manifest: pa.Table, model: C
     )
 
 
-def loop_of(this: Run, tested: Tested, scores: Tensor, threshold: float, history: list[History]) -> Measured:
+def loop_of(this: Run, tested: Evaluation, scores: Tensor, threshold: float, history: list[History]) -> Measured:
     """The `loop/` group; all of it absent before the first update."""
     result = tested.loop(scores, threshold, history)
     if this.parent == GENESIS:
@@ -101,23 +106,29 @@ def loop_of(this: Run, tested: Tested, scores: Tensor, threshold: float, history
 
 
 def by_other_scores(
-    params: Params, images: pa.Table, tested: Tested, outputs: Outputs, seen: Seen, model: Checkpoint, own: Score
+    evaluate: Evaluate,
+    images: pa.Table,
+    tested: Evaluation,
+    outputs: Outputs,
+    seen: Seen,
+    model: Checkpoint,
+    own: Score,
 ) -> Measured:
     """`open_by_score/<name>/`, each at a threshold chosen as the card's own was."""
     assert model.statistics is not None
     is_test, is_val = mask(images, "test"), mask(images, "val")
-    labels = rows.columns(images, model.card.class_ids, other=OPEN)
+    labels = manifest_rows.columns(images, model.card.class_ids, other=OPEN)
     is_val &= labels != OPEN
-    reference = from_memory(model.network, model.statistics, params.update.seed)
+    reference = reference_from_statistics(model.network, model.statistics, model.card.reference_seed)
     result = Measured()
-    for score in params.evaluate.scores:
+    for score in evaluate.scores:
         if score != own:
             scored = seen(score)
-            fitted = operate(
-                score, reference, outputs[is_val], scored[is_val], labels[is_val], params.update.keep_known
+            fitted = operating_point(
+                score, reference, outputs[is_val], scored[is_val], labels[is_val], model.card.target_tpr
             )
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
-            result |= open_set.under(f"open_by_score/{score.name}")
+            result |= open_set.with_prefix(f"open_by_score/{score.name}")
     return result
 
 
@@ -137,7 +148,7 @@ def write_predictions(
 
 
 def write_plots(
-    folder: Path, tested: Tested, scores: Tensor, probability: Tensor, names: list[str], history: list[History]
+    folder: Path, tested: Evaluation, scores: Tensor, probability: Tensor, names: list[str], history: list[History]
 ) -> None:
     """The curves behind the figures, one CSV each; a curve that cannot be drawn is a file of its header."""
     known = tested.labels != OPEN

@@ -16,19 +16,20 @@ from typing import Any
 from filelock import FileLock
 
 from oltr_core import digest, ledger, schema
-from oltr_core.data.images import Limits
-from oltr_core.data.intake import Intake, held_elsewhere
-from oltr_core.data.packing import look_at_all
-from oltr_core.data.record import Reach, Record
-from oltr_core.data.sources import Source, parse_sources
-from oltr_core.data.thumbnails import thumbnails
+from oltr_core.images.decode import Limits
+from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere
+from oltr_core.ingest.packing import look_at_all
+from oltr_core.ingest.record import Record, SourceAccess
+from oltr_core.ingest.sources import Source, parse_sources
+from oltr_core.ingest.thumbnails import thumbnails
 from oltr_core.layout import Batch, Layout, rename_into_place, write_atomically
-from oltr_core.settings import RawBatch, Settings
+from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.whole import Settings
 from oltr_core.spec import suggest
 
 
 def run(
-    settings: Settings, layout: Layout, batch: str, reach: Reach | None = None, workers: int | None = None
+    settings: Settings, layout: Layout, batch: str, access: SourceAccess | None = None, workers: int | None = None
 ) -> dict[str, Any]:
     """Ingest the batch of that name and return its card (batch.json).
 
@@ -44,18 +45,18 @@ def run(
     final = layout.batch(batch)
     if final.card.exists():
         return _unchanged(final, made_from)
-    reach = reach or Reach(layout.root)
+    access = access or SourceAccess(layout.root)
     limits = Limits(**settings.ingest.model_dump())
     layout.raw.mkdir(parents=True, exist_ok=True)
     with FileLock(layout.raw / f".{batch}.lock"):  # of two at once the second waits, and then finds the batch there
         if final.card.exists():
             return _unchanged(final, made_from)
         part = Batch(layout.raw / f".{batch}.part")
-        intake = _resume(part, wanted[batch], made_from, layout, sources, reach)
-        records = _records(sources, reach)
-        assert intake.skip(records), "the part was compared with its sources a moment ago"
-        _pack(intake, records, reach, limits, workers or os.cpu_count() or 1)
-        return _finish(intake, part, final, made_from, layout)
+        writer = _resume(part, wanted[batch], made_from, layout, sources, access)
+        records = _records(sources, access)
+        assert writer.skip(records), "the part was compared with its sources a moment ago"
+        _pack(writer, records, access, limits, workers or os.cpu_count() or 1)
+        return _finish(writer, part, final, made_from, layout)
 
 
 def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
@@ -68,30 +69,32 @@ def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
     return card
 
 
-def _records(sources: list[Source], reach: Reach) -> Iterator[tuple[str, Record]]:
+def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str, Record]]:
     for source in sources:
-        for record in source(reach):
+        for record in source(access):
             yield source.name, record
 
 
 def _resume(
-    part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], reach: Reach
-) -> Intake:
-    """An intake that goes on with what an earlier run finished, if that came from the same sources."""
+    part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], access: SourceAccess
+) -> BatchWriter:
+    """An writer that goes on with what an earlier run finished, if that came from the same sources."""
     known = held_elsewhere(layout.batches), ledger.replay(ledger.read(layout.ledger)).forgotten
     note = part.folder / "made_from"
     if note.exists() and note.read_text() == made_from:
-        intake = Intake(part, batch.batch, *known)
-        if intake.skip(_records(sources, reach)):
-            return intake
+        writer = BatchWriter(part, batch.batch, *known)
+        if writer.skip(_records(sources, access)):
+            return writer
     if part.folder.exists():
         shutil.rmtree(part.folder)
     part.folder.mkdir(parents=True)
     write_atomically(note, made_from)
-    return Intake(part, batch.batch, *known)
+    return BatchWriter(part, batch.batch, *known)
 
 
-def _pack(intake: Intake, records: Iterator[tuple[str, Record]], reach: Reach, limits: Limits, workers: int) -> None:
+def _pack(
+    writer: BatchWriter, records: Iterator[tuple[str, Record]], access: SourceAccess, limits: Limits, workers: int
+) -> None:
     from tqdm import tqdm
 
     names: list[str] = []  # of the sources of records on their way; the packer keeps their order
@@ -101,27 +104,27 @@ def _pack(intake: Intake, records: Iterator[tuple[str, Record]], reach: Reach, l
             names.append(name)
             yield record
 
-    with tqdm(desc=f"ingest {intake.name}", unit=" images", initial=intake.taken, disable=None) as bar:
-        for position, (record, seen) in enumerate(look_at_all(passing(), reach, limits, workers)):
-            intake.take(names[position], record, seen)
+    with tqdm(desc=f"ingest {writer.name}", unit=" images", initial=writer.taken, disable=None) as bar:
+        for position, (record, seen) in enumerate(look_at_all(passing(), access, limits, workers)):
+            writer.take(names[position], record, seen)
             bar.update()
-        intake.flush()
+        writer.flush()
 
 
-def _finish(intake: Intake, part: Batch, final: Batch, made_from: str, layout: Layout) -> dict[str, Any]:
-    if not intake.taken:
+def _finish(writer: BatchWriter, part: Batch, final: Batch, made_from: str, layout: Layout) -> dict[str, Any]:
+    if not writer.taken:
         raise ValueError(f"params.yaml: sources: batch {final.name!r}: its sources hold no image at all")
-    index, quarantine, truth = intake.settle()
+    index, quarantine, truth = writer.settle()
     if not index.num_rows:
         first = quarantine.column("reason")[0].as_py()
         raise ValueError(
-            f"params.yaml: sources: batch {final.name!r}: all {intake.taken} files went to quarantine; the first "
+            f"params.yaml: sources: batch {final.name!r}: all {writer.taken} files went to quarantine; the first "
             f"({quarantine.column('address')[0].as_py()}): {first}"
         )
     schema.write(part.index, index, schema.INDEX)
     schema.write(part.quarantine, quarantine, schema.QUARANTINE)
     schema.write(part.thumbnails, thumbnails(index, part.folder), schema.THUMBNAILS)
-    intake.discard_rows()
+    writer.discard_rows()
     (part.folder / "made_from").unlink()
     if truth.num_rows:  # before the batch has its name: a batch that is there is whole
         schema.write(layout.truth_of(final.name), truth, schema.TRUTH)
@@ -129,7 +132,7 @@ def _finish(intake: Intake, part: Batch, final: Batch, made_from: str, layout: L
     card = {
         "batch": final.name,
         "made_from": made_from,
-        "rows": intake.taken,
+        "rows": writer.taken,
         "images": index.num_rows,
         "quarantined": quarantine.num_rows,
         "files": {p.name: digest.of_file(p) for p in files},

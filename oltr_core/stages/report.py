@@ -10,17 +10,19 @@ import base64
 import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
-import pyarrow as pa
 
-from oltr_core import charts, measured, schema
-from oltr_core.data.shots import shot
+from oltr_core import charts, schema
+from oltr_core.frames import read
 from oltr_core.layout import Layout
-from oltr_core.settings import Run, Settings, load_run
+from oltr_core.measured import read_all
+from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.workspace import Workspace
+from oltr_core.shots import shot
+from oltr_core.spec import Spec
 
 #: what a generation is compared by: name, heading, what it says
 HEADLINE = (
@@ -48,10 +50,17 @@ GROUPS = {
 }
 
 
-def run(settings: Settings, layout: Layout) -> None:
+class Parameters(Spec):
+    """The sections of params.yaml that this stage reads."""
+
+    workspace: Workspace = Workspace()
+
+
+def run(params: Parameters, layout: Layout) -> None:
     """Write data/work/report.html and data/work/lineage.json."""
     this = load_run(layout)
-    values, absent = measured.merge(layout.work.stage_metrics)
+    measured = read_all(layout.work.stage_metrics)
+    values, absent = measured.values, measured.absent
     lineage = [*_ancestors(layout, this), _headline(this, values)]
     layout.work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
     tables = _Tables.read(layout)
@@ -59,7 +68,7 @@ def run(settings: Settings, layout: Layout) -> None:
         _environment()
         .get_template("report.html.jinja")
         .render(
-            workspace=settings.workspace.name,
+            workspace=params.workspace.name,
             run=this,
             style=charts.STYLE,
             headline=HEADLINE,
@@ -125,10 +134,10 @@ class _Tables:
     @staticmethod
     def read(layout: Layout) -> _Tables:
         work = layout.work
-        manifest = _frame(work.manifest, schema.MANIFEST)
+        manifest = read(work.manifest, schema.MANIFEST)
         truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
-        predictions = _frame(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
-        classes, selection = _frame(work.classes, schema.CLASSES), _frame(work.selection, schema.SELECTION)
+        predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
+        classes, selection = read(work.classes, schema.CLASSES), read(work.selection, schema.SELECTION)
         return _Tables(manifest, classes, predictions, selection)
 
     def names(self) -> dict[int, str]:
@@ -185,12 +194,6 @@ class _Tables:
     def quarantined(self) -> list[tuple[str, int]]:
         held = self.manifest.filter(pl.col("split") == "quarantine")["reason"]
         return Counter(held.to_list()).most_common(12)
-
-
-def _frame(path: Path, kind: pa.Schema) -> pl.DataFrame:
-    frame = pl.from_arrow(schema.read(path, kind))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
 
 
 def _shot_colour(row: dict[str, Any]) -> str:

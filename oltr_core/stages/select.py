@@ -6,32 +6,40 @@ Writes selection.parquet, batch.png and metrics/select.json.
 from __future__ import annotations
 
 import pyarrow as pa
-import torch
 
-from oltr_core import checkpoint, measured, schema
-from oltr_core.batch import Outputs, Picks
-from oltr_core.data.shards import Shards
+from oltr_core import checkpoint, schema
+from oltr_core.devices import prepare
+from oltr_core.images.shards import Shards
 from oltr_core.inference import classify, features_of
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.layout import Layout, in_order
-from oltr_core.params import Params, Select
-from oltr_core.seeding import torch_generator
-from oltr_core.settings import load_run
-from oltr_core.stages import rows
+from oltr_core.measured import Measured
+from oltr_core.operating.selection import Select, pick
+from oltr_core.settings.budget import Budget
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.reading import load_run
+from oltr_core.spec import Spec
+from oltr_core.stages import manifest_rows
 from oltr_core.stages.contact_sheet import draw
-from oltr_core.training.devices import resolve
 
 
-def run(params: Params, layout: Layout) -> None:
+class Parameters(Spec):
+    """The sections of params.yaml that this stage reads."""
+
+    budget: Budget = Budget()
+    select: Select = Select()
+    compute: Compute = Compute()
+
+
+def run(params: Parameters, layout: Layout) -> None:
     """Choose among the pool images that nobody has been asked about."""
     this = load_run(layout)
-    if params.train.threads:
-        torch.set_num_threads(params.train.threads)
-    model = checkpoint.load(layout.work.model, resolve(params.train.device))
+    model = checkpoint.load(layout.work.model, prepare(params.compute))
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
-    pool = rows.of_splits(manifest, "pool")
+    pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
-    features = features_of(pool, model.network, model.card.transform, layout, params.evaluate.batch_size)
+    features = features_of(pool, model.network, model.card.transform, layout, params.compute.batch_size)
     outputs = classify(model.network, features, model.statistics)
     picks = pick(params.select, outputs, budget, this.generation)
     chosen = pool.take(pa.array(picks.indices.tolist(), pa.int64()))
@@ -39,12 +47,8 @@ def run(params: Params, layout: Layout) -> None:
     schema.write(layout.work.selection, table, schema.SELECTION)
     captions = [str(rank + 1) for rank in range(chosen.num_rows)]
     layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
-    measured.write(layout, "select", {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}, {})
-
-
-def pick(select: Select, pool: Outputs, budget: int, generation: str) -> Picks:
-    """The strategy of params.yaml, with the generator that belongs to it and to the generation."""
-    return select.strategy(pool, budget, torch_generator(select.seed, "select", generation))
+    counts = {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}
+    Measured(counts).write(layout, "select")
 
 
 def arrivals(manifest: pa.Table, layout: Layout) -> int:
@@ -67,7 +71,7 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
             "rank": pa.array(range(count), pa.int32()),
             "u_open": pa.array(outputs.u_open.tolist(), pa.float32()),
             "u_info": pa.array(outputs.u_info.tolist(), pa.float32()),
-            "energy": pa.array(picks.merit.tolist(), pa.float32()),
+            "merit": pa.array(picks.merit.tolist(), pa.float32()),
             "reason": pa.array(picks.reasons, pa.string()),
             "suggested": pa.array([names[k] for k in outputs.mean_logits.argmax(1).tolist()], pa.string()),
             "strategy": pa.array([strategy] * count, pa.string()),

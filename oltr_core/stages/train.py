@@ -1,93 +1,49 @@
-"""train: the rows of base.parquet into base.safetensors, by the phases of params.yaml."""
+"""train: a full training in mode `train`; in mode `update` there is nothing to train, and the stage says so.
+
+It needs no torch for that, and changed training code or parameters cost an update generation a second and no result.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-import time
-from pathlib import Path
+from typing import Any
 
-import torch
+from safetensors.numpy import save
 
-from oltr_core import checkpoint, digest, measured, schema
-from oltr_core.data.dataset import open_images
-from oltr_core.data.shards import Shards
-from oltr_core.layout import Layout
-from oltr_core.params import Params
-from oltr_core.stages import rows
-from oltr_core.training import Report, fit, parallel
-from oltr_core.training.devices import enough, resolve
+from oltr_core.layout import Layout, write_atomically
+from oltr_core.measured import Measured
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.reading import Run, load_run
+from oltr_core.spec import Spec, parse
 
-EVERY = 3.0  # seconds between lines of progress
+MEASURED = ("train/accuracy", "train/loss")
 
 
-def run(params: Params, layout: Layout) -> None:
-    """Train on every train row of base.parquet; write the model, one line per epoch, and what it measured.
+class Parameters(Spec):
+    """The sections of params.yaml that this stage reads; `train` is parsed where something is trained."""
 
-    A run that was killed continues where its last state was saved. Raises ValueError for absent devices, too few
-    classes and a loss that is no longer a number.
-    """
-    train = params.train
-    if train.processes > 1 and not parallel.launched():
-        enough(train.device, train.processes)
-        parallel.launch(as_rank, train.processes, params, layout)
-    else:
-        as_rank(params, layout)
+    train: dict[str, Any] = {}
+    compute: Compute = Compute()
 
 
-def as_rank(params: Params, layout: Layout) -> None:
-    """The stage in one of `train.processes` processes; rank 0 alone writes."""
-    train, work = params.train, layout.work
-    device = parallel.start(resolve(train.device))  # before any image is read
-    if train.threads:
-        torch.set_num_threads(train.threads)
-    taught = rows.training(schema.read(work.base, schema.MANIFEST))
-    names = rows.class_names(layout)
-    class_ids = sorted(set(taught.column("class_id").to_pylist()))
-    if len(class_ids) < 2:
-        raise ValueError(f"{work.base}: training needs images of two classes or more, found {len(class_ids)}")
-    labels = rows.columns(taught, class_ids)
-    images = open_images(Shards(layout.raw), taught, train.transform, device, train.workers, train.augment)
-    network = train.network(len(class_ids), train.seed)
-    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code_digest()]))
-    log: list[Report] = []
-    epochs, shown = {phase.name: phase.epochs for phase in train.phases}, float("-inf")
-    for report in fit(network, images, labels, train, state):
-        log.append(report)
-        number, of = int(report["epoch"]) + 1, epochs[str(report["phase"])]
-        if parallel.rank() == 0 and (number == of or time.perf_counter() - shown > EVERY):
-            shown = time.perf_counter()
-            print(f"train: {report['phase']}, epoch {number} of {of}: loss {report['loss']:.4f}", file=sys.stderr)
-    if parallel.rank() > 0:
+def run(params: Parameters, layout: Layout) -> None:
+    """Write base.safetensors, metrics.jsonl and metrics/train.json, by a full training or by passing on."""
+    this = load_run(layout)
+    if this.mode == "update":
+        pass_on(this, layout)
         return
-    work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))
-    counts = torch.bincount(labels, minlength=len(class_ids)).tolist()
-    card = checkpoint.Card(
-        class_ids=class_ids,
-        class_names=[names[class_id] for class_id in class_ids],
-        class_counts=counts,
-        network=network.spec,
-        transform=train.transform,
-        recipe=train.model_dump(mode="json"),
-    )
-    checkpoint.save(work.base_model, network, card)
-    measured.write(layout, "train", summary(log), {})
-    shutil.rmtree(state, ignore_errors=True)
+    from oltr_core.stages import full_training
+    from oltr_core.training import Train
+
+    full_training.run(parse(Train, params.train, "params.yaml: train"), params.compute, layout)
 
 
-def code_digest() -> str:
-    """Digest of the modules that train: a run killed under other code or another torch begins again."""
-    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
-    files = {name: digest.of_file(Path(module.__file__)) for name, module in modules.items() if module.__file__}
-    return digest.of_value([torch.__version__, files])
-
-
-def summary(log: list[Report]) -> dict[str, float]:
-    """The last epoch's means, as train/<name>."""
-    last = log[-1] if log else {}
-    return {
-        f"train/{name.removeprefix('loss/')}": float(value)
-        for name, value in last.items()
-        if isinstance(value, float) and name != "rate"
-    }
+def pass_on(this: Run, layout: Layout) -> None:
+    """The parent's training log, and a base model without weights: `update` extends the parent's own model."""
+    reason = f"nothing was trained: generation {this.generation} extends the classifier of {this.parent}"
+    print(f"train: {reason}", file=sys.stderr)
+    work, parent = layout.work, layout.generation(this.parent)
+    write_atomically(work.base_model, save({}, metadata={"oltr.extends": this.parent}))
+    shutil.copyfile(parent.training_log, work.training_log)
+    Measured(absent=dict.fromkeys(MEASURED, reason)).write(layout, "train")

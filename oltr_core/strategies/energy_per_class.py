@@ -1,12 +1,12 @@
 """Eq. 9 with the index restored: an energy in which every class has its own term."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -21,7 +21,6 @@ class EnergyPerClass(Spec):
     """
 
     name: Literal["energy_per_class"] = "energy_per_class"
-    needs: ClassVar[str] = "memory"
     temperature: Annotated[float, Field(gt=0)] = 0.1
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:

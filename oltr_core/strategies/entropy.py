@@ -1,10 +1,10 @@
 """Entropy of the class probabilities: uncertainty in the closed world."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -13,7 +13,6 @@ class Entropy(Spec):
     """merit = -sum_k p_k log p_k, p = softmax(z), in nats."""
 
     name: Literal["entropy"] = "entropy"
-    needs: ClassVar[str] = "logits"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         log_p = pool.mean_logits.double().log_softmax(1)

@@ -1,12 +1,12 @@
 """Eq. 9 exactly as printed: a control, not for use."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -19,7 +19,6 @@ class Eq9Literal(Spec):
     """
 
     name: Literal["eq9_literal"] = "eq9_literal"
-    needs: ClassVar[str] = "memory"
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:

@@ -1,10 +1,10 @@
 """Greedy k-centre, "CoreSet" (Sener and Savarese, 2018; Fig. 12): leave no image far from an asked one."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.shapes import Float, Int, Tensor
 from oltr_core.spec import Spec
 
@@ -17,7 +17,6 @@ class KCenter(Spec):
     """
 
     name: Literal["k_center"] = "k_center"
-    needs: ClassVar[str] = "memory"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         indices, merit = greedy(pool.features, pool.u_open, budget)

@@ -1,11 +1,11 @@
 """Some of the budget for the open and informative, the rest drawn by chance from what is left."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.u_product import UProduct
 
@@ -18,7 +18,6 @@ class Mixed(Spec):
     """
 
     name: Literal["mixed"] = "mixed"
-    needs: ClassVar[str] = "memory"
     share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:

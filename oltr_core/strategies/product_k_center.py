@@ -1,11 +1,11 @@
 """Open and informative, and different from one another: a shortlist by the product, then k-centre within it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.k_center import greedy
 from oltr_core.strategies.u_product import UProduct
@@ -20,8 +20,9 @@ class ProductKCenter(Spec):
     """
 
     name: Literal["product_k_center"] = "product_k_center"
-    needs: ClassVar[str] = "memory"
-    shortlist: Annotated[float, Field(ge=1)] = 1.5  # in budgets
+    shortlist: Annotated[float, Field(ge=1)] = (
+        1.5  # budgets; 1 is u_product alone, larger is more varied and finds fewer open images
+    )
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         listed = UProduct()(pool, int(self.shortlist * budget), generator)

@@ -1,10 +1,10 @@
 """Chance: the control that every strategy has to beat, and often does not where open images are common."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -13,7 +13,6 @@ class Random(Spec):
     """merit: one uniform number per image."""
 
     name: Literal["random"] = "random"
-    needs: ClassVar[str] = "logits"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = torch.rand(len(pool.logits), generator=generator)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from oltr_core.batch import Picks
+from oltr_core.interfaces import Picks
 from oltr_core.shapes import Float, Tensor
 
 

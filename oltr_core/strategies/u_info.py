@@ -1,10 +1,10 @@
 """Uncertainty in informativeness alone (Eq. 8)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -13,7 +13,6 @@ class UInfo(Spec):
     """merit = U_info = d_1 / d_2."""
 
     name: Literal["u_info"] = "u_info"
-    needs: ClassVar[str] = "memory"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = pool.u_info

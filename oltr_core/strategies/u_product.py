@@ -1,10 +1,10 @@
 """Open and informative: the paper's active exploration (Eqs. 7 to 9, Algorithm 1), read so that it works."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from oltr_core.batch import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks
 from oltr_core.spec import Spec
 from oltr_core.strategies.ranked import best
 
@@ -18,7 +18,6 @@ class UProduct(Spec):
     """
 
     name: Literal["u_product"] = "u_product"
-    needs: ClassVar[str] = "memory"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = pool.u_open * pool.u_info

@@ -14,18 +14,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oltr_core.batch import Context, Progress, Targets
-from oltr_core.data.dataset import Images, in_order
-from oltr_core.data.transfer import onto
+from oltr_core.devices import resolve
+from oltr_core.images.dataset import Images, in_order
+from oltr_core.images.transfer import onto
+from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.models import Network
 from oltr_core.seeding import torch_generator
+from oltr_core.settings.compute import Compute
 from oltr_core.training import parallel, resume
-from oltr_core.training.devices import resolve
 from oltr_core.training.freezing import optimizer_for, set_training_mode
 from oltr_core.training.recipe import Phase, Train
 from oltr_core.training.step import Stepper
 
 Report = dict[str, float | int | str]  # one line of metrics.jsonl
+DEFAULT = Compute()
 DIVERGED = 1e4  # a loss beyond this will not come back
 
 
@@ -34,20 +36,26 @@ class Diverged(ValueError):
 
 
 def fit(
-    network: Network, images: Images, labels: Tensor, train: Train, state: Path | None = None
+    network: Network,
+    images: Images,
+    labels: Tensor,
+    train: Train,
+    compute: Compute = DEFAULT,
+    state: Path | None = None,
 ) -> Iterator[Report]:
     """Train `network` in place on `images` with class columns `labels` [N]; yields a report per epoch.
 
-    With a folder `state`, the training is saved there every `train.save_every` epochs, and continued from there;
+    With a folder `state`, the training is saved there every `compute.save_every` epochs, and continued from there;
     the reports of the epochs before are yielded again, so that the log of a continued run is whole.
     Raises ValueError when the device is absent, and Diverged, which is one, when the loss is no longer a number.
     """
-    device = parallel.start(resolve(train.device))
+    device = parallel.start(resolve(compute.device))
     network.to(device)
     parallel.normalise_globally(network)
-    if train.channels_last:
+    safe = device.type != "cpu" or not _narrow(network)
+    if compute.channels_last and safe:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    stepper = Stepper(network, device, bfloat16=train.precision == "bfloat16", compiled=train.compile)
+    stepper = Stepper(network, device, bfloat16=train.precision == "bfloat16", compiled=compute.compile and safe)
     labels = labels.cpu()
     saved = resume.place_in(state)
     reports = list(saved.reports) if saved else []
@@ -73,10 +81,20 @@ def fit(
             if last or (phase.refresh_every and (epoch + 1) % phase.refresh_every == 0):
                 refresh_memory(network, images, labels, train)
             parallel.align(network)
-            if state is not None and parallel.rank() == 0 and (last or (epoch + 1) % train.save_every == 0):
+            if state is not None and parallel.rank() == 0 and (last or (epoch + 1) % compute.save_every == 0):
                 resume.save(state, network, optimizer, resume.Place(number, epoch + 1, stepper.pieces, reports))
             yield report
     network.eval()
+
+
+def _narrow(network: Network) -> bool:
+    """Whether channels_last, which torch.compile chooses too, would corrupt memory on a CPU.
+
+    oneDNN 3.13 (torch 2.15) writes beyond its buffers in the weight gradient of a strided 1 x 1 convolution of fewer
+    than 8 channels, on processors without AVX-512.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    return any(c.kernel_size == (1, 1) and c.stride != (1, 1) and c.in_channels < 8 for c in convolutions)
 
 
 def direct_features(network: Network, images: Images, train: Train, batch_size: int = 256) -> Tensor:
@@ -129,7 +147,7 @@ def _epoch(
     for step, (batch, chosen) in enumerate(zip(batches, indices, strict=True)):
         multiplier = phase.schedule((progress.epoch + step / steps) / phase.epochs, 1 / (steps * phase.epochs))
         for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * multiplier
+            group["lr"] = group["base_lr"] * multiplier
         pixels = train.transform(train.augment(batch, generator))
         targets = Targets(onto(labels[chosen], device))
         if phase.mix is not None and progress.fraction < phase.mix.until:
@@ -139,13 +157,14 @@ def _epoch(
     parallel.average(sums.values())
     means = {name: float(total) / steps for name, total in sums.items()}
     _refuse_divergence(means["loss"], phase, progress)
-    rate = phase.rates.trunk * phase.schedule((progress.epoch + 1) / phase.epochs, 0)
-    return {"phase": phase.name, "epoch": progress.epoch, "steps": steps, "rate": rate, **means}
+    learning_rate = phase.learning_rates.trunk * phase.schedule((progress.epoch + 1) / phase.epochs, 0)
+    return {"phase": phase.name, "epoch": progress.epoch, "steps": steps, "learning_rate": learning_rate, **means}
 
 
 def _refuse_divergence(loss: float, phase: Phase, progress: Progress) -> None:
     if not math.isfinite(loss) or loss > DIVERGED:
         raise Diverged(
-            f"train: the loss of phase {phase.name!r} is {loss:.4g} in epoch {progress.epoch}; lower its rates in "
-            f"params.yaml (trunk {phase.rates.trunk}, heads {phase.rates.heads}) or give its schedule a warmup"
+            f"train: the loss of phase {phase.name!r} is {loss:.4g} in epoch {progress.epoch}; lower its "
+            f"learning_rates in params.yaml (trunk {phase.learning_rates.trunk}, heads {phase.learning_rates.heads}) "
+            "or give its schedule a warmup"
         )

@@ -43,9 +43,12 @@ def optimizer_for(network: Network, phase: Phase, fused: bool) -> torch.optim.SG
     """SGD over what the phase trains, one group for the trunk and one for the heads; the rest gets no gradient."""
     frozen = {id(p) for part in phase.freeze for module in modules_of(network, part) for p in module.parameters()}
     groups = []
-    for module, rate in ((network.trunk, phase.rates.trunk), (network.heads, phase.rates.heads)):
+    for module, learning_rate in (
+        (network.trunk, phase.learning_rates.trunk),
+        (network.heads, phase.learning_rates.heads),
+    ):
         trained = [p for p in module.parameters() if id(p) not in frozen]
-        groups.append({"params": trained, "lr": rate, "rate": rate})
+        groups.append({"params": trained, "lr": learning_rate, "base_lr": learning_rate})
         for parameter in module.parameters():
             parameter.requires_grad_(id(parameter) not in frozen)
     if not any(group["params"] for group in groups):

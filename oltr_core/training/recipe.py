@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from oltr_core.data.mixing import Mix
-from oltr_core.data.transforms import Augment, Transform
+from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import HeadSpec, Linear
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.spec import Spec
+from oltr_core.training.mixing import Mix
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["trunk", "shared", "branches", "attention", "projection", "heads", "batch_norm"]
 
 
-class Rates(Spec):
+class LearningRates(Spec):
     """Learning rates of plain SGD."""
 
     trunk: Annotated[float, Field(ge=0)] = 0.1
@@ -53,18 +53,18 @@ class Phase(Spec):
     """One stretch of training: its head, losses, sampler, length, rates, and what stays frozen."""
 
     name: str
-    epochs: Annotated[int, Field(ge=0)]
-    head: HeadSpec | None = None  # continue with heads of this kind; null: with those of network.head
+    epochs: Annotated[int, Field(ge=0)]  # the paper: 30; the authors' second phase: 60
+    head: HeadSpec | None = None  # heads of this phase; null: those of network.head
     losses: Annotated[list[Loss], Field(min_length=1)] = [CrossEntropy()]
     sampler: Sampler = Instance()
-    mix: Mix | None = None  # mixup or cutmix; the memory of Eq. 1 takes a mixed image for its larger part
-    batch_size: Annotated[int, Field(ge=1)] = 32  # images of each stream
-    rates: Rates = Rates()
+    mix: Mix | None = None  # {name: mixup, alpha: 1.0} or {name: cutmix, alpha: 1.0, probability: 0.5}
+    batch_size: Annotated[int, Field(ge=1)] = 32  # images of each stream of the sampler (the authors' code: 128)
+    learning_rates: LearningRates = LearningRates()  # (the authors' code: 0.1 and 0.1, then 0.01 and 0.1)
     schedule: Schedule = Schedule()
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # of every trained weight; centroids are not trained weights
-    freeze: list[Part] = []
+    freeze: list[Part] = []  # trunk, shared, branches, attention, projection, heads, batch_norm
     refresh_every: Annotated[int, Field(ge=0)] = 0  # epochs between class means for the memory; 0: first and last
 
 
@@ -72,30 +72,29 @@ def default_phases() -> list[Phase]:
     """Representation, then meta-embedding: the two stages of the authors' code, at the length the digits need."""
     gently = Schedule(warmup=0.1)
     return [
-        Phase(name="representation", epochs=30, head=Linear(), rates=Rates(trunk=0.03, heads=0.05), schedule=gently),
+        Phase(
+            name="representation",
+            epochs=30,
+            head=Linear(),
+            learning_rates=LearningRates(trunk=0.03, heads=0.05),
+            schedule=gently,
+        ),
         Phase(
             name="meta_embedding",
             epochs=30,
             losses=[CrossEntropy(), LargeMargin()],
             sampler=ClassAware(),
-            rates=Rates(trunk=0.03, heads=0.1),
+            learning_rates=LearningRates(trunk=0.03, heads=0.1),
             schedule=gently,
         ),
     ]
 
 
 class Train(Spec):
-    """A full training."""
+    """The recipe of a full training; how this machine computes it is `compute`."""
 
     seed: int = 0
-    device: str = "cpu"  # cpu, cuda, cuda:1, mps
-    processes: Annotated[int, Field(ge=1)] = 1  # that share each batch, one per GPU: data-parallel training
-    threads: Annotated[int, Field(ge=0)] = 1  # CPU threads; sums over more round differently. 0: all there are
     precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
-    channels_last: bool = True
-    compile: bool = False  # torch.compile of the network: pays on a GPU after minutes
-    workers: Annotated[int, Field(ge=0)] = 2  # processes that decode images too many or too large to keep
-    save_every: Annotated[int, Field(ge=1)] = 1  # epochs between resume states
     network: NetworkSpec = NetworkSpec()
     transform: Transform = Transform()
     augment: Augment = Augment(pad=1, rotate=15, zoom=0.15)

@@ -12,7 +12,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from oltr_core.batch import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.models import Network
 from oltr_core.training import parallel
 from oltr_core.training.recipe import Phase

@@ -1,35 +1,36 @@
-"""Those who answer: a batch goes out as files, answers come back, checked, append-only.
+"""Those who annotate. One module per annotator, named as in params.yaml: annotator, with four functions:
 
-    export      data/generations/NNNN/selection.parquet ─► data/exports/NNNN/   (CSV, contact sheet, images)
-    collect     answers of the annotator that params.yaml names; None while people are not done
-    store       answers ─► data/annotations/NNNN/<digest>.parquet
+    publish(layout, settings, name)             hand the batch of generation `name` over; returns the digest of it
+    collect(layout, settings, name, at)         the annotations that are there now, as rows
+    instructions(layout, settings, name)        what people are told while the loop waits for them; "" if nobody is
+    audit(layout, settings, name)               what the annotator knows of how good the batch was, if it does
 
-Adding an annotator: one file with a `collect` of its own, one class in oltr_core/settings.py,
-one line in `collect` below.
+`settings` is the annotator's own class in oltr_core/settings/annotator.py. A new annotator is its module here, its
+class there, and its place in the union there. What all share is in `batch`: the question, the checks, the store.
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from oltr_core.layout import Layout
-from oltr_core.settings import FolderAnnotator, Settings, TruthAnnotator
-from tasks.annotator import folder, truth
+from oltr_core.settings.annotator import Annotator
 
 
-def collect(layout: Layout, settings: Settings, name: str, at: str, partial: bool = False) -> pa.Table | None:
-    """The answers to the batch of generation `name`, for `answers.store` to check; None while some are missing.
+class Module(Protocol):
+    """What the module of an annotator provides."""
 
-    `partial` takes what is there, down to a single answer. `at` is the time of asking.
-    """
-    match settings.annotator:
-        case TruthAnnotator():
-            return truth.collect(layout, name, at)
-        case FolderAnnotator(path=path):
-            return folder.collect(layout, path, name, partial)
+    def publish(self, layout: Layout, settings: Any, name: str) -> str: ...
+
+    def collect(self, layout: Layout, settings: Any, name: str, at: str) -> list[Mapping[str, Any]]: ...
+
+    def instructions(self, layout: Layout, settings: Any, name: str) -> str: ...
+
+    def audit(self, layout: Layout, settings: Any, name: str) -> None: ...
 
 
-def audit(layout: Layout, settings: Settings, name: str) -> None:
-    """What held-back truth says of the batch, where the annotator is one who knows it."""
-    if isinstance(settings.annotator, TruthAnnotator):
-        truth.audit(layout, name)
+def of(settings: Annotator) -> Module:
+    """The module of the annotator that params.yaml names."""
+    return cast(Module, import_module(f"{__name__}.{settings.name}"))

@@ -1,39 +1,51 @@
-"""People who answer in CSV files: the exported batch.csv, filled in, put into the inbox as NNNN.csv or NNNN/*.csv.
+"""People who annotate in CSV files: the exported batch.csv, filled in, put into the inbox as NNNN.csv or NNNN/*.csv.
 
 Columns: image_id, verdict, label, and where wanted annotator, answered_at, seconds. A row without verdict and label
-is not answered yet. A known class's name in `label` is enough; a name nobody knows needs the verdict `new_class`, so
-that a slip of the pen does not become a class.
+is not annotated yet. A known class's name in `label` is enough; a name nobody knows needs the verdict `new_class`, so
+that a typing error does not become a class.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from oltr_core import schema
 from oltr_core.layout import Layout
+from oltr_core.settings.annotator import FolderAnnotator
 from oltr_core.spec import suggest
-from tasks.annotator import answers
+from tasks.annotator import batch
 
 
-def collect(layout: Layout, path: str, name: str, partial: bool) -> pa.Table | None:
-    """The answers in the inbox; None while some asked image has no answer (with `partial`: while none has one)."""
-    inbox = layout.root / Path(path).expanduser()
+def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
+    """Write the batch into data/exports; its digest."""
+    return batch.export(layout, name)
+
+
+def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
+    """The rows of every file in the inbox. Raises ValueError naming file, line, expected and found."""
+    inbox = layout.root / Path(settings.path).expanduser()
     files = [p for p in (inbox / f"{name}.csv", *sorted((inbox / name).glob("*.csv"))) if p.is_file()]
-    names = answers.class_names(layout, name)
-    parts = [answers.check(layout, name, read(file, name, names), str(file)) for file in files]
-    table = pa.concat_tables([schema.empty(schema.ANNOTATIONS), *parts])
-    answered = set(table.column("image_id").to_pylist())
-    missing = [i for i in answers.asked(layout, name) if i not in answered]
-    return table if answered and (partial or not missing) else None
+    names = batch.class_names(layout, name)
+    return [row for file in files for row in read(file, name, names)]
+
+
+def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:
+    """Which file to fill in, and where it is looked for."""
+    return (
+        f"fill in {layout.exports / name / 'batch.csv'}, put it into {settings.path} as {name}.csv\n"
+        "and run `oltr loop --more 1`"
+    )
+
+
+def audit(layout: Layout, settings: FolderAnnotator, name: str) -> None:
+    """Nothing: nobody knows the truth of these images."""
 
 
 def read(file: Path, name: str, names: dict[str, str]) -> list[dict[str, Any]]:
-    """The answered rows of one file. Raises ValueError naming file, line, expected and found."""
+    """The annotated rows of one file. Raises ValueError naming file, line, expected and found."""
     written = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(microsecond=0)
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -47,9 +59,7 @@ def read(file: Path, name: str, names: dict[str, str]) -> list[dict[str, Any]]:
     for entry in reader:
         row = {key: (value or "").strip() for key, value in entry.items() if key}
         if row["verdict"] or row["label"]:
-            rows.append(
-                _row(row, f"{file}:{reader.line_num}", name, names, file.stem, written) | {"row": reader.line_num}
-            )
+            rows.append(_row(row, f"{file}:{reader.line_num}", name, names, file.stem, written))
     return rows
 
 
@@ -70,4 +80,5 @@ def _row(
         "answered_at": row.get("answered_at") or written,
         "seconds": row.get("seconds"),
         "batch_id": name,
+        "where": where,
     }

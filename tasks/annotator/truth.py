@@ -1,26 +1,32 @@
-"""The annotator of embedded and benchmark data: answers from labels that were held back, and audits the batch."""
+"""The annotator of embedded and benchmark data: annotates from labels that were held back, and audits the batch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-
-import pyarrow as pa
+from typing import Any
 
 from oltr_core import schema
 from oltr_core.layout import Layout, write_atomically
-from tasks.annotator import answers
+from oltr_core.settings.annotator import TruthAnnotator
+from tasks.annotator import batch
 
 
-def collect(layout: Layout, name: str, at: str) -> pa.Table:
-    """One answer per asked image: `label` where its class is known to the generation, else `new_class`.
+def publish(layout: Layout, settings: TruthAnnotator, name: str) -> str:
+    """Write the batch into data/exports, to be looked at; its digest."""
+    return batch.export(layout, name)
+
+
+def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
+    """One row per asked image: `label` where its class is known to the generation, else `new_class`.
 
     Raises ValueError when an asked image has no held-back label.
     """
-    truth, known = held_back(layout), answers.class_names(layout, name)
+    truth, known = held_back(layout), batch.class_names(layout, name)
     same = {"annotator": "truth", "answered_at": datetime.fromisoformat(at), "seconds": None, "batch_id": name}
-    rows = []
-    for image_id in answers.asked(layout, name):
+    rows: list[Mapping[str, Any]] = []
+    for image_id in batch.asked(layout, name):
         if image_id not in truth:
             raise ValueError(
                 f"data/truth: there is no held-back label for image {image_id[:12]} of batch {name}; choose another "
@@ -29,16 +35,21 @@ def collect(layout: Layout, name: str, at: str) -> pa.Table:
         label = truth[image_id]
         verdict = "label" if label in known else "new_class"
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
-    return schema.from_rows(schema.ANNOTATIONS, rows)
+    return rows
 
 
-def audit(layout: Layout, name: str) -> None:
+def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
+    """Nobody has to do anything."""
+    return ""
+
+
+def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
     """Write data/annotations/NNNN/audit.json: how good the batch was, as only the truth can say."""
-    truth, known = held_back(layout), answers.class_names(layout, name)
+    truth, known = held_back(layout), batch.class_names(layout, name)
     manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "split", "label_source"])
     rows = manifest.to_pylist()
     pool = [row["image_id"] for row in rows if row["split"] == "pool" and row["label_source"] is None]
-    picked = answers.asked(layout, name)
+    picked = batch.asked(layout, name)
     is_open = {image_id: truth[image_id] not in known for image_id in {*pool, *picked} if image_id in truth}
     open_picks = [i for i in picked if is_open.get(i)]
     found: dict[str, object] = {"open_classes": sorted({truth[i] for i in pool if is_open.get(i)})}
@@ -48,7 +59,7 @@ def audit(layout: Layout, name: str) -> None:
         found["select/open_hit_rate"] = len(open_picks) / len(picked)
     if pool:
         found["select/pool_open_rate"] = sum(is_open.get(i, False) for i in pool) / len(pool)
-    write_atomically(layout.answers(name) / "audit.json", json.dumps(found, indent=1, sort_keys=True) + "\n")
+    write_atomically(layout.audit_of(name), json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def held_back(layout: Layout) -> dict[str, str]:

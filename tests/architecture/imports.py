@@ -22,22 +22,28 @@ NEVER = {
 NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow", "dvc", "great_expectations"}}
 
 #: what flows may import of the core: at the top, and inside a function
-CORE_FOR_FLOWS = {"settings", "layout", "ledger"}
-CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {"stages", "benchmark", "inference"}
+CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline"}
+CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {"stages", "benchmark", "inference", "params", "upkeep"}
 
 #: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
 FLOORS = [
     {"stages", "benchmark"},
+    {"profiles"},
     {"params"},
-    {"learners"},
-    {"training", "inference", "metrics"},
-    {"checkpoint"},
-    {"losses", "samplers", "scores", "strategies", "models", "data"},
-    {"settings", "ledger", "layout", "schema", "seeding", "batch", "digest", "measured", "charts"},
+    {"operating"},
+    {"learners", "training", "inference"},
+    {"checkpoint", "metrics", "upkeep"},
+    {"losses", "samplers", "scores", "strategies", "models", "curation"},
+    {"ingest"},
+    {"images"},
+    {
+        "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
+        "shots", "devices", "pipeline", "class_statistics",
+    },
     {"spec", "shapes"},
-]
-#: floors whose files may import one another: a ground floor of plain modules, and the two top rooms
-OPEN_FLOORS = {0, 6, 7}
+]  # fmt: skip
+#: floors whose files may import one another: the ground floor of plain modules
+OPEN_FLOORS = {9, 10}
 
 
 @dataclass(frozen=True)

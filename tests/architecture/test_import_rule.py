@@ -19,6 +19,8 @@ def test_no_file_imports_what_its_room_may_not(package):
 @pytest.mark.parametrize(
     ("file", "source", "expected"),
     [
+        ("oltr_core/stages/train.py", "from oltr_core.benchmark import x", "only import from floors below"),
+        ("oltr_core/benchmark/run.py", "from oltr_core.stages import x", "only import from floors below"),
         ("oltr_core/metrics.py", "import mlflow", "imports mlflow; oltr_core may not"),
         ("oltr_core/losses/focal.py", "from oltr_core.samplers import x", "only import from floors below"),
         ("oltr_core/models/network.py", "def f():\n    import oltr_core.training", "only import from floors below"),
@@ -26,8 +28,8 @@ def test_no_file_imports_what_its_room_may_not(package):
         ("oltr_core/helpers.py", "from oltr_core.spec import Spec", "is on no floor"),
         ("tasks/gate.py", "from tasks.notify import tell", "a task may not import another task"),
         ("tasks/storage.py", "def f():\n    import torch", "imports torch; tasks may not"),
-        ("tasks/tracking.py", "import mlflow.pyfunc", "tasks may not at import time"),
-        ("flows/loop.py", "from oltr_core.stages import run", "flows may import layout, ledger, settings"),
+        ("tasks/mlflow/served.py", "import mlflow.pyfunc", "tasks may not at import time"),
+        ("flows/loop.py", "from oltr_core.stages import run", "flows may import layout, ledger, pipeline"),
         ("flows/loop.py", "def f():\n    from oltr_core.models import x", "flows may import benchmark"),
         ("flows/loop.py", "def f():\n    import torch", "imports torch; flows may not"),
     ],
@@ -59,12 +61,16 @@ HEAVY = (
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("oltr_core.settings", (*HEAVY, "prefect", "polars")),
+        ("oltr_core.settings.whole", (*HEAVY, "prefect", "polars")),
         ("oltr_core.stages.curate", ("torch", "pandas", "sklearn", "matplotlib")),
         ("oltr_core.stages.report", ("torch", "pandas", "sklearn")),
         ("flows.cli", (*HEAVY, "prefect", "polars", "pyarrow")),
-        ("tasks.stage, tasks.versions, tasks.tracking, tasks.storage, tasks.quality, tasks.gate", HEAVY),
-        ("oltr_core.stages.train", ("torchvision", "timm", "sklearn", "polars", "pandas", "matplotlib")),
+        (
+            "tasks.dvc.stages, tasks.dvc.sealing, tasks.mlflow, tasks.storage, tasks.quality, tasks.workspace",
+            HEAVY,
+        ),
+        ("oltr_core.stages.train, oltr_core.stages.code", ("torch", "polars", "pyarrow", "pandas")),
+        ("oltr_core.stages.full_training", ("torchvision", "timm", "sklearn", "polars", "pandas", "matplotlib")),
         ("oltr_core.stages.update", ("torchvision", "timm", "sklearn", "polars", "pandas", "matplotlib")),
     ],
 )

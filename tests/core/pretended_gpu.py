@@ -18,7 +18,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from oltr_core.training import devices
+from oltr_core import devices
 
 aten = torch.ops.aten
 OURS = str(Path(__file__).parents[2] / "oltr_core")

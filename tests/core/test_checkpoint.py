@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from oltr_core import checkpoint
-from oltr_core.batch import OldStatistics
 from oltr_core.checkpoint import Card
-from oltr_core.data.transforms import Transform
+from oltr_core.images.transforms import Transform
+from oltr_core.interfaces import ClassStatistics
 from oltr_core.models.heads import Linear
 from tests.core.training.worlds import NETWORK
 
@@ -28,7 +28,7 @@ def _saved(path, **fields):
         transform=Transform(size=8),
         **fields,
     )
-    statistics = OldStatistics(
+    statistics = ClassStatistics(
         torch.rand(1, 3, 8), torch.rand(1, 3, 8), torch.tensor([5.0, 9.0, 2.0]), {"labels": torch.tensor([0, 1])}
     )
     card = checkpoint.save(path, network, card, {"median": torch.tensor([0.5])}, statistics)
@@ -115,9 +115,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_another_version_is_named(tmp_path):
     _, card, _ = _saved(tmp_path / "m")
-    text = card.model_dump_json().replace('"version":1', '"version":2')
+    text = card.model_dump_json().replace('"version":2', '"version":3')
     save_file(load_file(tmp_path / "m"), tmp_path / "m", metadata={"oltr.card": text})
-    with pytest.raises(ValueError, match="expected a checkpoint of version 1, found version 2"):
+    with pytest.raises(ValueError, match="expected a checkpoint of version 2, found version 3"):
         checkpoint.read_card(tmp_path / "m")
 
 

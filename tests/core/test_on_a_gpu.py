@@ -10,23 +10,25 @@ from PIL import Image
 from oltr_core import checkpoint, schema
 from oltr_core.benchmark.recognition import cell
 from oltr_core.benchmark.worlds import World
-from oltr_core.data.dataset import Resident, open_images
-from oltr_core.data.mixing import CutMix, Mixup
-from oltr_core.data.policies import AutoAugment, RandAugment
-from oltr_core.data.shards import Shards
-from oltr_core.data.transforms import Augment, Transform
-from oltr_core.inference import answers
+from oltr_core.images.dataset import Resident, open_images
+from oltr_core.images.policies import AutoAugment, RandAugment
+from oltr_core.images.shards import Shards
+from oltr_core.images.transforms import Augment, Transform
+from oltr_core.inference import predictions
 from oltr_core.losses import BBN, LDAM, BalancedSoftmax, CrossEntropy, Diversity, Focal, LargeMargin, LogitAdjusted
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, SquareRoot
 from oltr_core.scores import Odin
-from oltr_core.settings import load_settings
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
 from oltr_core.training import Phase, Report, fit
+from oltr_core.training.mixing import CutMix, Mixup
 from tests.core.pretended_gpu import pretended_gpu
 from tests.core.stages import loop_world
 from tests.core.training.worlds import NETWORK, recipe, world
 
+GPU = Compute(device="cuda")
 EVERYTHING = Augment(pad=1, fill="edge", flip=True, rotate=10, zoom=0.1, policy=AutoAugment(), cutout=2)
 PHASES = {
     "plain": {"head": Linear(), "losses": [CrossEntropy(), Focal()], "sampler": Instance()},
@@ -42,11 +44,11 @@ def trained(phase: dict, **fields) -> tuple[Counter[str], list[Report]]:
     """Two epochs of a phase on a pretended GPU: where the program waited for it, and what it reported."""
     phases = [Phase(name="only", epochs=2, batch_size=8, **phase)]
     network = NETWORK.model_copy(update={"experts": 2})
-    train = recipe(device="cuda", precision="bfloat16", network=network, phases=phases, **fields)
+    train = recipe(precision="bfloat16", network=network, phases=phases, **fields)
     images, labels = world()
     with pretended_gpu() as gpu:
         network = train.network(4, 0)
-        reports = list(fit(network, Resident(images.images.to("cuda")), labels, train))
+        reports = list(fit(network, Resident(images.images.to("cuda")), labels, train, GPU))
         assert {p.device.type for p in network.state_dict().values()} == {"cuda"}
     return gpu.waits, reports
 
@@ -54,7 +56,7 @@ def trained(phase: dict, **fields) -> tuple[Counter[str], list[Report]]:
 def only_epochs_are_waited_for(waits: Counter[str], reports: list[Report]) -> bool:
     """One wait per logged mean, however many steps; and two per phase, for the memory."""
     assert all(report["steps"] > 1 for report in reports)
-    means = sum(len(report.keys() - {"phase", "epoch", "steps", "rate"}) for report in reports)
+    means = sum(len(report.keys() - {"phase", "epoch", "steps", "learning_rate"}) for report in reports)
     return waits.pop("fit._epoch") == means and waits in ({}, {"network.refresh": 2})
 
 
@@ -83,18 +85,18 @@ def test_every_part_of_the_model_is_moved(attention, head):
         assert outputs.logits.device.type == "cuda"
 
 
-def test_a_table_trains_and_answers_on_the_gpu():
+def test_a_table_trains_and_predicts_on_the_gpu():
     images, labels = world()
     sides = World(images.images, labels, images.images, labels, {"noise": (images.images, images.images.flip(0))})
     with pretended_gpu():
-        assert "noise/energy/auroc" in cell(recipe(device="cuda", precision="bfloat16"), sides)
+        assert "noise/energy/auroc" in cell(recipe(precision="bfloat16"), sides, GPU)
 
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory):
     """Generation 0, made on the GPU, with every score beside the chosen one."""
-    train = loop_world.QUICK.model_copy(update={"device": "cuda", "precision": "bfloat16"})
-    layout = loop_world.make(tmp_path_factory.mktemp("gpu"), train=train.model_dump(mode="json"))
+    train = loop_world.QUICK.model_copy(update={"precision": "bfloat16"}).model_dump(mode="json")
+    layout = loop_world.make(tmp_path_factory.mktemp("gpu"), train=train, compute=GPU.model_dump())
     with pretended_gpu():
         loop_world.compute(layout)
     loop_world.seal(layout, "0000")
@@ -121,16 +123,16 @@ def test_large_images_are_sent_to_the_gpu(sealed):
         assert (batch.device.type, batch.shape) == ("cuda", (4, 3, 8, 8))
 
 
-def test_images_are_answered_on_the_gpu(sealed, tmp_path):
+def test_images_are_predicted_on_the_gpu(sealed, tmp_path):
     photo = tmp_path / "photo.png"
     Image.new("RGB", (9, 9), (200, 30, 30)).save(photo)
     with pretended_gpu() as gpu:
-        (answer,) = answers(sealed.generation("0000").model, [photo], "0000", "cuda")
-    assert answer.nearest
+        (said,) = predictions(sealed.generation("0000").model, [photo], "0000", "cuda")
+    assert said.nearest
     assert gpu.waits
 
 
-def test_odin_moves_images_on_the_gpu():
+def test_odin_perturbs_images_on_the_gpu():
     with pretended_gpu():
         moved = Odin().perturb(NETWORK(4, 0).to("cuda"), torch.rand(2, 3, 8, 8, device="cuda"))
         assert moved.device.type == "cuda"

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from oltr_core.layout import Layout
-from oltr_core.settings import Settings, load_run, load_settings
+from oltr_core.settings.reading import load_run
+from oltr_core.settings.whole import Settings, load_settings
 from oltr_core.spec import parse
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.server import QUIET
 from oltr_core.layout import Layout
+from tasks.prefect.server import QUIET
 
 BIN = Path(sys.executable).parent
 PATIENCE = 400  # seconds: a loop of two short generations takes 25 s on two quiet cores

@@ -11,11 +11,11 @@ import yaml
 from flows import plan, steps, workspace
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 from oltr_core.stages import load_parameters
-from tasks import stage
 from tasks import workspace as files
-from tasks.versions import reproduce
+from tasks.dvc import reproduce
+from tasks.dvc import stages as stage
 from tests.flows.conftest import edit, shorten
 
 

@@ -11,11 +11,12 @@ import yaml
 
 from flows import steps
 from oltr_core import ledger
-from oltr_core.layout import STAGES, Layout
-from oltr_core.settings import load_settings
+from oltr_core.layout import Layout
+from oltr_core.pipeline import STAGES
+from oltr_core.settings.whole import load_settings
 from tasks import annotator, gate, notify, stage, tracking, workspace
 from tasks.annotator import export
-from tasks.versions import reproduce, sealing, track
+from tasks.dvc import reproduce, sealing, track
 
 
 def shorten(layout: Layout) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from oltr_core import ledger
-from oltr_core.data.shards import Shards
+from oltr_core.images.shards import Shards
 from tests.flows.conftest import run
 
 

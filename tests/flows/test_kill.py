@@ -19,7 +19,7 @@ import os, signal, sys
 from pathlib import Path
 from flows import session
 from oltr_core.layout import Layout
-from tasks.versions import {module}
+from tasks.dvc import {module}
 {module}.{name} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 session.run(Layout(Path.cwd()), 1, None)
 """

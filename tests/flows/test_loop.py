@@ -10,7 +10,7 @@ import pytest
 from flows.history import HEADLINE
 from oltr_core import ledger
 from oltr_core.layout import Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 from tests.flows.conftest import commit, processor_seconds, run
 
 
@@ -67,7 +67,7 @@ def test_generations_as_json_agrees_with_the_sealed_metrics(looped):
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
 def test_mlflow_agrees_with_the_sealed_metrics_and_crowns_the_champion(looped):
-    from tasks import tracking
+    from tasks import mlflow as tracking
 
     settings = load_settings(looped.layout).tracking
     client = tracking.connect(looped.layout, settings)
@@ -86,7 +86,7 @@ def test_mlflow_agrees_with_the_sealed_metrics_and_crowns_the_champion(looped):
 def test_the_model_that_mlflow_serves_is_the_sealed_file_and_no_pickle(looped):
     import mlflow
 
-    from tasks import tracking
+    from tasks import mlflow as tracking
 
     settings = load_settings(looped.layout).tracking
     client = tracking.connect(looped.layout, settings)

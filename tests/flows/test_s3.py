@@ -18,7 +18,7 @@ def fill(storage) -> None:
     """Scans of three digits with labels and splits, and a pool with a fourth, as a table in the store."""
     from PIL import Image
 
-    from oltr_core.data.sources.digits import scans, to_rgb
+    from oltr_core.ingest.sources.digits import scans, to_rgb
 
     client = storage._client()
     for name in ("photos", "copies", "models"):

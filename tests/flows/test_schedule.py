@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def api(tmp_path):
     """The address of a server with all its services, as a team runs it."""
-    from flows.server import QUIET, _free_port
+    from tasks.prefect.server import QUIET, _free_port
 
     port = _free_port()
     environment = {**os.environ, **QUIET, "PREFECT_HOME": str(tmp_path / "prefect")}

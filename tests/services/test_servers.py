@@ -88,8 +88,8 @@ def test_a_tracking_server_that_is_down_costs_a_sentence_and_is_caught_up_with_l
     assert ledger.replay(ledger.read(layout.ledger)).champion == "0000"
     edit(layout, lambda p: p["tracking"].update(uri=mlflow, artifacts="mlflow-artifacts:/later"))
     code = (
-        "from pathlib import Path; from tasks import tracking; from oltr_core.layout import Layout; "
-        "from oltr_core.settings import load_settings; layout = Layout(Path.cwd()); "
+        "from pathlib import Path; from tasks import mlflow as tracking; from oltr_core.layout import Layout; "
+        "from oltr_core.settings.whole import load_settings; layout = Layout(Path.cwd()); "
         "print(tracking.mirror(layout, load_settings(layout).tracking))"
     )
     assert "['0000']" in run(layout, sys.executable, "-c", code).stdout

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from oltr_core.layout import Layout
-from tasks.versions.commit import commit
+from tasks.dvc.git import commit
 
 
 def git(layout: Layout, *arguments: str) -> str:

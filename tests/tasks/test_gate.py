@@ -7,7 +7,7 @@ import pytest
 from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
-from oltr_core.settings import Gate
+from oltr_core.settings.operations import Gate
 from tasks import gate
 
 AT = "2026-01-01T00:00:00+00:00"

@@ -6,8 +6,8 @@ import pytest
 
 from oltr_core import schema
 from tasks import quality
-from tests.core.data.broken import BREAKS, sound
-from tests.core.data.world import manifest
+from tests.core.data_world import manifest
+from tests.core.ingest.broken import BREAKS, sound
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from oltr_core.layout import Layout
-from tasks import clock, notify, stage, tracking
-from tasks.versions import environment
+from tasks import clock, mlflow, notify
+from tasks.dvc import environment, stages
 
 
 def test_the_time_of_an_event_has_a_zone():
@@ -58,7 +58,7 @@ def test_without_an_address_nothing_is_sent(monkeypatch):
 
 
 def test_parameters_are_shown_flat():
-    assert tracking.flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
+    assert mlflow.flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,26 @@ def test_parameters_are_shown_flat():
     ],
 )
 def test_only_infrastructure_is_tried_again(tmp_path, error, kind, retried):
-    found = stage.failure("train", Layout(tmp_path), error)
+    found = stages.failure("train", Layout(tmp_path), error)
     assert found.kind == kind
-    assert stage.worth_retrying(found) is retried
+    assert stages.worth_retrying(found) is retried
 
 
 def test_what_a_stage_wrote_down_is_what_is_told(tmp_path):
     layout = Layout(tmp_path)
     layout.failures.mkdir(parents=True)
     layout.failure("train").write_text(json.dumps({"stage": "train", "kind": "user", "sentence": "no images"}))
-    found = stage.failure("train", layout, RuntimeError("x"))
+    found = stages.failure("train", layout, RuntimeError("x"))
     assert (found.kind, found.sentence) == ("user", "no images")
 
 
 def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     from dvc.stage.exceptions import StageCmdFailedError
 
-    found = stage.failure("train", Layout(tmp_path), StageCmdFailedError("oltr train", -9))
+    found = stages.failure("train", Layout(tmp_path), StageCmdFailedError("oltr train", -9))
     assert found.kind == "infrastructure"
-    assert stage.interrupted(StageCmdFailedError("oltr train", 130))
-    assert not stage.interrupted(StageCmdFailedError("oltr train", -9))
+    assert stages.interrupted(StageCmdFailedError("oltr train", 130))
+    assert not stages.interrupted(StageCmdFailedError("oltr train", -9))
 
 
 def test_the_environment_names_the_processor_and_what_it_adds_up_with():

@@ -55,11 +55,11 @@ class PadShortcut(nn.Module):
 class _Residual(Spec):
     """What the residual networks have in common: the call builds the two parts."""
 
-    stem: Literal["small", "imagenet"]  # 3x3, or 7x7 with stride 2 and max pooling
-    blocks: tuple[int, ...]
-    widths: tuple[int, ...]
+    stem: Literal["small", "imagenet"]  # 3 x 3, or 7 x 7 with stride 2 and max pooling
+    blocks: tuple[int, ...]  # residual blocks per stage
+    widths: tuple[int, ...]  # channels
     strides: tuple[int, ...]
-    shortcut: Literal["project", "pad"] = "project"
+    shortcut: Literal["project", "pad"] = "project"  # pad: zeros for new channels, as on CIFAR
     shared_stages: Annotated[int, Field(ge=0)]  # early stages that experts share, where there are several
 
     def __call__(self, experts: int, last_relu: bool) -> Parts:

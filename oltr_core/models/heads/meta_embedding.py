@@ -26,15 +26,17 @@ class MetaEmbedding(Spec):
     """
 
     name: Literal["meta_embedding"] = "meta_embedding"
-    scale: float = 20.0  # the authors' code: 16
+    scale: float = 20.0  # of the cosine (the authors' code: 16)
     learn_scale: bool = False
-    squash: Squash = "squared"
-    reach: Annotated[float, Field(gt=0)] = 1.0  # s in medians of γ
-    floor: Annotated[float, Field(gt=0)] = 0.05  # γ is clamped from below, in medians of γ
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.5  # of Eq. 1
-    memory: bool = True
-    selector: bool = True
-    reachability: bool = True
+    squash: Squash = "squared"  # Eq. 10; linear: the authors' code; unit: none
+    reach: Annotated[float, Field(gt=0)] = (
+        1.0  # s of Eq. 3 in medians of γ; the paper prints s = 1, the authors' code has s = 10
+    )
+    floor: Annotated[float, Field(gt=0)] = 0.05  # least γ, in medians of γ
+    centroid_rate: Annotated[float, Field(gt=0, le=1)] = 0.5  # of Eq. 1
+    memory: bool = True  # Eq. 2; these three are the ablation of Fig. 9
+    selector: bool = True  # Eq. 5
+    reachability: bool = True  # Eq. 3-4
 
     def __call__(self, num_classes: int, num_features: int) -> "MetaEmbeddingHead":
         return MetaEmbeddingHead(self, num_classes, num_features)
@@ -48,7 +50,7 @@ class MetaEmbeddingHead(nn.Module):
     def __init__(self, spec: MetaEmbedding, num_classes: int, num_features: int):
         super().__init__()
         self.spec = spec
-        self.memory = Memory(num_classes, num_features, spec.rate)
+        self.memory = Memory(num_classes, num_features, spec.centroid_rate)
         self.hallucinator = nn.Linear(num_features, num_classes)
         self.selector = nn.Linear(num_features, num_features)
         nn.init.zeros_(self.selector.weight)

@@ -7,7 +7,7 @@ import pytest
 from oltr_core.benchmark import cells, report, run
 from oltr_core.benchmark.tables import TABLES
 from oltr_core.layout import Layout
-from oltr_core.settings import load_settings
+from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
 from tests.core.stages import loop_world as world
 

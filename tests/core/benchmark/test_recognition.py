@@ -19,11 +19,11 @@ from oltr_core.benchmark.recipes import Recipe, ablation, cifar
 from oltr_core.benchmark.stream import STAGES, START
 from oltr_core.benchmark.untrained import separation, small_high_frequencies
 from oltr_core.benchmark.worlds import World, long_tail, staged
-from oltr_core.data.longtail import Exponential
+from oltr_core.ingest.longtail import Exponential
 from oltr_core.layout import Layout
 from oltr_core.losses import CrossEntropy
 from oltr_core.models.heads import Linear, MetaEmbedding
-from oltr_core.training import Rates
+from oltr_core.training import LearningRates
 from tests.core.training.worlds import recipe, world
 
 
@@ -152,7 +152,7 @@ def tiny_table(monkeypatch):
     table = recognition.Table(
         "A small table",
         "tiny",
-        lambda e, d: [Recipe(name="ours", train=recipe())],
+        lambda e: [Recipe(name="ours", train=recipe())],
         0,
         range(2),
         {"theirs": {"few": 9.0}},
@@ -227,7 +227,7 @@ def test_open_classes_that_turn_up_in_stages_are_asked_about_and_learned(tmp_pat
         second = second.model_copy(update={"losses": [CrossEntropy()]})
     network = train.network.model_copy(update={"head": head, "normalise": head.name != "linear"})
     train = train.model_copy(update={"network": network, "phases": [first, second]})
-    table = recognition.Table("Stages", "staged", lambda e, d: [Recipe(name="ours", train=train)], 0, range(1), {})
+    table = recognition.Table("Stages", "staged", lambda e: [Recipe(name="ours", train=train)], 0, range(1), {})
     monkeypatch.setitem(recognition.TABLES, "staged", table)
     recognition.run("staged", Layout(tmp_path), echo=lambda _: None)
     (cell,) = recognition._cells(tmp_path / "docs/results/staged.jsonl")
@@ -266,9 +266,9 @@ def test_tiny_imagenets_stages_share_no_image_and_bring_25_classes_each(monkeypa
 
 
 def test_one_row_is_computed_alone(tmp_path, monkeypatch):
-    table = [Recipe(name="ours", train=recipe()), Recipe(name="theirs", train=recipe(save_every=2))]
+    table = [Recipe(name="ours", train=recipe()), Recipe(name="theirs", train=recipe(seed=2))]
     monkeypatch.setitem(worlds.WORLDS, "tiny", _tiny_world)
-    made = recognition.Table("A small table", "tiny", lambda e, d: table, 0, range(1), {})
+    made = recognition.Table("A small table", "tiny", lambda e: table, 0, range(1), {})
     monkeypatch.setitem(recognition.TABLES, "tiny", made)
     said: list[str] = []
     recognition.run("tiny", Layout(tmp_path), rows=["theirs"], echo=said.append)
@@ -278,10 +278,10 @@ def test_one_row_is_computed_alone(tmp_path, monkeypatch):
 
 
 def test_a_recipe_that_diverges_is_a_finding_and_not_the_end_of_the_table(tmp_path, monkeypatch):
-    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    wild = [p.model_copy(update={"learning_rates": LearningRates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
     rows = [Recipe(name="wild", train=recipe(phases=wild)), Recipe(name="ours", train=recipe())]
     monkeypatch.setitem(worlds.WORLDS, "tiny", _tiny_world)
-    table = recognition.Table("A small table", "tiny", lambda e, d: rows, 0, range(1), {})
+    table = recognition.Table("A small table", "tiny", lambda e: rows, 0, range(1), {})
     monkeypatch.setitem(recognition.TABLES, "tiny", table)
     recognition.run("tiny", Layout(tmp_path), echo=lambda _: None)
     text = (tmp_path / "docs/results/tiny.md").read_text()

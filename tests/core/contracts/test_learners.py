@@ -7,8 +7,8 @@ import torch
 from pydantic import TypeAdapter
 
 from oltr_core import learners
-from oltr_core.batch import Answered
-from oltr_core.learners.statistics import measure
+from oltr_core.class_statistics import measure
+from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from tests.core.contracts import worlds
@@ -31,7 +31,7 @@ def world(head, experts=1):
     return (
         network,
         measure(features[old], labels[old], OLD),
-        Answered(answered, answers),
+        AnnotatedFeatures(answered, answers),
         scattered(means, 120, seed=4),
     )
 
@@ -83,7 +83,7 @@ def test_the_parent_and_its_statistics_stay_as_they_are(learner, experts):
 @MEMBERS
 def test_without_answers_nothing_changes(learner):
     parent, old, new, _ = world(MetaEmbedding())
-    network, statistics = learn(learner, parent, old, Answered(new.features[:0], new.labels[:0]))
+    network, statistics = learn(learner, parent, old, AnnotatedFeatures(new.features[:0], new.labels[:0]))
     assert network is not parent
     assert same(state(network), state(parent))
     assert statistics is old
@@ -93,7 +93,7 @@ def test_without_answers_nothing_changes(learner):
 def test_answers_about_known_classes_alone_add_no_column(learner):
     parent, old, new, _ = world(MetaEmbedding())
     known = new.labels < OLD
-    network, statistics = learn(learner, parent, old, Answered(new.features[known], new.labels[known]))
+    network, statistics = learn(learner, parent, old, AnnotatedFeatures(new.features[known], new.labels[known]))
     assert network.num_classes == OLD
     assert statistics.counts.sum() == old.counts.sum() + known.sum()
 
@@ -107,13 +107,13 @@ def test_the_same_generator_learns_the_same_network(learner):
 @MEMBERS
 def test_a_class_of_one_image_can_be_learned_and_a_class_of_none_is_refused(learner):
     parent, old, new, _ = world(MetaEmbedding())
-    one = Answered(new.features[4:5], torch.tensor([OLD]))
+    one = AnnotatedFeatures(new.features[4:5], torch.tensor([OLD]))
     network, statistics = learn(learner, parent, old, one)
     assert network.num_classes == OLD + 1
     assert all(torch.isfinite(tensor).all() for tensor in state(network).values())
     assert torch.isfinite(statistics.stds).all()
     with pytest.raises(ValueError, match="column 4 has no image"):
-        learn(learner, parent, old, Answered(new.features[4:5], torch.tensor([OLD + 1])))
+        learn(learner, parent, old, AnnotatedFeatures(new.features[4:5], torch.tensor([OLD + 1])))
 
 
 @MEMBERS
@@ -122,8 +122,8 @@ def test_a_second_update_remembers_the_classes_of_the_first(learner):
         return  # the control: its forgetting is shown below
     parent, old, new, (features, labels) = world(MetaEmbedding())
     first, last = new.labels <= OLD, new.labels == OLD + 1
-    network, statistics = learn(learner, parent, old, Answered(new.features[first], new.labels[first]))
-    network, statistics = learn(learner, network, statistics, Answered(new.features[last], new.labels[last]))
+    network, statistics = learn(learner, parent, old, AnnotatedFeatures(new.features[first], new.labels[first]))
+    network, statistics = learn(learner, network, statistics, AnnotatedFeatures(new.features[last], new.labels[last]))
     with torch.no_grad():
         right = network.classify(features).mean_logits.argmax(1) == labels
     assert float(right.float().mean()) > 0.9
@@ -135,7 +135,7 @@ def test_fine_tuning_on_new_answers_alone_forgets_a_look_alike_and_replay_keeps_
     means = worlds.centroids(OLD + NEW, 1, parent.num_features)
     alike = torch.nn.functional.normalize(0.8 * means[:, 0] + 0.6 * means[:, OLD], dim=-1)
     new, _ = scattered(alike[:, None], 20, seed=5)
-    answered = Answered(new, torch.full((20,), OLD))
+    answered = AnnotatedFeatures(new, torch.full((20,), OLD))
     right = {}
     for learner in (learners.FineTuneNewOnly(), learners.ImprintReplay()):
         network, _ = learn(learner, parent, old, answered)

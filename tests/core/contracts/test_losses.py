@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from oltr_core.batch import Context, Outputs, Progress, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses import Loss
 
 MEMBERS = get_args(get_args(Loss)[0])

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from oltr_core.batch import Progress
+from oltr_core.interfaces import Progress
 from oltr_core.samplers import ClassAware, Progressive, Sampler
 
 MEMBERS = get_args(get_args(Sampler)[0])

@@ -5,7 +5,7 @@ import torch
 from pydantic import TypeAdapter
 
 from oltr_core import scores
-from oltr_core.batch import Outputs
+from oltr_core.interfaces import Outputs
 from oltr_core.spec import parse
 from tests.core.contracts import worlds
 

@@ -5,7 +5,7 @@ import torch
 from pydantic import TypeAdapter
 
 from oltr_core import strategies
-from oltr_core.batch import concatenate
+from oltr_core.interfaces import concatenate
 from tests.core.contracts import worlds
 
 MEMBERS = pytest.mark.parametrize("strategy", [member() for member in strategies.MEMBERS], ids=lambda s: s.name)

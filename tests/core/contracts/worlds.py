@@ -2,7 +2,7 @@
 
 import torch
 
-from oltr_core.batch import Outputs, Reference
+from oltr_core.interfaces import Outputs, Reference
 
 
 def outputs(

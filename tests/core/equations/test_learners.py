@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from oltr_core.batch import Answered
+from oltr_core.class_statistics import RARE, draw, grow, measure
+from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.learners import Imprint, NearestClassMean
-from oltr_core.learners.statistics import RARE, draw, grow, measure
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, MetaEmbedding
 
@@ -43,7 +43,7 @@ def test_grown_means_are_those_of_old_and_new_images_together():
     first = torch.arange(len(labels)) % 2 == 0
     statistics = measure(features[old & first], labels[old & first], 2)
     new = ~(old & first)
-    grown = grow(statistics, Answered(features[new], labels[new]))
+    grown = grow(statistics, AnnotatedFeatures(features[new], labels[new]))
     for k in range(3):
         torch.testing.assert_close(grown.means[:, k], features[labels == k].mean(0))
     assert grown.counts.tolist() == [30, 25, 8]
@@ -69,7 +69,7 @@ def parent():
 def test_an_imprinted_row_points_along_the_mean_of_unit_embeddings(parent):
     features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
     old = labels < 2
-    new = Answered(features[~old], labels[~old])
+    new = AnnotatedFeatures(features[~old], labels[~old])
     network, _ = Imprint()(parent, measure(features[old], labels[old], 2), new, torch.Generator())
     mean = sum(unit(f[0], dim=0) for f in features[~old]) / 4
     torch.testing.assert_close(unit(network.heads[0].weight[2], dim=0), unit(mean, dim=0))
@@ -82,7 +82,7 @@ def test_energy_weights_are_a_softmax_of_the_product_within_the_class():
     features = unit(features, dim=2)
     old = labels < 2
     parent.refresh(features[old], labels[old])
-    statistics, new = measure(features[old], labels[old], 2), Answered(features[~old], labels[~old])
+    statistics, new = measure(features[old], labels[old], 2), AnnotatedFeatures(features[~old], labels[~old])
     learner = Imprint(weights="energy", temperature=0.5)
     with torch.no_grad():
         outputs = parent.classify(new.features)
@@ -99,7 +99,7 @@ def test_nearest_class_mean_points_every_row_at_its_class():
     parent = NetworkSpec(head=Cosine())(2, seed=0).eval()
     features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
     old = labels < 2
-    new = Answered(features[~old], labels[~old])
+    new = AnnotatedFeatures(features[~old], labels[~old])
     network, _ = NearestClassMean()(parent, measure(features[old], labels[old], 2), new, torch.Generator())
     for k in range(3):
         mean = unit(features[labels == k][:, 0].mean(0), dim=0)
@@ -112,10 +112,10 @@ def test_a_new_class_is_replayed_from_its_own_images_and_an_old_one_mostly_from_
     features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
     old = labels < 2
     first = torch.arange(len(labels)) == 0  # one answered image of the old class 0
-    answered = Answered(features[~old | first], labels[~old | first])
+    answered = AnnotatedFeatures(features[~old | first], labels[~old | first])
     drawn: list[torch.Tensor] = []
 
-    def watch(network, batch, steps, rate, sharpness):
+    def watch(network, batch, steps, learning_rate, logit_scale):
         drawn.extend(batch()[0] for _ in range(400))
 
     monkeypatch.setattr(imprint_replay, "fine_tune", watch)

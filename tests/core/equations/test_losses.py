@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oltr_core.batch import Context, Outputs, Progress, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, Diversity, Focal, LargeMargin, LogitAdjusted
 from oltr_core.losses.bbn import BBN
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from oltr_core.batch import Outputs
+from oltr_core.interfaces import Outputs
 from oltr_core.scores import Energy, Entropy, Knn, Mahalanobis, MaxLogit, Msp, Odin, Reachability, UProduct
 from oltr_core.scores.openmax import fit_weibull
 from tests.core.contracts import worlds

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from oltr_core.batch import Outputs
+from oltr_core.interfaces import Outputs
 from oltr_core.strategies import EnergyPerClass, Eq9Literal, KCenter, Mixed, ProductKCenter, UInfo, UOpen, UProduct
 from oltr_core.strategies.k_center import greedy
 from tests.core.contracts import worlds

@@ -8,14 +8,14 @@ from pathlib import Path
 import yaml
 
 from oltr_core import digest, ledger, schema
-from oltr_core.data.transforms import Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
-from oltr_core.params import load_params
-from oltr_core.settings import load_settings
+from oltr_core.settings.reading import load_sections
+from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
-from oltr_core.training import Phase, Rates, Train
+from oltr_core.training import LearningRates, Phase, Train
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ QUICK = Train(
     seed=SEED,
     network=NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16))),
     transform=Transform(size=8),
-    phases=[Phase(name="only", epochs=6, rates=Rates(trunk=0.05, heads=0.1))],
+    phases=[Phase(name="only", epochs=6, learning_rates=LearningRates(trunk=0.05, heads=0.1))],
 )
 
 
@@ -51,8 +51,7 @@ def opened(layout: Layout, name: str, parent: str, mode: str) -> None:
 
 def compute(layout: Layout, *stages) -> None:
     for stage in stages or (curate, train, update, evaluate, select):
-        settings = load_settings(layout) if stage is curate else load_params(layout)
-        stage.run(settings, layout)
+        stage.run(load_sections(stage.Parameters, layout), layout)
 
 
 def seal(layout: Layout, name: str) -> None:
@@ -79,6 +78,6 @@ def answer(layout: Layout, name: str) -> None:
         for row in asked
     ]
     table = schema.from_rows(schema.ANNOTATIONS, rows)
-    schema.write(layout.answers(name) / "answers.parquet", table, schema.ANNOTATIONS)
+    schema.write(layout.annotations_of(name) / "answers.parquet", table, schema.ANNOTATIONS)
     audit = {"open_classes": sorted(set(labels.values()) - known)}
-    (layout.answers(name) / "audit.json").write_text(json.dumps(audit))
+    layout.audit_of(name).write_text(json.dumps(audit))

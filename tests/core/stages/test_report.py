@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from oltr_core import measured, schema
+from oltr_core import schema
 from oltr_core.layout import Layout
-from oltr_core.settings import Settings
+from oltr_core.measured import Measured, read_all
 from oltr_core.stages import report
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
@@ -42,7 +42,7 @@ def layout(tmp_path):
         for i, (name, first) in enumerate(CLASSES)
     ]
     selection = [
-        {"image_id": f"{i:064x}", "rank": i, "u_open": 1.0, "u_info": 1.0, "energy": 1.0, "reason": "far from all",
+        {"image_id": f"{i:064x}", "rank": i, "u_open": 1.0, "u_info": 1.0, "merit": 1.0, "reason": "far from all",
          "suggested": "lynx", "strategy": "u_product"} for i in range(5)
     ]  # fmt: skip
     work = layout.work
@@ -51,9 +51,8 @@ def layout(tmp_path):
     schema.write(work.predictions, schema.from_rows(schema.PREDICTIONS, predictions), schema.PREDICTIONS)
     schema.write(work.selection, schema.from_rows(schema.SELECTION, selection), schema.SELECTION)
     values = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
-    measured.write(
-        layout, "evaluate", values | {"open/threshold": 0.4}, {"open/few": "no class has 20 or fewer images"}
-    )
+    absent = {"open/few": "no class has 20 or fewer images"}
+    Measured(values | {"open/threshold": 0.4}, absent).write(layout, "evaluate")
     work.training_log.write_text(
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
@@ -64,7 +63,7 @@ def layout(tmp_path):
 
 
 def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "95.0&thinsp;%" in page
     assert "-2.0 against 0000" in page
@@ -75,43 +74,44 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
 
 
 def test_the_page_says_since_when_images_were_trained_on(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     train = sum(i % 4 != 0 for i in range(192))  # the fixture tests every fourth image of a known class
     assert f'<tr><td>0000</td><td class="n">{train}</td><td class="n">0</td></tr>' in page
 
 
 def test_a_label_is_text_and_never_markup(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "<wolf>" not in page
     assert "&lt;wolf&gt;" in page
 
 
 def test_the_page_needs_no_network_and_no_script(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "http" not in page
     assert "<script" not in page
 
 
 def test_the_lineage_grows_by_this_generation(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     lineage = json.loads(layout.work.lineage.read_text())
     assert [g["generation"] for g in lineage] == ["0000", "0001"]
     assert lineage[1]["metrics"]["closed/overall"] == 0.95
 
 
 def test_the_same_generation_has_the_same_bytes(layout):
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     first = layout.work.report.read_bytes()
-    report.run(Settings(), layout)
+    report.run(report.Parameters(), layout)
     assert layout.work.report.read_bytes() == first
 
 
 def test_a_world_without_unknown_images_still_has_a_page(layout):
-    values, absent = measured.merge(layout.work.stage_metrics)
-    kept = {k: v for k, v in values.items() if not k.startswith("open/")}
-    measured.write(layout, "evaluate", kept, absent | {"open/auroc": "no test image is of an unknown class"})
-    report.run(Settings(), layout)
+    found = read_all(layout.work.stage_metrics)
+    kept = {k: v for k, v in found.values.items() if not k.startswith("open/")}
+    absent = found.absent | {"open/auroc": "no test image is of an unknown class"}
+    Measured(kept, absent).write(layout, "evaluate")
+    report.run(report.Parameters(), layout)
     assert "Not measured: no test image is of an unknown class." in layout.work.report.read_text()

@@ -12,17 +12,17 @@ import pytest
 import torch
 import yaml
 
-from oltr_core import checkpoint, schema, stages
-from oltr_core.data.shards import pack, write_shard
-from oltr_core.data.transforms import Augment
+from oltr_core import checkpoint, devices, schema, stages
+from oltr_core.images.shards import pack, write_shard
+from oltr_core.images.transforms import Augment
 from oltr_core.layout import Layout
-from oltr_core.training import Rates, devices, fit
+from oltr_core.training import LearningRates, fit
 from tests.core.training.worlds import recipe, world
 
 CLASS_IDS = (3, 5, 0, 9)  # of the world's four classes: ids are no column numbers
 
 
-def _workspace(root, epochs: int = 3, **train) -> Layout:
+def _workspace(root, epochs: int = 3, compute: dict | None = None, **train) -> Layout:
     layout = Layout(root)
     images, labels = world()
     pixels = images.images.permute(0, 2, 3, 1).numpy()
@@ -48,15 +48,15 @@ def _workspace(root, epochs: int = 3, **train) -> Layout:
     rows += [{**rows[0], "image_id": "v", "split": "val", "row": 10**6}]
     rows += [{**rows[0], "image_id": "o", "class_id": None, "label": "open", "row": 10**6}]
     schema.write(layout.work.base, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
-    names = [
-        {"class_id": i, "name": f"class {i}", "aliases": [], "first_generation": "0000", "status": "active"}
-        for i in CLASS_IDS
-    ]
-    schema.write(layout.work.classes, schema.from_rows(schema.CLASSES, names), schema.CLASSES)
     phases = [p.model_copy(update={"epochs": epochs}) for p in recipe().phases]
     section = recipe(phases=phases, **train).model_dump(mode="json")
-    layout.params.write_text(yaml.safe_dump({"train": section}))
+    layout.params.write_text(yaml.safe_dump({"train": section, "compute": compute or {}}))
+    opened(layout, "train")
     return layout
+
+
+def opened(layout: Layout, mode: str) -> None:
+    layout.run.write_text(yaml.safe_dump({"generation": "0001", "parent": "0000", "mode": mode}))
 
 
 def _failure(layout: Layout) -> dict:
@@ -68,7 +68,6 @@ def test_it_writes_a_checkpoint_whose_columns_are_class_ids_in_order(tmp_path):
     assert stages.run("train", layout) == 0
     found = checkpoint.load(layout.work.base_model)
     assert found.card.class_ids == [0, 3, 5, 9]
-    assert found.card.class_names == ["class 0", "class 3", "class 5", "class 9"]
     assert found.card.class_counts == [6, 24, 12, 2]
     assert found.network.num_classes == 4
 
@@ -121,11 +120,11 @@ def test_a_run_killed_and_started_again_writes_the_same_files_as_one_that_was_no
 def test_a_state_saved_by_other_code_is_not_continued(tmp_path, monkeypatch):
     folders = []
 
-    def remembered(network, images, labels, train, state):
+    def remembered(network, images, labels, train, compute, state):
         folders.append(state)
-        return fit(network, images, labels, train, state)
+        return fit(network, images, labels, train, compute, state)
 
-    monkeypatch.setattr("oltr_core.stages.train.fit", remembered)
+    monkeypatch.setattr("oltr_core.stages.full_training.fit", remembered)
     layout = _workspace(tmp_path)
     stages.run("train", layout)
     stages.run("train", layout)
@@ -134,11 +133,11 @@ def test_a_state_saved_by_other_code_is_not_continued(tmp_path, monkeypatch):
     assert folders[0] == folders[1] != folders[2]
 
 
-def test_an_absent_device_is_the_users_to_mend(tmp_path):
-    layout = _workspace(tmp_path, device="cuda:9")
+def test_an_absent_device_is_the_users_to_correct(tmp_path):
+    layout = _workspace(tmp_path, compute={"device": "cuda:9"})
     assert stages.run("train", layout) == stages.EXIT["user"]
     assert _failure(layout)["kind"] == "user"
-    assert "train.device: expected one of cpu" in _failure(layout)["sentence"]
+    assert "compute.device: expected one of cpu" in _failure(layout)["sentence"]
 
 
 def test_a_single_class_is_refused(tmp_path):
@@ -150,19 +149,45 @@ def test_a_single_class_is_refused(tmp_path):
     assert "two classes or more, found 1" in _failure(layout)["sentence"]
 
 
-@pytest.mark.parametrize("missing", ["base", "classes"])
-def test_a_missing_table_is_named(tmp_path, missing):
+def test_a_missing_table_is_named(tmp_path):
     layout = _workspace(tmp_path)
-    getattr(layout.work, missing).unlink()
+    layout.work.base.unlink()
     assert stages.run("train", layout) == stages.EXIT["user"]
-    assert f"{missing}.parquet" in _failure(layout)["sentence"]
+    assert "base.parquet" in _failure(layout)["sentence"]
+
+
+def test_where_a_generation_extends_its_parent_nothing_is_trained_and_the_stage_says_so(tmp_path, capfd):
+    layout = _workspace(tmp_path)
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").training_log.write_text('{"loss": 1}\n')
+    layout.params.write_text("train: {phases: nonsense}\ncompute: {device: 'cuda:9'}\n")
+    opened(layout, "update")
+    assert stages.run("train", layout) == 0
+    assert "nothing was trained: generation 0001 extends the classifier of 0000" in capfd.readouterr().err
+    assert layout.work.training_log.read_text() == '{"loss": 1}\n'
+    assert json.loads(layout.work.metrics("train").read_text()) == {}
+    assert "extends" in json.loads(layout.work.absent("train").read_text())["train/loss"]
+    with pytest.raises(ValueError, match="without its card"):
+        checkpoint.load(layout.work.base_model)
+
+
+@pytest.mark.parametrize("change", [{"workers": 0}, {"save_every": 2}, {"batch_size": 3}, {"channels_last": False}])
+def test_how_the_machine_computes_is_no_part_of_what_is_learned(tmp_path, change):
+    models = []
+    for name, compute in (("a", {}), ("b", change)):
+        layout = _workspace(tmp_path / name, compute=compute)
+        assert stages.run("train", layout) == 0
+        models.append(checkpoint.load(layout.work.base_model))
+    assert models[0].card.recipe == models[1].card.recipe
+    for one, other in zip(*(m.network.state_dict().values() for m in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_two_processes_train_the_model_of_one(tmp_path):
     """No random augmentation: each rank draws for its own images."""
     states = []
     for processes in (1, 2):
-        layout = _workspace(tmp_path / str(processes), processes=processes, augment=Augment())
+        layout = _workspace(tmp_path / str(processes), compute={"processes": processes}, augment=Augment())
         assert stages.run("train", layout) == 0
         states.append(checkpoint.load(layout.work.base_model, torch.device("cpu")).network.state_dict())
         assert len(layout.work.training_log.read_text().splitlines()) == 6
@@ -171,12 +196,12 @@ def test_two_processes_train_the_model_of_one(tmp_path):
 
 
 def test_what_stops_one_process_stops_all_with_its_sentence(tmp_path):
-    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
-    layout = _workspace(tmp_path, processes=2)
-    section = recipe(phases=wild, processes=2).model_dump(mode="json")
-    layout.params.write_text(yaml.safe_dump({"train": section}))
+    wild = [p.model_copy(update={"learning_rates": LearningRates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    layout = _workspace(tmp_path)
+    section = recipe(phases=wild).model_dump(mode="json")
+    layout.params.write_text(yaml.safe_dump({"train": section, "compute": {"processes": 2}}))
     assert stages.run("train", layout) == 2
-    assert "lower its rates in params.yaml" in _failure(layout)["sentence"]
+    assert "lower its learning_rates in params.yaml" in _failure(layout)["sentence"]
     assert not layout.work.base_model.exists()
 
 
@@ -185,7 +210,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     devices.enough("cuda", 2)
     devices.enough("cpu", 3)
-    with pytest.raises(ValueError, match=r"train.processes: expected at most 2 on train.device 'cuda', found 3"):
+    with pytest.raises(ValueError, match=r"compute.processes: expected at most 2 on compute.device 'cuda', found 3"):
         devices.enough("cuda", 3)
-    with pytest.raises(ValueError, match=r"expected at most 1 on train.device 'cuda:1', found 2"):
+    with pytest.raises(ValueError, match=r"expected at most 1 on compute.device 'cuda:1', found 2"):
         devices.enough("cuda:1", 2)

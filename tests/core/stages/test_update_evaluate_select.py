@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from oltr_core import checkpoint, digest, metrics, schema
-from oltr_core.inference import answers, features_of, predict
+from oltr_core.inference import features_of, predict, predictions
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
 from oltr_core.scores import Entropy
-from oltr_core.settings import load_settings
-from oltr_core.stages import curate, evaluate, ingest, rows, select, update
+from oltr_core.settings.whole import load_settings
+from oltr_core.stages import curate, evaluate, ingest, manifest_rows, select, update
 from oltr_core.stages.evaluate import NOT_YET
 from tests.core.stages import loop_world as world
 
@@ -114,15 +114,15 @@ def test_an_update_reads_no_image_of_the_full_training(first, tmp_path, monkeypa
     assert not base & set(read)
 
 
-def test_a_changed_train_section_stops_an_update(first, tmp_path):
+def test_an_update_reads_neither_the_train_section_nor_a_base_model(first, tmp_path):
+    """The recipe is the one on the parent's card."""
     layout = copied(first, tmp_path / "w")
     world.opened(layout, "0001", "0000", "update")
-    world.compute(layout, curate)
-    base = checkpoint.load(layout.work.base_model)
-    card = base.card.model_copy(update={"recipe": base.card.recipe | {"seed": 77}})
-    checkpoint.save(layout.work.base_model, base.network, card)
-    with pytest.raises(ValueError, match=r"params\.yaml: train is not what generation 0000 was trained with"):
-        world.compute(layout, update)
+    layout.params.write_text(layout.params.read_text() + "\ntrain: {nonsense: 1}\n")
+    layout.work.base_model.unlink()
+    world.compute(layout, curate, update)
+    parent = checkpoint.read_card(layout.generation("0000").model)
+    assert checkpoint.read_card(layout.work.model).recipe == parent.recipe
 
 
 def test_an_edited_parent_stops_an_update(first, tmp_path):
@@ -143,9 +143,9 @@ def test_without_a_validation_image_there_is_no_threshold_and_a_sentence_says_so
         world.compute(layout, update)
 
 
-def test_without_new_answers_the_model_stays_as_it_was(first, tmp_path):
+def test_without_new_annotations_the_model_stays_as_it_was(first, tmp_path):
     layout = copied(first, tmp_path / "w")
-    shutil.rmtree(layout.answers("0000"))
+    shutil.rmtree(layout.annotations_of("0000"))
     world.opened(layout, "0001", "0000", "update")
     world.compute(layout, curate, update)
     assert (
@@ -186,10 +186,10 @@ def test_an_open_class_that_nobody_found_counts_as_wrong(first, second):
     right = sum(predictions[r["image_id"]] == r["class_id"] for r in asked) / len(asked)
     assert values(second, "evaluate")["loop/unknown_accuracy"] == pytest.approx(right)
     model = checkpoint.load(first.generation("0000").model)
-    test = rows.of_splits(schema.read(second.work.manifest, schema.MANIFEST), "test")
-    nobody = metrics.Tested(
+    test = manifest_rows.of_splits(schema.read(second.work.manifest, schema.MANIFEST), "test")
+    nobody = metrics.Evaluation(
         logits=torch.zeros(test.num_rows, 6),
-        labels=rows.columns(test, model.card.class_ids, other=-1),
+        labels=manifest_rows.columns(test, model.card.class_ids, other=-1),
         was_open=torch.tensor([label in audit for label in test.column("label").to_pylist()]),
         open_classes=4,
         shots=torch.ones(6),
@@ -220,7 +220,7 @@ def test_other_scores_are_measured_beside_the_cards_own(second):
     assert groups == {score.name for score in load_params(second).evaluate.scores} - {Entropy().name}
 
 
-def test_a_score_that_moves_images_is_measured_like_the_others(first, tmp_path):
+def test_a_score_that_perturbs_images_is_measured_like_the_others(first, tmp_path):
     layout = copied(first, tmp_path / "w")
     params = load_params(layout)
     text = layout.params.read_text() + "\nevaluate: {scores: [{name: odin}, {name: knn}, {name: openmax}]}\n"
@@ -272,7 +272,7 @@ def test_an_empty_pool_asks_nothing(first, tmp_path):
     assert Image.open(io.BytesIO(layout.work.contact_sheet.read_bytes())).size[0] > 0
 
 
-# --- features and answers ---------------------------------------------------------------------------------------
+# --- features and predictions ---------------------------------------------------------------------------------------
 def test_features_are_computed_once_and_again_for_other_weights(first, tmp_path):
     layout = copied(first, tmp_path / "w")
     model = checkpoint.load(layout.work.model)
@@ -289,7 +289,7 @@ def test_features_are_computed_once_and_again_for_other_weights(first, tmp_path)
 
 
 def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp_path):
-    from oltr_core.data.shards import Shards
+    from oltr_core.images.shards import Shards
 
     generation = first.generation("0000")
     expected = table(generation.predictions, schema.PREDICTIONS)[:6]
@@ -300,14 +300,14 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     model = checkpoint.load(generation.model)
     found = list(predict([tmp_path], model, "0000", batch_size=4))
-    assert list(predict([tmp_path], model, "0000")) == list(answers(generation.model, [tmp_path], "0000"))
+    assert list(predict([tmp_path], model, "0000")) == list(predictions(generation.model, [tmp_path], "0000"))
     names = dict(zip(model.card.class_ids, model.card.class_names, strict=True))
-    for answer, row in zip(found, expected, strict=True):
-        assert answer.nearest == names[row["class_id"]]
-        assert answer.probability == pytest.approx(row["probability"], abs=1e-4)
-        assert answer.score == pytest.approx(row["score"], abs=1e-4)
-        assert answer.label == ("unknown" if row["score"] > model.card.threshold else answer.nearest)
-        assert answer.generation == "0000"
+    for said, row in zip(found, expected, strict=True):
+        assert said.nearest == names[row["class_id"]]
+        assert said.probability == pytest.approx(row["probability"], abs=1e-4)
+        assert said.score == pytest.approx(row["score"], abs=1e-4)
+        assert said.label == ("unknown" if row["score"] > model.card.threshold else said.nearest)
+        assert said.generation == "0000"
 
 
 def test_predict_says_what_is_wrong_with_a_path(first, tmp_path):

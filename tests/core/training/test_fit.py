@@ -12,22 +12,25 @@ import pytest
 import torch
 
 from oltr_core.checkpoint import digest_of
-from oltr_core.data.dataset import Resident
-from oltr_core.data.mixing import CutMix, Mixup
+from oltr_core.images.dataset import Resident
 from oltr_core.losses import BBN, CrossEntropy, Diversity
 from oltr_core.models.heads import Cosine
 from oltr_core.samplers import Bilateral
-from oltr_core.training import Phase, Rates, Schedule, Train, fit
+from oltr_core.settings.compute import Compute
+from oltr_core.training import LearningRates, Phase, Schedule, Train, fit
 from oltr_core.training.freezing import modules_of, optimizer_for, set_training_mode
+from oltr_core.training.mixing import CutMix, Mixup
 from tests.core.training.worlds import NETWORK, recipe, world
 
+CPU = Compute()
 
-def _train(train: Train, state=None, epochs: int | None = None):
+
+def _train(train: Train, state=None, epochs: int | None = None, compute: Compute = CPU):
     """The trained network and its reports; with `epochs`, as if killed after so many."""
     images, labels = world()
     network = train.network(4, train.seed)
     reports = []
-    for report in fit(network, images, labels, train, state):
+    for report in fit(network, images, labels, train, compute, state):
         reports.append(report)
         if epochs is not None and len(reports) == epochs:
             break
@@ -77,10 +80,10 @@ def test_it_learns_and_reports_every_epoch():
 @pytest.mark.parametrize("stopped_after", [1, 3, 4])
 @pytest.mark.parametrize("save_every", [1, 2])
 def test_a_run_that_stops_and_continues_ends_with_the_same_weights_and_log(tmp_path, stopped_after, save_every):
-    train = recipe(save_every=save_every)
+    train, compute = recipe(), Compute(save_every=save_every)
     whole, log = _train(train)
-    _train(train, tmp_path, epochs=stopped_after)
-    continued, second_log = _train(train, tmp_path)
+    _train(train, tmp_path, stopped_after, compute)
+    continued, second_log = _train(train, tmp_path, compute=compute)
     assert _digest(continued) == _digest(whole)
     assert second_log == log
 
@@ -106,6 +109,15 @@ def test_a_training_killed_in_mid_step_continues_to_the_same_weights(tmp_path, o
     assert _digest(_train(train, tmp_path)[0]) == _digest(_train(train)[0])
 
 
+def test_what_channels_last_would_corrupt_on_a_cpu_is_trained_in_the_default_format():
+    """Strided 1 x 1 convolutions of fewer than 8 channels."""
+    assert _digest(_train(recipe())[0]) == _digest(_train(recipe(), compute=Compute(channels_last=False))[0])
+    wide = NETWORK.model_copy(update={"backbone": NETWORK.backbone.model_copy(update={"widths": (8, 16)})})
+    network, _ = _train(recipe(network=wide))
+    weights = [m.weight for m in network.trunk.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
 def test_a_damaged_resume_state_means_a_fresh_start(tmp_path):
     train = recipe()
     _train(train, tmp_path, epochs=2)
@@ -114,15 +126,15 @@ def test_a_damaged_resume_state_means_a_fresh_start(tmp_path):
 
 
 def test_divergence_names_the_phase_the_epoch_the_loss_and_what_to_do():
-    wild = [p.model_copy(update={"rates": Rates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
-    with pytest.raises(ValueError, match=r"loss of phase 'first' is (nan|inf|[\d.e+]+) in epoch 0; lower its rates"):
+    wild = [p.model_copy(update={"learning_rates": LearningRates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
+    with pytest.raises(ValueError, match=r"loss of phase 'first' is (nan|inf|[\d.e+]+) in epoch 0; lower its"):
         _train(recipe(phases=wild))
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "tpu", "cuda" if not torch.cuda.is_available() else "mps"])
 def test_an_absent_device_is_an_error_that_names_what_is_there(device):
-    with pytest.raises(ValueError, match=rf"train.device: expected one of cpu.*, found '{device}'"):
-        _train(recipe(device=device))
+    with pytest.raises(ValueError, match=rf"compute.device: expected one of cpu.*, found '{device}'"):
+        _train(recipe(), compute=Compute(device=device))
 
 
 class _SmallMemory(torch.nn.Module):
@@ -139,7 +151,7 @@ class _SmallMemory(torch.nn.Module):
 
 
 def test_out_of_memory_halves_the_batch_with_a_warning_and_accumulates_gradients():
-    from oltr_core.batch import Context, Progress, Targets
+    from oltr_core.interfaces import Context, Progress, Targets
     from oltr_core.training.step import Stepper
 
     def stepped(limit: int):
@@ -236,7 +248,12 @@ def test_the_second_phase_starts_from_the_first_phases_classifier():
 )
 def test_methods_of_several_experts_train_through_the_same_loop(losses, sampler):
     phase = Phase(
-        name="both", epochs=6, head=Cosine(), losses=losses, batch_size=8, rates=Rates(trunk=0.05, heads=0.1)
+        name="both",
+        epochs=6,
+        head=Cosine(),
+        losses=losses,
+        batch_size=8,
+        learning_rates=LearningRates(trunk=0.05, heads=0.1),
     )
     if sampler is not None:
         phase = phase.model_copy(update={"sampler": sampler})
@@ -297,15 +314,18 @@ def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
 def test_a_compiled_network_trains_as_the_plain_one_and_is_saved_by_the_same_names():
     """In a process of its own: the shape checks of the tests are nothing that can be compiled."""
     code = """
+        from oltr_core.settings.compute import Compute
         from oltr_core.training import fit
-        from tests.core.training.worlds import recipe, world
+        from tests.core.training.worlds import NETWORK, recipe, world
         images, labels = world()
         losses, names = [], []
         for compiled in (False, True):
             phases = [phase.model_copy(update={"epochs": 1}) for phase in recipe().phases]
-            train = recipe(phases=phases, compile=compiled)
+            wide = NETWORK.backbone.model_copy(update={"widths": (8, 16)})  # narrow ones are not compiled on a CPU
+            train = recipe(phases=phases, network=NETWORK.model_copy(update={"backbone": wide}))
             network = train.network(4, 0)
-            losses.append([report["loss"] for report in fit(network, images, labels, train)])
+            reports = fit(network, images, labels, train, Compute(compile=compiled))
+            losses.append([report["loss"] for report in reports])
             names.append(list(network.state_dict()))
         assert names[0] == names[1], names
         assert all(abs(a - b) < 1e-3 * b for a, b in zip(*losses)), losses

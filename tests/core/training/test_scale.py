@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from oltr_core.batch import Context, Outputs, Progress, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models.heads import MetaEmbedding
 

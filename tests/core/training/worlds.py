@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from oltr_core.data.dataset import Resident
-from oltr_core.data.transforms import Augment, Transform
+from oltr_core.images.dataset import Resident
+from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Linear
 from oltr_core.samplers import ClassAware
-from oltr_core.training import Phase, Rates, Train
+from oltr_core.training import LearningRates, Phase, Train
 
 COUNTS = (24, 12, 6, 2)
 NETWORK = NetworkSpec(backbone=SmallResNet(blocks=(1, 1), widths=(4, 8), strides=(1, 2), shared_stages=1))
@@ -31,14 +31,16 @@ def world() -> tuple[Resident, torch.Tensor]:
 def recipe(**fields) -> Train:
     """Two phases of a few steps each."""
     phases = [
-        Phase(name="first", epochs=3, head=Linear(), batch_size=8, rates=Rates(trunk=0.05, heads=0.1)),
+        Phase(
+            name="first", epochs=3, head=Linear(), batch_size=8, learning_rates=LearningRates(trunk=0.05, heads=0.1)
+        ),
         Phase(
             name="second",
             epochs=2,
             losses=[CrossEntropy(), LargeMargin()],
             sampler=ClassAware(images_per_class=2),
             batch_size=8,
-            rates=Rates(trunk=0.01, heads=0.1),
+            learning_rates=LearningRates(trunk=0.01, heads=0.1),
         ),
     ]
     return Train(

@@ -1,0 +1,81 @@
+"""The champion: its classes, its predictions, and how it is moved by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from flows import steps
+from flows.loop import alone
+from oltr_core import ledger
+from oltr_core.layout import GENESIS, Layout
+from tasks.prefect.server import prepare_environment
+
+
+def classes(layout: Layout, as_json: bool) -> str:
+    from tasks.annotator import batch
+
+    rows = batch.register(layout, _champion(layout))
+    if as_json:
+        return json.dumps(rows, indent=1)
+    lines = [f"{'id':>4}  {'name':<24} {'since':<8} status"]
+    return "\n".join(
+        [*lines, *(f"{r['class_id']:>4}  {r['name']:<24} {r['first_generation']:<8} {r['status']}" for r in rows)]
+    )
+
+
+def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
+    from tasks import clock, gate
+
+    with alone(layout):
+        gate.move(layout, name, event, reason, clock.now())
+        prepare_environment(layout)
+        steps.mirror(layout)
+    return f"{name} is the champion now; the next generation builds on it"
+
+
+def roll_back(layout: Layout, name: str | None, reason: str) -> str:
+    """To `name`, or to the parent of the champion."""
+    if name is None:
+        champion = _champion(layout)
+        name = steps.state_of(layout).parents[champion]
+        if name == GENESIS:
+            raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
+    return move_champion(layout, name, "rolled_back", reason)
+
+
+def predict(layout: Layout, paths: list[Path], as_json: bool) -> str:
+    """The champion's predictions, one per image."""
+    from oltr_core import inference
+
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: expected an image or a folder of images, and there is nothing")
+    name = _champion(layout)
+    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    rows = [asdict(p) for p in inference.predictions(layout.generation(name).model, paths, name)]
+    if as_json:
+        return json.dumps(rows, indent=1)
+    return "\n".join(
+        f"{r['path']}: {r['label']} (probability {r['probability']:.3f}, score {r['score']:.3f}, "
+        f"nearest {r['nearest']}, generation {name})"
+        for r in rows
+    )
+
+
+def _champion(layout: Layout) -> str:
+    name = steps.state_of(layout).champion
+    if name == GENESIS:
+        raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")
+    return name
+
+
+def sealed(layout: Layout, name: str | None) -> str:
+    """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
+    state = steps.state_of(layout)
+    if not state.sealed:
+        raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
+    if name is not None and name not in state.sealed:
+        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
+    return name or list(state.sealed)[-1]

@@ -1,0 +1,1 @@
+"""Curation: raw batches and annotations to tables: manifest, split, register, annotations, checks, data card."""

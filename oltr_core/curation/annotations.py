@@ -1,0 +1,112 @@
+"""People's answers: checked row by row against what was asked, and made one by strict majority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from oltr_core import schema
+from oltr_core.spec import suggest
+
+RESERVED = ("source", "conflict")  # what `label_source` says beside an annotator's name
+SHOWN = 10  # errors listed before "and N more"
+
+
+def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, where: str = "answers") -> pa.Table:
+    """`answers` as an annotations table, if every one of them answers an image that was asked about.
+
+    `selection`: that table, or its image ids. An answer is a mapping with image_id, verdict, label, annotator,
+    answered_at (a datetime or ISO 8601 text), seconds and batch_id; under `where` it may carry file and line.
+    Raises ValueError that lists the wrong rows, each with what was expected and found; none is taken then.
+    """
+    asked = set(selection.column("image_id").to_pylist()) if isinstance(selection, pa.Table) else set(selection)
+    good, errors = [], []
+    seen: dict[tuple[str, str, datetime], str] = {}
+    for number, answer in enumerate(answers, start=1):
+        line = answer.get("where") or f"{where}:{number}"
+        try:
+            row = _row(answer, asked)
+            key = (row["image_id"], row["annotator"], row["answered_at"])
+            if key in seen:
+                raise ValueError(
+                    f"{row['annotator']} answers this image twice ({seen[key]} too); keep one of the rows"
+                )
+            seen[key] = line
+            good.append(row)
+        except ValueError as error:
+            errors.append(f"{line}: {error}")
+    if errors:
+        more = f"\nand {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        raise ValueError("\n".join(errors[:SHOWN]) + more)
+    return schema.from_rows(schema.ANNOTATIONS, good)
+
+
+def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
+    text = {name: str(answer.get(name) or "").strip() for name in ("image_id", "verdict", "label", "annotator")}
+    if text["image_id"] not in asked:
+        found = text["image_id"] or "no image_id"
+        raise ValueError(f"this image was never selected ({found}); answer the images of the exported batch only")
+    if text["verdict"] not in schema.VERDICTS:
+        raise ValueError(f"there is no verdict {text['verdict']!r}{suggest(text['verdict'], schema.VERDICTS)}")
+    if text["verdict"] in ("label", "new_class") and not text["label"]:
+        raise ValueError(f"the verdict {text['verdict']!r} needs a label, and there is none")
+    if text["verdict"] in ("discard", "unsure") and text["label"]:
+        raise ValueError(f"the verdict {text['verdict']!r} takes no label, and {text['label']!r} stands there")
+    if not text["annotator"] or text["annotator"] in RESERVED:
+        raise ValueError(f"expected the annotator's name, found {text['annotator']!r}")
+    if not answer.get("batch_id"):
+        raise ValueError("expected the batch_id of the exported batch, found none")
+    return {
+        **text,
+        "label": text["label"] or None,
+        "answered_at": _moment(answer.get("answered_at")),
+        "seconds": _seconds(answer.get("seconds")),
+        "batch_id": str(answer["batch_id"]),
+    }
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"answered_at: expected ISO 8601 (2026-03-29T14:05:00), found {value!r}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _seconds(value: Any) -> float | None:
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"seconds: expected a number, found {value!r}") from None
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"seconds: expected a number of 0 or more, found {value!r}")
+    return seconds
+
+
+def consensus(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """One answer per image: image_id, verdict (label, discard, unsure, conflict), label, label_source, batch_id.
+
+    Of each annotator the latest answer counts. More than half must agree, else the verdict is conflict.
+    `names` maps what people may write (names and aliases of classes) to class names, so that two aliases agree.
+    """
+    latest = answers.sort("answered_at", "batch_id").unique(["image_id", "annotator"], keep="last")
+    votes = latest.with_columns(
+        label=pl.col("label").replace(dict(names)) if names else pl.col("label"),
+        verdict=pl.col("verdict").replace({"new_class": "label"}),
+    )
+    counted = votes.group_by("image_id", "verdict", "label").agg(
+        n=pl.len(), label_source=pl.col("annotator").unique().sort().str.join("+")
+    )
+    of_image = votes.group_by("image_id").agg(total=pl.len(), batch_id=pl.col("batch_id").min())
+    won = counted.join(of_image, on="image_id").filter(2 * pl.col("n") > pl.col("total"))
+    tied = of_image.join(won, on="image_id", how="anti").with_columns(
+        verdict=pl.lit("conflict"), label=pl.lit(None, pl.String), label_source=pl.lit("conflict")
+    )
+    columns = ["image_id", "verdict", "label", "label_source", "batch_id"]
+    return pl.concat([won.select(columns), tied.select(columns)]).sort("image_id")

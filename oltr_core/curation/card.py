@@ -1,0 +1,221 @@
+"""The data card: what the data of a generation are, how many, their long tail, and their known problems.
+
+One page that opens offline and the same in Markdown. It holds no time and no path of this machine, so equal data
+give equal cards.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+import polars as pl
+
+from oltr_core import charts, schema
+from oltr_core.layout import Layout
+from oltr_core.settings.reading import Run
+from oltr_core.shots import GROUPS, shot
+
+SHOWN = 12  # reasons and classes named one by one
+ON_A_SHEET = 32  # thumbnails per shot group
+_COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:900px;margin:2rem auto;
+padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right}
+td:first-child,th:first-child{text-align:left}.soft{color:var(--soft)}
+.sheet{display:flex;flex-wrap:wrap;gap:6px}.sheet figure{margin:0;width:64px;font-size:11px;text-align:center;
+overflow:hidden;white-space:nowrap;text-overflow:ellipsis;color:var(--soft)}
+.sheet img{height:48px;display:block;margin:auto}
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    run: Run
+    manifest: pl.DataFrame
+    classes: pl.DataFrame
+    refused: pl.DataFrame  # files that never became images
+    values: dict[str, float]  # the stage's metrics
+
+
+@dataclass(frozen=True)
+class Table:
+    head: list[str]
+    rows: list[list[str]]
+
+
+def write(layout: Layout, workspace: str, facts: Facts) -> None:
+    """Write data/work/data_card.html and .md."""
+    classes = per_class(facts)
+    title = f"{workspace}: data of generation {facts.run.generation}"
+    parts = [
+        ("What is in it", _splits(facts)),
+        ("Where it came from", _sources(facts)),
+        ("Classes", _classes(classes)),
+        ("Quarantine", _quarantine(facts)),
+    ]
+    problems = list(known_problems(facts, classes))
+    sheets = _sheets(layout, facts, classes)
+    layout.work.data_card.write_text(_html(title, facts, classes, parts, problems, sheets))
+    layout.work.data_card_text.write_text(_markdown(title, facts, parts, problems))
+
+
+def per_class(facts: Facts) -> pl.DataFrame:
+    """A row per standing class, most training images first: class_id, name, train, val, test, shot."""
+    used = facts.manifest.filter(pl.col("class_id").is_not_null())
+    counts = used.group_by("class_id").agg((pl.col("split") == s).sum().alias(s) for s in ("train", "val", "test"))
+    return (
+        facts.classes.filter(pl.col("status") == "active")
+        .join(counts, on="class_id", how="left")
+        .with_columns(pl.col("train", "val", "test").fill_null(0))
+        .with_columns(shot=pl.col("train").map_elements(shot, return_dtype=pl.String))
+        .sort(["train", "class_id"], descending=[True, False])
+    )
+
+
+def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
+    """What a reader of the figures should know, one sentence each."""
+    untested = classes.filter(pl.col("test") == 0)["name"].to_list()
+    if untested:
+        yield f"{len(untested)} classes have no test image, so nothing is measured of them: {_some(untested)}."
+    unchecked = classes.filter(pl.col("val") == 0)["name"].to_list()
+    if unchecked:
+        yield f"{len(unchecked)} classes have no validation image: {_some(unchecked)}."
+    single = classes.filter(pl.col("train") == 1)["name"].to_list()
+    if single:
+        yield f"{len(single)} classes have a single training image: {_some(single)}."
+    if not facts.values["data/pool"]:
+        yield "There is no pool: nothing can be selected for annotation."
+    open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
+    if facts.values["data/test"] and not open_tests:
+        yield "No test image is of an unknown class: open-set figures are absent."
+    used = facts.manifest.filter(pl.col("split").is_in(["train", "val", "test"]))
+    if used.height and used["group_id"].null_count() == used.height:
+        yield "Images carry no group (site, sequence, burst): only copies and near-copies are kept from leaking."
+    gone = facts.manifest.filter(pl.col("split") == "quarantine").height + facts.refused.height
+    if gone:
+        yield f"{gone} images or files are in quarantine."
+
+
+def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, list[tuple[str, bytes]]]:
+    """Thumbnails of training images by shot group: one of each class in turn, as many as a sheet holds."""
+    files = [b.thumbnails for b in layout.batches if b.thumbnails.exists()]
+    if not files:
+        return {}
+    pictures = pl.concat([pl.DataFrame(schema.read(f, schema.THUMBNAILS)) for f in files]).unique("image_id")
+    rows = (
+        facts.manifest.filter(pl.col("split") == "train")
+        .join(pictures, on="image_id")
+        .join(classes.select("class_id", "name", "shot"), on="class_id")
+        .sort("image_id")
+        .with_columns(nth=pl.int_range(pl.len()).over("class_id"))
+        .sort("nth", "class_id")
+    )
+    return {
+        group: list(
+            rows.filter(pl.col("shot") == group).head(ON_A_SHEET).sort("name").select("name", "jpeg").iter_rows()
+        )
+        for group in GROUPS
+    }
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _splits(facts: Facts) -> Table:
+    rows = []
+    for split in ("train", "val", "test", "pool", "quarantine"):
+        part = facts.manifest.filter(pl.col("split") == split)
+        of_open = part.filter(pl.col("label").is_not_null() & pl.col("class_id").is_null()).height
+        open_images = str(of_open) if split == "test" else ""
+        rows.append([split, str(part.height), str(part["class_id"].drop_nulls().n_unique()), open_images])
+    return Table(["split", "images", "known classes", "of unknown classes"], rows)
+
+
+def _sources(facts: Facts) -> Table:
+    counts = facts.manifest.group_by("batch", "source").agg(
+        pl.len(),
+        labelled=pl.col("label").is_not_null().sum(),
+        answered=(pl.col("label").is_not_null() & (pl.col("label_source") != "source")).sum(),
+    )
+    rows = [[str(v) for v in row] for row in counts.sort("batch", "source").iter_rows()]
+    return Table(["batch", "source", "images", "labelled", "by people's answers"], rows)
+
+
+def _classes(classes: pl.DataFrame) -> Table:
+    columns = ["name", "shot", "train", "val", "test", "first_generation"]
+    rows = [[str(v) for v in row] for row in classes.select(columns).iter_rows()]
+    return Table(["class", "shots", "train", "val", "test", "since generation"], rows)
+
+
+def _quarantine(facts: Facts) -> Table:
+    rows = facts.manifest.filter(pl.col("split") == "quarantine")
+    reasons = pl.concat([rows.select("reason"), facts.refused.select("reason")])
+    # reasons name images; without the names they can be counted
+    kinds = reasons.select(pl.col("reason").str.replace(r"(duplicate of|in batch|labels:|discarded by) .*$", "$1 …"))
+    counted = kinds.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    return Table(["reason", "images or files"], [[str(v) for v in row] for row in counted.iter_rows()])
+
+
+def _html(
+    title: str,
+    facts: Facts,
+    classes: pl.DataFrame,
+    parts: list[tuple[str, Table]],
+    problems: list[str],
+    sheets: dict[str, list[tuple[str, bytes]]],
+) -> str:
+    tail = charts.bars(
+        classes["name"].to_list(),
+        classes["train"].to_list(),
+        "training images per class",
+        [_COLOURS[s] for s in classes["shot"]],
+    )
+    groups = dict(classes.group_by("shot").len().iter_rows())
+    legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p class=soft>Parent {escape(facts.run.parent)}, mode {facts.run.mode}.</p>",
+        "<h2>Long tail</h2>",
+        tail or "<p>No training image.</p>",
+        f"<p class=soft>Training images per class: {legend}.</p>",
+        *(_html_sheet(group, pictures) for group, pictures in sheets.items() if pictures),
+        "<h2>Known problems</h2>",
+        "<ul>" + "".join(f"<li>{escape(p)}</li>" for p in problems or ["None found."]) + "</ul>",
+    ]
+    for heading, table in parts:
+        body.append(f"<h2>{heading}</h2>" + (_html_table(table) if table.rows else "<p>Nothing.</p>"))
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{charts.STYLE}{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+
+
+def _html_sheet(group: str, pictures: list[tuple[str, bytes]]) -> str:
+    figures = "".join(
+        f'<figure title="{escape(name)}"><img alt="" src="data:image/jpeg;base64,{b64encode(jpeg).decode()}">'
+        f"{escape(name)}</figure>"
+        for name, jpeg in pictures
+    )
+    return f'<h3>{group.capitalize()}-shot classes</h3><div class="sheet">{figures}</div>'
+
+
+def _html_table(table: Table) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+def _markdown(title: str, facts: Facts, parts: list[tuple[str, Table]], problems: list[str]) -> str:
+    lines = [f"# {title}", "", f"Parent {facts.run.parent}, mode {facts.run.mode}.", "", "## Known problems", ""]
+    lines += [f"- {p}" for p in problems or ["None found."]]
+    for heading, table in parts:
+        lines += ["", f"## {heading}", ""]
+        if not table.rows:
+            lines.append("Nothing.")
+            continue
+        lines += ["| " + " | ".join(table.head) + " |", "|" + "---|" * len(table.head)]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,218 @@
+"""What must hold of every manifest: declared here once, run by curate on polars and by Great Expectations.
+
+A check is a sentence and an expression that is true on the rows that break it. Where Great Expectations has an
+expectation of its own for the sentence, its name and arguments stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from oltr_core import ledger, schema
+from oltr_core.frames import read
+from oltr_core.layout import Layout
+from oltr_core.settings.curate import Curate
+from oltr_core.settings.reading import Run, load_run
+
+USED = ["train", "val", "test"]
+
+
+class Check(NamedTuple):
+    name: str  # the sentence
+    column: str  # whose values are shown where it is broken
+    bad: pl.Expr  # true on a row that breaks it
+    expectation: str | None = None  # Great Expectations' own name for it
+    arguments: dict[str, Any] = {}
+    mend: str = "correct the source it came from, or ingest it again under a new batch name"
+    whole: bool = False  # it is about the table as a whole, and no row in particular breaks it
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a manifest is held against."""
+
+    run: Run
+    classes: pl.DataFrame
+    parent: pl.DataFrame  # manifest
+    curate: Curate
+    forgotten: frozenset[str] = frozenset()  # images that were removed on request
+
+    @classmethod
+    def of(cls, layout: Layout, curate: Curate) -> Context:
+        run = load_run(layout)
+        parent = read(layout.generation(run.parent).manifest, schema.MANIFEST)
+        gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+        return cls(run, read(layout.work.classes, schema.CLASSES), parent, curate, gone)
+
+
+def prepared(manifest: pl.LazyFrame, context: Context) -> pl.LazyFrame:
+    """The manifest with what the checks compare it with: columns `was`, `new_class`, `train_images`."""
+    was = context.parent.lazy().select("image_id", was="split")
+    new = pl.col("first_generation") == context.run.generation
+    known = context.classes.lazy().select("class_id", registered=pl.lit(True), new_class=new)
+    train = manifest.filter(pl.col("split") == "train").group_by("class_id").agg(train_images=pl.len().cast(pl.Int64))
+    homes = (
+        manifest.filter(pl.col("split").is_in(USED) & pl.col("group_id").is_not_null())
+        .group_by("group_id")
+        .agg(homes=pl.col("split").n_unique())
+    )
+    return (
+        manifest.join(was, on="image_id", how="left")
+        .join(known, on="class_id", how="left")
+        .join(train, on="class_id", how="left")
+        .join(homes, on="group_id", how="left")
+        .with_columns(pl.col("train_images").fill_null(0))
+    )
+
+
+def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
+    """Every check, in the order in which they are run."""
+    split, label, class_id = pl.col("split"), pl.col("label"), pl.col("class_id")
+    least = context.curate.min_train_per_class if context.run.mode == "train" else 0
+    used_in_order = pl.col("was").is_in([*USED, "quarantine"]) & (split != pl.col("was")) & (split != "quarantine")
+    generation = int(context.run.generation)
+    lost = _lost(manifest, context)
+    drift = _drift(manifest, context.parent)
+    year = pl.col("captured_at").dt.year()
+    return [
+        _present("image_id"),
+        _matches("image_id", r"^[0-9a-f]{64}$"),
+        _unique("image_id"),
+        _one_of("split", schema.SPLITS),
+        _present("batch"),
+        _between("shard", 0),
+        _between("row", 0),
+        _between("width", 1),
+        _between("height", 1),
+        Check(
+            "an image is in quarantine exactly when there is a reason",
+            "reason",
+            (split == "quarantine") != pl.col("reason").is_not_null(),
+        ),
+        Check(
+            "a training or validation image has a registered class",
+            "label",
+            split.is_in(["train", "val"]) & ~pl.col("registered").fill_null(False),
+        ),
+        Check("a test image has a label", "image_id", (split == "test") & label.is_null()),
+        Check("an image of the pool has no label", "label", (split == "pool") & label.is_not_null()),
+        Check(
+            "a class id stands in the register", "class_id", class_id.is_not_null() & pl.col("registered").is_null()
+        ),
+        Check(
+            "a label says who gave it, and since when",
+            "label",
+            label.is_not_null() & (pl.col("label_source").is_null() | pl.col("labelled_in").is_null()),
+        ),
+        Check(
+            "no label is from the future",
+            "labelled_in",
+            pl.col("labelled_in").cast(pl.Int64, strict=False).fill_null(0) > generation,
+        ),
+        Check("a photograph is no older than photography", "captured_at", (year < 1826).fill_null(False)),
+        Check(
+            "a group never straddles two splits",
+            "group_id",
+            split.is_in(USED) & (pl.col("homes").fill_null(1) > 1),
+        ),
+        Check("a split, once given, stays", "image_id", used_in_order.fill_null(False)),
+        Check(
+            "every image of the parent is still there",
+            "image_id",
+            pl.lit(lost > 0),
+            whole=True,
+            mend=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
+        ),
+        Check(
+            f"a class that a source brings to a full training has at least {least} training images",
+            "label",
+            # of a class that people found a single answer may be all there is, and the loop must go on
+            ((pl.col("label_source") == "source") & pl.col("new_class") & (pl.col("train_images") < least)).fill_null(
+                False
+            ),
+            mend="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
+        ),
+        Check(
+            f"class proportions moved by at most {context.curate.max_drift} against the parent",
+            "label",
+            pl.lit(drift > context.curate.max_drift),
+            whole=True,
+            mend=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
+        ),
+    ]
+
+
+def _present(column: str) -> Check:
+    return Check(
+        f"{column} is present", column, pl.col(column).is_null(), "ExpectColumnValuesToNotBeNull", {"column": column}
+    )
+
+
+def _unique(column: str) -> Check:
+    bad = pl.col(column).is_duplicated()
+    return Check(f"{column} is unique", column, bad, "ExpectColumnValuesToBeUnique", {"column": column})
+
+
+def _one_of(column: str, values: Sequence[str]) -> Check:
+    name = f"{column} is one of {', '.join(values)}"
+    bad = ~pl.col(column).is_in(list(values)).fill_null(False)
+    arguments = {"column": column, "value_set": list(values)}
+    return Check(name, column, bad, "ExpectColumnValuesToBeInSet", arguments)
+
+
+def _matches(column: str, pattern: str) -> Check:
+    bad = ~pl.col(column).str.contains(pattern).fill_null(False)
+    arguments = {"column": column, "regex": pattern}
+    return Check(f"{column} is a SHA-256", column, bad, "ExpectColumnValuesToMatchRegex", arguments)
+
+
+def _between(column: str, low: int) -> Check:
+    bad = (pl.col(column) < low).fill_null(True)
+    arguments = {"column": column, "min_value": low}
+    return Check(f"{column} is {low} or more", column, bad, "ExpectColumnValuesToBeBetween", arguments)
+
+
+def _lost(manifest: pl.LazyFrame, context: Context) -> int:
+    if not context.parent.height:
+        return 0
+    wanted = context.parent.lazy().filter(~pl.col("image_id").is_in(list(context.forgotten)))
+    gone = wanted.join(manifest.select("image_id"), on="image_id", how="anti")
+    return gone.select(pl.len()).collect().item()
+
+
+def _drift(manifest: pl.LazyFrame, parent: pl.DataFrame) -> float:
+    """Total variation between the class proportions of training images, over the classes that the parent trained."""
+
+    def counts(rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
+        of_train = rows.filter((pl.col("split") == "train") & pl.col("class_id").is_not_null())
+        return of_train.group_by("class_id").agg(pl.len().cast(pl.Float64).alias(name))
+
+    both = counts(parent.lazy(), "before").join(counts(manifest, "now"), on="class_id", how="left").collect()
+    before, now = both["before"], both["now"].fill_null(0.0)
+    if not before.sum() or not now.sum():
+        return 0.0
+    return float((before / before.sum() - now / now.sum()).abs().sum() / 2)
+
+
+def enforce(manifest: pl.DataFrame, context: Context, where: str = "manifest") -> None:
+    """Raise ValueError with the first broken check: its sentence, how many rows, and the first of them."""
+    lazy = manifest.lazy()
+    checks = declared(context, lazy)
+    rows = prepared(lazy, context).collect()
+    broken = rows.select(pl.any_horizontal(c.bad).sum().alias(str(i)) for i, c in enumerate(checks)).row(0)
+    for check, number in zip(checks, broken, strict=True):
+        if number:
+            first = rows.filter(check.bad).sort("image_id").row(0, named=True)
+            raise ValueError(sentence(check, number, first[check.column], first["image_id"], where))
+
+
+def sentence(check: Check, number: int, value: Any, image_id: Any, where: str) -> str:
+    if check.whole:
+        return f"{where}: {check.name}: this does not hold; {check.mend}"
+    shown = "" if check.column == "image_id" else f" ({check.column} {value!r})"
+    rows = "1 row breaks" if number == 1 else f"{number} rows break"
+    return f"{where}: {check.name}: {rows} this, first image {str(image_id)[:12]}{shown}; {check.mend}"

@@ -1,1 +1,0 @@
-"""From raw images to tables: sources, packed shards, splits, long tails, checks."""

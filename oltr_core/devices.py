@@ -1,0 +1,50 @@
+"""The device that was asked for, or a sentence about what is there."""
+
+from __future__ import annotations
+
+import torch
+
+from oltr_core.settings.compute import Compute
+
+
+def prepare(compute: Compute) -> torch.device:
+    """Set the number of CPU threads and return the device. Raises ValueError as `resolve` does."""
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
+    return resolve(compute.device)
+
+
+def resolve(name: str) -> torch.device:
+    """The torch device of that name. Raises ValueError naming the devices of this machine when it is absent."""
+    there = available()
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (str(device) not in there and device.type not in there):
+        raise ValueError(f"params.yaml: compute.device: expected one of {', '.join(there)}, found {name!r}")
+    if device.index is not None and str(device) not in there:
+        raise ValueError(f"params.yaml: compute.device: expected one of {', '.join(there)}, found {name!r}")
+    return device
+
+
+def enough(name: str, processes: int) -> None:
+    """Raise ValueError unless so many processes find a device each: one GPU, or a part of the CPU."""
+    device = resolve(name)
+    if device.type == "cpu":
+        return
+    there = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    if processes > there:
+        raise ValueError(
+            f"params.yaml: compute.processes: expected at most {there} on compute.device {name!r}, found {processes}"
+        )
+
+
+def available() -> list[str]:
+    """Names of the devices of this machine."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names += ["mps"]
+    return names

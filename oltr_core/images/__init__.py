@@ -1,0 +1,1 @@
+"""Images: decoding, packed shards, data sets of tensors, transforms and augmentation."""

@@ -1,0 +1,151 @@
+"""Rows of a manifest as batches of tensors.
+
+Small images are decoded once and lie as one uint8 tensor on the device, where a batch is an index. Large ones are
+decoded by worker processes ahead of the device. Both give the same thing: uint8 [B, 3, size, size].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from oltr_core.images.shards import Shards
+from oltr_core.images.transfer import onto
+from oltr_core.images.transforms import Augment, Transform
+from oltr_core.seeding import numpy_generator
+
+RESIDENT_BYTES = 4 * 2**30  # more than this is decoded again in every epoch
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Every image as one uint8 tensor [N, 3, S, S] on the device."""
+
+    images: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
+        """The images of each step's indices [B]; they were cut to size when they were read."""
+        for indices in steps:
+            yield self.images[onto(indices, self.images.device)]
+
+
+class Streamed:
+    """Images that are read, decoded and cut to size when they are asked for, by workers that stay between epochs."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        places: list[tuple[str, int, int]],
+        transform: Transform,
+        device: torch.device,
+        workers: int,
+        augment: Augment | None = None,
+    ):
+        self.places, self.device = places, device
+        self._plan = _Plan()
+        self._loader = torch.utils.data.DataLoader(
+            _Decoded(shards, places, transform, augment),
+            batch_sampler=self._plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            collate_fn=torch.stack,
+            pin_memory=device.type == "cuda",
+            # a fork would copy locks that threads of this process hold
+            multiprocessing_context="spawn" if workers else None,
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
+        """The images of each step's indices [B]; with a `cut_seed`, cut at random if the augmentation says so.
+
+        A random cut depends on the seed, the step and the place in the batch, not on the worker that makes it.
+        """
+        self._plan.steps = [
+            [_Task(index, cut_seed, step, place) for place, index in enumerate(indices.tolist())]
+            for step, indices in enumerate(steps)
+        ]
+        for images in self._loader:
+            yield images.to(self.device, non_blocking=True)
+
+
+class _Task(NamedTuple):
+    index: int
+    cut_seed: int | None
+    step: int
+    place: int
+
+
+class _Plan:
+    """What a loader goes through: another list in every epoch."""
+
+    steps: list[list[_Task]] = []
+
+    def __iter__(self) -> Iterator[list[_Task]]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class _Decoded(torch.utils.data.Dataset):
+    def __init__(
+        self, shards: Shards, places: list[tuple[str, int, int]], transform: Transform, augment: Augment | None
+    ):
+        self.shards, self.places, self.transform, self.augment = shards, places, transform, augment
+
+    def __getitem__(self, task: _Task) -> Tensor:
+        image = self.shards.read(*self.places[task.index])
+        if task.cut_seed is None or self.augment is None or not self.augment.random_resized:
+            return self.transform.canvas(image)
+        generator = numpy_generator(task.cut_seed, "cut", task.step, task.place)
+        return self.augment.cut(image, self.transform.size, generator)
+
+
+Images = Resident | Streamed
+
+
+def open_images(
+    shards: Shards,
+    rows: pa.Table,
+    transform: Transform,
+    device: str | torch.device = "cpu",
+    workers: int = 2,
+    augment: Augment | None = None,
+) -> Images:
+    """The images of manifest `rows` (columns batch, shard, row), resident if they fit.
+
+    Where `augment` cuts every image anew, every image must be decoded anew, however small the set.
+    """
+    columns = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
+    places = list(zip(*columns, strict=True))
+    device = torch.device(device)
+    cut_anew = augment is not None and augment.random_resized
+    if cut_anew or len(places) * 3 * transform.size**2 > RESIDENT_BYTES:
+        return Streamed(shards, places, transform, device, workers, augment)
+    canvases = torch.empty(len(places), 3, transform.size, transform.size, dtype=torch.uint8)
+    for i, image in enumerate(shards.read_many(rows)):
+        canvases[i] = transform.canvas(image)
+    return Resident(canvases.to(device))
+
+
+def in_order(count: int, batch_size: int) -> list[Tensor]:
+    """The indices 0 ... count-1 in batches, for evaluation."""
+    return list(torch.arange(count).split(batch_size))
+
+
+def from_pixels(images: Sequence[np.ndarray], transform: Transform, device: str | torch.device = "cpu") -> Resident:
+    """Decoded images, uint8 [H, W, 3] each, as a resident set."""
+    return Resident(torch.stack([transform.canvas(image) for image in images]).to(device))

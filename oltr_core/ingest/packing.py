@@ -1,0 +1,117 @@
+"""Records to packed rows: read, hash, decode, in as many processes as there are, in the records' own order."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash
+from oltr_core.images.shards import Packed, pack
+from oltr_core.ingest.record import Record, SourceAccess
+
+CHUNK = 16  # records that travel to a worker at once; with the chunks that wait, what memory has to hold
+ALONE = 1024  # so many records are faster done here than processes are started
+FETCHES = 16  # downloads at a time
+
+Content = bytes | np.ndarray | Path
+
+
+class Looked(NamedTuple):
+    """An image as the packer sees it; `reason` says why it is none."""
+
+    image_id: str | None
+    width: int
+    height: int
+    phash: int
+    packed: Packed | None
+    reason: str | None
+
+
+class Job(NamedTuple):
+    content: Content
+    extension: str | None
+    problem: str | None
+
+
+def look(job: Job, limits: Limits) -> Looked:
+    """Read, hash and decode one image."""
+    if job.problem is not None:
+        return Looked(None, 0, 0, 0, None, job.problem)
+    content, image_id = job.content, None
+    try:
+        if isinstance(content, Path):
+            content = content.read_bytes()
+        if isinstance(content, bytes):
+            image_id, encoded = identity(content), content
+            pixels = decode(content, limits, job.extension)
+        else:
+            image_id, encoded, pixels = identity_of_pixels(content), None, content
+    except OSError as error:
+        return Looked(None, 0, 0, 0, None, f"unreadable file ({error.strerror or error})")
+    except ValueError as error:
+        return Looked(image_id, 0, 0, 0, None, str(error))
+    height, width, _ = pixels.shape
+    return Looked(image_id, width, height, perceptual_hash(pixels), pack(pixels, encoded), None)
+
+
+def look_at_all(
+    records: Iterable[Record], access: SourceAccess, limits: Limits, workers: int
+) -> Iterator[tuple[Record, Looked]]:
+    """Every record with what was seen, in order, whatever the number of workers."""
+    stream = iter(records)
+    first = list(islice(stream, ALONE))
+    more = list(islice(stream, 1))
+    with ThreadPoolExecutor(FETCHES) as threads:
+        if workers <= 1 or not more:
+            for chunk in _chunks(chain(first, more, stream)):
+                jobs = list(threads.map(lambda r: _job(r, access), chunk))
+                yield from zip(chunk, (look(job, limits) for job in jobs), strict=True)
+            return
+        # spawned, not forked: the caller may hold threads and locks
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            waiting: deque[tuple[tuple[Record, ...], Future[list[Looked]]]] = deque()
+            for chunk in _chunks(chain(first, more, stream)):
+                jobs = list(threads.map(lambda r: _job(r, access), chunk))
+                waiting.append((chunk, pool.submit(_look_at, jobs, limits)))
+                if len(waiting) > workers + 2:
+                    chunk, done = waiting.popleft()
+                    yield from zip(chunk, done.result(), strict=True)
+            for chunk, done in waiting:
+                yield from zip(chunk, done.result(), strict=True)
+
+
+def _look_at(jobs: list[Job], limits: Limits) -> list[Looked]:
+    return [look(job, limits) for job in jobs]
+
+
+def _job(record: Record, access: SourceAccess) -> Job:
+    content, problem = record.content, record.problem
+    extension = None
+    if isinstance(content, (Path, str)):
+        extension = PurePosixPath(str(content)).suffix
+    if isinstance(content, str):
+        if problem is None:
+            try:
+                content = access.fetch(content)
+            except FileNotFoundError:
+                problem = "missing object"
+        content = b"" if isinstance(content, str) else content
+    return Job(b"" if problem else content, extension, problem)
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
+    chunk: list[Record] = []
+    for record in records:
+        chunk.append(record)
+        if len(chunk) == CHUNK:
+            yield tuple(chunk)
+            chunk = []
+    if chunk:
+        yield tuple(chunk)

@@ -1,0 +1,120 @@
+"""COCO classification JSON, and COCO Camera Traps: images, categories, and annotations that join them.
+
+Camera-trap files say where and in which sequence a picture was taken; that is its group.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from oltr_core.ingest.record import FETCHED, Record, SourceAccess
+from oltr_core.ingest.sources.files import extension_problem, place_problem
+from oltr_core.ingest.sources.role import ImageSource
+
+_KEPT = ("seq_id", "frame_num", "seq_num_frames", "location", "rights_holder")  # as attributes
+_FORMATS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y:%m:%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%d-%b-%y %H:%M:%S",
+)
+
+
+class Coco(ImageSource):
+    name: Literal["coco"] = "coco"
+    path: str  # the JSON file
+    root: str = ""  # what file names start from; empty: the folder of the JSON file
+    group: Literal["location", "sequence", "none"] = "location"  # an image without one falls back on its sequence
+    follow_links: bool = False
+
+    def records(self, access: SourceAccess) -> Iterator[Record]:
+        found = _read(self.path, access)
+        names = {c["id"]: str(c["name"]) for c in found["categories"]}
+        said: dict[Any, set[Any]] = defaultdict(set)
+        for annotation in found["annotations"]:
+            said[annotation["image_id"]].add(annotation["category_id"])
+        root = self.root or self.path.rsplit("/", 1)[0] if "/" in self.path else self.root or "."
+        known = set()
+        for image in found["images"]:
+            known.add(image["id"])
+            yield self._record(image, [names.get(c) for c in sorted(said[image["id"]], key=str)], root, access)
+        for stray in sorted(said.keys() - known, key=str):
+            yield Record(f"{self.path}:{stray}", b"", problem="an annotation of an image that is not listed")
+
+    def _record(self, image: dict[str, Any], labels: list[str | None], root: str, access: SourceAccess) -> Record:
+        where = str(image["file_name"])
+        content, problem = _place(where, root, access, self.follow_links)
+        named = sorted({label for label in labels if label is not None})
+        if None in labels:
+            problem = "a category that is not listed"
+        elif len(named) > 1:
+            problem = f"more than one category: {', '.join(named)}"
+        elif image.get("corrupt"):
+            problem = "marked as corrupt by its source"
+        at, time_problem = _time(image.get("datetime") or image.get("date_captured"))
+        return Record(
+            address=where,
+            content=content,
+            label=named[0] if len(named) == 1 else None,
+            group_id=self._group(image),
+            captured_at=at,
+            attributes={key: image[key] for key in _KEPT if image.get(key) not in (None, "")},
+            problem=problem or time_problem,
+        )
+
+    def _group(self, image: dict[str, Any]) -> str | None:
+        wanted = {"location": ("location", "seq_id"), "sequence": ("seq_id",), "none": ()}[self.group]
+        for key in wanted:
+            if image.get(key) not in (None, ""):
+                return f"{key}:{image[key]}"
+        return None
+
+
+def _read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
+    if path.startswith(FETCHED):
+        data = access.fetch(path)
+    else:
+        file = access.path(path)
+        if not file.is_file():
+            raise ValueError(f"{file}: expected a COCO JSON file, and there is none")
+        data = file.read_bytes()
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error})") from None
+    wanted = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
+    for part, keys in wanted.items():
+        rows = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(rows, list):
+            raise ValueError(f"{path}: expected a list under {part!r}, found {type(rows).__name__}")
+        for number, row in enumerate(rows):
+            lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
+            if lacking:
+                raise ValueError(f"{path}: {part}[{number}] has no {lacking[0]!r}")
+    return found
+
+
+def _place(where: str, root: str, access: SourceAccess, follow_links: bool) -> tuple[Path | str, str | None]:
+    if root.startswith(FETCHED):
+        leaves = PurePosixPath(where).is_absolute() or ".." in PurePosixPath(where).parts
+        problem = "its path leaves the root of its source" if leaves else extension_problem(where)
+        return f"{root.rstrip('/')}/{where}", problem
+    folder = access.path(root)
+    return folder / where, place_problem(folder / where, folder.resolve(), follow_links) or extension_problem(where)
+
+
+def _time(text: Any) -> tuple[datetime | None, str | None]:
+    if text in (None, ""):
+        return None, None
+    for form in _FORMATS:
+        try:
+            return datetime.strptime(str(text), form).replace(tzinfo=UTC), None
+        except ValueError:
+            continue
+    return None, f"the time {str(text)!r} is in no format known here (2026-03-29 14:05:00)"

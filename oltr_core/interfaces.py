@@ -1,0 +1,139 @@
+"""What passes between the parts of a model, its losses and its scores.
+
+Every per-image tensor carries an expert axis: a network with one head has one expert, a two-headed one has two.
+Shapes: B images, E experts, K classes, D feature dimensions.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from oltr_core.shapes import Float, Int, Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of a batch of images."""
+
+    logits: Float[Tensor, "B E K"]  # scaled: softmax of them is the probability
+    features: Float[Tensor, "B E D"]  # the direct feature, v_direct
+    embeddings: Float[Tensor, "B E D"]  # what the classifier sees: v_meta, or the direct feature itself
+    distances: Float[Tensor, "B E K"] | None = None  # direct feature to every centroid; None without a memory
+
+    @property
+    def mean_logits(self) -> Float[Tensor, "B K"]:
+        """The ensemble's logits: the mean over experts."""
+        return self.logits.mean(1)
+
+    @property
+    def mean_distances(self) -> Float[Tensor, "B K"]:
+        assert self.distances is not None, "this network has no memory"
+        return self.distances.mean(1)
+
+    @property
+    def u_open(self) -> Float[Tensor, "B"]:
+        """Eq. 7, and gamma of Eq. 4: U_open = min_i ||v_direct - c_i||_2, mean over experts of the distances."""
+        return self.mean_distances.amin(1)
+
+    @property
+    def u_info(self) -> Float[Tensor, "B"]:
+        """Eq. 8: U_info = d_1 / d_2, the two smallest distances; 1 on the boundary, and where there is one class."""
+        distances = self.mean_distances
+        if distances.shape[1] < 2:
+            return torch.ones_like(distances[:, 0])
+        nearest, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
+        return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Outputs":
+        part = None if self.distances is None else self.distances[rows]
+        return Outputs(self.logits[rows], self.features[rows], self.embeddings[rows], part)
+
+    def cpu(self) -> "Outputs":
+        d = None if self.distances is None else self.distances.cpu()
+        return Outputs(self.logits.cpu(), self.features.cpu(), self.embeddings.cpu(), d)
+
+
+def concatenate(parts: list[Outputs]) -> Outputs:
+    """The outputs of consecutive batches as one."""
+    some = [p.distances for p in parts if p.distances is not None]
+    return Outputs(
+        torch.cat([p.logits for p in parts]),
+        torch.cat([p.features for p in parts]),
+        torch.cat([p.embeddings for p in parts]),
+        torch.cat(some) if some else None,
+    )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the images are: class columns, and a soft distribution where two images were mixed."""
+
+    labels: Int[Tensor, "B"]  # column numbers, not class ids
+    soft: Float[Tensor, "B K"] | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training phase has come."""
+
+    epoch: int  # 0 first
+    epochs: int
+
+    @property
+    def fraction(self) -> float:
+        """0 in the first epoch, towards 1 in the last."""
+        return self.epoch / max(1, self.epochs)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a loss may know beside the batch."""
+
+    class_counts: Float[Tensor, "K"]  # training images per class column
+    progress: Progress
+    generator: torch.Generator
+
+
+class Picks(NamedTuple):
+    """A strategy's choice: rows of the pool, best first, each with its reason and figure of merit."""
+
+    indices: Int[Tensor, "N"]
+    reasons: list[str]
+    merit: Float[Tensor, "N"]  # larger = more worth a person's minute
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a score may be fitted on: images of known classes only.
+
+    `outputs` of training images where their features are at hand, else of validation images.
+    """
+
+    outputs: Outputs
+    labels: Int[Tensor, "B"]
+    class_counts: Float[Tensor, "K"]
+
+
+State = dict[str, Tensor]  # a score's fitted state, kept in the checkpoint
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """What is kept of images that are no longer there: the memory of Eq. 1 and its spread.
+
+    Enough to draw pseudo-features of a class around its centroid. E experts, K classes, D dimensions.
+    """
+
+    means: Float[Tensor, "E K D"]  # class means of direct features, evaluation mode
+    stds: Float[Tensor, "E K D"]  # per-class standard deviations, pooled for rare classes
+    counts: Float[Tensor, "K"]
+    kept: dict[str, Tensor] = field(default_factory=dict)  # features [N, E, D] and labels [N] of annotated images
+
+
+@dataclass(frozen=True)
+class AnnotatedFeatures:
+    """Images that people have named: what a learner learns from."""
+
+    features: Float[Tensor, "N E D"]  # direct features, evaluation mode
+    labels: Int[Tensor, "N"]  # columns; a new class has one from K on, without gaps

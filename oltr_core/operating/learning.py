@@ -1,0 +1,30 @@
+"""How a parent's network learns from annotations: the `update` section of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners import ImprintReplay, Learner
+from oltr_core.models import Network
+from oltr_core.scores import Entropy, Score
+from oltr_core.seeding import torch_generator
+from oltr_core.spec import Spec
+
+
+class Update(Spec):
+    """How a parent's network learns from annotations, and when the result says "unknown"."""
+
+    seed: int = 0
+    learner: Learner = ImprintReplay()
+    score: Score = Entropy()  # of the card; the paper rejects below a softmax of 0.1
+    target_tpr: Annotated[float, Field(gt=0, le=1)] = 0.95  # share of known validation images that are accepted
+
+
+def learn(
+    update: Update, parent: Network, old: ClassStatistics, annotated: AnnotatedFeatures
+) -> tuple[Network, ClassStatistics]:
+    """The learner of params.yaml, with the generator that belongs to it."""
+    return update.learner(parent, old, annotated, torch_generator(update.seed, "update"))

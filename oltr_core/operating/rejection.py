@@ -1,0 +1,52 @@
+"""When a network says "unknown": a score fitted on known images only, its threshold, and the temperature."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from oltr_core.class_statistics import remembered
+from oltr_core.inference import classify
+from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
+from oltr_core.metrics.calibration import best_temperature
+from oltr_core.models import Network
+from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score, operating_threshold
+from oltr_core.seeding import torch_generator
+from oltr_core.spec import Spec
+
+
+class Evaluate(Spec):
+    """What is measured beside the score of the card."""
+
+    scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
+
+
+class OperatingPoint(NamedTuple):
+    """How a network's outputs become "unknown", or a probability; kept on its card."""
+
+    state: State  # of the score
+    threshold: float  # a larger score is unknown
+    temperature: float  # softmax(logits / temperature) is the probability
+
+
+def reference_from_statistics(network: Network, statistics: ClassStatistics, seed: int) -> Reference:
+    """What a score is fitted on: pseudo-features of every class, and the features of annotated images.
+
+    Also after a full training, so that scores of two generations are fitted on the same kind of data.
+    """
+    features, labels = remembered(statistics, network.spec.normalise, torch_generator(seed, "reference"))
+    return Reference(classify(network, features, statistics), labels, statistics.counts)
+
+
+def operating_point(
+    score: Score, reference: Reference, known: Outputs, scored: Outputs, labels: Tensor, target_tpr: float
+) -> OperatingPoint:
+    """Fit the score on `reference`; threshold and temperature on known validation images.
+
+    `scored` are the outputs that the score looks at: `known` itself, unless it perturbs images. `labels` [N] are
+    class columns; `target_tpr` is the share of the known validation images that the threshold accepts.
+    """
+    state = score.fit(reference)
+    threshold = operating_threshold(score(scored, state), target_tpr)
+    return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))

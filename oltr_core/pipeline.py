@@ -1,0 +1,205 @@
+"""The stages of one generation: one table, from which dvc.yaml, the commands, the seal and the code digests come.
+
+A new stage is a module in `oltr_core.stages` with `Parameters` and `run`, a row here, and its files in `Layout`;
+`make generated` then writes dvc.yaml anew, and tests hold the row against what the module reads, writes and executes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oltr_core import digest
+
+PACKAGE = Path(__file__).parent
+PARENT = "data/generations/${parent}"
+#: what every stage executes
+_SHARED = (
+    "__init__.py", "digest.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py", "settings/reading.py",
+    "stages/__init__.py",
+)  # fmt: skip
+#: what every stage executes that has a network,
+_NETWORK = (
+    "checkpoint.py", "devices.py", "images", "interfaces.py", "measured.py", "models", "schema.py", "seeding.py",
+    "settings/compute.py", "shapes.py", "stages/manifest_rows.py",
+)  # fmt: skip
+#: and that has a trained one
+_TRAINED = (*_NETWORK, "inference.py", "scores")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row: `reads` and `writes` are files and folders, those without a `/` below data/work."""
+
+    name: str
+    does: str  # one sentence, for --help
+    code: tuple[str, ...]  # folders and modules of oltr_core that it executes, beside those that all stages do
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()  # of params.yaml that make it stale: all that it reads but `compute`
+    run: tuple[str, ...] = ("generation", "parent", "mode")  # keys of data/run.yaml
+    measures: bool = True  # it writes metrics/<name>.json, and the reasons for absent ones
+    computes: bool = False  # it is the work itself; the rest is orchestration
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (f"metrics/{self.name}.json", f"metrics/{self.name}.absent.json") if self.measures else ()
+
+
+_MEASURING = ("curate", "train", "update", "evaluate", "select")
+TABLE = (
+    Stage(
+        "code",
+        "Write down which code this installation would run, so that DVC sees it change.",
+        code=("stages/code.py",),
+        writes=("code",),
+        run=(),
+        measures=False,
+    ),
+    Stage(
+        "curate",
+        "Turn raw images and annotations into the tables of this generation.",
+        code=(
+            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
+            "settings/workspace.py", "shots.py", "stages/curate.py",
+        ),
+        reads=("data/raw", "data/annotations", PARENT),
+        writes=(
+            "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "data_card.html", "data_card.md",
+        ),
+        sections=("workspace", "curate"),
+    ),
+    Stage(
+        "train",
+        "Train on the base set; in a generation that extends its parent there is nothing to train.",
+        code=(*_NETWORK, "losses", "samplers", "stages/full_training.py", "stages/train.py", "training"),
+        reads=("base.parquet", PARENT),
+        writes=("base.safetensors", "metrics.jsonl"),
+        sections=("train",),
+        run=("parent", "mode"),
+        computes=True,
+    ),
+    Stage(
+        "update",
+        "Extend the parent's classifier by the new annotations, and fit score and threshold.",
+        code=(
+            *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
+            "operating/learning.py", "operating/rejection.py", "shots.py", "stages/update.py",
+        ),
+        reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
+        writes=("model.safetensors",),
+        sections=("update",),
+        computes=True,
+    ),
+    Stage(
+        "evaluate",
+        "Measure on known and unknown classes.",
+        code=(
+            *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/rejection.py", "shots.py",
+            "stages/evaluate.py",
+        ),
+        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
+        writes=("predictions.parquet", "plots"),
+        sections=("evaluate",),
+        computes=True,
+    ),
+    Stage(
+        "select",
+        "Choose the images most worth a person's minute.",
+        code=(
+            *_TRAINED, "operating/__init__.py", "operating/selection.py", "settings/budget.py",
+            "stages/contact_sheet.py", "stages/select.py", "strategies",
+        ),
+        reads=("model.safetensors", "manifest.parquet"),
+        writes=("selection.parquet", "batch.png"),
+        sections=("budget", "select"),
+        run=("generation",),
+        computes=True,
+    ),
+    Stage(
+        "report",
+        "Write the report of this generation as one HTML file.",
+        code=(
+            "charts.py", "frames.py", "measured.py", "schema.py", "settings/workspace.py", "shots.py",
+            "stages/report.py", "stages/templates",
+        ),
+        reads=(
+            "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
+            "metrics.jsonl", *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")),
+            PARENT,
+        ),
+        writes=("report.html", "lineage.json"),
+        sections=("workspace",),
+        measures=False,
+    ),
+)  # fmt: skip
+STAGES = tuple(stage.name for stage in TABLE)
+BY_NAME = {stage.name: stage for stage in TABLE}
+#: what a sealed generation keeps of data/work
+KEPT = tuple(name for stage in TABLE for name in stage.writes if name not in ("code", "base.safetensors"))
+
+
+def code_of(stage: Stage) -> tuple[str, ...]:
+    """Folders and modules of oltr_core that a stage executes."""
+    return tuple(sorted({*_SHARED, *stage.code}))
+
+
+def code_digests(stage: Stage) -> dict[str, str]:
+    """Folder or module that a stage executes -> its digest."""
+    return {f"oltr_core/{name}": _digest(PACKAGE / name) for name in code_of(stage)}
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        return digest.of_file(path)
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja"))
+    return digest.of_value([[p.relative_to(path).as_posix(), digest.of_file(p)] for p in files])
+
+
+HEAD = """\
+# One generation. `dvc repro` alone makes the whole of it; `oltr loop` brings one stage at a time up to date.
+# Written by `make generated` from oltr_core/pipeline.py. data/work/code holds digests of the code that each stage
+# executes in the installed package, and the stage `code` writes them at every run: so DVC sees code change.
+vars:
+  - data/run.yaml   # generation, parent, mode: written when a generation is opened
+
+stages:
+"""
+PLOTS = """
+plots:
+  - unknown images rejected over known images rejected:
+      x: {data/work/plots/roc.csv: known_rejected}
+      y: {data/work/plots/roc.csv: unknown_rejected}
+  - risk over coverage:
+      x: {data/work/plots/risk.csv: coverage}
+      y: {data/work/plots/risk.csv: risk}
+  - accuracy over probability:
+      x: {data/work/plots/reliability.csv: probability}
+      y: {data/work/plots/reliability.csv: accuracy}
+"""
+
+
+def dvc_yaml() -> str:
+    """The text of dvc.yaml."""
+    return HEAD + "\n".join(_entry(stage) for stage in TABLE) + PLOTS
+
+
+def _entry(stage: Stage) -> str:
+    lines = [f"  {stage.name}:", f"    cmd: oltr {stage.name}"]
+    if stage.name == "code":
+        lines += ["    always_changed: true", "    outs:", "      - data/work/code: {cache: false}"]
+        return "\n".join(lines) + "\n"
+    lines += ["    deps:", f"      - data/work/code/{stage.name}.json", *(f"      - {_path(n)}" for n in stage.reads)]
+    lines += ["    params:", *(f"      - {section}" for section in stage.sections)]
+    lines += [f"      - data/run.yaml: [{', '.join(stage.run)}]"] if stage.run else []
+    lines += ["    outs:", *(f"      - {_path(n)}" for n in stage.writes)]
+    if stage.measures:
+        measured, absent = stage.metrics
+        lines += [f"      - {_path(absent)}", "    metrics:", f"      - {_path(measured)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _path(name: str) -> str:
+    if name == PARENT:
+        return f'"{name}"'
+    return name if name.startswith("data/") else f"data/work/{name}"

@@ -1,0 +1,25 @@
+"""Who annotates: one class per annotator; its module in `tasks.annotator` has the same name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from oltr_core.spec import Spec
+
+
+class TruthAnnotator(Spec):
+    """Labels held back in data/truth: for embedded and benchmark data."""
+
+    name: Literal["truth"] = "truth"
+
+
+class FolderAnnotator(Spec):
+    """CSV files that people put into a folder."""
+
+    name: Literal["folder"] = "folder"
+    path: str = "data/inbox"  # relative to the workspace, or absolute
+
+
+Annotator = Annotated[TruthAnnotator | FolderAnnotator, Field(discriminator="name")]

@@ -1,0 +1,26 @@
+"""How images become rows with a split and a class."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from oltr_core.spec import Spec
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Curate(Spec):
+    """How images become rows with a split and a class."""
+
+    seed: int = 0
+    val_share: Share = 0.1  # of labelled groups that came without a split
+    test_share: Share = 0.2
+    val_share_of_new: Share = 0.2  # of a new class's labels go to validation, when there are
+    val_from: Annotated[int, Field(ge=1)] = 5  # this many or more
+    min_train_per_class: Annotated[int, Field(ge=1)] = 2  # a full training with fewer images in a class is refused
+    min_test_per_class: Annotated[int, Field(ge=0)] = 0  # of each labelled class, as far as training can spare them
+    near_duplicate_bits: Annotated[int, Field(ge=-1, le=3)] = 3  # of 64 hash bits that may differ; -1: do not look
+    near_duplicate_side: Annotated[int, Field(ge=1)] = 64  # pixels of the shorter side; smaller are not compared
+    max_drift: Share = 0.5  # of class proportions against the parent (total variation); more stops the generation

@@ -1,0 +1,62 @@
+"""Reading params.yaml and data/run.yaml: one sentence with file and key for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field
+
+from oltr_core.layout import Layout
+from oltr_core.spec import Spec, parse, suggest
+
+#: every section that params.yaml may have; `oltr_core.params.Params` holds their types
+SECTIONS = (
+    "workspace", "sources", "ingest", "curate", "annotator", "budget", "gate", "storage", "tracking", "versions",
+    "schedule", "compute", "train", "update", "evaluate", "select",
+)  # fmt: skip
+S = TypeVar("S", bound=Spec)
+
+
+class Run(Spec):
+    """data/run.yaml: what is being made. Its keys may not stand in params.yaml (DVC would refuse both)."""
+
+    generation: Annotated[str, Field(pattern=r"^\d{4,}$")]
+    parent: str
+    mode: Literal["train", "update"]  # a full training, or an extension of the parent's classifier
+
+
+def load_run(layout: Layout) -> Run:
+    """data/run.yaml. Raises ValueError naming file and key."""
+    return parse(Run, read_yaml(layout.run), "data/run.yaml")
+
+
+def load_sections(kind: type[S], layout: Layout) -> S:
+    """The sections of params.yaml that `kind` has fields for. Raises ValueError naming file and key."""
+    name, raw = layout.params.name, read_yaml(layout.params)
+    for section in raw:
+        if section not in SECTIONS:
+            raise ValueError(f"{name}: there is no section {section!r}{suggest(str(section), SECTIONS)}")
+    try:
+        return parse(kind, {key: value for key, value in raw.items() if key in kind.model_fields}, name)
+    except ValueError as error:
+        if "compute" in raw:
+            raise
+        # a file without this section was written for version 0.1, which had its keys elsewhere
+        raise ValueError(f"{error}; a file of an older version is rewritten by `oltr upgrade`") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping. Raises ValueError naming the file, the line and what to do."""
+    if not path.exists():
+        raise ValueError(f"{path}: this file is not here; `oltr init` writes a workspace with its defaults")
+    try:
+        value = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ValueError(f"{path}{line}: expected YAML, found {getattr(error, 'problem', error)}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected `key: value` lines, found {type(value).__name__}")
+    return value

@@ -1,0 +1,36 @@
+"""Every section of params.yaml that needs no torch: what flows and tasks read."""
+
+from __future__ import annotations
+
+from oltr_core.layout import Layout
+from oltr_core.settings.annotator import Annotator, TruthAnnotator
+from oltr_core.settings.budget import Budget
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.curate import Curate
+from oltr_core.settings.operations import Gate, Schedule, Storage, Tracking, Versions
+from oltr_core.settings.reading import load_sections
+from oltr_core.settings.sources import Ingest, RawBatch
+from oltr_core.settings.workspace import Workspace
+from oltr_core.spec import Spec
+
+
+class Settings(Spec):
+    """The torch-free half of params.yaml."""
+
+    workspace: Workspace = Workspace()
+    sources: list[RawBatch] = []  # in the order in which generations take them in
+    ingest: Ingest = Ingest()
+    curate: Curate = Curate()
+    annotator: Annotator = TruthAnnotator()
+    budget: Budget = Budget()
+    gate: Gate = Gate()
+    storage: Storage = Storage()
+    tracking: Tracking = Tracking()
+    versions: Versions = Versions()
+    schedule: Schedule = Schedule()
+    compute: Compute = Compute()
+
+
+def load_settings(layout: Layout) -> Settings:
+    """The torch-free half of params.yaml. Raises ValueError naming file and key."""
+    return load_sections(Settings, layout)

@@ -1,0 +1,90 @@
+"""Two images in one, and the share that each class has in it.
+
+| name | the second image is | source |
+|---|---|---|
+| mixup | blended over the first | Zhang et al., ICLR 2018 |
+| cutmix | a rectangle in the first | Yun et al., ICCV 2019 |
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from oltr_core.images.transfer import onto
+from oltr_core.interfaces import Targets
+from oltr_core.spec import Spec
+
+
+class Mixup(Spec):
+    """x = λ x_1 + (1 - λ) x_2, y = λ y_1 + (1 - λ) y_2, with one λ ~ Beta(α, α) for the batch."""
+
+    name: Literal["mixup"] = "mixup"
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # of a batch being mixed at all
+    until: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the phase after which nothing is mixed any more
+
+    def __call__(
+        self, images: Tensor, targets: Targets, num_classes: int, streams: int, generator: torch.Generator
+    ) -> tuple[Tensor, Targets]:
+        """Float images [B, 3, H, W], mixed within each of the `streams`."""
+        share = draw_share(self.alpha, self.probability, generator)
+        partner = onto(draw_partners(len(images), streams, generator), images.device)
+        mixed = share * images + (1 - share) * images[partner]
+        return mixed, mixed_targets(targets, partner, share, num_classes)
+
+
+class CutMix(Spec):
+    """A rectangle of 1 - λ of the area is the second image's; y is mixed by area. λ ~ Beta(α, α)."""
+
+    name: Literal["cutmix"] = "cutmix"
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a batch being mixed at all
+    until: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the phase after which nothing is mixed any more
+
+    def __call__(
+        self, images: Tensor, targets: Targets, num_classes: int, streams: int, generator: torch.Generator
+    ) -> tuple[Tensor, Targets]:
+        """Float images [B, 3, H, W], mixed within each of the `streams`."""
+        share = draw_share(self.alpha, self.probability, generator)
+        partner = onto(draw_partners(len(images), streams, generator), images.device)
+        height, width = images.shape[2:]
+        side = (1 - share) ** 0.5
+        middle = torch.rand(2, generator=generator).tolist()
+        top, bottom = _edge(middle[0], side, height)
+        left, right = _edge(middle[1], side, width)
+        mixed = images.clone()
+        mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+        kept = 1 - (bottom - top) * (right - left) / (height * width)  # the frame may have cut the rectangle
+        return mixed, mixed_targets(targets, partner, kept, num_classes)
+
+
+Mix = Annotated[Mixup | CutMix, Field(discriminator="name")]
+
+
+def draw_share(alpha: float, probability: float, generator: torch.Generator) -> float:
+    """λ ~ Beta(α, α) with the given probability, else 1; drawn on the CPU."""
+    gammas = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator)
+    does = float(torch.rand((), generator=generator)) < probability
+    return float(gammas[0] / gammas.sum()) if does else 1.0
+
+
+def draw_partners(count: int, streams: int, generator: torch.Generator) -> Tensor:
+    """For every image another of its own stream."""
+    size = count // streams
+    return torch.cat([torch.randperm(size, generator=generator) + stream * size for stream in range(streams)])
+
+
+def mixed_targets(targets: Targets, partner: Tensor, share: float, num_classes: int) -> Targets:
+    """The mixture of two distributions; `labels` become those of the larger share."""
+    first = torch.nn.functional.one_hot(targets.labels, num_classes).float()
+    labels = targets.labels if share >= 0.5 else targets.labels[partner]
+    return Targets(labels, share * first + (1 - share) * first[partner])
+
+
+def _edge(middle: float, side: float, length: int) -> tuple[int, int]:
+    half = side * length / 2
+    return max(0, round(middle * length - half)), min(length, round(middle * length + half))

@@ -1,0 +1,84 @@
+"""What nothing refers to any more: found, shown, and only then removed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from oltr_core import digest, ledger, schema
+from oltr_core.frames import scan
+from oltr_core.images.shards import feature_key
+from oltr_core.layout import Layout
+
+
+class Leftover(NamedTuple):
+    path: Path
+    bytes: int
+    why: str
+
+
+def leftovers(layout: Layout) -> list[Leftover]:
+    """Everything in the workspace that no generation, batch or cache key refers to."""
+    return [Leftover(path, _size(path), why) for path, why in _found(layout)]
+
+
+def remove(found: list[Leftover]) -> None:
+    for item in found:
+        shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
+
+
+def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
+    state = ledger.replay(ledger.read(layout.ledger))
+    used = _keys_in_use(layout)
+    for folder in _inside(layout.store / "features"):
+        if folder.name not in used:
+            yield folder, "features that no model and batch here have"
+    if state.unfinished is None:
+        for folder in _inside(layout.store / "resume"):
+            yield folder, "resume state, and no generation is unfinished"
+    for folder in _inside(layout.raw):
+        name = folder.name.removeprefix(".").removesuffix(".part")
+        if folder.name.startswith(".") and folder.name.endswith(".part") and layout.batch(name).folder.is_dir():
+            yield folder, f"an unfinished ingest of batch {name}, which is there"
+    for folder in _inside(layout.exports):
+        if folder.name in state.imported:
+            yield folder, "a batch whose answers were imported"
+    for file in _inside(layout.failures):
+        if state.unfinished is None:
+            yield file, "the failure of a run that is over"
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _keys_in_use(layout: Layout) -> set[str]:
+    """The keys of the features of every model here for every shard here."""
+    models = [*layout.generations.glob("*/*.safetensors"), *layout.work.folder.glob("*.safetensors")]
+    kinds = {_trunk(model) for model in models}
+    keys = set()
+    for batch in layout.batches:
+        index = digest.of_file(batch.index)
+        shards = scan(batch.index, schema.INDEX).select(pl.col("shard").unique()).collect()["shard"].to_list()
+        for trunk, network, transform in kinds:
+            known = json.loads(network), json.loads(transform)
+            keys |= {feature_key(trunk, *known, batch.name, index, shard) for shard in shards}
+    return keys
+
+
+def _trunk(model: Path) -> tuple[str, str, str]:
+    """Trunk digest, network less head, and transform of a checkpoint, from its header alone: no tensor is read."""
+    with model.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        card = json.loads(json.loads(file.read(length))["__metadata__"]["oltr.card"])
+    network = {key: value for key, value in card["network"].items() if key != "head"}
+    return card["trunk_digest"], json.dumps(network), json.dumps(card["transform"])
+
+
+def _size(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size

@@ -1,0 +1,118 @@
+"""What every annotator shares: the question, the batch as files, the checks, and the store of annotations."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from oltr_core import digest, schema
+from oltr_core.layout import Layout, rename_into_place, write_atomically
+
+COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
+HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
+verdict: label (a known class) · new_class (type its name) · discard (bad image) · unsure (cannot tell)
+label:   the class; for a known class the label alone is enough
+Known classes: {classes}
+"""
+
+
+# --- the question ---------------------------------------------------------------------------------------------
+def asked(layout: Layout, name: str) -> list[str]:
+    """Image ids of the batch of generation `name`, best first."""
+    table = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id", "rank"])
+    return table.sort_by("rank").column("image_id").to_pylist()
+
+
+def class_names(layout: Layout, name: str) -> dict[str, str]:
+    """Every name and alias of a class that generation `name` knows -> the name it stands for."""
+    return {
+        word: row["name"]
+        for row in register(layout, name)
+        if row["status"] == "active"
+        for word in (row["name"], *row["aliases"])
+    }
+
+
+def register(layout: Layout, name: str) -> list[dict[str, Any]]:
+    """The class register of generation `name`, as rows."""
+    return schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()
+
+
+# --- out ------------------------------------------------------------------------------------------------------
+def export(layout: Layout, name: str) -> str:
+    """Write data/exports/NNNN: images, contact sheet, and a CSV with a row to fill in per image; its digest."""
+    final = layout.exports / name
+    generation = layout.generation(name)
+    rows = schema.read(generation.selection, schema.SELECTION).sort_by("rank").to_pylist()
+    text = _csv(rows)
+    if not final.exists():
+        part = layout.exports / f".{name}.tmp"
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "images").mkdir(parents=True)
+        (part / "batch.csv").write_text(text)
+        classes = ", ".join(sorted(set(class_names(layout, name).values())))
+        (part / "README.txt").write_text(HOW.format(name=name, classes=classes))
+        if generation.contact_sheet.exists():
+            shutil.copyfile(generation.contact_sheet, part / "contact_sheet.png")
+        _images(layout, name, rows, part)
+        rename_into_place(part, final)
+    return digest.of_bytes(text.encode())
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer: Any = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "file": _file(row)})
+    return out.getvalue()
+
+
+def _file(row: dict[str, Any]) -> str:
+    return f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"
+
+
+def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Path) -> None:
+    from PIL import Image
+
+    from oltr_core.images.shards import Shards
+
+    columns = ["image_id", "batch", "shard", "row"]
+    manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, columns)
+    places = {r["image_id"]: (r["batch"], r["shard"], r["row"]) for r in manifest.to_pylist()}
+    shards = Shards(layout.raw)
+    for row in rows:
+        Image.fromarray(shards.read(*places[row["image_id"]])).save(part / _file(row))
+
+
+# --- back -----------------------------------------------------------------------------------------------------
+def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
+    from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need
+
+    return check_annotations(rows, asked(layout, name), f"batch {name}")
+
+
+def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
+    """Add checked annotations to the batch. The same ones again are the same file; nothing is overwritten."""
+    folder = layout.annotations_of(name)
+    part = folder / ".part.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    schema.write(part, annotations, schema.ANNOTATIONS)
+    final = folder / f"{digest.of_file(part)[:16]}.parquet"
+    if not final.exists():
+        write_atomically(final, part.read_bytes())
+    part.unlink()
+    return final
+
+
+def stored(layout: Layout, name: str) -> pa.Table:
+    """Every annotation of the batch so far."""
+    files = sorted(p for p in layout.annotations_of(name).glob("*.parquet") if not p.name.startswith("."))
+    return pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(p, schema.ANNOTATIONS) for p in files)])

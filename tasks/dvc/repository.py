@@ -1,0 +1,127 @@
+"""The workspace as DVC sees it: data are added, copies pushed, the remote named. One lock for all that use it.
+
+Nothing is committed to git and no branch is touched; git only ever sees the small `*.dvc` files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oltr_core.layout import Layout
+from oltr_core.pipeline import STAGES
+
+REMOTE = "default"  # the remote's name in .dvc/config
+#: DVC's repository object is not made for two threads; the loop has a head start in a second one
+_turn = threading.Lock()
+
+
+@contextmanager
+def opened(layout: Layout) -> Iterator[Any]:
+    """DVC's repository object, one at a time in this process, in the folder of the workspace."""
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
+    root = layout.root.resolve()
+    # DVC takes some paths, and the names of a stage's cached runs, from the folder that the process is in
+    with _turn, contextlib.chdir(root), Repo(str(root)) as repo:
+        yield repo
+
+
+@contextmanager
+def _repo(layout: Layout) -> Iterator[Any]:
+    """As `opened`; what DVC refuses becomes a ValueError of one sentence."""
+    from dvc.exceptions import DvcException
+
+    with contextlib.ExitStack() as stack:
+        try:
+            yield stack.enter_context(opened(layout))
+        except DvcException as error:
+            why = ": ".join(str(e) for e in (error, error.__cause__) if e is not None and str(e))
+            raise ValueError(f"DVC in {layout.root}: {' '.join(why.split())}") from error
+
+
+def add(layout: Layout, *paths: Path) -> None:
+    """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing."""
+    targets = [str(path.resolve()) for path in paths]
+    with _repo(layout) as repo:
+        repo.add(targets)
+
+
+def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
+    """Copy what `paths` point at to the remote, and with `stages` the newest results of every stage too."""
+    targets = [f"{path.resolve()}.dvc" for path in paths]
+    if stages:
+        targets += [f"{layout.dvc_yaml.resolve()}:{stage}" for stage in STAGES]
+    with _repo(layout) as repo:
+        repo.push(targets=targets)
+
+
+def pull(layout: Layout, *paths: Path) -> None:
+    """Bring back what `paths` point at, from the cache or the remote."""
+    targets = [f"{path.resolve()}.dvc" for path in paths]
+    with _repo(layout) as repo:
+        repo.pull(targets=targets)
+
+
+def set_remote(layout: Layout, wanted: str) -> str:
+    """Make `.dvc/config` name the remote, and return its address.
+
+    `wanted` is settings.storage.remote; empty means a folder of this workspace. Without a wish, a remote that
+    the file names already stays: so a clone on the same machine pulls from, and pushes to, the workspace it was
+    cloned from. The address is absolute, for the same reason.
+    """
+    local = str((layout.root / (wanted or layout.remote)).resolve())
+    with _repo(layout) as repo:
+        named = repo.config.get("core", {}).get("remote")
+        present = repo.config.get("remote", {}).get(named, {}).get("url", "") if named else ""
+        if not wanted and present:
+            return present
+        url = wanted if "://" in wanted else local
+        if present != url:
+            with repo.config.edit("repo") as config:
+                config.setdefault("remote", {})[REMOTE] = {"url": url}
+                config["core"]["remote"] = REMOTE
+        return url
+
+
+def pointer(path: Path) -> dict[str, Any]:
+    """What <path>.dvc says of the data it points at: md5, size, nfiles. Empty where there is no such file."""
+    file = path.with_name(f"{path.name}.dvc")
+    if not file.exists():
+        return {}
+    return {k: v for k, v in yaml.safe_load(file.read_text())["outs"][0].items() if k in ("md5", "size", "nfiles")}
+
+
+def objects(layout: Layout, *paths: Path) -> set[str]:
+    """The names, in DVC's stores, of everything that `paths` point at, as far as the cache can tell."""
+    found: set[str] = set()
+    with _repo(layout) as repo:
+        for md5 in filter(None, (pointer(path).get("md5") for path in paths)):
+            found.add(md5)
+            listing = Path(repo.cache.local.oid_to_path(md5))
+            if md5.endswith(".dir") and listing.exists():
+                found |= {entry["md5"] for entry in json.loads(listing.read_text())}
+    return found
+
+
+def drop(layout: Layout, names: set[str]) -> int:
+    """Delete objects from DVC's cache and from the remote; how many there were."""
+    dropped: set[str] = set()
+    with _repo(layout) as repo:
+        remote = repo.config.get("core", {}).get("remote")
+        stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=remote)] if remote else [])]
+        for store in stores:
+            for name in sorted(names):
+                if store.exists(name):
+                    store.delete(name)
+                    dropped.add(name)
+    return len(dropped)

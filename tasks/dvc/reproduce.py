@@ -1,0 +1,140 @@
+"""Make a sealed generation again in a scratch workspace and compare the results, file by file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from oltr_core import digest, ledger, schema
+from oltr_core.layout import GENESIS, Generation, Layout
+from oltr_core.measured import read_all
+from oltr_core.pipeline import dvc_yaml
+from oltr_core.settings.reading import read_yaml
+from oltr_core.settings.upgrade import upgraded
+from tasks.dvc import repository
+
+TABLES = {
+    "base.parquet": schema.MANIFEST,
+    "manifest.parquet": schema.MANIFEST,
+    "classes.parquet": schema.CLASSES,
+    "predictions.parquet": schema.PREDICTIONS,
+    "selection.parquet": schema.SELECTION,
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One result: its digest when it was sealed, and made again (empty where it was not made)."""
+
+    file: str
+    sealed: str
+    again: str
+
+    @property
+    def equal(self) -> bool:
+        return self.sealed == self.again
+
+
+def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
+    """Restore what generation `name` was made from below `scratch`, force the run, compare digests.
+
+    A generation that version 0.1 sealed is made by today's pipeline, and compared by content instead of bytes.
+    Raises ValueError when the generation is not sealed, was edited, or its inputs cannot be brought back.
+    """
+    sealed = layout.generation(name)
+    ledger.verify_sealed(layout.ledger, sealed.folder)
+    again = Layout(scratch)
+    restore(layout, name, again)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    result = subprocess.run(command, cwd=scratch, env={**os.environ, "PATH": path}, check=False)
+    if result.returncode:
+        raise ValueError(f"{name}: making it again in {scratch} failed; the lines above say why")
+    return compare(sealed, again)
+
+
+def restore(layout: Layout, name: str, again: Layout) -> None:
+    """A workspace with the recipe of generation `name`, its inputs as they were, and this workspace's DVC cache."""
+    sealed = layout.generation(name)
+    shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {_cache(layout)}\n"
+    (again.root / ".dvc" / "config.local").write_text(local)
+    again.run.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sealed.run, again.run)
+    if is_old(sealed):
+        again.params.write_text(yaml.safe_dump(upgraded(read_yaml(sealed.params)), sort_keys=False))
+        again.dvc_yaml.write_text(dvc_yaml())
+    else:
+        shutil.copyfile(sealed.params, again.params)
+        shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
+    again.annotations.mkdir(parents=True, exist_ok=True)
+    again.raw.mkdir(parents=True, exist_ok=True)
+    inputs = json.loads(sealed.environment.read_text())["inputs"]
+    for relative, pointed in inputs.items():
+        if relative.endswith(f"/{GENESIS}"):
+            shutil.copytree(layout.root / relative, again.root / relative)
+            continue
+        write_pointer(again.root / relative, pointed)
+    pulled = [again.root / relative for relative in inputs if not relative.endswith(f"/{GENESIS}")]
+    repository.pull(again, *pulled)
+
+
+def is_old(sealed: Generation) -> bool:
+    """Whether version 0.1 sealed it: its pipeline named code in the workspace, and its parameters other keys."""
+    return "compute" not in json.loads(sealed.environment.read_text())
+
+
+def write_pointer(path: Path, pointed: dict[str, object]) -> None:
+    """<path>.dvc as it was when the generation was sealed."""
+    if "md5" not in pointed:
+        raise ValueError(f"{path.name}: environment.json does not say which version of it was used")
+    out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
+
+
+def compare(sealed: Generation, again: Layout) -> list[Compared]:
+    """Every result that must come out equal (on a CPU); reports and times may differ."""
+    by_content = is_old(sealed)
+    digest_of = _content if by_content else lambda path: digest.of_file(path) if path.exists() else ""
+    found = [
+        Compared(name, digest_of(sealed.folder / name), digest_of(again.work.folder / name))
+        for name in (*TABLES, "model.safetensors")
+    ]
+    measured = read_all(again.work.stage_metrics)
+    for path, value in ((sealed.metrics, measured.values), (sealed.metrics_absent, measured.absent)):
+        before: dict[str, Any] = json.loads(path.read_text())
+        if by_content:  # of the metrics that both versions know
+            both = before.keys() & value.keys()
+            before, value = {name: before[name] for name in both}, {name: value[name] for name in both}
+        found.append(Compared(path.name, digest.of_value(before), digest.of_value(value)))
+    return found
+
+
+def _content(path: Path) -> str:
+    """Digest of a table as today's schema reads it, or of a checkpoint's tensors; empty where there is no file."""
+    if not path.exists():
+        return ""
+    if path.name in TABLES:
+        sink = pa.BufferOutputStream()
+        table = schema.read(path, TABLES[path.name]).replace_schema_metadata().combine_chunks()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return digest.of_bytes(sink.getvalue())
+    data = path.read_bytes()  # the header's length, the header, the tensors in the order of their names
+    return digest.of_bytes(data[8 + int.from_bytes(data[:8], "little") :])
+
+
+def _cache(layout: Layout) -> str:
+    with repository.opened(layout) as repo:
+        return str(repo.cache.local.path)

@@ -1,0 +1,105 @@
+"""A generation from its number to its seal. Every step may be cut off anywhere and done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oltr_core import digest, ledger
+from oltr_core.layout import GENESIS, Generation, Layout, rename_into_place, write_atomically
+from oltr_core.ledger import Event
+from oltr_core.measured import read_all
+from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.reading import Run, load_run
+from tasks.dvc import environment, repository
+
+
+def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
+    """Give generation `name` its parent: data/run.yaml first, then the ledger. Opening again restores run.yaml.
+
+    Raises ValueError when a file of the sealed parent was changed.
+    """
+    run = Run(generation=name, parent=parent, mode=mode)  # pyright: ignore[reportArgumentType]
+    if parent != GENESIS:
+        ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
+    text = yaml.safe_dump(run.model_dump(), sort_keys=False)
+    if not layout.run.exists() or layout.run.read_text() != text:
+        write_atomically(layout.run, text)
+        # times of the generation before are not this one's
+        shutil.rmtree(layout.timings, ignore_errors=True)
+    details = {"parent": parent, "mode": mode}
+    ledger.append(layout.ledger, Event("opened", name, digest.of_value(run.model_dump()), at, details))
+    return run
+
+
+def reopen(layout: Layout, name: str) -> Run:
+    """After a crash: data/run.yaml as the ledger says that `name` was opened."""
+    event = next(e for e in ledger.read(layout.ledger) if e.event == "opened" and e.generation == name)
+    return open_generation(layout, name, event.details["parent"], event.details["mode"], event.at)
+
+
+def seal(layout: Layout, at: str) -> str:
+    """data/work becomes data/generations/NNNN, for ever: files, then name, then copies, then the ledger.
+
+    Returns the digest of the folder. Cut off before the name, it starts over; after it, it goes on from there.
+    """
+    run = load_run(layout)
+    if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
+        raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
+    final = layout.generation(run.generation)
+    if not final.folder.is_dir():  # the folder that has this name is whole, whatever the ledger says yet
+        temporary = layout.unsealed(run.generation)
+        shutil.rmtree(temporary.folder, ignore_errors=True)
+        fill(layout, run, temporary)
+        rename_into_place(temporary.folder, final.folder)
+    repository.add(layout, final.folder)
+    repository.push(layout, final.folder, stages=True)
+    sealed = digest.of_folder(final.folder)
+    details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
+    ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
+    return sealed
+
+
+def fill(layout: Layout, run: Run, to: Generation) -> None:
+    """Write everything that a sealed generation holds into the folder of `to`.
+
+    Raises ValueError naming a result of a stage that is missing.
+    """
+    to.folder.mkdir(parents=True)
+    for name in KEPT:
+        source = layout.work.folder / name
+        if source.is_dir():
+            shutil.copytree(source, to.folder / name)
+        elif source.exists():
+            shutil.copyfile(source, to.folder / name)
+        else:
+            raise ValueError(
+                f"{source}: this result is missing, so {run.generation} cannot be sealed; run `dvc repro`"
+            )
+    copies = {
+        layout.run: to.run,
+        layout.params: to.params,
+        layout.dvc_yaml: to.dvc_yaml,
+        layout.dvc_lock: to.dvc_lock,
+    }
+    for source, copy in copies.items():
+        shutil.copyfile(source, copy)
+    measured = read_all(layout.work.stage_metrics)
+    _write_json(to.metrics, measured.values)
+    _write_json(to.metrics_absent, measured.absent)
+    _write_json(to.timings, stage_seconds(layout))
+    _write_json(to.environment, environment.describe(layout, run))
+
+
+def stage_seconds(layout: Layout) -> dict[str, float]:
+    """Seconds inside each stage of the run in progress; a stage that DVC skipped is not there."""
+    paths = {stage: layout.timing(stage) for stage in STAGES}
+    return {stage: json.loads(p.read_text())["seconds"] for stage, p in paths.items() if p.exists()}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,1 @@
+"""Prefect's server, as a process of its own."""

@@ -1,0 +1,130 @@
+"""Prefect's server, embedded: one process of its own per `oltr loop`, ended with it whatever happens to it.
+
+The parent holds the write end of the server's standard input. When the parent is gone, even by kill -9, the pipe
+closes and the server ends itself; it runs in a session of its own, so that Ctrl-C reaches the loop first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from oltr_core.layout import Layout
+
+STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
+#: services that deployments need and a loop that drives itself does not
+UNNEEDED = (
+    "SCHEDULER",
+    "LATE_RUNS",
+    "FOREMAN",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "TRIGGERS",
+    "CANCELLATION_CLEANUP",
+)
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def prepare_environment(layout: Layout) -> None:
+    """Settings of the packages around the loop; what a user set stays. Before any of them is imported."""
+    defaults = {
+        **QUIET,
+        "PREFECT_HOME": str(layout.prefect_home.resolve()),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(STARTUP_SECONDS),
+        # the loop prints its own progress; Prefect's log is on its pages
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+        # a tracking server that is down must not hold the loop for the four minutes of MLflow's default
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
+
+
+class Server:
+    """The server this process uses: its own, or the one that PREFECT_API_URL names."""
+
+    def __init__(self, layout: Layout):
+        self.process: subprocess.Popen[bytes] | None = None
+        self.deadline = time.monotonic() + STARTUP_SECONDS
+        if os.environ.get("PREFECT_API_URL"):
+            self.url = os.environ["PREFECT_API_URL"]
+            return
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/api"
+        os.environ["PREFECT_API_URL"] = self.url
+        layout.prefect_home.mkdir(parents=True, exist_ok=True)
+        self.log = layout.prefect_home / "server.log"
+        off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNNEEDED}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.prefect.server", str(port)],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, **off, "PREFECT_UI_API_URL": self.url},
+            )  # fmt: skip
+
+    def wait_a_moment(self) -> None:
+        """Between two questions whether it answers. Raises ConnectionError when it died or stays silent."""
+        if self.process is not None and self.process.poll() is not None:
+            raise ConnectionError(f"Prefect's server did not start; {self.log} says why")
+        if time.monotonic() > self.deadline:
+            raise ConnectionError(f"Prefect's server at {self.url} did not answer within {STARTUP_SECONDS} s")
+        time.sleep(0.1)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        """End the server, if it is ours."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        del os.environ["PREFECT_API_URL"]
+        self.process = None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # returns when the other end is closed
+    os._exit(0)
+
+
+def main(port: int) -> None:
+    """Serve until terminated or until the parent is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(final=True), host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

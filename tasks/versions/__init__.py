@@ -1,1 +1,0 @@
-"""DVC and git: what points at data, how a generation is opened, sealed, verified and made again."""

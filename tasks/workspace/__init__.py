@@ -1,0 +1,158 @@
+"""The files of a workspace: written by `oltr init`, brought up to date by `oltr upgrade`, removed by `oltr clean`.
+
+`template` holds those that are the same everywhere, their leading dots spelled `dot_`; the others are generated. The
+repository is a workspace too: `make generated` writes its files from here (python -m tasks.workspace FOLDER).
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from oltr_core import pipeline, schema
+from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.settings.reading import read_yaml
+from oltr_core.settings.upgrade import upgraded
+
+RUN = 'generation: "0000"\nparent: genesis\nmode: train\n'
+CONFIG = "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
+IGNORED = (
+    "# what a run leaves behind; data/.gitignore says what git sees under data/\n/mlflow.db\n/mlartifacts/\n/.oltr/\n"
+)
+#: what differs between the repository and a workspace of its own, and what every run rewrites
+REPOSITORY_OWN = (".gitignore", ".dvc/config", "data/run.yaml")
+
+
+def files(like: str = "digits") -> dict[str, bytes]:
+    """Path in the workspace -> content, of everything that `oltr init` writes.
+
+    Raises ValueError for a profile that there is not.
+    """
+    from oltr_core.profiles import PROFILES  # with torch, which nothing else here needs
+    from oltr_core.settings.writing import params_yaml
+    from oltr_core.spec import suggest
+
+    if like not in PROFILES:
+        raise ValueError(f"oltr init: --like: there is no profile {like!r}{suggest(like, PROFILES)}")
+    found: dict[str, bytes] = {}
+    with resources.as_file(resources.files(__name__) / "template") as template:
+        for source in sorted(p for p in template.rglob("*") if p.is_file()):
+            parts = source.relative_to(template).parts
+            found["/".join(f".{p[4:]}" if p.startswith("dot_") else p for p in parts)] = source.read_bytes()
+    texts = {"params.yaml": params_yaml(PROFILES[like]()), "dvc.yaml": pipeline.dvc_yaml(), "data/run.yaml": RUN}
+    texts |= {".dvc/config": CONFIG, ".gitignore": IGNORED}
+    found |= {name: text.encode() for name, text in texts.items()}
+    tables = {"base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES}
+    return found | {f"data/generations/{GENESIS}/{name}.parquet": _empty(kind) for name, kind in tables.items()}
+
+
+def _empty(kind) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
+    return sink.getvalue()
+
+
+def create(folder: Path, like: str = "digits") -> list[str]:
+    """Write a workspace into `folder`; what is there stays. Returns what was written."""
+    written: list[str] = []
+    for name, content in files(like).items():
+        path = folder / name
+        if not path.exists():
+            write_atomically(path, content)
+            written.append(name)
+    if _git(folder, "rev-parse", "--is-inside-work-tree") != 0 and _git(folder, "init", "--quiet") == 0:
+        written.append(".git")
+    return written
+
+
+def upgrade(layout: Layout) -> list[str]:
+    """Bring a workspace of an older version up to date; returns one line per change.
+
+    params.yaml keeps every value that was set, under today's keys; the file as it was stays beside it. Sealed
+    generations and tables are never rewritten: they are read as they are. Raises ValueError naming file and key.
+    """
+    from oltr_core.params import Params
+    from oltr_core.settings.writing import params_yaml
+    from oltr_core.spec import parse
+
+    changed: list[str] = []
+    raw = read_yaml(layout.params)
+    if upgraded(raw) != raw:
+        text = params_yaml(parse(Params, upgraded(raw), layout.params.name))
+        write_atomically(layout.params_before, layout.params.read_bytes())
+        write_atomically(layout.params, text)
+        changed.append(f"params.yaml: keys renamed and moved; the file as it was is {layout.params_before.name}")
+    if layout.dvc_yaml.read_text() != pipeline.dvc_yaml():
+        write_atomically(layout.dvc_yaml, pipeline.dvc_yaml())
+        changed.append("dvc.yaml: the stages of this version")
+    link = layout.root / "oltr_core"
+    if link.is_symlink():
+        link.unlink()
+        changed.append("oltr_core: the link to the code is gone; stages depend on digests of the installed package")
+    template = resources.files(__name__) / "template" / "prefect.yaml"
+    if "flows.serve.tend" in _text(layout.prefect_yaml):
+        write_atomically(layout.prefect_yaml, template.read_bytes())
+        changed.append("prefect.yaml: the flow of this version; deploy it again")
+    return changed
+
+
+def check_parameters(layout: Layout) -> None:
+    """The sections about methods, read by a process that may import torch. Raises ValueError."""
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(layout.root), "check", "--params-only"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ValueError(result.stderr.strip().splitlines()[-1].removeprefix("oltr: "))
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _git(folder: Path, *arguments: str) -> int:
+    try:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        raise ValueError(
+            "git is not installed; a workspace is versioned with git and DVC, so install it first"
+        ) from None
+
+
+def removable(layout: Layout) -> list[Path]:
+    """What the loop made in this workspace and nobody else put there, as far as it exists."""
+    made = [layout.ledger, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
+    made += [
+        layout.raw,
+        layout.truth,
+        layout.work.folder,
+        layout.exports,
+        layout.failures,
+        layout.timings,
+        layout.store,
+    ]
+    made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent]
+    made += [layout.root / ".dvc" / "cache", layout.root / ".dvc" / "tmp"]
+    made += [p for p in _children(layout.generations) if p.name not in (GENESIS, "README.md")]
+    made += [p for p in _children(layout.annotations) if p.name != "README.md"]
+    made += sorted(layout.data.glob("ledger.torn-*"))
+    return [p for p in made if p.exists() or p.is_symlink()]
+
+
+def clean(layout: Layout) -> None:
+    """Remove what `removable` lists, and make data/run.yaml and .dvc/config what they were at first."""
+    for path in removable(layout):
+        if path.is_symlink() or path.is_file():
+            path.unlink()  # a link that somebody put here leads to files that are not ours
+        else:
+            shutil.rmtree(path)
+    write_atomically(layout.run, RUN)
+    write_atomically(layout.root / ".dvc" / "config", CONFIG)
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

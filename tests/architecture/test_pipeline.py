@@ -1,0 +1,123 @@
+"""The table of stages says what each executes, reads and writes: no more, and no less."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oltr_core import pipeline
+from oltr_core.layout import Layout
+from oltr_core.params import Params
+from oltr_core.pipeline import BY_NAME, KEPT, STAGES, TABLE
+from oltr_core.settings.reading import SECTIONS, load_run
+from oltr_core.stages import code
+from tests.architecture.closure import executed, sections
+from tests.architecture.imports import ROOT
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+COMPUTED = [s for s in STAGES if s != "code"]
+
+
+def deps_of(stage: str) -> list[str]:
+    return PIPELINE["stages"][stage].get("deps", [])
+
+
+def outs_of(stage: str) -> list[str]:
+    found = PIPELINE["stages"][stage]
+    return [*found["outs"], *found.get("metrics", [])] if stage != "code" else ["data/work/code"]
+
+
+def test_dvc_yaml_is_what_the_table_says():
+    assert (ROOT / "dvc.yaml").read_text() == pipeline.dvc_yaml(), "`make generated` writes it"
+    assert tuple(PIPELINE["stages"]) == STAGES
+    assert {s: PIPELINE["stages"][s]["cmd"] for s in STAGES} == {s: f"oltr {s}" for s in STAGES}
+    assert PIPELINE["vars"] == ["data/run.yaml"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_of_a_stage_is_what_it_executes(stage):
+    named, files = pipeline.code_of(BY_NAME[stage]), executed(stage)
+    missing = {f for f in files if not any(f == n or f.startswith(f"{n}/") for n in named)}
+    assert not missing, f"oltr_core/pipeline.py: the stage {stage} executes these too: {sorted(missing)}"
+    unused = {n for n in named if not any(f == n or f.startswith(f"{n}/") for f in files)}
+    assert not unused, f"oltr_core/pipeline.py: the stage {stage} executes nothing of {sorted(unused)}"
+
+
+@pytest.mark.parametrize("stage", COMPUTED)
+def test_the_parameters_of_a_stage_are_what_it_reads_but_for_how_the_machine_computes(stage):
+    named = {entry for entry in PIPELINE["stages"][stage]["params"] if isinstance(entry, str)}
+    assert named == sections(stage) - {"compute"}
+
+
+def test_the_sections_that_may_be_written_are_those_that_have_types():
+    assert set(SECTIONS) == set(Params.model_fields)
+
+
+def test_an_update_depends_on_no_training_code_and_no_training_parameters():
+    named = pipeline.code_of(BY_NAME["update"])
+    assert not {"losses", "samplers", "training", "settings/annotator.py", "settings/operations.py"} & set(named)
+    assert "train" not in BY_NAME["update"].sections
+    assert not any("annotator" in n for stage in TABLE for n in pipeline.code_of(stage))
+
+
+def test_changed_code_changes_the_digests_of_the_stages_that_execute_it(tmp_path, monkeypatch):
+    package = tmp_path / "oltr_core"
+    shutil.copytree(pipeline.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(pipeline, "PACKAGE", package)
+    layout = Layout(tmp_path / "w")
+
+    def written() -> dict[str, str]:
+        code.run(code.Parameters(), layout)
+        return {s: layout.work.code(s).read_text() for s in STAGES}
+
+    def changed(file: str) -> set[str]:
+        before = written()
+        (package / file).write_text((package / file).read_text() + "\n# changed\n")
+        after = written()
+        return {s for s in STAGES if before[s] != after[s]}
+
+    assert changed("losses/focal.py") == {"train"}
+    assert changed("strategies/random.py") == {"select"}
+    assert changed("curation/split.py") == {"curate"}
+    assert changed("learners/imprint.py") == {"update"}
+    assert changed("stages/templates/report.html.jinja") == {"report"}
+    assert changed("settings/annotator.py") == set()
+    assert changed("models/network.py") == {"train", "update", "evaluate", "select"}
+    stamps = {s: layout.work.code(s).stat().st_mtime_ns for s in STAGES}
+    written()
+    assert stamps == {s: layout.work.code(s).stat().st_mtime_ns for s in STAGES}, "what stands is not written again"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_needs_an_earlier_stage_or_the_workspace_writes(stage):
+    earlier = {out for s in STAGES[: STAGES.index(stage)] for out in outs_of(s)}
+    for dep in deps_of(stage):
+        assert dep in earlier or not dep.startswith("data/work/") or dep == f"data/work/code/{stage}.json", dep
+    assert not set(outs_of(stage)) & earlier
+
+
+def test_only_curate_reads_raw_images_and_annotations():
+    readers = {s for s in STAGES if {"data/raw", "data/annotations"} & set(deps_of(s))}
+    assert readers == {"curate"}
+
+
+def test_no_parameter_is_called_like_a_key_of_the_run():
+    """DVC refuses a name that stands in two of its files."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert not set(params) & {"generation", "parent", "mode"}
+    assert load_run(Layout(ROOT)).generation
+
+
+def test_a_loop_makes_exactly_the_outputs_that_are_declared_and_seals_them(looped):
+    declared = {out for s in STAGES for out in outs_of(s)}
+    work = looped.layout.work.folder
+    made = {p.relative_to(looped.layout.root).as_posix() for p in work.rglob("*") if p.is_file()}
+    inside = {m for m in made if any(m.startswith(f"{d}/") for d in declared)}
+    assert made - inside == declared - {"data/work/plots", "data/work/code"}
+    sealed = looped.layout.generation("0001").folder
+    assert all((sealed / name).exists() for name in KEPT)
+    assert not (sealed / "base.safetensors").exists()
+    assert Path(work / "base.safetensors").exists()

@@ -1,0 +1,452 @@
+"""curate: what becomes of images, labels and answers from generation to generation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from oltr_core import schema
+from oltr_core.curation import register
+from oltr_core.frames import read
+from oltr_core.settings.whole import load_settings
+from oltr_core.stages import curate
+from tests.core.data_world import (
+    answer,
+    configure,
+    image_id,
+    index_row,
+    manifest,
+    opened,
+    picture,
+    put_annotations,
+    put_batch,
+    run_curate,
+    run_ingest,
+    seal,
+    workspace,
+)
+
+DIGITS = [{"batch": f"batch-{p}", "sources": [{"name": "digits", "part": p}]} for p in (0, 1)]
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return workspace(tmp_path)
+
+
+def labelled(label: str, numbers: range, split: str | None = "train", **values) -> list[dict]:
+    return [index_row(n, label=label, split=split, **values) for n in numbers]
+
+
+def two_classes() -> list[dict]:
+    return [
+        *labelled("cat", range(10)),
+        *labelled("dog", range(10, 16)),
+        *labelled("cat", range(20, 23), "val"),
+        *labelled("eel", range(30, 33), "test"),
+        *[index_row(n) for n in range(100, 140)],
+    ]
+
+
+def of(rows: pl.DataFrame, number: int) -> dict:
+    return rows.row(by_predicate=pl.col("image_id") == image_id(number), named=True)
+
+
+# --- the first generation --------------------------------------------------------------------------------
+
+
+def test_the_digits_come_out_as_their_protocol_says(tmp_path):
+    layout = workspace(tmp_path, DIGITS)
+    run_ingest(layout, "batch-0")
+    rows = run_curate(layout)
+    assert Counter(rows["split"]) == {"train": 259, "val": 60, "test": 300, "pool": 278}
+    assert rows.filter(pl.col("split") == "test")["class_id"].null_count() == 120
+    base = pl.read_parquet(layout.work.base)
+    assert sorted(base.group_by("class_id").len()["len"]) == [6, 11, 20, 36, 66, 120]
+    absent = json.loads(layout.work.absent("curate").read_text())
+    assert absent["select/open_hit_rate"] == "no annotations to audit yet"
+    run_ingest(layout, "batch-1")
+    assert run_curate(layout).filter(pl.col("split") == "pool").height == 2 * 278
+
+
+def test_curating_twice_writes_equal_bytes(layout):
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    first = {p.name: p.read_bytes() for p in layout.work.folder.rglob("*") if p.is_file()}
+    run_curate(layout)
+    assert first == {p.name: p.read_bytes() for p in layout.work.folder.rglob("*") if p.is_file()}
+
+
+def test_test_labels_add_no_class_to_the_register(layout):
+    put_batch(layout, "b", two_classes())
+    rows = run_curate(layout)
+    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["cat", "dog"]
+    eel = of(rows, 30)
+    assert (eel["label"], eel["class_id"], eel["split"]) == ("eel", None, "test")
+
+
+def test_no_pool_is_a_world_like_any_other(layout):
+    put_batch(layout, "b", [r for r in two_classes() if r["split"] != "pool"])
+    assert run_curate(layout).filter(pl.col("split") == "pool").height == 0
+    assert "There is no pool" in layout.work.data_card_text.read_text()
+
+
+def test_no_open_images_are_a_world_like_any_other(layout):
+    put_batch(layout, "b", [r for r in two_classes() if r["label"] != "eel"])
+    run_curate(layout)
+    absent = json.loads(layout.work.absent("curate").read_text())
+    assert absent["select/classes_found"] == "no annotations to audit yet"
+
+
+def test_a_class_with_one_image_refuses_a_full_training_by_name(layout):
+    put_batch(layout, "b", [*two_classes(), *labelled("fox", range(50, 51))])
+    with pytest.raises(ValueError, match=r"at least 2 training images: 1 row breaks .*'fox'.*min_train_per_class"):
+        run_curate(layout)
+
+
+def test_no_label_at_all_says_what_to_bring(layout):
+    put_batch(layout, "b", [index_row(n) for n in range(5)])
+    with pytest.raises(ValueError, match="no labelled image to train on"):
+        run_curate(layout)
+
+
+def test_no_batch_at_all_says_what_to_do(layout):
+    with pytest.raises(ValueError, match="oltr ingest"):
+        run_curate(layout)
+
+
+def test_a_planted_bad_row_stops_curate(layout):
+    put_batch(layout, "b", [*two_classes(), index_row(60, label="cat", split="training")])
+    with pytest.raises(ValueError, match="training"):
+        run_curate(layout)
+    put_batch(layout, "b", [*two_classes(), index_row(60, label="cat", split="train", width=0)])
+    with pytest.raises(ValueError, match=r"curate: manifest: width is 1 or more: 1 row breaks this"):
+        run_curate(layout)
+
+
+# --- answers and later generations -----------------------------------------------------------------------
+
+
+def second_generation(layout, answers, audit=None) -> pl.DataFrame:
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    parent = seal(layout, 0)
+    put_annotations(layout, "0000", answers, audit)
+    opened(layout, 1, parent, "update")
+    return run_curate(layout)
+
+
+def test_answers_of_known_classes_are_trained_on(layout):
+    rows = second_generation(layout, [answer(100, "cat"), answer(101, "dog")])
+    cat = of(rows, 100)
+    assert (cat["split"], cat["label"], cat["label_source"], cat["labelled_in"]) == ("train", "cat", "ann", "0001")
+    assert cat["class_id"] == of(rows, 0)["class_id"]
+    assert of(rows, 102)["split"] == "pool"
+
+
+def test_one_in_five_labels_of_a_new_class_goes_to_validation(layout):
+    rows = second_generation(layout, [answer(n, "fox") for n in range(100, 111)])
+    fox = rows.filter(pl.col("label") == "fox")
+    assert Counter(fox["split"]) == {"train": 9, "val": 2}
+    assert set(fox["class_id"]) == {2}
+
+
+def test_four_labels_of_a_new_class_are_too_few_for_validation(layout):
+    rows = second_generation(layout, [answer(n, "fox") for n in range(100, 104)])
+    assert set(rows.filter(pl.col("label") == "fox")["split"]) == {"train"}
+
+
+def test_the_share_of_validation_is_kept_as_a_new_class_grows(layout):
+    second_generation(layout, [answer(n, "fox") for n in range(100, 104)])
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(n, "fox") for n in range(104, 110)])
+    rows = run_curate(layout)
+    assert Counter(rows.filter(pl.col("label") == "fox")["split"]) == {"train": 8, "val": 2}
+    assert all(of(rows, n)["split"] == "train" for n in range(100, 104))
+
+
+def test_a_new_class_gets_the_next_id_and_keeps_it(layout):
+    second_generation(layout, [answer(100, "zebra"), answer(101, "zebra")])
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(102, "ant"), answer(103, "ant")])
+    run_curate(layout)
+    classes = pl.read_parquet(layout.work.classes)
+    assert classes.select("class_id", "name", "first_generation").rows() == [
+        (0, "cat", "0000"),
+        (1, "dog", "0000"),
+        (2, "zebra", "0001"),
+        (3, "ant", "0002"),
+    ]
+
+
+def test_tested_images_of_a_class_become_known_when_the_class_does(layout):
+    rows = second_generation(layout, [answer(100, "eel"), answer(101, "eel")])
+    assert of(rows, 30)["class_id"] == 2
+    assert of(rows, 30)["split"] == "test"
+
+
+def test_an_update_trains_its_base_from_the_parents_own_bytes(layout):
+    second_generation(layout, [answer(100, "cat")])
+    assert layout.work.base.read_bytes() == layout.generation("0000").base.read_bytes()
+
+
+def test_a_full_training_takes_the_answers_into_its_base(layout):
+    second_generation(layout, [answer(n, "fox") for n in range(100, 106)])
+    opened(layout, 1, "0000", "train")
+    run_curate(layout)
+    assert pl.read_parquet(layout.work.base).filter(pl.col("label") == "fox").height == 5
+
+
+def test_a_single_answer_of_a_new_class_does_not_stop_a_full_training(layout):
+    second_generation(layout, [answer(100, "fox")])
+    opened(layout, 1, "0000", "train")
+    run_curate(layout)
+    assert pl.read_parquet(layout.work.base).filter(pl.col("label") == "fox").height == 1
+
+
+def test_discarded_goes_to_quarantine_and_unsure_stays_but_is_not_asked_again(layout):
+    rows = second_generation(layout, [answer(100, None, verdict="discard"), answer(101, None), answer(102, "cat")])
+    assert (of(rows, 100)["split"], of(rows, 100)["reason"]) == ("quarantine", "discarded by ann")
+    assert (of(rows, 101)["split"], of(rows, 101)["label"], of(rows, 101)["label_source"]) == ("pool", None, "ann")
+    waiting = rows.filter((pl.col("split") == "pool") & pl.col("label_source").is_null())
+    assert waiting.height == 40 - 3
+
+
+def test_several_annotators_are_settled_by_strict_majority_and_a_tie_waits(layout):
+    votes = [
+        *(answer(100, label, who) for who, label in (("ann", "cat"), ("bob", "cat"), ("cy", "dog"))),
+        *(answer(101, label, who) for who, label in (("ann", "cat"), ("bob", "dog"))),
+        *(answer(102, "fox", who, verdict) for who, verdict in (("ann", "new_class"), ("bob", "label"))),
+    ]
+    rows = second_generation(layout, votes)
+    assert (of(rows, 100)["label"], of(rows, 100)["label_source"]) == ("cat", "ann+bob")
+    assert (of(rows, 101)["label"], of(rows, 101)["label_source"], of(rows, 101)["split"]) == (
+        None,
+        "conflict",
+        "pool",
+    )
+    assert of(rows, 102)["label"] == "fox"
+
+
+def test_a_refused_generations_answers_are_learned_by_the_next(layout):
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    champion = seal(layout, 0)
+    put_annotations(layout, "0000", [answer(n, "fox") for n in range(100, 107)])
+    opened(layout, 1, champion, "update")
+    refused = run_curate(layout)
+    seal(layout, 1)
+    put_annotations(layout, "0001", [answer(n, "fox") for n in range(107, 117)])
+    opened(layout, 2, champion, "update")
+    rows = run_curate(layout)
+    fox = rows.filter(pl.col("label") == "fox")
+    assert set(fox["labelled_in"]) == {"0002"}
+    assert Counter(fox["split"]) == {"train": 14, "val": 3}
+    assert all(of(rows, n)["split"] == of(refused, n)["split"] for n in range(100, 107))
+
+
+def test_leftovers_stay_in_the_pool_beside_the_next_arrivals(layout):
+    second_generation(layout, [answer(100, "cat")])
+    put_batch(layout, "c", [index_row(n) for n in range(200, 220)])
+    rows = run_curate(layout)
+    assert rows.filter(pl.col("split") == "pool").height == 39 + 20
+
+
+def test_the_newest_audit_is_reported_and_open_classes_add_up(layout):
+    audit = {"select/budget": 2, "select/open_hit_rate": 0.5, "select/classes_found": 1, "open_classes": ["fox"]}
+    second_generation(layout, [answer(100, "fox"), answer(101, "fox")], audit)
+    values = json.loads(layout.work.metrics("curate").read_text())
+    assert values["select/open_hit_rate"] == 0.5
+    assert values["cost/annotation_minutes"] == pytest.approx(0.1)
+    assert "select/pool_open_rate" in json.loads(layout.work.absent("curate").read_text())
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(102, "cat")], {"select/open_hit_rate": 0.0, "open_classes": ["gnu"]})
+    run_curate(layout)
+    assert json.loads(layout.work.audit.read_text()) == {
+        "metrics": {"select/open_hit_rate": 0.0},
+        "open_classes": ["fox", "gnu"],
+    }
+
+
+def test_an_edited_parent_is_refused(layout):
+    second_generation(layout, [answer(100, "cat")])
+    classes = layout.generation("0000").classes
+    classes.write_bytes(classes.read_bytes() + b" ")
+    with pytest.raises(ValueError, match="a file in this sealed generation was changed"):
+        run_curate(layout)
+
+
+# --- copies and the register -----------------------------------------------------------------------------
+
+
+def test_a_later_copy_with_a_label_teaches_the_pool_image(layout):
+    put_batch(layout, "a", two_classes())
+    put_batch(layout, "b", labelled("dog", range(100, 103)))
+    rows = run_curate(layout)
+    assert (of(rows, 100)["label"], of(rows, 100)["split"], of(rows, 100)["batch"]) == ("dog", "train", "a")
+    values = json.loads(layout.work.metrics("curate").read_text())
+    assert values["data/duplicates"] == 3
+    assert values["data/images"] == len(two_classes())
+
+
+def test_a_copy_with_another_label_goes_to_quarantine(layout):
+    put_batch(layout, "a", two_classes())
+    put_batch(layout, "b", labelled("dog", range(1)))
+    row = of(run_curate(layout), 0)
+    assert (row["split"], row["reason"]) == ("quarantine", "the same image with different labels: cat, dog")
+
+
+def test_batches_are_taken_in_the_order_in_which_a_person_counts(layout):
+    put_batch(layout, "batch-10", [index_row(1, label="dog", split="train")])
+    put_batch(layout, "batch-2", [*two_classes(), index_row(60)])
+    assert of(run_curate(layout), 60)["batch"] == "batch-2"
+    assert of(manifest(layout), 1)["batch"] == "batch-2"
+
+
+def test_an_alias_stands_for_its_class_and_a_merged_one_for_its_successor():
+    classes = register.grow(pl.DataFrame(schema=register.SCHEMA), ["cat", "kitten", "dog"], "0000")
+    classes = classes.with_columns(
+        aliases=pl.when(pl.col("name") == "dog").then(pl.lit(["hound"])).otherwise("aliases"),
+        status=pl.when(pl.col("name") == "kitten").then(pl.lit("merged")).otherwise("status"),
+        successor=pl.when(pl.col("name") == "kitten").then(pl.lit(0, pl.Int32)),
+    )
+    assert register.ids(classes) == {"cat": 0, "kitten": 0, "dog": 1, "hound": 1}
+    assert register.grow(classes, ["kitten", "hound", "emu"], "0001")["name"].to_list() == [
+        "cat",
+        "dog",
+        "kitten",
+        "emu",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("retired", "its class dog was retired"), ("split", "its class dog was split, and nobody has said into which")],
+)
+def test_images_of_a_class_that_no_longer_stands_wait_in_quarantine(layout, status, reason):
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    classes = pl.read_parquet(layout.work.classes)
+    changed = classes.with_columns(status=pl.when(pl.col("name") == "dog").then(pl.lit(status)).otherwise("status"))
+    schema.write(layout.work.classes, changed.to_arrow(), schema.CLASSES)
+    opened(layout, 1, seal(layout, 0), "update")
+    configure(layout, [], curate={"max_drift": 1.0})
+    rows = run_curate(layout)
+    assert set(rows.filter(pl.col("label") == "dog").select("split", "reason").rows()) == {("quarantine", reason)}
+    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["cat", "dog"]
+
+
+def test_a_name_of_two_classes_is_refused():
+    classes = register.grow(pl.DataFrame(schema=register.SCHEMA), ["cat", "dog"], "0000")
+    classes = classes.with_columns(
+        aliases=pl.when(pl.col("name") == "dog").then(pl.lit(["cat"])).otherwise("aliases")
+    )
+    with pytest.raises(ValueError, match="'cat' stands for the classes 0 and 1"):
+        register.ids(classes)
+
+
+def test_the_committed_first_parent_is_empty(layout):
+    genesis = layout.generation("genesis")
+    for path, kind in (
+        (genesis.manifest, schema.MANIFEST),
+        (genesis.base, schema.MANIFEST),
+        (genesis.classes, schema.CLASSES),
+    ):
+        assert schema.read(path, kind).num_rows == 0
+
+
+def test_curate_takes_settings_of_its_own(layout):
+    put_batch(layout, "b", labelled("cat", range(100), None) + labelled("dog", range(100, 150), None))
+    configure(layout, [], curate={"val_share": 0.2, "test_share": 0.3})
+    curate.run(load_settings(layout), layout)
+    assert Counter(manifest(layout)["split"]) == {"train": 75, "val": 30, "test": 45}
+
+
+def test_the_data_card_opens_offline_and_shows_every_shot_group(tmp_path):
+    layout = workspace(tmp_path, DIGITS)
+    run_ingest(layout, "batch-0")
+    run_curate(layout)
+    page = layout.work.data_card.read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert all(f"{group}-shot classes" in page for group in ("Many", "Medium", "Few"))
+    assert page.count("data:image/jpeg;base64,") == 5 * 8 + 6  # at most eight of each known digit
+    assert str(tmp_path) not in page
+    text = layout.work.data_card_text.read_text()
+    assert "| train | 259 | 6 |  |" in text
+    assert "| test | 300 | 6 | 120 |" in text
+    assert "Images carry no group" in text
+
+
+def test_the_data_card_counts_quarantine_by_reason(layout):
+    torn = [*labelled("cat", range(40, 43), group_id="g"), *labelled("cat", range(44, 45), "test", group_id="g")]
+    put_batch(layout, "b", [*two_classes(), *torn])
+    run_curate(layout)
+    assert "| its group is in test | 3 |" in layout.work.data_card_text.read_text()
+
+
+# --- tables of older versions ----------------------------------------------------------------------------
+
+OLD = Path(__file__).parents[2] / "fixtures" / "generation-tables-1"
+
+
+def test_the_tables_of_an_old_generation_are_read_as_todays():
+    for name, kind in (("manifest", schema.MANIFEST), ("base", schema.MANIFEST), ("classes", schema.CLASSES)):
+        path = OLD / f"{name}.parquet"
+        assert schema.check_header(path, kind) == 1
+        assert schema.read(path, kind).schema.names == kind.names
+        assert read(path, kind).columns == kind.names
+    assert schema.read(OLD / "manifest.parquet", schema.MANIFEST, ["image_id", "split"]).num_columns == 2
+    assert schema.read(OLD / "manifest.parquet", schema.MANIFEST)["address"].null_count == 60
+
+
+def test_a_generation_of_old_tables_is_a_parent_like_any_other(tmp_path):
+    layout = workspace(tmp_path, DIGITS)
+    run_ingest(layout, "batch-0", "batch-1")
+    run_curate(layout)
+    for name in ("manifest", "base", "classes"):
+        shutil.copyfile(OLD / f"{name}.parquet", layout.work.folder / f"{name}.parquet")
+    opened(layout, 1, seal(layout, 0), "update")
+    rows = run_curate(layout)
+    assert rows.height == 1175
+    assert rows["address"].null_count() == 0
+    assert layout.work.base.read_bytes() == (OLD / "base.parquet").read_bytes()
+
+
+def test_a_table_of_a_newer_version_says_to_update(tmp_path):
+    table = pq.read_table(OLD / "classes.parquet")
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"oltr.version": b"9"})
+    pq.write_table(table, tmp_path / "classes.parquet")
+    with pytest.raises(ValueError, match=r"found 9: it was written by a newer version of this program"):
+        schema.read(tmp_path / "classes.parquet", schema.CLASSES)
+
+
+def test_a_newcomers_photographs_become_a_world(tmp_path):
+    """A folder per class, some of it broken as folders are, and a folder of new photographs without labels."""
+    names = {"roe deer": 12, "fox": 9, "Wildschwein": 7, "lynx": 4}
+    seed = 0
+    for name, number in names.items():
+        for n in range(number):
+            picture(tmp_path / "labelled" / name / f"IMG_{n}.JPG", seed := seed + 1, (160, 120), format="JPEG")
+    for n in range(15):
+        picture(tmp_path / "new" / f"DSC_{n}.jpg", seed := seed + 1, (160, 120))
+    (tmp_path / "labelled/fox/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "labelled/fox/movie.mp4").write_bytes(b"\0\0\0\x18ftyp")
+    (tmp_path / "labelled/owl").mkdir()
+    (tmp_path / "new/IMG_0 (copy).JPG").write_bytes((tmp_path / "labelled/roe deer/IMG_0.JPG").read_bytes())
+    sources = [{"name": "folder", "path": "labelled"}, {"name": "unlabelled", "path": "new"}]
+    layout = workspace(tmp_path, [{"batch": "first", "sources": sources}], annotator={"name": "folder"})
+    (card,) = run_ingest(layout, "first")
+    assert (card["images"], card["quarantined"]) == (32 + 15, 4)
+    rows = run_curate(layout)
+    assert Counter(rows["split"])["pool"] == 15
+    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["Wildschwein", "fox", "lynx", "roe deer"]
+    for name, number in names.items():
+        of_class = Counter(rows.filter(pl.col("label") == name)["split"])
+        assert of_class["test"] == round(0.2 * number)
+        assert of_class["train"] >= 2

@@ -1,0 +1,164 @@
+"""Operations against torchvision's, policies by their proportions, mixtures by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as V
+
+from oltr_core.images import operations
+from oltr_core.images.policies import AUTO_AUGMENT_CIFAR, AutoAugment, RandAugment, cut_out
+from oltr_core.interfaces import Targets
+from oltr_core.training.mixing import CutMix, Mixup, draw_share
+
+# the same operation by an independent library, on one image with one value
+THEIRS = {
+    "shear_x": lambda x, v: _affine(x, shear=[math.degrees(math.atan(v)), 0.0], center=[0, 0]),
+    "shear_y": lambda x, v: _affine(x, shear=[0.0, math.degrees(math.atan(v))], center=[0, 0]),
+    "translate_x": lambda x, v: _affine(x, translate=[int(v * 32), 0]),
+    "translate_y": lambda x, v: _affine(x, translate=[0, int(v * 32)]),
+    "rotate": lambda x, v: V.rotate(x, v, fill=[128.0]),
+    "brightness": lambda x, v: V.adjust_brightness(x, 1 + v),
+    "color": lambda x, v: V.adjust_saturation(x, 1 + v),
+    "contrast": lambda x, v: V.adjust_contrast(x, 1 + v),
+    "sharpness": lambda x, v: V.adjust_sharpness(x, 1 + v),
+    "posterize": lambda x, v: V.posterize(x, round(v)),
+    "solarize": lambda x, v: V.solarize(x, v),
+    "auto_contrast": lambda x, v: V.autocontrast(x),
+    "equalize": lambda x, v: V.equalize(x),
+    "invert": lambda x, v: V.invert(x),
+}
+MIRRORED = {"translate_x", "translate_y"}  # they name the side the other way round
+
+
+def _affine(x, shear=(0.0, 0.0), translate=(0, 0), center=None):
+    return V.affine(x, 0.0, list(translate), 1.0, list(shear), fill=[128.0], center=center)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(count: int = 8, side: int = 32) -> torch.Tensor:
+    """Smooth, so that a rounding of half a pixel is a small difference."""
+    noise = torch.rand(count, 3, 6, 6, generator=_generator(3))
+    smooth = torch.nn.functional.interpolate(noise, size=(side, side), mode="bicubic").clamp(0, 1)
+    return (20 + 210 * smooth).to(torch.uint8)
+
+
+@pytest.mark.parametrize("name", sorted(operations.OPERATIONS))
+@pytest.mark.parametrize("level", [0.0, 0.35, 1.0])
+def test_an_operation_is_that_of_torchvision(name, level):
+    operation, zero, one, signed = operations.OPERATIONS[name]
+    images = _images()
+    for side in (1, -1) if signed else (1,):
+        value = side * (zero + (one - zero) * level)
+        ours = operation(images, torch.full((8,), value))
+        theirs = torch.stack([THEIRS[name](image, -value if name in MIRRORED else value) for image in images])
+        off = (ours.int() - theirs.int()).abs()
+        # where a nearest neighbour lies half way, or a value ends on a half, either answer is right
+        assert (off <= 1).float().mean() > 0.97, (name, value)
+
+
+@pytest.mark.parametrize("name", sorted(operations.OPERATIONS))
+def test_every_image_has_a_magnitude_of_its_own(name):
+    operation, zero, one, _ = operations.OPERATIONS[name]
+    images = _images()
+    values = torch.linspace(zero, one, 8)
+    together = operation(images, values)
+    alone = torch.cat([operation(images[i : i + 1], values[i : i + 1]) for i in range(8)])
+    assert torch.equal(together, alone)
+
+
+def test_apply_leaves_alone_the_images_that_chose_nothing():
+    images = _images()
+    chosen = torch.tensor([-1, 0, -1, 0, -1, -1, 0, -1])
+    out = operations.apply(images, ["invert"], chosen, torch.ones(8), torch.ones(8))
+    assert torch.equal(out[chosen == -1], images[chosen == -1])
+    assert torch.equal(out[chosen == 0], 255 - images[chosen == 0])
+
+
+def test_the_policy_is_the_published_one():
+    from torchvision.transforms.autoaugment import AutoAugment as Theirs
+    from torchvision.transforms.autoaugment import AutoAugmentPolicy
+
+    spelled = {"AutoContrast": "auto_contrast", "ShearX": "shear_x", "ShearY": "shear_y"}
+    spelled |= {"TranslateX": "translate_x", "TranslateY": "translate_y"}
+    published = Theirs(AutoAugmentPolicy.CIFAR10).policies
+    expected = [tuple((spelled.get(n, n.lower()), p, level or 0) for n, p, level in pair) for pair in published]
+    assert list(AUTO_AUGMENT_CIFAR) == expected
+
+
+@pytest.mark.parametrize("policy", [AutoAugment(), RandAugment()])
+def test_a_policy_depends_on_its_generator_alone_and_changes_most_images(policy):
+    images = _images(64)
+    one, two, other = (policy(images, _generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert one.dtype == torch.uint8
+    assert sum(not torch.equal(a, b) for a, b in zip(one, images, strict=True)) > 32
+
+
+def test_cutout_blackens_one_square_of_every_image():
+    images = torch.full((50, 3, 16, 16), 9, dtype=torch.uint8)
+    out = cut_out(images, 6, _generator())
+    black = (out == 0).all(1).sum((1, 2))
+    assert black.max() == 36
+    assert (black > 0).all()
+    for image in out:
+        rows = (image[0] == 0).any(1).nonzero()
+        columns = (image[0] == 0).any(0).nonzero()
+        square = image[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert (square == 0).all()
+
+
+def test_mixup_by_hand():
+    images = torch.stack([torch.full((3, 4, 4), float(i)) for i in range(6)])
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    mixed, targets = Mixup()(images, Targets(labels), 3, 1, _generator())
+    share = draw_share(1.0, 1.0, _generator())
+    assert targets.soft is not None
+    torch.testing.assert_close(targets.soft.sum(1), torch.ones(6))
+    for i in range(6):
+        partner = (float(mixed[i, 0, 0, 0]) - share * i) / (1 - share)
+        assert partner == pytest.approx(round(partner), abs=1e-4)
+        expected = torch.zeros(3)
+        expected[labels[i]] += share
+        expected[labels[round(partner)]] += 1 - share
+        torch.testing.assert_close(targets.soft[i], expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cutmix_mixes_labels_by_the_area_it_really_cut(seed):
+    images = torch.stack([torch.full((3, 20, 20), float(i)) for i in range(4)])
+    mixed, targets = CutMix(probability=1.0)(images, Targets(torch.arange(4)), 4, 1, _generator(seed))
+    assert targets.soft is not None
+    for i in range(4):
+        shares = torch.tensor([(mixed[i, 0] == j).float().mean() for j in range(4)])
+        torch.testing.assert_close(targets.soft[i], shares)
+        assert targets.soft[i, targets.labels[i]] >= 0.5 - 1e-6
+
+
+@pytest.mark.parametrize("mix", [Mixup(), CutMix(probability=1.0)])
+def test_streams_are_mixed_within_themselves(mix):
+    images = torch.cat([torch.zeros(4, 3, 4, 4), torch.ones(4, 3, 4, 4)])
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    mixed, targets = mix(images, Targets(labels), 2, 2, _generator())
+    assert torch.equal(mixed, images)
+    assert torch.equal(targets.labels, labels)
+
+
+def test_a_mixture_with_probability_zero_is_the_image_itself():
+    images = torch.rand(4, 3, 4, 4)
+    mixed, targets = CutMix(probability=0.0)(images, Targets(torch.arange(4)), 4, 1, _generator())
+    assert torch.equal(mixed, images)
+    assert torch.equal(targets.soft, torch.eye(4))
+
+
+def test_shares_are_drawn_from_the_beta_distribution():
+    generator = _generator()
+    drawn = torch.tensor([draw_share(0.4, 1.0, generator) for _ in range(4000)])
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(drawn.var()) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)

@@ -1,0 +1,79 @@
+"""Packed images come back to the bit, in this process and in another."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from oltr_core.images.shards import Shards, pack, write_shard
+from oltr_core.layout import Layout
+from tests.core.ingest.bad_inputs import encoded
+
+
+def pixels(seed: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    images = [pixels(i, 5 + i, 9) for i in range(4)]
+    batch = Layout(tmp_path).batch("b")
+    batch.folder.mkdir(parents=True)
+    write_shard(batch.shard(0), [pack(image, None) for image in images[:3]])
+    write_shard(batch.shard(1), [pack(images[3], None)])
+    return Layout(tmp_path).raw, images
+
+
+def test_small_images_come_back_to_the_bit(raw):
+    folder, images = raw
+    shards = Shards(folder)
+    for number, image in enumerate(images):
+        assert np.array_equal(shards.read("b", number // 3, number % 3), image)
+
+
+def test_many_rows_come_in_their_order(raw):
+    folder, images = raw
+    rows = pa.table({"batch": ["b"] * 3, "shard": [1, 0, 0], "row": [0, 2, 0]})
+    for got, wanted in zip(Shards(folder).read_many(rows), (images[3], images[2], images[0]), strict=True):
+        assert np.array_equal(got, wanted)
+
+
+def test_what_is_read_is_the_callers_own(raw):
+    shards = Shards(raw[0])
+    shards.read("b", 0, 0)[:] = 0
+    assert np.array_equal(shards.read("b", 0, 0), raw[1][0])
+
+
+def test_shards_travel_to_worker_processes_closed(raw):
+    shards = Shards(raw[0])
+    shards.read("b", 0, 0)
+    assert np.array_equal(pickle.loads(pickle.dumps(shards)).read("b", 0, 1), raw[1][1])
+
+
+def test_large_images_keep_their_encoding_and_small_ones_do_not():
+    data = encoded("JPEG", (65, 20))
+    assert pack(pixels(0, 20, 65), data).data == data
+    assert len(pack(pixels(0, 20, 64), encoded("PNG", (64, 20))).data) == 64 * 20 * 3
+
+
+def test_a_large_image_comes_back_decoded(tmp_path):
+    batch = Layout(tmp_path).batch("b")
+    batch.folder.mkdir(parents=True)
+    image = pixels(5, 20, 100)
+    write_shard(batch.shard(0), [pack(image, encoded("PNG", (100, 20)))])
+    assert np.array_equal(Shards(Layout(tmp_path).raw).read("b", 0, 0), image)
+
+
+def test_equal_images_give_equal_shards(tmp_path):
+    images = [pack(pixels(i, 6, 6), None) for i in range(5)]
+    for name in ("one", "two"):
+        write_shard(tmp_path / name, images)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_shards_that_are_not_here_say_how_to_get_them(tmp_path):
+    with pytest.raises(ValueError, match="`dvc pull` brings them back"):
+        Shards(tmp_path).read("b", 0, 0)

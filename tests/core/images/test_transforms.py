@@ -1,0 +1,115 @@
+"""What a network sees: sizes, values, and that every draw is the generator's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from oltr_core.images.transforms import Augment, Transform
+from oltr_core.seeding import numpy_generator
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _batch(count: int = 64, side: int = 8) -> torch.Tensor:
+    return torch.randint(1, 256, (count, 3, side, side), generator=_generator(9), dtype=torch.uint8)
+
+
+def test_normalisation_by_hand():
+    transform = Transform(size=1, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.5))
+    out = transform(torch.tensor([0, 255, 255], dtype=torch.uint8).view(1, 3, 1, 1))
+    torch.testing.assert_close(out.flatten(), torch.tensor([-2.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+@pytest.mark.parametrize("shape", [(5, 9), (40, 20), (16, 16), (1, 1)])
+def test_every_image_becomes_a_square_of_the_size(fit, shape):
+    image = np.full((*shape, 3), 77, np.uint8)
+    canvas = Transform(size=16, fit=fit).canvas(image)
+    assert canvas.shape == (3, 16, 16)
+    assert canvas.dtype == torch.uint8
+    assert (canvas == 77).all()  # resizing a flat image changes no value
+
+
+def test_an_image_of_the_right_size_is_passed_on_untouched():
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert np.array_equal(Transform(size=16).canvas(image).permute(1, 2, 0).numpy(), image)
+
+
+def test_crop_takes_the_middle():
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 25:35] = 255
+    canvas = Transform(size=10, fit="crop", resize=20).canvas(image)
+    assert (canvas == 255).all()
+
+
+def test_without_choices_augmentation_changes_nothing():
+    batch = _batch()
+    assert torch.equal(Augment()(batch, _generator()), batch)
+
+
+@pytest.mark.parametrize(
+    "augment", [Augment(pad=2), Augment(pad=2, fill="edge"), Augment(flip=True), Augment(rotate=20, zoom=0.2)]
+)
+def test_augmentation_depends_on_the_generator_alone(augment):
+    batch = _batch()
+    one, two, other = (augment(batch, _generator(seed)) for seed in (1, 1, 2))
+    assert one.dtype == torch.uint8
+    assert one.shape == batch.shape
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_every_crop_is_a_window_of_the_padded_image():
+    batch = _batch(32, side=6)
+    padded = torch.nn.functional.pad(batch, (2,) * 4)
+    windows = {
+        (i, padded[i, :, t : t + 6, left : left + 6].numpy().tobytes())
+        for i in range(32)
+        for t in range(5)
+        for left in range(5)
+    }
+    out = Augment(pad=2)(batch, _generator())
+    assert all((i, out[i].numpy().tobytes()) in windows for i in range(32))
+    assert sum(torch.equal(out[i], batch[i]) for i in range(32)) < 10  # one in 25 by chance
+
+
+def test_every_second_image_is_flipped():
+    batch = _batch(400)
+    out = Augment(flip=True)(batch, _generator())
+    flipped = sum(torch.equal(a, b.flip(2)) for a, b in zip(out, batch, strict=True))
+    kept = sum(torch.equal(a, b) for a, b in zip(out, batch, strict=True))
+    assert flipped + kept == 400
+    assert 160 < flipped < 240
+
+
+def test_a_turn_of_no_degrees_and_a_zoom_of_nothing_is_the_identity():
+    from oltr_core.images.transforms import turned
+
+    batch = _batch()
+    assert torch.equal(turned(batch, 0.0, 0.0, _generator()), batch)
+
+
+def test_a_zoom_enlarges_and_shrinks_about_the_middle():
+    image = torch.zeros(200, 3, 9, 9, dtype=torch.uint8)
+    image[:, :, 3:6, 3:6] = 255
+    areas = Augment(zoom=0.3)(image, _generator()).float().sum((1, 2, 3)) / 255 / 3
+    assert areas.min() < 9 < areas.max()
+
+
+def test_a_random_cut_lies_in_the_image_and_repeats_with_its_generator():
+    image = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
+    augment = Augment(random_resized=True)
+    one, two, other = (augment.cut(image, 16, numpy_generator(seed)) for seed in (1, 1, 2))
+    assert one.shape == (3, 16, 16)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_a_cut_of_an_image_that_nothing_fits_is_its_middle_square():
+    image = np.zeros((2, 400, 3), np.uint8)
+    image[:, 199:201] = 255
+    assert (Augment(random_resized=True, min_area=1.0).cut(image, 4, numpy_generator(0)) == 255).all()
