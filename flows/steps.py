@@ -90,7 +90,7 @@ def export_batch(layout: Layout, name: str) -> int:
     with WATCH.lap("export"):
         digest = annotator.of(settings).publish(layout, settings, name)
         asked = len(batches_of_questions.asked(layout, name))
-        folder = (layout.exports / name).relative_to(layout.root).as_posix()
+        folder = layout.export(name).folder.relative_to(layout.root).as_posix()
         details = {"images": asked, "folder": folder}
         ledger.append(layout.ledger, ledger.Event("exported", name, digest, clock.now(), details))
         say(f"exported the batch of {name}: {asked} images in {folder}")

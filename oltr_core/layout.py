@@ -112,6 +112,13 @@ class Layout:
         """Batches handed to people, one folder per generation; safe to delete."""
         return self.data / "exports"
 
+    def export(self, name: str) -> Export:
+        return Export(self.exports / name)
+
+    def export_part(self, name: str) -> Export:
+        """While it is being written."""
+        return Export(self.exports / f".{name}.tmp")
+
     @property
     def results(self) -> Path:
         """Pages of `oltr bench`, and the cells they were made of."""
@@ -202,6 +209,30 @@ class Batch:
 
     def shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.arrow"
+
+
+@dataclass(frozen=True)
+class Export:
+    """data/exports/NNNN: the batch of generation NNNN as people get it."""
+
+    folder: Path
+
+    @property
+    def table(self) -> Path:
+        """A CSV with a row to fill in per image."""
+        return self.folder / "batch.csv"
+
+    @property
+    def instructions(self) -> Path:
+        return self.folder / "README.txt"
+
+    @property
+    def contact_sheet(self) -> Path:
+        return self.folder / "contact_sheet.png"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from oltr_core import digest, ledger, schema
 from oltr_core.frames import scan
 from oltr_core.images.shards import Packed, write_shard
-from oltr_core.layout import Batch, Generation, Layout, write_atomically
+from oltr_core.layout import Batch, Export, Generation, Layout, write_atomically
 
 _NOTHING = Packed(1, 1, bytes(3))  # one black pixel: the rows beside it keep their places
 _PICTURE = re.compile(r'src="data:image/[a-z]+;base64,[A-Za-z0-9+/=]*"')
@@ -128,7 +128,7 @@ def _from_export(folder: Path, ids: list[str]) -> None:
     for path in mine:
         path.unlink()
     if mine:
-        (folder / "contact_sheet.png").unlink(missing_ok=True)
+        Export(folder).contact_sheet.unlink(missing_ok=True)
 
 
 def _knows(generation: Generation, ids: list[str]) -> bool:

@@ -60,7 +60,7 @@ def _inside(folder: Path) -> list[Path]:
 def _keys_in_use(layout: Layout) -> set[str]:
     """The keys of the features of every model here for every shard here."""
     models = [*layout.generations.glob("*/*.safetensors"), *layout.work.folder.glob("*.safetensors")]
-    kinds = {_trunk(model) for model in models}
+    kinds = set(filter(None, map(_trunk, models)))
     keys = set()
     for batch in layout.batches:
         index = digest.of_file(batch.index)
@@ -71,11 +71,17 @@ def _keys_in_use(layout: Layout) -> set[str]:
     return keys
 
 
-def _trunk(model: Path) -> tuple[str, str, str]:
-    """Trunk digest, network less head, and transform of a checkpoint, from its header alone: no tensor is read."""
+def _trunk(model: Path) -> tuple[str, str, str] | None:
+    """Trunk digest, network less head, and transform of a checkpoint, from its header alone: no tensor is read.
+
+    None for the base model of a generation that extends its parent, which holds no weights.
+    """
     with model.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        card = json.loads(json.loads(file.read(length))["__metadata__"]["oltr.card"])
+        text = json.loads(file.read(length))["__metadata__"].get("oltr.card")
+    if text is None:
+        return None
+    card = json.loads(text)
     network = {key: value for key, value in card["network"].items() if key != "head"}
     return card["trunk_digest"], json.dumps(network), json.dumps(card["transform"])
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from oltr_core import digest, schema
-from oltr_core.layout import Layout, rename_into_place, write_atomically
+from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
 
 COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
 HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
@@ -47,21 +47,19 @@ def register(layout: Layout, name: str) -> list[dict[str, Any]]:
 # --- out ------------------------------------------------------------------------------------------------------
 def export(layout: Layout, name: str) -> str:
     """Write data/exports/NNNN: images, contact sheet, and a CSV with a row to fill in per image; its digest."""
-    final = layout.exports / name
+    final, part = layout.export(name), layout.export_part(name)
     generation = layout.generation(name)
     rows = schema.read(generation.selection, schema.SELECTION).sort_by("rank").to_pylist()
     text = _csv(rows)
-    if not final.exists():
-        part = layout.exports / f".{name}.tmp"
-        shutil.rmtree(part, ignore_errors=True)
-        (part / "images").mkdir(parents=True)
-        (part / "batch.csv").write_text(text)
+    if not final.folder.exists():
+        shutil.rmtree(part.folder, ignore_errors=True)
+        part.images.mkdir(parents=True)
+        part.table.write_text(text)
         classes = ", ".join(sorted(set(class_names(layout, name).values())))
-        (part / "README.txt").write_text(HOW.format(name=name, classes=classes))
-        if generation.contact_sheet.exists():
-            shutil.copyfile(generation.contact_sheet, part / "contact_sheet.png")
+        part.instructions.write_text(HOW.format(name=name, classes=classes))
+        shutil.copyfile(generation.contact_sheet, part.contact_sheet)
         _images(layout, name, rows, part)
-        rename_into_place(part, final)
+        rename_into_place(part.folder, final.folder)
     return digest.of_bytes(text.encode())
 
 
@@ -70,15 +68,15 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     writer: Any = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({**row, "file": _file(row)})
+        writer.writerow({**row, "file": f"images/{_file(row)}"})
     return out.getvalue()
 
 
 def _file(row: dict[str, Any]) -> str:
-    return f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"
+    return f"{row['rank']:04d}_{row['image_id'][:12]}.png"
 
 
-def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Path) -> None:
+def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Export) -> None:
     from PIL import Image
 
     from oltr_core.images.shards import Shards
@@ -88,7 +86,7 @@ def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Path) -
     places = {r["image_id"]: (r["batch"], r["shard"], r["row"]) for r in manifest.to_pylist()}
     shards = Shards(layout.raw)
     for row in rows:
-        Image.fromarray(shards.read(*places[row["image_id"]])).save(part / _file(row))
+        Image.fromarray(shards.read(*places[row["image_id"]])).save(part.images / _file(row))
 
 
 # --- back -----------------------------------------------------------------------------------------------------

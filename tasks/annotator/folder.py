@@ -35,7 +35,7 @@ def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> li
 def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:
     """Which file to fill in, and where it is looked for."""
     return (
-        f"fill in {layout.exports / name / 'batch.csv'}, put it into {settings.path} as {name}.csv\n"
+        f"fill in {layout.export(name).table}, put it into {settings.path} as {name}.csv\n"
         "and run `oltr loop --more 1`"
     )
 

@@ -22,12 +22,13 @@ from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from tasks.dvc import repository
 
+#: the tables of a generation, by their names in Layout
 TABLES = {
-    "base.parquet": schema.MANIFEST,
-    "manifest.parquet": schema.MANIFEST,
-    "classes.parquet": schema.CLASSES,
-    "predictions.parquet": schema.PREDICTIONS,
-    "selection.parquet": schema.SELECTION,
+    "base": schema.MANIFEST,
+    "manifest": schema.MANIFEST,
+    "classes": schema.CLASSES,
+    "predictions": schema.PREDICTIONS,
+    "selection": schema.SELECTION,
 }
 
 
@@ -106,11 +107,11 @@ def write_pointer(path: Path, pointed: dict[str, object]) -> None:
 def compare(sealed: Generation, again: Layout) -> list[Compared]:
     """Every result that must come out equal (on a CPU); reports and times may differ."""
     by_content = is_old(sealed)
-    digest_of = _content if by_content else lambda path: digest.of_file(path) if path.exists() else ""
-    found = [
-        Compared(name, digest_of(sealed.folder / name), digest_of(again.work.folder / name))
-        for name in (*TABLES, "model.safetensors")
-    ]
+    found = []
+    for name in (*TABLES, "model"):
+        path, other = getattr(sealed, name), getattr(again.work, name)
+        kind = TABLES.get(name)
+        found.append(Compared(path.name, *(_digest(p, kind, by_content) for p in (path, other))))
     measured = read_all(again.work.stage_metrics)
     for path, value in ((sealed.metrics, measured.values), (sealed.metrics_absent, measured.absent)):
         before: dict[str, Any] = json.loads(path.read_text())
@@ -121,13 +122,15 @@ def compare(sealed: Generation, again: Layout) -> list[Compared]:
     return found
 
 
-def _content(path: Path) -> str:
-    """Digest of a table as today's schema reads it, or of a checkpoint's tensors; empty where there is no file."""
+def _digest(path: Path, kind: pa.Schema | None, by_content: bool) -> str:
+    """Of the file; or of the table as today's schema reads it, or of a checkpoint's tensors. Empty without a file."""
     if not path.exists():
         return ""
-    if path.name in TABLES:
+    if not by_content:
+        return digest.of_file(path)
+    if kind is not None:
         sink = pa.BufferOutputStream()
-        table = schema.read(path, TABLES[path.name]).replace_schema_metadata().combine_chunks()
+        table = schema.read(path, kind).replace_schema_metadata().combine_chunks()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return digest.of_bytes(sink.getvalue())

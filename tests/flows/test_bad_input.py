@@ -11,11 +11,11 @@ import yaml
 from flows import plan, steps, workspace
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
+from oltr_core.params import load_params
+from oltr_core.pipeline import STAGES
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import load_parameters
 from tasks import workspace as files
-from tasks.dvc import reproduce
-from tasks.dvc import stages as stage
+from tasks.dvc import stages
 from tests.flows.conftest import edit, shorten
 
 
@@ -37,7 +37,6 @@ def photos(tmp_path, monkeypatch) -> Layout:
     """A workspace on a folder of a user's own photos: three classes, and a pool with a fourth."""
     layout = Layout(tmp_path / "world")
     files.create(layout.root)
-    reproduce.link_code(layout.root)
     for number, name in enumerate(("ant", "bee", "cow")):
         write_images(layout.root / "photos" / name, 14, number, number)
     write_images(layout.root / "unseen", 12, 4, 9)
@@ -54,18 +53,19 @@ def photos(tmp_path, monkeypatch) -> Layout:
 
 def ingest_and_open(layout: Layout) -> None:
     settings = load_settings(layout)
-    for batch in steps.due(layout, settings, "0000"):
-        steps.ingest(layout, settings, batch)
-    steps.open_next(layout, settings, "0000")
+    for batch in steps.pending_batches(layout, settings, "0000"):
+        steps.ingest(layout, batch)
+    steps.open_generation(layout, "0000")
+    steps.run_stage(layout, "code")
 
 
 def generation(layout: Layout) -> None:
     ingest_and_open(layout)
-    for each in ("curate", "train", "update", "evaluate", "select", "report"):
-        steps.bring(layout, each)
-    steps.seal(layout)
-    steps.judge(layout, load_settings(layout), "0000")
-    steps.hand_out(layout, "0000")
+    for each in STAGES:
+        steps.run_stage(layout, each)
+    steps.seal(layout, "0000")
+    steps.judge(layout, "0000")
+    steps.export_batch(layout, "0000")
 
 
 def sentence_of(caught: pytest.ExceptionInfo) -> str:
@@ -79,8 +79,8 @@ def test_a_class_with_one_image_is_refused_before_any_training(photos):
     for image in sorted((photos.root / "photos" / "cow").iterdir())[1:]:
         image.unlink()
     ingest_and_open(photos)
-    with pytest.raises(stage.StageFailed) as caught:
-        steps.bring(photos, "curate")
+    with pytest.raises(stages.StageFailed) as caught:
+        steps.run_stage(photos, "curate")
     assert caught.value.kind == "user"
     assert "cow" in sentence_of(caught)
 
@@ -90,7 +90,7 @@ def test_an_empty_class_goes_to_quarantine_with_its_reason(photos):
     ingest_and_open(photos)
     reasons = schema.read(photos.batch("first").quarantine, schema.QUARANTINE).column("reason").to_pylist()
     assert any("empty class" in reason and "dog" in reason for reason in reasons)
-    steps.bring(photos, "curate")
+    steps.run_stage(photos, "curate")
 
 
 def test_an_unreadable_image_goes_to_quarantine_and_the_rest_goes_on(photos):
@@ -126,16 +126,16 @@ def test_without_open_images_a_generation_is_made_and_says_what_it_could_not_mea
 
     absent = json.loads(photos.generation("0000").metrics_absent.read_text())
     assert "open/auroc" in absent
-    assert plan.next_step(photos, 2) == plan.Answer("0000")
-    refused_answers_leave_nothing_behind(photos)
-    answers_of_people_come_in(photos)
+    assert plan.next_step(photos, 2) == plan.Annotate("0000")
+    refused_annotations_leave_nothing_behind(photos)
+    annotations_of_people_come_in(photos)
 
 
-def refused_answers_leave_nothing_behind(photos: Layout) -> None:
-    """An answer to an image that was never selected, a slip of the pen, and no answer yet."""
+def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
+    """An annotation of an image that was never selected, typing errors, and no annotation yet."""
     inbox = photos.data / "inbox"
     inbox.mkdir()
-    assert steps.take_answers(photos, "0000") is None
+    assert steps.import_annotations(photos, "0000") is None
     rows = (photos.exports / "0000" / "batch.csv").read_text().splitlines()
     asked = [line.split(",")[1] for line in rows[1:]]
     for text, sentence in (
@@ -147,23 +147,23 @@ def refused_answers_leave_nothing_behind(photos: Layout) -> None:
     ):
         (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{text}\n")
         with pytest.raises(ValueError, match=sentence) as caught:
-            steps.take_answers(photos, "0000", partial=True)
+            steps.import_annotations(photos, "0000", partial=True)
         sentence_of(caught)
     assert not list(photos.annotations.glob("0000/*.parquet"))
     assert "imported" not in [e.event for e in ledger.read(photos.ledger)]
 
 
-def answers_of_people_come_in(photos: Layout) -> None:
+def annotations_of_people_come_in(photos: Layout) -> None:
     """Some at first, which is not enough to go on by itself; then all; nothing is lost or counted twice."""
     rows = (photos.exports / "0000" / "batch.csv").read_text().splitlines()
     asked = [line.split(",")[1] for line in rows[1:]]
     file = photos.data / "inbox" / "0000.csv"
     file.write_text("image_id,verdict,label,annotator\n" + f"{asked[0]},,ant,eve\n")
-    assert steps.take_answers(photos, "0000") is None
-    assert steps.take_answers(photos, "0000", partial=True) == 1
+    assert steps.import_annotations(photos, "0000") is None
+    assert steps.import_annotations(photos, "0000", partial=True) == 1
     file.write_text("image_id,verdict,label,annotator\n" + "".join(f"{i},,ant,eve\n" for i in asked))
-    assert steps.take_answers(photos, "0000") == len(asked)
-    assert steps.take_answers(photos, "0000") == len(asked)
+    assert steps.import_annotations(photos, "0000") == len(asked)
+    assert steps.import_annotations(photos, "0000") == len(asked)
     assert len(list(photos.annotations.glob("0000/*.parquet"))) == 2
     assert plan.next_step(photos, 2) == plan.Make("0001")
 
@@ -179,7 +179,7 @@ def answers_of_people_come_in(photos: Layout) -> None:
 def test_a_misspelt_key_in_params_is_one_sentence_with_its_neighbour(photos, section, key, sentence):
     edit(photos, lambda p: p[section].update({key: 1}))
     with pytest.raises(ValueError, match=sentence) as caught:
-        load_parameters("train", photos)
+        load_params(photos)
     assert sentence_of(caught).startswith("params.yaml: ")
 
 
@@ -187,7 +187,7 @@ def test_the_sources_of_a_batch_that_is_in_cannot_change(photos):
     ingest_and_open(photos)
     edit(photos, lambda p: p["sources"][0]["sources"].pop())
     with pytest.raises(ValueError, match="a batch never changes"):
-        steps.ingest(photos, load_settings(photos), "first")
+        steps.ingest(photos, "first")
 
 
 def test_a_broken_pipeline_file_is_named(photos):
@@ -195,19 +195,20 @@ def test_a_broken_pipeline_file_is_named(photos):
     pipeline = yaml.safe_load(photos.dvc_yaml.read_text())
     pipeline["stages"]["curate"]["deps"].append("nowhere.txt")
     photos.dvc_yaml.write_text(yaml.safe_dump(pipeline, sort_keys=False))
-    with pytest.raises(stage.StageFailed, match=r"nowhere\.txt"):
-        steps.bring(photos, "curate")
+    with pytest.raises(stages.StageFailed, match=r"nowhere\.txt"):
+        steps.run_stage(photos, "curate")
 
 
-def test_init_refuses_a_folder_with_other_files_and_mends_an_old_workspace(tmp_path, photos):
+def test_init_refuses_a_folder_with_other_files_and_completes_a_workspace(tmp_path, photos):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.doc").write_text("mine")
     with pytest.raises(ValueError, match="expected an empty or new folder"):
         workspace.create(tmp_path / "full")
-    (photos.root / "oltr_core").unlink()
-    (photos.root / "oltr_core").symlink_to(tmp_path / "gone")
-    lines, fit = workspace.examine(photos)
-    assert not fit
-    assert any("run `oltr init" in line for line in lines)
+    photos.dvc_yaml.unlink()
+    assert "added dvc.yaml" in workspace.create(photos.root)
     assert "nothing was missing" in workspace.create(photos.root)
     assert workspace.examine(photos)[1]
+    photos.dvc_yaml.write_text(photos.dvc_yaml.read_text() + "# edited\n")
+    lines, fit = workspace.examine(photos)
+    assert not fit
+    assert any("run `oltr upgrade`" in line for line in lines)

@@ -17,11 +17,11 @@ from tests.flows.conftest import PATIENCE, environment, new_world, run
 PLANTED = """
 import os, signal, sys
 from pathlib import Path
-from flows import session
+from flows import loop
 from oltr_core.layout import Layout
 from tasks.dvc import {module}
 {module}.{name} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-session.run(Layout(Path.cwd()), 1, None)
+loop.run(Layout(Path.cwd()), 1, None)
 """
 
 
@@ -79,7 +79,7 @@ def test_a_loop_that_is_killed_in_training_and_twice_in_the_seal_goes_on_cleanly
     assert nothing_is_left_running(layout), processes_of(layout)
     assert not layout.generation("0000").folder.exists()
 
-    killed_in_seal(layout, "track", "push")  # it has its name; the ledger does not know yet
+    killed_in_seal(layout, "repository", "push")  # it has its name; the ledger does not know yet
     folder = layout.generation("0000").folder
     before = digest.of_folder(folder)
     assert [e.event for e in ledger.read(layout.ledger)] == ["opened"]

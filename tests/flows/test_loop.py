@@ -11,7 +11,12 @@ from flows.history import HEADLINE
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
-from tests.flows.conftest import commit, processor_seconds, run
+from tests.flows.conftest import commit, edit, processor_seconds, run
+
+
+def stages_run(output: str) -> list[str]:
+    """What DVC did: the stage `code`, which writes digests of the installed code, and what those have made stale."""
+    return re.findall(r"Running stage '(\w+)'", output)
 
 
 def test_the_ledger_holds_two_sealed_and_promoted_generations_and_its_chain_verifies(looped):
@@ -35,9 +40,9 @@ def test_a_sealed_folder_holds_every_file_of_the_interface(looped):
 
 def test_the_second_generation_learns_the_new_classes_without_training_again(looped):
     first, second = (looped.layout.generation(n) for n in ("0000", "0001"))
-    assert "train" in json.loads(first.timings.read_text())
-    assert "train" not in json.loads(second.timings.read_text())
+    assert "train: nothing was trained: generation 0001 extends the classifier of 0000" in looped.progress
     assert second.base.read_bytes() == first.base.read_bytes()
+    assert second.training_log.read_bytes() == first.training_log.read_bytes()
     found = json.loads(run(looped.layout, "oltr", "classes", "list", "--json").stdout)
     assert {c["first_generation"] for c in found} == {"0000", "0001"}
 
@@ -66,7 +71,7 @@ def test_generations_as_json_agrees_with_the_sealed_metrics(looped):
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
-def test_mlflow_agrees_with_the_sealed_metrics_and_crowns_the_champion(looped):
+def test_mlflow_agrees_with_the_sealed_metrics_and_names_the_champion(looped):
     from tasks import mlflow as tracking
 
     settings = load_settings(looped.layout).tracking
@@ -126,8 +131,26 @@ def test_a_second_loop_has_nothing_to_do_and_starts_no_server(looped):
 def test_plain_dvc_repro_finds_nothing_to_do_in_under_five_seconds(looped):
     with processor_seconds() as spent:
         done = run(looped.layout, "dvc", "repro")
-    assert "Data and pipelines are up to date" in done.stdout, done.stdout + done.stderr
+    assert stages_run(done.stdout) == ["code"], done.stdout + done.stderr
     assert spent[0] < 5
+    assert run(looped.layout, "git", "status", "--porcelain").stdout == ""
+
+
+def test_another_machine_makes_no_stage_stale(world):
+    """Device, processes, threads, workers, batch sizes: how it computes is no part of what is computed."""
+    there = {"device": "cuda", "processes": 4, "threads": 0, "workers": 7, "batch_size": 64, "compile": True}
+    edit(world, lambda params: params["compute"].update(there))
+    done = run(world, "dvc", "repro")
+    assert done.returncode == 0, done.stderr
+    assert stages_run(done.stdout) == ["code"]
+
+
+def test_other_parameters_of_training_run_it_for_nothing_in_an_update_generation(world):
+    edit(world, lambda params: params["train"].update(seed=9))
+    done = run(world, "dvc", "repro")
+    assert done.returncode == 0, done.stderr
+    assert stages_run(done.stdout) == ["code", "train"], "its results are equal, so nothing that reads them is stale"
+    assert "nothing was trained" in done.stdout + done.stderr
 
 
 def test_a_fresh_clone_pulls_has_nothing_to_do_and_makes_a_generation_again(looped, tmp_path):
@@ -135,7 +158,7 @@ def test_a_fresh_clone_pulls_has_nothing_to_do_and_makes_a_generation_again(loop
     assert run(looped.layout, "git", "clone", "--quiet", str(looped.layout.root), str(clone.root)).returncode == 0
     pulled = run(clone, "dvc", "pull")
     assert pulled.returncode == 0, pulled.stderr
-    assert "Data and pipelines are up to date" in run(clone, "dvc", "repro").stdout
+    assert stages_run(run(clone, "dvc", "repro").stdout) == ["code"]
     assert "nothing to do" in run(clone, "oltr", "loop", "--generations", "2").stdout
     again = run(clone, "oltr", "reproduce", "0001")
     assert again.returncode == 0, again.stderr

@@ -27,7 +27,7 @@ def api(tmp_path):
     log = tmp_path / "server.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port)],
+            [sys.executable, "-m", "tasks.prefect.server", str(port)],
             cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=out, stderr=out,
         )  # fmt: skip
     yield environment, log

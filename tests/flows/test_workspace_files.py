@@ -8,18 +8,21 @@ from pathlib import Path
 import yaml
 
 from flows import cli
+from oltr_core.layout import Layout
+from oltr_core.params import Params, load_params
+from oltr_core.profiles import PROFILES
 from tasks import workspace
 from tests.architecture.imports import ROOT
 from tests.flows.conftest import environment, processor_seconds, run
 
 
-def test_a_new_workspace_has_the_files_of_this_repository(tmp_path):
-    workspace.create(tmp_path)
-    for name in (
-        "params.yaml", "dvc.yaml", ".dvcignore", ".dvc/.gitignore", "data/.gitignore", "data/README.md",
-        "data/annotations/README.md", "data/generations/genesis/manifest.parquet",
-        "data/generations/genesis/base.parquet", "data/generations/genesis/classes.parquet",
-    ):  # fmt: skip
+def test_this_repository_is_the_workspace_that_init_writes(tmp_path):
+    """`make generated` writes what differs."""
+    written = workspace.create(tmp_path)
+    assert {"params.yaml", "dvc.yaml", "prefect.yaml", ".dvcignore", "data/.gitignore", "data/run.yaml"} < set(
+        written
+    )
+    for name in set(written) - {".git", *workspace.REPOSITORY_OWN}:
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert (ROOT / ".dvc" / "config").read_text().startswith(workspace.CONFIG.rstrip())
     assert workspace.create(tmp_path) == [], "what is there stays"
@@ -29,6 +32,15 @@ def test_genesis_is_copied_whole(tmp_path):
     workspace.create(tmp_path)
     names = {p.name for p in (ROOT / "data" / "generations" / "genesis").iterdir()}
     assert {p.name for p in (tmp_path / "data" / "generations" / "genesis").iterdir()} == names
+
+
+def test_the_parameters_that_are_written_are_the_defaults_with_their_comments():
+    params = load_params(Layout(ROOT))
+    assert params == PROFILES["digits"]()
+    text = (ROOT / "params.yaml").read_text()
+    assert "  save_every: 1             # epochs between states that a killed training continues from" in text
+    assert "  centroid_rate" in text
+    assert all(f"\n{section}:" in text for section in Params.model_fields)
 
 
 def test_analytics_are_off_wherever_the_packages_look():

@@ -1,4 +1,4 @@
-"""Keeping house as a user does it: an image looked up, forgotten in every copy, leftovers shown and removed."""
+"""Upkeep by the command line: an image looked up, forgotten in every copy, unreferenced files removed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_image_that_nobody_knows_is_refused_in_one_sentence(world):
     assert done.stderr.strip().splitlines()[-1].endswith("nowhere.png: no batch holds an image of this id or address")
 
 
-def test_leftovers_are_shown_before_they_are_removed(world):
+def test_unreferenced_files_are_shown_before_they_are_removed(world):
     stray = world.features("0" * 64) / "features.npy"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"0")
@@ -73,4 +73,4 @@ def test_leftovers_are_shown_before_they_are_removed(world):
     assert run(world, "oltr", "gc", "--yes").returncode == 0
     assert set((world.store / "features").iterdir()) == kept
     assert kept
-    assert run(world, "oltr", "gc", "--yes").stdout.strip() == "nothing is left over"
+    assert run(world, "oltr", "gc", "--yes").stdout.strip() == "nothing is unreferenced"

@@ -1,0 +1,125 @@
+"""A workspace that version 0.1 made (the revision before data was divided): opened, brought up to date, continued and
+reproduced by this version. tests/fixtures/workspace-0.1 says how it was made."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oltr_core import checkpoint, ledger, schema
+from oltr_core.layout import Layout
+from oltr_core.params import load_params
+from tasks.dvc import environment, repository
+from tests.flows.conftest import commit, edit, run
+
+ARCHIVE = Path(__file__).parents[1] / "fixtures" / "workspace-0.1" / "workspace.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory) -> Layout:
+    """As a clone has it after `dvc pull`: its files, no cache and no remote."""
+    root = tmp_path_factory.mktemp("old") / "workspace"
+    root.mkdir()
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(root, filter="tar")
+    layout = Layout(root)
+    assert run(layout, "git", "init", "--quiet").returncode == 0
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    autostage = false\n")
+    return layout
+
+
+@pytest.fixture(scope="module")
+def upgraded(old) -> Layout:
+    """Opened as it is, then brought up to date."""
+    assert json.loads(run(old, "oltr", "generations", "--json").stdout)[1]["champion"]
+    for command in (["oltr", "check", "--params-only"], ["oltr", "loop", "--more", "1"]):
+        refused = run(old, *command)
+        assert refused.returncode == 2
+        assert "a file of an older version is rewritten by `oltr upgrade`" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    before = old.params.read_bytes()
+    done = run(old, "oltr", "upgrade")
+    assert done.returncode == 0, done.stderr
+    assert old.params_before.read_bytes() == before
+    assert not (old.root / "oltr_core").is_symlink()
+    assert "is up to date" in run(old, "oltr", "upgrade").stdout
+    tracked = [p.with_suffix("") for p in sorted(old.data.glob("*/*.dvc"))]
+    repository.set_remote(old, "")
+    repository.add(old, *tracked)
+    repository.push(old, *tracked)
+    commit(old, "as it was, and upgraded")
+    return old
+
+
+def test_every_value_that_was_set_is_kept_under_its_name_of_today(upgraded):
+    before, params = yaml.safe_load(upgraded.params_before.read_text()), load_params(upgraded)
+    assert params.compute.model_dump() == {
+        **{k: before["train"][k] for k in ("device", "processes", "threads", "workers", "channels_last", "compile")},
+        "save_every": before["train"]["save_every"],
+        "batch_size": before["evaluate"]["batch_size"],
+    }
+    assert params.update.target_tpr == before["update"]["keep_known"]
+    learner = before["update"]["learner"]
+    assert params.update.learner.model_dump()["logit_scale"] == learner["sharpness"]
+    assert params.update.learner.model_dump()["learning_rate"] == learner["rate"]
+    assert [p.learning_rates.model_dump() for p in params.train.phases] == [
+        p["rates"] for p in before["train"]["phases"]
+    ]
+    assert params.train.network.head.model_dump()["centroid_rate"] == before["train"]["network"]["head"]["rate"]
+    assert params.train.transform.size == 8
+    assert "# of the trunk; heads and memory are always float32" in upgraded.params.read_text()
+
+
+def test_the_pointers_of_sealed_data_stay_those_that_were_committed(upgraded, old):
+    with tarfile.open(ARCHIVE) as archive:
+        for name in archive.getnames():
+            if name.endswith(".dvc"):
+                content = archive.extractfile(name)
+                assert content is not None
+                assert (upgraded.root / name).read_bytes() == content.read(), name
+
+
+def test_old_tables_and_checkpoints_are_read(upgraded):
+    sealed = upgraded.generation("0001")
+    selection = schema.read(sealed.selection, schema.SELECTION)
+    assert selection.column("merit").null_count == 0
+    model = checkpoint.load(sealed.model)
+    assert model.card.version == checkpoint.VERSION
+    assert model.card.network.head.model_dump()["centroid_rate"] == 0.5
+    assert model.statistics is not None
+
+
+@pytest.mark.parametrize("name", ["0000", "0001"])
+def test_its_generations_are_made_again_with_equal_content(upgraded, name):
+    """On the kind of processor that made them; on another, sums round differently, and trained weights differ."""
+    made_on = json.loads(upgraded.generation(name).environment.read_text())["processor"]
+    done = run(upgraded, "oltr", "reproduce", name)
+    lines = {line.split()[1]: line[0] for line in (done.stdout + done.stderr).splitlines() if line[:1] in "=≠"}
+    assert {lines[table] for table in ("base.parquet", "manifest.parquet", "classes.parquet")} == {"="}, done.stderr
+    if made_on == environment.processor():
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{name} came out equal" in done.stdout
+        assert set(lines.values()) == {"="}
+
+
+def test_the_loop_goes_on_from_it_and_a_full_training_too(upgraded):
+    edit(upgraded, lambda p: p["compute"].update(workers=0, threads=2, batch_size=64))
+    done = run(upgraded, "oltr", "loop", "--more", "1")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was trained: generation 0002 extends the classifier of 0001" in done.stderr
+    state = ledger.replay(ledger.read(upgraded.ledger))
+    assert list(state.sealed) == ["0000", "0001", "0002"]
+    card = checkpoint.read_card(upgraded.generation("0002").model)
+    parent = checkpoint.read_card(upgraded.generation("0001").model)
+    assert card.trunk_digest == parent.trunk_digest
+    assert card.recipe == parent.recipe
+    assert len(card.class_ids) >= len(parent.class_ids)
+    edit(upgraded, lambda p: p["schedule"].update(full_training_every=3))
+    done = run(upgraded, "oltr", "loop", "--more", "1")
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.read_card(upgraded.generation("0003").model).trunk_digest != card.trunk_digest
+    assert run(upgraded, "oltr", "check").returncode == 0
