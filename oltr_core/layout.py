@@ -16,51 +16,65 @@ def generation_name(number: int) -> str:
     return f"{number:04d}"
 
 
+class _At:
+    """The path of that name below the object's folder."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, place: Folder | Layout, owner: type) -> Path:
+        return place.folder / self.name
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose files have names of ours."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where everything in the workspace at `root` lives."""
 
     root: Path
 
-    # --- what people write -------------------------------------------------------------------------------
     @property
-    def params(self) -> Path:
-        return self.root / "params.yaml"
+    def folder(self) -> Path:
+        return self.root
 
-    @property
-    def params_before(self) -> Path:
-        """params.yaml as it was before `oltr upgrade`."""
-        return self.root / "params.before-upgrade.yaml"
+    # --- what people write
+    params = _At("params.yaml")
+    params_before = _At("params.before-upgrade.yaml")  # as it was before `oltr upgrade`
+    dvc_yaml = _At("dvc.yaml")
+    dvc_lock = _At("dvc.lock")
+    prefect_yaml = _At("prefect.yaml")
 
-    @property
-    def dvc_yaml(self) -> Path:
-        return self.root / "dvc.yaml"
+    # --- what the loop keeps
+    data = _At("data")
+    ledger = _At("data/ledger.jsonl")
+    run = _At("data/run.yaml")  # which generation is being made, from which parent, and how (train or update)
+    raw = _At("data/raw")
+    truth = _At("data/truth")  # labels held back from the loop; read by the truth annotator and by nothing else
+    annotations = _At("data/annotations")
+    generations = _At("data/generations")
+    exports = _At("data/exports")  # batches handed to people, one folder per generation; safe to delete
+    failures = _At("data/failures")
+    timings = _At("data/timings")  # seconds per stage of the run in progress; never a dependency of anything
+    store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
+    lock = _At("data/loop.lock")  # held by the process that drives the loop
+    results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 
-    @property
-    def dvc_lock(self) -> Path:
-        return self.root / "dvc.lock"
-
-    @property
-    def prefect_yaml(self) -> Path:
-        return self.root / "prefect.yaml"
-
-    # --- what the loop keeps -----------------------------------------------------------------------------
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def ledger(self) -> Path:
-        return self.data / "ledger.jsonl"
-
-    @property
-    def run(self) -> Path:
-        """Which generation is being made, from which parent, and how (train or update)."""
-        return self.data / "run.yaml"
-
-    @property
-    def raw(self) -> Path:
-        return self.data / "raw"
+    # --- what the tools around the loop keep
+    remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
+    prefect_home = _At(".oltr/prefect")
+    quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
+    mlflow_db = _At("mlflow.db")
+    mlflow_artifacts = _At("mlartifacts")
 
     def batch(self, name: str) -> Batch:
         return Batch(self.raw / name)
@@ -72,17 +86,8 @@ class Layout:
             return []
         return [Batch(p) for p in sorted(self.raw.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
-    @property
-    def truth(self) -> Path:
-        """Labels held back from the loop; read by the truth annotator and its audit, by nothing else."""
-        return self.data / "truth"
-
     def truth_of(self, batch: str) -> Path:
         return self.truth / f"{batch}.parquet"
-
-    @property
-    def annotations(self) -> Path:
-        return self.data / "annotations"
 
     def annotations_of(self, batch_id: str) -> Path:
         """The folder of imported annotations of the selection of generation `batch_id`."""
@@ -91,10 +96,6 @@ class Layout:
     def audit_of(self, batch_id: str) -> Path:
         """What held-back truth says of the batch of generation `batch_id`."""
         return self.annotations_of(batch_id) / "audit.json"
-
-    @property
-    def generations(self) -> Path:
-        return self.data / "generations"
 
     def generation(self, name: str) -> Generation:
         return Generation(self.generations / name)
@@ -107,11 +108,6 @@ class Layout:
     def work(self) -> Work:
         return Work(self.data / "work")
 
-    @property
-    def exports(self) -> Path:
-        """Batches handed to people, one folder per generation; safe to delete."""
-        return self.data / "exports"
-
     def export(self, name: str) -> Export:
         return Export(self.exports / name)
 
@@ -119,30 +115,11 @@ class Layout:
         """While it is being written."""
         return Export(self.exports / f".{name}.tmp")
 
-    @property
-    def results(self) -> Path:
-        """Pages of `oltr bench`, and the cells they were made of."""
-        return self.root / "docs" / "results"
-
-    @property
-    def failures(self) -> Path:
-        return self.data / "failures"
-
     def failure(self, stage: str) -> Path:
         return self.failures / f"{stage}.json"
 
-    @property
-    def timings(self) -> Path:
-        """Seconds per stage of the run in progress, one file each; never a dependency of anything."""
-        return self.data / "timings"
-
     def timing(self, stage: str) -> Path:
         return self.timings / f"{stage}.json"
-
-    @property
-    def store(self) -> Path:
-        """Write-once, content-addressed: cached features and resume state; may vanish at any time."""
-        return self.data / "store"
 
     def features(self, digest: str) -> Path:
         return self.store / "features" / digest
@@ -150,176 +127,56 @@ class Layout:
     def resume(self, digest: str) -> Path:
         return self.store / "resume" / digest
 
-    @property
-    def lock(self) -> Path:
-        """Held by the process that drives the loop."""
-        return self.data / "loop.lock"
 
-    # --- what the tools around the loop keep ---------------------------------------------------------------
-    @property
-    def remote(self) -> Path:
-        """The DVC remote of a workspace that names no other."""
-        return self.root / ".oltr" / "remote"
-
-    @property
-    def prefect_home(self) -> Path:
-        return self.root / ".oltr" / "prefect"
-
-    @property
-    def quality_docs(self) -> Path:
-        """Great Expectations' data docs."""
-        return self.root / ".oltr" / "quality"
-
-    @property
-    def mlflow_db(self) -> Path:
-        return self.root / "mlflow.db"
-
-    @property
-    def mlflow_artifacts(self) -> Path:
-        return self.root / "mlartifacts"
-
-
-@dataclass(frozen=True)
-class Batch:
+class Batch(Folder):
     """One ingested batch of raw images: immutable once its folder has its name."""
 
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def index(self) -> Path:
-        return self.folder / "index.parquet"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.folder / "quarantine.parquet"
-
-    @property
-    def card(self) -> Path:
-        """What went in: the digest of its sources, counts, and the digest of every file."""
-        return self.folder / "batch.json"
-
-    @property
-    def thumbnails(self) -> Path:
-        """Small pictures of some images of each class, for pages; stages that read no images can show them."""
-        return self.folder / "thumbnails.parquet"
+    index = _At("index.parquet")
+    quarantine = _At("quarantine.parquet")
+    card = _At("batch.json")  # what went in: the digest of its sources, counts, and the digest of every file
+    thumbnails = _At("thumbnails.parquet")  # small pictures of some images of each class, for pages
 
     def shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.arrow"
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(Folder):
     """data/exports/NNNN: the batch of generation NNNN as people get it."""
 
-    folder: Path
-
-    @property
-    def table(self) -> Path:
-        """A CSV with a row to fill in per image."""
-        return self.folder / "batch.csv"
-
-    @property
-    def instructions(self) -> Path:
-        return self.folder / "README.txt"
-
-    @property
-    def contact_sheet(self) -> Path:
-        return self.folder / "contact_sheet.png"
-
-    @property
-    def images(self) -> Path:
-        return self.folder / "images"
+    table = _At("batch.csv")  # a row to fill in per image
+    instructions = _At("README.txt")
+    contact_sheet = _At("contact_sheet.png")
+    images = _At("images")
 
 
-@dataclass(frozen=True)
-class _Artifacts:
+class _Artifacts(Folder):
     """The files that a generation has while it is made and after it is sealed."""
 
-    folder: Path
-
-    @property
-    def base(self) -> Path:
-        """Manifest rows of a full training."""
-        return self.folder / "base.parquet"
-
-    @property
-    def manifest(self) -> Path:
-        """Every image known to this generation."""
-        return self.folder / "manifest.parquet"
-
-    @property
-    def classes(self) -> Path:
-        return self.folder / "classes.parquet"
-
-    @property
-    def audit(self) -> Path:
-        """What held-back truth says of the batches answered so far; an empty object where there is none."""
-        return self.folder / "audit.json"
-
-    @property
-    def data_card(self) -> Path:
-        return self.folder / "data_card.html"
-
-    @property
-    def data_card_text(self) -> Path:
-        """The data card in Markdown."""
-        return self.folder / "data_card.md"
-
-    @property
-    def base_model(self) -> Path:
-        return self.folder / "base.safetensors"
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.safetensors"
-
-    @property
-    def training_log(self) -> Path:
-        """One JSON line per training report."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def predictions(self) -> Path:
-        return self.folder / "predictions.parquet"
-
-    @property
-    def plots(self) -> Path:
-        return self.folder / "plots"
-
-    @property
-    def selection(self) -> Path:
-        return self.folder / "selection.parquet"
-
-    @property
-    def contact_sheet(self) -> Path:
-        """A picture of the selected images, in rank order."""
-        return self.folder / "batch.png"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def lineage(self) -> Path:
-        """Headline metrics of this generation and its ancestors, oldest first."""
-        return self.folder / "lineage.json"
+    base = _At("base.parquet")  # manifest rows of a full training
+    manifest = _At("manifest.parquet")  # every image known to this generation
+    classes = _At("classes.parquet")
+    audit = _At("audit.json")  # what held-back truth says of the batches annotated so far; {} where there is none
+    data_card = _At("data_card.html")
+    data_card_text = _At("data_card.md")
+    base_model = _At("base.safetensors")
+    model = _At("model.safetensors")
+    training_log = _At("metrics.jsonl")  # one JSON line per training report
+    predictions = _At("predictions.parquet")
+    plots = _At("plots")
+    selection = _At("selection.parquet")
+    contact_sheet = _At("batch.png")  # a picture of the selected images, in rank order
+    report = _At("report.html")
+    lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first
 
 
-@dataclass(frozen=True)
 class Work(_Artifacts):
     """data/work: what the stages write. It may vanish at any time; running again restores it."""
+
+    stage_metrics = _At("metrics")
 
     def code(self, stage: str) -> Path:
         """Digests of the code that a stage executes."""
         return self.folder / "code" / f"{stage}.json"
-
-    @property
-    def stage_metrics(self) -> Path:
-        return self.folder / "metrics"
 
     def metrics(self, stage: str) -> Path:
         return self.stage_metrics / f"{stage}.json"
@@ -329,46 +186,17 @@ class Work(_Artifacts):
         return self.stage_metrics / f"{stage}.absent.json"
 
 
-@dataclass(frozen=True)
 class Generation(_Artifacts):
     """data/generations/NNNN: sealed once, never changed."""
 
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run.yaml"
-
-    @property
-    def params(self) -> Path:
-        return self.folder / "params.yaml"
-
-    @property
-    def dvc_yaml(self) -> Path:
-        return self.folder / "dvc.yaml"
-
-    @property
-    def dvc_lock(self) -> Path:
-        return self.folder / "dvc.lock"
-
-    @property
-    def environment(self) -> Path:
-        """Python, packages, git revision with its diff, and the digests of the inputs."""
-        return self.folder / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.json"
-
-    @property
-    def metrics_absent(self) -> Path:
-        return self.folder / "metrics_absent.json"
-
-    @property
-    def timings(self) -> Path:
-        return self.folder / "timings.json"
+    run = _At("run.yaml")
+    params = _At("params.yaml")
+    dvc_yaml = _At("dvc.yaml")
+    dvc_lock = _At("dvc.lock")
+    environment = _At("environment.json")  # Python, packages, code, processor, and the digests of the inputs
+    metrics = _At("metrics.json")
+    metrics_absent = _At("metrics_absent.json")
+    timings = _At("timings.json")
 
 
 def in_order(batches: Iterable[Batch]) -> list[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -33,6 +34,11 @@ def environment(**more: str) -> dict[str, str]:
 def run(layout: Layout, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     there = {"cwd": layout.root, "env": environment(**more), "timeout": PATIENCE}
     return subprocess.run(command, capture_output=True, text=True, check=False, **there)
+
+
+def stages_run(output: str) -> list[str]:
+    """What DVC did: the stage `code`, which writes digests of the installed code, and what those have made stale."""
+    return re.findall(r"Running stage '(\w+)'", output)
 
 
 @contextmanager

@@ -10,13 +10,9 @@ import pytest
 from flows.history import HEADLINE
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.pipeline import KEPT, TABLE
 from oltr_core.settings.whole import load_settings
-from tests.flows.conftest import commit, edit, processor_seconds, run
-
-
-def stages_run(output: str) -> list[str]:
-    """What DVC did: the stage `code`, which writes digests of the installed code, and what those have made stale."""
-    return re.findall(r"Running stage '(\w+)'", output)
+from tests.flows.conftest import commit, edit, processor_seconds, run, stages_run
 
 
 def test_the_ledger_holds_two_sealed_and_promoted_generations_and_its_chain_verifies(looped):
@@ -36,6 +32,17 @@ def test_a_sealed_folder_holds_every_file_of_the_interface(looped):
         model.safetensors metrics.json metrics.jsonl metrics_absent.json timings.json predictions.parquet
         selection.parquet report.html""".split()
     assert not set(wanted) - files
+
+
+def test_a_loop_makes_exactly_the_outputs_that_are_declared_and_seals_them(looped):
+    declared = {name for stage in TABLE for name in (*stage.writes, *stage.metrics)}
+    work = looped.layout.work.folder
+    made = {p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file()}
+    inside = {m for m in made if any(m.startswith(f"{d}/") for d in declared)}
+    assert made - inside == declared - {"plots", "code"}
+    sealed = looped.layout.generation("0001").folder
+    assert all((sealed / name).exists() for name in KEPT)
+    assert not (sealed / "base.safetensors").exists()
 
 
 def test_the_second_generation_learns_the_new_classes_without_training_again(looped):
