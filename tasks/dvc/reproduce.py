@@ -56,7 +56,7 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     again = Layout(scratch)
     restore(layout, name, again)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    command = [sys.executable, "-P", "-m", "dvc", "repro", "--force"]
     result = subprocess.run(command, cwd=scratch, env={**os.environ, "PATH": path}, check=False)
     if result.returncode:
         raise ValueError(f"{name}: making it again in {scratch} failed; the lines above say why")

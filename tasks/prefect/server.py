@@ -72,7 +72,7 @@ class Server:
         off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNNEEDED}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.prefect.server", str(port)],
+                [sys.executable, "-P", "-m", "tasks.prefect.server", str(port)],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **off, "PREFECT_UI_API_URL": self.url},
             )  # fmt: skip

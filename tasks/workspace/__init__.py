@@ -104,7 +104,8 @@ def upgrade(layout: Layout) -> list[str]:
 
 def check_parameters(layout: Layout) -> None:
     """The sections about methods, read by a process that may import torch. Raises ValueError."""
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(layout.root), "check", "--params-only"]
+    # -P: the folder that it runs in may hold a package's name, as workspaces of version 0.1 do
+    command = [sys.executable, "-P", "-m", "flows.cli", "--workspace", str(layout.root), "check", "--params-only"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ValueError(result.stderr.strip().splitlines()[-1].removeprefix("oltr: "))

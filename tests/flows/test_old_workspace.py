@@ -71,7 +71,7 @@ def test_every_value_that_was_set_is_kept_under_its_name_of_today(upgraded):
     ]
     assert params.train.network.head.model_dump()["centroid_rate"] == before["train"]["network"]["head"]["rate"]
     assert params.train.transform.size == 8
-    assert "# of the trunk; heads and memory are always float32" in upgraded.params.read_text()
+    assert "of the trunk; heads and memory are always float32" in upgraded.params.read_text()
 
 
 def test_the_pointers_of_sealed_data_stay_those_that_were_committed(upgraded, old):
