@@ -117,9 +117,9 @@ def compare(sealed: Generation, again: Layout) -> list[Compared]:
     measured = read_all(again.work.stage_metrics)
     for path, value in ((sealed.metrics, measured.values), (sealed.metrics_absent, measured.absent)):
         before: dict[str, Any] = json.loads(path.read_text())
-        if by_content:  # of the metrics that both versions know
-            both = before.keys() & value.keys()
-            before, value = {name: before[name] for name in both}, {name: value[name] for name in both}
+        if by_content:  # of the metrics that both versions know; reasons are sentences, and may be worded anew
+            both, same = before.keys() & value.keys(), path == sealed.metrics_absent
+            before, value = ({name: same or figures[name] for name in both} for figures in (before, value))
         found.append(Compared(path.name, digest.of_value(before), digest.of_value(value)))
     return found
 
