@@ -95,8 +95,8 @@ TABLE = (
         "evaluate",
         "Measure on known and unknown classes.",
         code=(
-            *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/rejection.py", "shots.py",
-            "stages/evaluate.py",
+            *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/rejection.py",
+            "shots.py", "stages/evaluate.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
         writes=("predictions.parquet", "plots"),
