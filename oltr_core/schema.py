@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
-CLASS_STATUS = ("active", "merged", "split", "retired")
 
 
 def _schema(

@@ -79,11 +79,6 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def wait() -> None:
-    if size() > 1:
-        dist.barrier()
-
-
 def share(rows: Tensor) -> Tensor:
     """This rank's part of the last dimension, equally long on every rank."""
     even = rows.shape[-1] // size() * size()
