@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,7 +10,7 @@ import yaml
 from oltr_core import pipeline
 from oltr_core.layout import Layout
 from oltr_core.params import Params
-from oltr_core.pipeline import BY_NAME, KEPT, STAGES, TABLE
+from oltr_core.pipeline import BY_NAME, STAGES, TABLE
 from oltr_core.settings.reading import SECTIONS, load_run
 from oltr_core.stages import code
 from tests.architecture.closure import executed, sections
@@ -109,15 +108,3 @@ def test_no_parameter_is_called_like_a_key_of_the_run():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert not set(params) & {"generation", "parent", "mode"}
     assert load_run(Layout(ROOT)).generation
-
-
-def test_a_loop_makes_exactly_the_outputs_that_are_declared_and_seals_them(looped):
-    declared = {out for s in STAGES for out in outs_of(s)}
-    work = looped.layout.work.folder
-    made = {p.relative_to(looped.layout.root).as_posix() for p in work.rglob("*") if p.is_file()}
-    inside = {m for m in made if any(m.startswith(f"{d}/") for d in declared)}
-    assert made - inside == declared - {"data/work/plots", "data/work/code"}
-    sealed = looped.layout.generation("0001").folder
-    assert all((sealed / name).exists() for name in KEPT)
-    assert not (sealed / "base.safetensors").exists()
-    assert Path(work / "base.safetensors").exists()
