@@ -23,7 +23,7 @@ def collect(layout: Layout, name: str | None) -> None:
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(load_settings(layout).annotator, "path", "")
             raise ValueError(
-                f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` tells more"
+                f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
             )
 
 

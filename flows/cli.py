@@ -28,7 +28,7 @@ def example(*lines: str) -> dict[str, Any]:
 @click.version_option(package_name="oltr")
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
-    """Keep an image classifier alive in a long-tailed, open world: generation after generation."""
+    """Maintain an image classifier on long-tailed, open data: generation after generation."""
     context.obj = Layout(workspace.expanduser().absolute())
 
 
@@ -58,7 +58,7 @@ def loop(layout: Layout, generations: int | None, more: int | None) -> None:
     from flows import loop as command
 
     if generations and more:
-        raise click.UsageError("--generations and --more say the same thing twice; give one of them")
+        raise click.UsageError("--generations and --more exclude each other; give one of them")
     command.run(layout, generations, more)
 
 

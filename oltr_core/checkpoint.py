@@ -1,6 +1,6 @@
 """A checkpoint is one safetensors file: the weights, and in its header the card. Nothing is pickled.
 
-Loading needs that file and nothing else: the card tells how to build the network, what its columns mean, how an
+Loading needs that file and nothing else: the card has how to build the network, what its columns mean, how an
 image is prepared, and how its answer becomes "unknown".
 """
 

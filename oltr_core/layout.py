@@ -89,7 +89,7 @@ class Layout:
         return self.annotations / batch_id
 
     def audit_of(self, batch_id: str) -> Path:
-        """What held-back truth says of the batch of generation `batch_id`."""
+        """The audit by held-back truth of the batch of generation `batch_id`."""
         return self.annotations_of(batch_id) / "audit.json"
 
     @property
@@ -109,7 +109,7 @@ class Layout:
 
     @property
     def exports(self) -> Path:
-        """Batches handed to people, one folder per generation; safe to delete."""
+        """Exported batches, one folder per generation; safe to delete."""
         return self.data / "exports"
 
     @property
@@ -226,7 +226,7 @@ class _Artifacts:
 
     @property
     def audit(self) -> Path:
-        """What held-back truth says of the batches answered so far; an empty object where there is none."""
+        """The audit by held-back truth of the batches annotated so far; an empty object where there is none."""
         return self.folder / "audit.json"
 
     @property

@@ -79,7 +79,7 @@ MANIFEST = _schema(
         ("source", pa.string(), False),
         ("group_id", pa.string(), True),
         ("captured_at", _TIME, True),
-        ("label", pa.string(), True),  # as received or answered; null: nobody has said
+        ("label", pa.string(), True),  # as received or annotated; null: unlabelled
         ("class_id", pa.int32(), True),  # null: no label, or a label of no registered class (open)
         ("label_source", pa.string(), True),  # "source", or the annotator's name
         ("labelled_in", pa.string(), True),  # the generation that first knew the label

@@ -1,4 +1,4 @@
-"""update: the model of this generation, with the score and the threshold that make it say "unknown".
+"""update: the model of this generation, with the score and the threshold by which it rejects an image as unknown.
 
 After a full training it is the trained network itself; else the parent's, extended by the annotations that the parent
 has not learned from. No image of the full training is needed for that: class statistics stand for them. An update

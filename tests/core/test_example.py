@@ -1,4 +1,4 @@
-"""The walk through the library does what it says."""
+"""The example of the library runs, and learns what it claims to learn."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def squash(v: Float[Tensor, "B D"], form: Squash) -> Float[Tensor, "B D"]:
 
     squared: n²/(1+n²) · v/n   Eq. 10, written v·n/(1+n²): nothing is divided by n
     linear:  n/(1+n) · v/n     the authors' code, written v/(1+n)
-    unit:    v/n               no squashing: the length says nothing
+    unit:    v/n               no squashing: the length is ignored
     """
     n = v.square().sum(-1, keepdim=True).add(1e-12).sqrt()
     match form:

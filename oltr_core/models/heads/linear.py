@@ -10,7 +10,7 @@ from oltr_core.spec import Spec
 
 
 class Classified(NamedTuple):
-    """What a head says of the direct features of one expert."""
+    """What a head computes from the direct features of one expert."""
 
     logits: Float[Tensor, "B K"]
     embedding: Float[Tensor, "B D"]
