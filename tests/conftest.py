@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
         path = item.path.relative_to(config.rootpath)
         fixture = next((name for name in COSTLY if name in item.fixturenames), None)
         item.add_marker(pytest.mark.xdist_group(fixture or path.as_posix()))
-        if path.parts[1] in ("flows", "services"):  # they run commands in processes of their own
+        if fixture or path.parts[1] in ("flows", "services"):  # servers, and commands in processes of their own
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:  # a long test that begins last would keep the other worker waiting
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.architecture.imports import ROOT
 
 
+@pytest.mark.slow
 def test_the_example_trains_scores_selects_and_learns_the_new_classes():
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # as a user runs it: no shape is checked
     command = [sys.executable, ROOT / "examples" / "library.py"]
