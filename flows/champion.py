@@ -15,6 +15,7 @@ from tasks.prefect.server import prepare_environment
 
 
 def classes(layout: Layout, as_json: bool) -> str:
+    """The class register of the champion, as a table or as JSON."""
     from tasks.annotator import batch
 
     rows = batch.register(layout, _champion(layout))
@@ -25,6 +26,7 @@ def classes(layout: Layout, as_json: bool) -> str:
 
 
 def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
+    """Make the sealed generation `name` the champion; `event` is promoted or rolled_back. Returns a sentence."""
     from tasks import clock, gate
 
     with alone(layout):

@@ -232,7 +232,7 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--row", "rows", multiple=True, help="Compute this row of a recognition table only; may be repeated.")
 @click.option("--validation", is_flag=True, help="Measure recipes on validation images: to choose between them.")
 @click.pass_obj
-def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **training) -> None:
+def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **training: Any) -> None:
     """A published table, ours beside it. Image sets are read from the folder that OLTR_DATA_ROOT names."""
     from flows import benchmark
 

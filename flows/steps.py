@@ -1,5 +1,7 @@
-"""The steps of a generation: effects of `tasks` in their order, timed and reported. Each may be called again, and
-then finds nothing to do. Prefect's tasks (`flows.generation`), the head start and the commands call these.
+"""The steps of a generation: effects of `tasks` in their order, timed and reported.
+
+Each may be called again, and then finds nothing to do. Prefect's tasks (`flows.generation`), the head start and the
+commands call these.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ _ORIGIN = "0" * 64  # what the first line carries as the digest of the line befo
 
 @dataclass(frozen=True)
 class Event:
+    """One line of the ledger."""
+
     event: str
     generation: str
     digest: str  # of what the event is about; with event and generation it is the event's identity

@@ -162,14 +162,17 @@ MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
 
 
 def key(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns by which the rows are sorted."""
     return tuple(_meta(schema)["oltr.key"].split(","))
 
 
 def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows."""
     return pa.Table.from_batches([], schema=schema)  # empty_table() would import pandas
 
 
 def from_rows(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Table:
+    """A table of dicts, one per row."""
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -222,6 +225,7 @@ def check_header(path: Path, schema: pa.Schema) -> int:
 
 
 def version(schema: pa.Schema) -> int:
+    """The version in the header; 0 where there is none."""
     return int(_meta(schema).get("oltr.version", "0"))
 
 

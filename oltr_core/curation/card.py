@@ -25,6 +25,8 @@ _COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 
 @dataclass(frozen=True)
 class Facts:
+    """What a data card is made of."""
+
     run: Run
     manifest: pl.DataFrame
     classes: pl.DataFrame
@@ -34,6 +36,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
+    """A table of the card, as text."""
+
     head: list[str]
     rows: list[list[str]]
 

@@ -22,6 +22,8 @@ USED = ["train", "val", "test"]
 
 
 class Check(NamedTuple):
+    """One declared property of a table: the sentence, the rows that break it, and what to do then."""
+
     name: str  # the sentence
     column: str  # whose values are shown where it is broken
     bad: pl.Expr  # true on a row that breaks it
@@ -211,6 +213,7 @@ def enforce(manifest: pl.DataFrame, context: Context, where: str = "manifest") -
 
 
 def sentence(check: Check, number: int, value: Any, image_id: Any, where: str) -> str:
+    """The error message for a check that `number` rows break: the first of them, and what to do."""
     if check.whole:
         return f"{where}: {check.name}: this does not hold; {check.remedy}"
     shown = "" if check.column == "image_id" else f" ({check.column} {value!r})"

@@ -40,6 +40,8 @@ _INDEX = [name for name in schema.INDEX.names if name != "attributes"]
 
 
 class Built(NamedTuple):
+    """The tables of a generation."""
+
     manifest: pl.DataFrame
     classes: pl.DataFrame
 

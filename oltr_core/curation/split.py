@@ -23,6 +23,8 @@ _NONE = 9  # no home yet
 
 @dataclass(frozen=True)
 class Shares:
+    """How labelled images are divided: shares of val and test, and the least number per class of train and test."""
+
     val: float
     test: float
     min_train: int

@@ -93,6 +93,7 @@ def run(params: Parameters, layout: Layout) -> None:
 
 
 def load_base(layout: Layout, device: torch.device) -> Checkpoint:
+    """The network that this generation's full training made."""
     return checkpoint.load(layout.work.base_model, device)
 
 

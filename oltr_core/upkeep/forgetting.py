@@ -27,6 +27,8 @@ _PICTURE = re.compile(r'src="data:image/[a-z]+;base64,[A-Za-z0-9+/=]*"')
 
 
 class Forgotten(NamedTuple):
+    """What was removed, and what has changed by that."""
+
     image_ids: list[str]
     changed: list[Path]  # batches, truths and generations to give to DVC again
 

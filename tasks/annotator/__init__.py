@@ -1,4 +1,4 @@
-"""Those who annotate. One module per annotator, named as in params.yaml: annotator, with four functions:
+"""Those who annotate: one module per annotator, named as in params.yaml, with four functions.
 
     publish(layout, settings, name)             export the batch of generation `name`; returns its digest
     collect(layout, settings, name, at)         the annotations that are there now, as rows

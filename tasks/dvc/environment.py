@@ -50,6 +50,7 @@ def compute(layout: Layout) -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
+    """Name -> version, of every installed package."""
     return dict(
         sorted({d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}.items())
     )

@@ -46,7 +46,7 @@ def _end_with_parent() -> None:
 class StageFailed(Exception):
     """A stage did not succeed; `kind` is who can correct it: user, internal or infrastructure."""
 
-    def __init__(self, stage: str, kind: str, sentence: str):
+    def __init__(self, stage: str, kind: str, sentence: str) -> None:
         super().__init__(f"{stage}: {sentence}")
         self.stage, self.kind, self.sentence = stage, kind, sentence
 

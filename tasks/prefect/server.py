@@ -58,7 +58,7 @@ def prepare_environment(layout: Layout) -> None:
 class Server:
     """The server this process uses: its own, or the one that PREFECT_API_URL names."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.deadline = time.monotonic() + STARTUP_SECONDS
         if os.environ.get("PREFECT_API_URL"):

@@ -46,10 +46,12 @@ class Cosine(Spec):
 
 
 class CosineHead(nn.Module):
+    """The weights of `Cosine`: a row per class, and the scale."""
+
     centroids = None
     scale: Float[Tensor, ""]
 
-    def __init__(self, spec: Cosine, num_classes: int, num_features: int):
+    def __init__(self, spec: Cosine, num_classes: int, num_features: int) -> None:
         super().__init__()
         self.form: Squash = spec.squash
         self.weight = nn.Parameter(torch.empty(num_classes, num_features))
@@ -64,7 +66,7 @@ class CosineHead(nn.Module):
         return nn.functional.normalize(self.weight, dim=1)
 
     def classify(self, squashed: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        """scale · v · w_k/‖w_k‖, divided after the product: a copy of all directions would cost K x D."""
+        """`scale` · v · w_k/‖w_k‖, divided after the product: a copy of all directions would cost K x D."""
         lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(1e-12)
         return nn.functional.linear(squashed, self.weight) * (self.scale / lengths)
 
