@@ -16,7 +16,10 @@ export GX_ANALYTICS_ENABLED = False
 export MLFLOW_DISABLE_TELEMETRY = true
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help loop test test-services test-soak clean
+# two workers; the tests that share a costly fixture run in one of them (tests/conftest.py)
+IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help loop test coverage test-services test-soak generated clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +31,23 @@ test: $(VENV)/.installed-dev  ## install everything, then lint, format, types, a
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+coverage: $(VENV)/.installed-dev  ## the test suite, and the share of each folder's lines that it executes
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest $(IN_PARALLEL) --cov --cov-report=
+	@for folder in oltr_core oltr_core/*/ tasks tasks/*/ flows; do \
+		case $$folder in *__pycache__*) continue;; esac; \
+		printf '%-28s %4s %%\n' $${folder%/} $$($(BIN)/coverage report --include="$${folder%/}/*" --format=total); done
 
 test-services: $(VENV)/.installed-dev  ## tests that start real servers
 	$(BIN)/python -m pytest -m services
 
 test-soak: $(VENV)/.installed-dev  ## the loop, killed at random moments and continued, until OLTR_SOAK_SECONDS are over
 	$(BIN)/python -m tests.soak.kill_and_continue
+
+generated: $(VENV)/.installed  ## write dvc.yaml, params.yaml and the other generated files anew from the code
+	$(BIN)/python -m tasks.workspace .
 
 clean:  ## forget this workspace's generations, after asking; never touches your images
 	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows import steps
 from flows.champion import sealed
 from flows.loop import alone
+from flows.tables import rendered
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 
@@ -22,25 +23,26 @@ def collect(layout: Layout, name: str | None) -> None:
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(load_settings(layout).annotator, "path", "")
             raise ValueError(
-                f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` tells more"
+                f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
             )
 
 
 def status(layout: Layout) -> str:
-    """One line per batch: asked, annotated, imported."""
+    """A row per batch: how many images were asked about, annotated, imported."""
     from tasks import annotator
     from tasks.annotator import batch
 
     settings = load_settings(layout).annotator
     state = steps.state_of(layout)
-    lines = []
+    rows = []
     for name in state.sealed:
         if name not in state.exported:
-            lines.append(f"{name}  not exported yet")
+            rows.append([name, "not exported yet", "-", "-"])
             continue
         asked = set(batch.asked(layout, name))
         imported = set(batch.stored(layout, name).column("image_id").to_pylist())
-        rows = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
-        there = imported | {row["image_id"] for row in rows}
-        lines.append(f"{name}  {len(asked)} asked, {len(asked & there)} annotated, {len(asked & imported)} imported")
-    return "\n".join(lines) or "no batch was exported yet"
+        found = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
+        there = imported | {row["image_id"] for row in found}
+        rows.append([name, *(str(len(ids)) for ids in (asked, asked & there, asked & imported))])
+    columns = ["batch of", "asked", "annotated", "imported"]
+    return rendered(columns, rows, right=columns[1:]) if rows else "no batch was exported yet"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from oltr_core.layout import Layout
 
 
-def run(layout: Layout, table: str | None, show: bool, seeds: str | None, **training) -> int:
-    """Print the list of tables, or bring one up to date: `training` is what recognition tables may be told.
+def run(layout: Layout, table: str | None, show: bool, seeds: str | None, **training: Any) -> int:
+    """Print the list of tables, or bring one up to date: `training` holds the options of recognition tables.
 
     Raises ValueError for a table, a row or seeds that are none.
     """

@@ -8,24 +8,25 @@ from pathlib import Path
 
 from flows import steps
 from flows.loop import alone
+from flows.tables import rendered
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from tasks.prefect.server import prepare_environment
 
 
 def classes(layout: Layout, as_json: bool) -> str:
+    """The class register of the champion, as a table or as JSON."""
     from tasks.annotator import batch
 
     rows = batch.register(layout, _champion(layout))
     if as_json:
         return json.dumps(rows, indent=1)
-    lines = [f"{'id':>4}  {'name':<24} {'since':<8} status"]
-    return "\n".join(
-        [*lines, *(f"{r['class_id']:>4}  {r['name']:<24} {r['first_generation']:<8} {r['status']}" for r in rows)]
-    )
+    shown = ([str(r["class_id"]), r["name"], r["first_generation"], r["status"]] for r in rows)
+    return rendered(["id", "name", "since", "status"], shown, right=["id"])
 
 
 def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
+    """Make the sealed generation `name` the champion; `event` is promoted or rolled_back. Returns a sentence."""
     from tasks import clock, gate
 
     with alone(layout):

@@ -28,7 +28,7 @@ def example(*lines: str) -> dict[str, Any]:
 @click.version_option(package_name="oltr")
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
-    """Keep an image classifier alive in a long-tailed, open world: generation after generation."""
+    """Maintain an image classifier on long-tailed, open data: generation after generation."""
     context.obj = Layout(workspace.expanduser().absolute())
 
 
@@ -58,7 +58,7 @@ def loop(layout: Layout, generations: int | None, more: int | None) -> None:
     from flows import loop as command
 
     if generations and more:
-        raise click.UsageError("--generations and --more say the same thing twice; give one of them")
+        raise click.UsageError("--generations and --more exclude each other; give one of them")
     command.run(layout, generations, more)
 
 
@@ -232,7 +232,7 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--row", "rows", multiple=True, help="Compute this row of a recognition table only; may be repeated.")
 @click.option("--validation", is_flag=True, help="Measure recipes on validation images: to choose between them.")
 @click.pass_obj
-def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **training) -> None:
+def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **training: Any) -> None:
     """A published table, ours beside it. Image sets are read from the folder that OLTR_DATA_ROOT names."""
     from flows import benchmark
 

@@ -3,7 +3,7 @@
     prefect --no-prompt deploy --all     in a workspace; a worker of the pool `oltr` then runs it
     python -m flows.deployment           serves the same flow from this process: no pool, no worker
 
-Both need PREFECT_API_URL. One loop at a time per workspace: the second run is told so by the workspace's lock.
+Both need PREFECT_API_URL. One loop at a time per workspace: the second run fails at the workspace's lock.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def joined(step: str, do: Callable[[], T]) -> T:
 class HeadStart(threading.Thread):
     """Does `steps` in their order, in a thread that does not outlive the process; stops at the first that fails."""
 
-    def __init__(self, steps: dict[str, Callable[[], Any]]):
+    def __init__(self, steps: dict[str, Callable[[], Any]]) -> None:
         super().__init__(daemon=True)
         self.steps = [(_under_way.setdefault(name, Future()), do) for name, do in steps.items()]
         self.failed: BaseException | None = None

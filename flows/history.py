@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from flows.tables import rendered
 from oltr_core import ledger
 from oltr_core.layout import Layout
 
@@ -63,11 +64,9 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
 
 def table(layout: Layout) -> str:
     """The table of generations; a star marks the champion, a dash what was not measured."""
-    columns = ["generation", "verdict", *HEADLINE]
-    rows = [columns]
+    rows = []
     for entry in generations(layout):
         numbers = [entry["metrics"].get(metric) for metric in HEADLINE.values()]
         name = entry["generation"] + ("*" if entry["champion"] else "")
         rows.append([name, entry["status"], *("-" if n is None else f"{n:.3f}" for n in numbers)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return rendered(["generation", "verdict", *HEADLINE], rows, right=HEADLINE)

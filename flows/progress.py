@@ -1,4 +1,4 @@
-"""What the loop tells people while it runs, and what it remembers of the time."""
+"""Progress of the loop, on the terminal and in Prefect's log, and where its time went."""
 
 from __future__ import annotations
 

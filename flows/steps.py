@@ -1,5 +1,7 @@
-"""The steps of a generation: effects of `tasks` in their order, timed and said. Each may be called again, and then
-finds nothing to do. Prefect's tasks (`flows.generation`), the head start and the commands call these.
+"""The steps of a generation: effects of `tasks` in their order, timed and reported.
+
+Each may be called again, and then finds nothing to do. Prefect's tasks (`flows.generation`), the head start and the
+commands call these.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from tasks.dvc import batches, git, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
-    """The workspace as its ledger tells it."""
+    """The state of the workspace by its ledger."""
     return ledger.replay(ledger.read(layout.ledger))
 
 

@@ -25,7 +25,7 @@ def forget(layout: Layout, names: tuple[str, ...]) -> str:
         dropped = repository.drop(layout, before - repository.objects(layout, *tracked))
     return (
         f"forgot {len(ids)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with them; "
-        "what they taught the weights stays until the next full training"
+        "their effect on the weights stays until the next full training"
     )
 
 

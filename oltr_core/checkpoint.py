@@ -1,6 +1,6 @@
 """A checkpoint is one safetensors file: the weights, and in its header the card. Nothing is pickled.
 
-Loading needs that file and nothing else: the card tells how to build the network, what its columns mean, how an
+Loading needs that file and nothing else: the card has how to build the network, what its columns mean, how an
 image is prepared, and how its answer becomes "unknown".
 """
 
@@ -49,6 +49,8 @@ class Card(Spec):
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A model as its file has it: the network, and what belongs to it."""
+
     network: Network  # in evaluation mode
     card: Card
     score_state: State = field(default_factory=dict)
@@ -142,7 +144,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     return Checkpoint(network, card, score, _statistics(statistics) if statistics else None)
 
 
-def _open(path: Path):
+def _open(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path}: this model is not here; `dvc pull` or `dvc repro` brings it back")
     try:

@@ -21,7 +21,7 @@ def measure(features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_clas
 
 
 def grow(old: ClassStatistics, new: AnnotatedFeatures) -> ClassStatistics:
-    """The same with the answered images: kept, counted, and taken into the means and spreads of their classes."""
+    """The same with the annotated images: kept, counted, and taken into the means and spreads of their classes."""
     num_classes = max(len(old.counts), int(new.labels.max()) + 1)
     features = torch.cat([old.kept["features"], new.features])
     labels = torch.cat([old.kept["labels"], new.labels])
@@ -50,7 +50,7 @@ def draw(
 def remembered(
     statistics: ClassStatistics, unit: bool, generator: torch.Generator, per_class: int = 50
 ) -> tuple[Float[Tensor, "N E D"], Int[Tensor, "N"]]:
-    """Every class as the memory has it: pseudo-features, and the features of the answered images."""
+    """Every class as it is stored: pseudo-features, and the features of the annotated images."""
     labels = torch.arange(len(statistics.counts)).repeat_interleave(per_class)
     kept = statistics.kept
     features = torch.cat([draw(statistics, labels, unit, generator), kept["features"]])
@@ -67,7 +67,7 @@ def _stds(
 ) -> Float[Tensor, "E K D"]:
     """Standard deviations of each class; a rare class's is pooled over all classes.
 
-    With `known`, the spreads of older classes, the pool is their mean: the few new images have less to say.
+    With `known`, the spreads of older classes, the pool is their mean: the few new images estimate it worse.
     """
     variance = features.new_zeros(len(counts), *features.shape[1:])
     variance.index_add_(0, labels, (features - means[:, labels].transpose(0, 1)) ** 2)

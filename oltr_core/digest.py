@@ -9,10 +9,12 @@ from typing import Any
 
 
 def of_bytes(data: bytes | memoryview) -> str:
+    """SHA-256, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def of_file(path: Path) -> str:
+    """SHA-256 of the content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

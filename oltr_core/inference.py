@@ -45,6 +45,7 @@ def classify(
 
 
 def with_distances(outputs: Outputs, statistics: ClassStatistics | None) -> Outputs:
+    """The outputs with distances to the class means, where the network has no memory of its own."""
     if outputs.distances is not None or statistics is None:
         return outputs
     means = statistics.means.to(outputs.features)  # [E, K, D]

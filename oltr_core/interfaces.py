@@ -14,7 +14,7 @@ from oltr_core.shapes import Float, Int, Tensor
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of a batch of images."""
+    """What a network computes for a batch of images."""
 
     logits: Float[Tensor, "B E K"]  # scaled: softmax of them is the probability
     features: Float[Tensor, "B E D"]  # the direct feature, v_direct

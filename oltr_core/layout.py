@@ -19,7 +19,7 @@ def generation_name(number: int) -> str:
 class _At:
     """The path of that name below the object's folder."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def __get__(self, place: Folder | Layout, owner: type) -> Path:

@@ -25,8 +25,8 @@ EVENTS = (
     "promoted",  # it became the champion
     "refused",  # the gate kept the champion; `reasons`
     "rolled_back",  # the champion moved back to `generation`
-    "exported",  # its batch was handed to people
-    "imported",  # answers to its batch came back; `digest` is the answers'
+    "exported",  # its batch went to the annotator
+    "imported",  # annotations of its batch came back; `digest` is that of the file
     "class_added",
     "class_renamed",
     "class_merged",
@@ -39,6 +39,8 @@ _ORIGIN = "0" * 64  # what the first line carries as the digest of the line befo
 
 @dataclass(frozen=True)
 class Event:
+    """One line of the ledger."""
+
     event: str
     generation: str
     digest: str  # of what the event is about; with event and generation it is the event's identity
@@ -114,7 +116,7 @@ def _set_torn_line_aside(path: Path) -> None:
 
 @dataclass(frozen=True)
 class State:
-    """The workspace as its history tells it."""
+    """The state of the workspace by its history."""
 
     champion: str = GENESIS
     opened: tuple[str, ...] = ()

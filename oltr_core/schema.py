@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
-CLASS_STATUS = ("active", "merged", "split", "retired")
 
 
 def _schema(
@@ -80,7 +79,7 @@ MANIFEST = _schema(
         ("source", pa.string(), False),
         ("group_id", pa.string(), True),
         ("captured_at", _TIME, True),
-        ("label", pa.string(), True),  # as received or answered; null: nobody has said
+        ("label", pa.string(), True),  # as received or annotated; null: unlabelled
         ("class_id", pa.int32(), True),  # null: no label, or a label of no registered class (open)
         ("label_source", pa.string(), True),  # "source", or the annotator's name
         ("labelled_in", pa.string(), True),  # the generation that first knew the label
@@ -163,14 +162,17 @@ MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
 
 
 def key(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns by which the rows are sorted."""
     return tuple(_meta(schema)["oltr.key"].split(","))
 
 
 def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows."""
     return pa.Table.from_batches([], schema=schema)  # empty_table() would import pandas
 
 
 def from_rows(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Table:
+    """A table of dicts, one per row."""
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -223,6 +225,7 @@ def check_header(path: Path, schema: pa.Schema) -> int:
 
 
 def version(schema: pa.Schema) -> int:
+    """The version in the header; 0 where there is none."""
     return int(_meta(schema).get("oltr.version", "0"))
 
 

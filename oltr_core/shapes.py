@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ else:
     except ModuleNotFoundError:  # a bare GPU host has torch and little else
 
         class _Inert:
-            def __class_getitem__(cls, item):
+            def __class_getitem__(cls, item: Any) -> Any:
                 return item[0]
 
         Bool = Float = Int = UInt8 = _Inert

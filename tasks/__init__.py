@@ -1,1 +1,1 @@
-"""Tasks touch the world: one outside system per file, and no task imports another."""
+"""Tasks have the effects: one outside system per file or folder, and no task imports another."""

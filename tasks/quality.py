@@ -30,6 +30,8 @@ _OFFLINE = (
 
 
 class Passed(NamedTuple):
+    """How many checks over how many rows passed."""
+
     checks: int
     rows: int
     page: Path  # the index of the data docs
@@ -57,8 +59,10 @@ def validate(layout: Layout) -> Passed:
 
 
 def _frame(rows: pl.DataFrame, declared: list[checks.Check]) -> Any:
-    """What Great Expectations looks at, as the pandas frame that it needs: the columns that its own expectations
-    name, and one of true and false for every other check."""
+    """What Great Expectations looks at, as the pandas frame that it needs.
+
+    The columns that its own expectations name, and one of true and false for every other check.
+    """
     named = sorted({check.arguments["column"] for check in declared if check.expectation})
     others = [check for check in declared if not check.expectation]
     return rows.select(*named, *((~c.bad).alias(c.name) for c in others)).to_pandas()

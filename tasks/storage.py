@@ -1,4 +1,4 @@
-"""S3 through boto3: list, read, stream, upload in parts. Retries are boto3's; checksums are verified both ways.
+"""S3 through boto3: list, read, stream. Retries are boto3's, and so is the check of checksums.
 
 Endpoint and credentials come from the usual AWS environment variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...), never from files of the workspace.
@@ -15,7 +15,6 @@ from typing import Any
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 
-PART = 16 * 2**20  # bytes per part of an upload: S3 allows 10,000 parts, so 160 GB per file
 CHUNK = 2**20
 ATTEMPTS = 5  # of every request, with growing pauses
 
@@ -55,24 +54,6 @@ def stream(uri: str) -> Iterator[bytes]:
     yield from _told(uri, body.iter_chunks(CHUNK))
 
 
-def upload(path: Path, uri: str) -> None:
-    """A file to an address: in parts when it is large, each part with a SHA-256 that the store verifies."""
-    from boto3.exceptions import Boto3Error
-    from boto3.s3.transfer import TransferConfig
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, key = split(uri)
-    config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
-    try:
-        _client().upload_file(str(path), bucket, key, Config=config, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
-    except (Boto3Error, BotoCoreError, ClientError) as error:
-        raise _sentence(uri, error) from error
-
-
-def exists(uri: str) -> bool:
-    return next(list_below(uri), None) is not None
-
-
 @cache
 def _client() -> Any:
     import boto3
@@ -102,7 +83,7 @@ def _told(uri: str, parts: Iterator[Any]) -> Iterator[Any]:
 
 
 def _sentence(uri: str, error: Exception) -> Exception:
-    """What is not there, what a user can mend (address, credentials), and what may pass, are three kinds of error."""
+    """Three kinds of error: what is not there, what a user can correct (address, credentials), and what may pass."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code in ("NoSuchKey", "NoSuchBucket", "404"):
         return FileNotFoundError(f"{uri}: there is no such object or bucket; correct the address in params.yaml")

@@ -14,6 +14,10 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
 )
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads than these would only wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
 from jaxtyping import install_import_hook
 
 # a wrong shape or dtype anywhere in the equations is an error at the call that made it
@@ -21,3 +25,19 @@ install_import_hook(
     ["oltr_core.models", "oltr_core.losses", "oltr_core.samplers", "oltr_core.scores", "oltr_core.learners"],
     "beartype.beartype",
 )
+
+#: fixtures of the session that cost more than most tests
+COSTLY = ("looped", "s3_server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """One worker runs all tests that use the same costly fixture, and else all tests of a file; slow ones first."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath)
+        fixture = next((name for name in COSTLY if name in item.fixturenames), None)
+        item.add_marker(pytest.mark.xdist_group(fixture or path.as_posix()))
+        if fixture or path.parts[1] in ("flows", "services"):  # servers, and commands in processes of their own
+            item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a long test that begins last would keep the other worker waiting
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)

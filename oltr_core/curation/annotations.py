@@ -12,7 +12,7 @@ import pyarrow as pa
 from oltr_core import schema
 from oltr_core.spec import suggest
 
-RESERVED = ("source", "conflict")  # what `label_source` says beside an annotator's name
+RESERVED = ("source", "conflict")  # values of `label_source` beside an annotator's name
 SHOWN = 10  # errors listed before "and N more"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
+import jinja2
 import polars as pl
 
 from oltr_core import charts, schema
@@ -21,19 +21,12 @@ from oltr_core.shots import GROUPS, shot
 SHOWN = 12  # reasons and classes named one by one
 ON_A_SHEET = 32  # thumbnails per shot group
 _COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:900px;margin:2rem auto;
-padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right}
-td:first-child,th:first-child{text-align:left}.soft{color:var(--soft)}
-.sheet{display:flex;flex-wrap:wrap;gap:6px}.sheet figure{margin:0;width:64px;font-size:11px;text-align:center;
-overflow:hidden;white-space:nowrap;text-overflow:ellipsis;color:var(--soft)}
-.sheet img{height:48px;display:block;margin:auto}
-"""
 
 
 @dataclass(frozen=True)
 class Facts:
+    """What a data card is made of."""
+
     run: Run
     manifest: pl.DataFrame
     classes: pl.DataFrame
@@ -43,6 +36,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
+    """A table of the card, as text."""
+
     head: list[str]
     rows: list[list[str]]
 
@@ -177,35 +172,16 @@ def _html(
     )
     groups = dict(classes.group_by("shot").len().iter_rows())
     legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p class=soft>Parent {escape(facts.run.parent)}, mode {facts.run.mode}.</p>",
-        "<h2>Long tail</h2>",
-        tail or "<p>No training image.</p>",
-        f"<p class=soft>Training images per class: {legend}.</p>",
-        *(_html_sheet(group, pictures) for group, pictures in sheets.items() if pictures),
-        "<h2>Known problems</h2>",
-        "<ul>" + "".join(f"<li>{escape(p)}</li>" for p in problems or ["None found."]) + "</ul>",
-    ]
-    for heading, table in parts:
-        body.append(f"<h2>{heading}</h2>" + (_html_table(table) if table.rows else "<p>Nothing.</p>"))
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{charts.STYLE}{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
-
-
-def _html_sheet(group: str, pictures: list[tuple[str, bytes]]) -> str:
-    figures = "".join(
-        f'<figure title="{escape(name)}"><img alt="" src="data:image/jpeg;base64,{b64encode(jpeg).decode()}">'
-        f"{escape(name)}</figure>"
-        for name, jpeg in pictures
+    loader = jinja2.PackageLoader("oltr_core.curation", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return f'<h3>{group.capitalize()}-shot classes</h3><div class="sheet">{figures}</div>'
-
-
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    environment.filters["base64"] = lambda data: b64encode(data).decode()
+    page = environment.get_template("data_card.html.jinja")
+    return page.render(
+        title=title, style=charts.STYLE, run=facts.run, tail=tail, legend=legend, sheets=sheets, problems=problems,
+        parts=parts,
+    )  # fmt: skip
 
 
 def _markdown(title: str, facts: Facts, parts: list[tuple[str, Table]], problems: list[str]) -> str:

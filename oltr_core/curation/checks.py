@@ -22,12 +22,14 @@ USED = ["train", "val", "test"]
 
 
 class Check(NamedTuple):
+    """One declared property of a table: the sentence, the rows that break it, and what to do then."""
+
     name: str  # the sentence
     column: str  # whose values are shown where it is broken
     bad: pl.Expr  # true on a row that breaks it
     expectation: str | None = None  # Great Expectations' own name for it
     arguments: dict[str, Any] = {}
-    mend: str = "correct the source it came from, or ingest it again under a new batch name"
+    remedy: str = "correct the source it came from, or ingest it again under a new batch name"
     whole: bool = False  # it is about the table as a whole, and no row in particular breaks it
 
 
@@ -125,7 +127,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             "image_id",
             pl.lit(lost > 0),
             whole=True,
-            mend=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
+            remedy=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
         ),
         Check(
             f"a class that a source brings to a full training has at least {least} training images",
@@ -134,14 +136,14 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             ((pl.col("label_source") == "source") & pl.col("new_class") & (pl.col("train_images") < least)).fill_null(
                 False
             ),
-            mend="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
+            remedy="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
         ),
         Check(
             f"class proportions moved by at most {context.curate.max_drift} against the parent",
             "label",
             pl.lit(drift > context.curate.max_drift),
             whole=True,
-            mend=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
+            remedy=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
         ),
     ]
 
@@ -211,8 +213,9 @@ def enforce(manifest: pl.DataFrame, context: Context, where: str = "manifest") -
 
 
 def sentence(check: Check, number: int, value: Any, image_id: Any, where: str) -> str:
+    """The error message for a check that `number` rows break: the first of them, and what to do."""
     if check.whole:
-        return f"{where}: {check.name}: this does not hold; {check.mend}"
+        return f"{where}: {check.name}: this does not hold; {check.remedy}"
     shown = "" if check.column == "image_id" else f" ({check.column} {value!r})"
     rows = "1 row breaks" if number == 1 else f"{number} rows break"
-    return f"{where}: {check.name}: {rows} this, first image {str(image_id)[:12]}{shown}; {check.mend}"
+    return f"{where}: {check.name}: {rows} this, first image {str(image_id)[:12]}{shown}; {check.remedy}"

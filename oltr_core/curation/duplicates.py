@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 BANDS = 4  # two hashes that differ in at most 3 of 64 bits agree in one of four bands of 16
 REACH = 512  # hashes of one band compared with each; in longer runs of alike hashes chains do the rest
@@ -44,13 +46,8 @@ def _pairs_in_band(hashes: np.ndarray, band: int, bits: int) -> tuple[np.ndarray
 
 
 def connect(number: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Connected components of a graph of `number` nodes with edges left-right: the least node of each."""
-    root = np.arange(number)
-    while True:
-        least = np.minimum(root[left], root[right])
-        before = root.copy()
-        np.minimum.at(root, root[left], least)
-        np.minimum.at(root, root[right], least)
-        root = root[root]
-        if np.array_equal(root, before):
-            return root
+    """Connected components of `number` nodes with edges left-right: the least node of each one's; int64 [number]."""
+    edges = coo_array((np.ones(len(left), bool), (left, right)), shape=(number, number))
+    _, component = connected_components(edges, directed=False)
+    _, least = np.unique(component, return_index=True)
+    return least[component]

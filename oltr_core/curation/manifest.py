@@ -40,6 +40,8 @@ _INDEX = [name for name in schema.INDEX.names if name != "attributes"]
 
 
 class Built(NamedTuple):
+    """The tables of a generation."""
+
     manifest: pl.DataFrame
     classes: pl.DataFrame
 
@@ -107,7 +109,7 @@ def build(
     )
     learned = rows.filter(pl.col("split").is_in(["train", "val"]))["label"].drop_nulls().unique()
     classes = register.grow(classes, learned.to_list(), generation)
-    # what a class that no longer stands has taught waits for people to say what it is now
+    # images of a class that was split or retired wait for people to label them anew
     gone = register.gone(classes)
     idle = pl.col("split").is_in(["train", "val"]) & pl.col("label").is_in(list(gone))
     rows = rows.with_columns(
@@ -213,7 +215,7 @@ class _World:
     cluster: np.ndarray  # of near-duplicates; -1: none
     label: np.ndarray  # -1: none
     order: np.ndarray
-    old_class: np.ndarray  # [K]: a source said what this class looks like; it was not found by people's answers
+    old_class: np.ndarray  # [K]: a source brought this class; it was not found through annotations
     reasons: list[str | None]
 
     def follow(self, here: np.ndarray, loose: np.ndarray) -> None:

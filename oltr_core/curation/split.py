@@ -3,7 +3,7 @@
 A group is a site, sequence or burst; a cluster is a set of near-duplicates. Its home is the split (train, val or
 test) that one of its images already has; every later image of it follows, and an image that ties two homes together
 goes to quarantine. Images that came without a split are drawn by deficit: each class is owed its share of val and
-test, and units are handed out until the debts are paid. Rows are array positions; splits are small integers here.
+test, and units are assigned until each has its share. Rows are array positions; splits are small integers here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _NONE = 9  # no home yet
 
 @dataclass(frozen=True)
 class Shares:
+    """How labelled images are divided: shares of val and test, and the least number per class of train and test."""
+
     val: float
     test: float
     min_train: int

@@ -49,7 +49,7 @@ class Streamed:
         device: torch.device,
         workers: int,
         augment: Augment | None = None,
-    ):
+    ) -> None:
         self.places, self.device = places, device
         self._plan = _Plan()
         self._loader = torch.utils.data.DataLoader(
@@ -103,7 +103,7 @@ class _Plan:
 class _Decoded(torch.utils.data.Dataset):
     def __init__(
         self, shards: Shards, places: list[tuple[str, int, int]], transform: Transform, augment: Augment | None
-    ):
+    ) -> None:
         self.shards, self.places, self.transform, self.augment = shards, places, transform, augment
 
     def __getitem__(self, task: _Task) -> Tensor:

@@ -37,18 +37,22 @@ def _matrix(values: Tensor, entry: int) -> Tensor:
 
 
 def shear_x(images: Tensor, values: Tensor) -> Tensor:
+    """By a share of the height, horizontally."""
     return moved(images, _matrix(values, 1))
 
 
 def shear_y(images: Tensor, values: Tensor) -> Tensor:
+    """By a share of the width, vertically."""
     return moved(images, _matrix(values, 3))
 
 
 def translate_x(images: Tensor, values: Tensor) -> Tensor:
+    """By a share of the width, in whole pixels."""
     return moved(images, _matrix((values * images.shape[3]).trunc(), 2))
 
 
 def translate_y(images: Tensor, values: Tensor) -> Tensor:
+    """By a share of the height, in whole pixels."""
     return moved(images, _matrix((values * images.shape[2]).trunc(), 5))
 
 
@@ -61,7 +65,7 @@ def rotate(images: Tensor, values: Tensor) -> Tensor:
 
 
 def _blend(images: Tensor, other: Tensor, values: Tensor) -> Tensor:
-    """other + (1 + value)(image - other): 0 leaves the image, -1 gives the other."""
+    """`other` + (1 + value)(image - other): 0 leaves the image, -1 gives the other."""
     factor = (1 + values)[:, None, None, None]
     return (factor * images.float() + (1 - factor) * other).clamp(0, 255).to(torch.uint8)
 
@@ -72,14 +76,17 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def brightness(images: Tensor, values: Tensor) -> Tensor:
+    """Blends with black."""
     return _blend(images, torch.zeros((), device=images.device), values)
 
 
 def color(images: Tensor, values: Tensor) -> Tensor:
+    """Blends with the grey image."""
     return _blend(images, _grey(images).floor(), values)
 
 
 def contrast(images: Tensor, values: Tensor) -> Tensor:
+    """Blends with the mean of the grey image."""
     return _blend(images, _grey(images).floor().mean((1, 2, 3), keepdim=True), values)
 
 
@@ -123,6 +130,7 @@ def equalize(images: Tensor, values: Tensor) -> Tensor:
 
 
 def invert(images: Tensor, values: Tensor) -> Tensor:
+    """Every value x becomes 255 - x; `values` are not used."""
     return 255 - images
 
 

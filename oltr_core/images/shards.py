@@ -66,7 +66,7 @@ def feature_key(
 class Shards:
     """The packed images below data/raw; opened as they are asked for, safe to hand to worker processes."""
 
-    def __init__(self, raw: Path):
+    def __init__(self, raw: Path) -> None:
         self.raw = raw
         self._open: dict[tuple[str, int], tuple[np.ndarray, np.ndarray, Any]] = {}
 

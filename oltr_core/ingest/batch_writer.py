@@ -42,7 +42,7 @@ class BatchWriter:
         name: str,
         elsewhere: dict[str, tuple[str, str | None]],
         forgotten: frozenset[str] = frozenset(),
-    ):
+    ) -> None:
         self.part, self.name, self.forgotten = part, name, forgotten
         self.elsewhere = elsewhere  # image_id -> batch and label of what earlier batches hold
         self.places: dict[str, tuple[int, int]] = {}  # image_id -> shard and row

@@ -1,4 +1,4 @@
-"""A long-tailed, open world drawn from a balanced set: how many images each class keeps, and which.
+"""Long-tailed, open data drawn from a balanced set: how many images each class keeps, and which.
 
 Classes are taken in the order of the source; an image is its position among the source's images. The draw of a class
 uses NumPy's legacy generator, shuffling class after class, because the published long-tailed CIFARs do: with their
@@ -59,7 +59,7 @@ class Pareto(Spec):
 
 
 class OpenClasses(Spec):
-    """The classes that are unknown at first, and the stage in which each turns up in the pool."""
+    """The classes that are unknown at first, and the stage in which each appears in the pool."""
 
     names: list[str] = []  # as said, in this order
     file: str = ""  # names, one per line

@@ -35,6 +35,8 @@ class Looked(NamedTuple):
 
 
 class Job(NamedTuple):
+    """One image to be read; `problem` is why it cannot be."""
+
     content: Content
     extension: str | None
     problem: str | None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-FETCHED = ("s3://",)  # addresses that `SourceAccess.fetch` answers for
+FETCHED = ("s3://",)  # addresses that `SourceAccess.fetch` reads
 DATA_ROOT = "$OLTR_DATA_ROOT/"  # how params.yaml names the folder of shared data sets, wherever this machine has it
 
 
@@ -39,7 +39,7 @@ def _nothing_lists(uri: str) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class SourceAccess:
-    """How a source gets at the world outside: a root for relative paths, and functions for what is far away."""
+    """How a source reads files and objects: a root for relative paths, and functions for what is far away."""
 
     root: Path
     fetch: Callable[[str], bytes] = _nothing_fetches

@@ -12,6 +12,7 @@ from oltr_core.shapes import Tensor
 
 
 def heads_of(network: Network) -> list[Head]:
+    """The heads, one per expert."""
     return cast(list[Head], list(network.heads))
 
 

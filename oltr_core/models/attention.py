@@ -21,7 +21,7 @@ class SelfAttention(nn.Module):
     ResNet-50's 2048 channels would add a tenth to the cost of the whole backbone.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         inner = max(1, min(channels // 2, 256))
         self.query = nn.Conv2d(channels, inner, 1, bias=False)
@@ -43,7 +43,7 @@ class SpatialGate(nn.Module):
     and its softmax damps the attention 49 times.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, 1, 1)
 
@@ -56,7 +56,7 @@ class SpatialGate(nn.Module):
 class ModulatedAttention(nn.Module):
     """Eq. 6: f_att = f + MA(f) ⊗ SA(f). The identity at initialisation, for SA(f) starts at zero."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.self_attention = SelfAttention(channels)
         self.gate = SpatialGate(channels)
@@ -71,7 +71,7 @@ class SpatialAttention(nn.Module):
     `a` is a gain per channel that starts at zero, so that this too is the identity at initialisation.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.gate = SpatialGate(channels)
         self.gain = nn.Parameter(torch.zeros(channels, 1, 1))
@@ -81,6 +81,7 @@ class SpatialAttention(nn.Module):
 
 
 def attention(kind: AttentionKind, channels: int) -> nn.Module:
+    """The module of that name, for feature maps of so many channels."""
     match kind:
         case "modulated":
             return ModulatedAttention(channels)

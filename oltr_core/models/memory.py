@@ -27,7 +27,7 @@ class Memory(nn.Module):
 
     centroids: Float[Tensor, "K D"]
 
-    def __init__(self, num_classes: int, num_features: int, rate: float):
+    def __init__(self, num_classes: int, num_features: int, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.register_buffer("centroids", torch.zeros(num_classes, num_features))

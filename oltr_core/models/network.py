@@ -51,7 +51,7 @@ class NetworkSpec(Spec):
 class Trunk(nn.Module):
     """Images to direct features: shared layers, then per expert late layers, attention, pooling, projection."""
 
-    def __init__(self, spec: NetworkSpec):
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.shared, branches, channels = spec.backbone(spec.experts, spec.last_relu)
         self.branches = nn.ModuleList(branches)
@@ -76,7 +76,9 @@ def _side_by_side(experts: list[Float[Tensor, "B X"]]) -> Float[Tensor, "B E X"]
 
 
 class Network(nn.Module):
-    def __init__(self, spec: NetworkSpec, num_classes: int):
+    """Trunk and heads; the call is images [B, 3, S, S] -> Outputs."""
+
+    def __init__(self, spec: NetworkSpec, num_classes: int) -> None:
         super().__init__()
         self.spec = spec
         self.trunk = Trunk(spec)
@@ -99,8 +101,10 @@ class Network(nn.Module):
         return self.trunk(images)
 
     def classify(self, features: Float[Tensor, "B E D"]) -> Outputs:
-        """The heads alone, on direct features fresh, cached or drawn. In float32 also under autocast: distances
-        and the squashing curve live on small differences."""
+        """The heads alone, on direct features: fresh, cached or drawn.
+
+        In float32 also under autocast: distances and the squashing curve depend on small differences.
+        """
         with torch.autocast(features.device.type, enabled=False):
             parts = [head(features[:, e].float()) for e, head in enumerate(self._heads)]
         distances = [part.distances for part in parts if part.distances is not None]

@@ -1,4 +1,4 @@
-"""Operating a trained network: how it learns from annotations, when it says "unknown", which images it asks about.
+"""Operating a trained network: learning from annotations, rejecting images as unknown, choosing images to ask about.
 
 Stages and benchmarks stand on these functions, so that a benchmark computes what the loop would.
 """

@@ -10,6 +10,8 @@ from oltr_core.spec import Spec
 
 
 class Instance(Spec):
+    """Every image once, in random order."""
+
     name: Literal["instance"] = "instance"
 
     def __call__(

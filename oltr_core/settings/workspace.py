@@ -6,4 +6,6 @@ from oltr_core.spec import Spec
 
 
 class Workspace(Spec):
+    """What this workspace is called."""
+
     name: str = "digits"

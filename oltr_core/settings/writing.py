@@ -15,7 +15,7 @@ from oltr_core.spec import Spec
 
 HEAD = """\
 # The only file people configure. Every default is written out; nothing overrides it. Secrets and endpoints are not in
-# it: credentials come from the environment. `oltr check` reads it whole and says what is wrong.
+# it: credentials come from the environment. `oltr check` reads it whole and names what is wrong.
 # Written by `oltr init` from the comments in the source.
 """
 COMMENT_AT = 28  # column

@@ -1,7 +1,7 @@
 """curate: raw batches and annotations to tables.
 
 Reads data/raw/*/index.parquet, data/annotations and the parent's folder; writes base, manifest and classes, the data
-card, what the audits of annotated batches say, and metrics/curate.json. It needs no tensor and reads no image.
+card, the audits of annotated batches, and metrics/curate.json. It needs no tensor and reads no image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 
-#: what only an audit with held-back truth can say
+#: metrics that only an audit with held-back truth has
 AUDITED = ("select/open_hit_rate", "select/pool_open_rate", "select/classes_found")
 
 
@@ -118,7 +118,7 @@ def _measure(built: Built, annotations: pl.DataFrame, audit: dict[str, Any], cop
     if annotations.height and not annotations["seconds"].null_count():
         values["cost/annotation_minutes"] = float(annotations["seconds"].cast(pl.Float64).sum()) / 60
     else:
-        reason = "no annotations yet" if not annotations.height else "some annotations do not say how long they took"
+        reason = "no annotations yet" if not annotations.height else "some annotations have no duration"
         absent["cost/annotation_minutes"] = reason
     # select/budget is the select stage's own word, about the batch that it chooses
     values |= {name: audit["metrics"][name] for name in AUDITED if name in audit["metrics"]}

@@ -135,6 +135,7 @@ def by_other_scores(
 def write_predictions(
     layout: Layout, images: pa.Table, class_ids: list[int], probability: Tensor, scores: Tensor
 ) -> None:
+    """Write predictions.parquet: a row per image of `images`."""
     table = pa.table(
         {
             "image_id": images.column("image_id"),
@@ -188,4 +189,5 @@ def read_history(path: Path) -> list[History]:
 
 
 def mask(images: pa.Table, split: str) -> Tensor:
+    """Which rows are of `split`; bool [N]."""
     return torch.tensor([name == split for name in images.column("split").to_pylist()], dtype=torch.bool)

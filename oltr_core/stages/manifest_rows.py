@@ -13,10 +13,12 @@ from oltr_core.layout import Layout
 
 
 def of_splits(rows: pa.Table, *splits: str) -> pa.Table:
+    """The rows of these splits."""
     return rows.filter(_is_in(rows.column("split"), pa.array(splits, pa.string())))
 
 
 def of_classes(rows: pa.Table, class_ids: Iterable[int]) -> pa.Table:
+    """The rows of these classes."""
     return rows.filter(_is_in(rows.column("class_id"), pa.array(list(class_ids), pa.int32())))
 
 
@@ -35,6 +37,7 @@ def columns(rows: pa.Table, class_ids: list[int], other: int | None = None) -> t
 
 
 def class_names(layout: Layout) -> dict[int, str]:
+    """Class id -> name, from classes.parquet."""
     classes = schema.read(layout.work.classes, schema.CLASSES)
     ids, names = (classes.column(name).to_pylist() for name in ("class_id", "name"))
     return dict(zip(ids, names, strict=True))

@@ -24,7 +24,7 @@ from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
 from oltr_core.spec import Spec
 
-#: what a generation is compared by: name, heading, what it says
+#: what a generation is compared by: name, heading, meaning
 HEADLINE = (
     ("closed/overall", "closed, overall", "classes of generation 0 among themselves"),
     ("closed/many", "many", "classes with 100 or more training images"),
@@ -42,7 +42,7 @@ GROUPS = {
     "open_by_score": "Open set, other scores",
     "loop": "Dynamic loop",
     "calibration": "Calibration",
-    "select": "Selection (of the batch answered last)",
+    "select": "Selection (of the batch annotated last)",
     "cost": "Cost",
     "data": "Data",
     "train": "Training",
@@ -85,7 +85,7 @@ def run(params: Parameters, layout: Layout) -> None:
             batch=_batch(layout, tables),
             splits=tables.splits(),
             quarantined=tables.quarantined(),
-            taught=tables.taught(),
+            learned=tables.learned(),
             loss_curve=_loss_curve(layout),
         )
     )
@@ -185,8 +185,8 @@ class _Tables:
         grouped = self.manifest.group_by("split").agg(pl.len(), pl.col("label").is_not_null().sum().alias("labelled"))
         return sorted(grouped.iter_rows())
 
-    def taught(self) -> list[tuple[str, int, int]]:
-        """Since which generation training images were trained on: generation, images, images answered by people."""
+    def learned(self) -> list[tuple[str, int, int]]:
+        """Since which generation training images were trained on: generation, images, images annotated by people."""
         train = self.manifest.filter((pl.col("split") == "train") & pl.col("labelled_in").is_not_null())
         answered = (pl.col("label_source") != "source").sum()
         return sorted(train.group_by("labelled_in").agg(pl.len(), answered.alias("answered")).iter_rows())

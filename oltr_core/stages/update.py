@@ -1,4 +1,4 @@
-"""update: the model of this generation, with the score and the threshold that make it say "unknown".
+"""update: the model of this generation, with the score and the threshold by which it rejects an image as unknown.
 
 After a full training it is the trained network itself; else the parent's, extended by the annotations that the parent
 has not learned from. No image of the full training is needed for that: class statistics stand for them. An update
@@ -93,6 +93,7 @@ def run(params: Parameters, layout: Layout) -> None:
 
 
 def load_base(layout: Layout, device: torch.device) -> Checkpoint:
+    """The network that this generation's full training made."""
     return checkpoint.load(layout.work.base_model, device)
 
 

@@ -9,7 +9,7 @@
 | `u_open` | farthest from every centroid | Eq. 7 |
 | `u_info` | between the two nearest centroids | Eq. 8 |
 | `u_product` | both: U_open U_info | Eqs. 7 to 9, Algorithm 1 |
-| `energy_per_class` | of high energy, with an index in the sum | Eq. 9, mended |
+| `energy_per_class` | of high energy, with an index in the sum | Eq. 9, corrected |
 | `eq9_literal` | of high energy as printed: the most familiar ones | Eq. 9, a control |
 | `k_center` | that cover the pool | Sener and Savarese 2018; Fig. 12 |
 | `product_k_center` | that cover the best of `u_product` | |

@@ -1,4 +1,4 @@
-"""Entropy of the class probabilities: uncertainty in the closed world."""
+"""Entropy of the class probabilities: uncertainty among the known classes."""
 
 from typing import Literal
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 _meeting: tuple[str, int, int] | None = None
 
 
-def launch(work: Callable[..., Any], processes: int, *args) -> None:
+def launch(work: Callable[..., Any], processes: int, *args: Any) -> None:
     """Call `work(*args)` in so many new processes that `start` joins; returns when all have.
 
     A ValueError of any of them is raised here; when one dies, the others are ended.
@@ -72,16 +72,13 @@ def start(device: torch.device) -> torch.device:
 
 
 def rank() -> int:
+    """The number of this process among those that share each batch; 0 where it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
+    """How many processes share each batch."""
     return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def wait() -> None:
-    if size() > 1:
-        dist.barrier()
 
 
 def share(rows: Tensor) -> Tensor:
@@ -129,13 +126,13 @@ class _Sum(torch.autograd.Function):
     """The sum over ranks; its derivative is the same sum of what comes back."""
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)
         return total

@@ -33,10 +33,12 @@ class Place:
 
 
 def file_in(folder: Path) -> Path:
+    """The file of the saved state."""
     return folder / "state.safetensors"
 
 
 def save(folder: Path, network: Network, optimizer: torch.optim.SGD, place: Place) -> None:
+    """Write weights, momentum and place, whole or not at all."""
     tensors = {f"{_WEIGHTS}{name}": tensor for name, tensor in network.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         if state.get("momentum_buffer") is not None:

@@ -28,7 +28,7 @@ class Stepper:
     compiled: bool = False
     pieces: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.trunk: Callable[[Tensor], Tensor] = self.network.trunk
         self.classify: Callable[[Tensor], Outputs] = self.network.classify
         if self.compiled:

@@ -1,6 +1,6 @@
 """Forgetting an image: its bytes, features and thumbnails go, everywhere in the workspace, and a tombstone stays.
 
-What stays is its id, the hash by which it is recognised and not taken in again. What it taught the weights of a model
+What stays is its id, the hash by which it is recognised and not taken in again. Its effect on the weights of a model
 stays until the next full training, and copies in DVC's cache and remotes until they are collected there.
 """
 
@@ -27,6 +27,8 @@ _PICTURE = re.compile(r'src="data:image/[a-z]+;base64,[A-Za-z0-9+/=]*"')
 
 
 class Forgotten(NamedTuple):
+    """What was removed, and what has changed by that."""
+
     image_ids: list[str]
     changed: list[Path]  # batches, truths and generations to give to DVC again
 

@@ -17,6 +17,8 @@ from oltr_core.layout import Layout
 
 
 class Leftover(NamedTuple):
+    """A file or folder that nothing refers to, its size, and the reason."""
+
     path: Path
     bytes: int
     why: str
@@ -28,6 +30,7 @@ def leftovers(layout: Layout) -> list[Leftover]:
 
 
 def remove(found: list[Leftover]) -> None:
+    """Delete them."""
     for item in found:
         shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
 

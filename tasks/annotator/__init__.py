@@ -1,8 +1,8 @@
-"""Those who annotate. One module per annotator, named as in params.yaml: annotator, with four functions:
+"""Those who annotate: one module per annotator, named as in params.yaml, with four functions.
 
-    publish(layout, settings, name)             hand the batch of generation `name` over; returns the digest of it
+    publish(layout, settings, name)             export the batch of generation `name`; returns its digest
     collect(layout, settings, name, at)         the annotations that are there now, as rows
-    instructions(layout, settings, name)        what people are told while the loop waits for them; "" if nobody is
+    instructions(layout, settings, name)        what people have to do while the loop waits for them; "" if nobody is
     audit(layout, settings, name)               what the annotator knows of how good the batch was, if it does
 
 `settings` is the annotator's own class in oltr_core/settings/annotator.py. A new annotator is its module here, its

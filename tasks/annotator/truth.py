@@ -44,7 +44,7 @@ def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
 
 
 def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
-    """Write data/annotations/NNNN/audit.json: how good the batch was, as only the truth can say."""
+    """Write data/annotations/NNNN/audit.json: how good the batch was, by the held-back labels."""
     truth, known = held_back(layout), batch.class_names(layout, name)
     manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "split", "label_source"])
     rows = manifest.to_pylist()

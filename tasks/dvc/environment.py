@@ -32,8 +32,10 @@ def describe(layout: Layout, run: Run) -> dict[str, Any]:
 
 
 def processor() -> dict[str, str]:
-    """Model and vector instructions, as far as this system tells: others add up in another order, and a training that
-    adds up in another order ends elsewhere."""
+    """Model and vector instructions, as far as this system shows them.
+
+    Others add up in another order, and a training that adds up in another order ends with other weights.
+    """
     said = Path("/proc/cpuinfo")
     lines = said.read_text().splitlines() if said.is_file() else []
     found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -48,6 +50,7 @@ def compute(layout: Layout) -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
+    """Name -> version, of every installed package."""
     return dict(
         sorted({d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}.items())
     )
@@ -85,6 +88,6 @@ def _git(folder: Path, *arguments: str) -> str:
         result = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, errors="replace"
         )
-    except FileNotFoundError:  # no git here: the packages and the inputs still say much
+    except FileNotFoundError:  # no git here: the packages and the inputs are recorded all the same
         return ""
     return result.stdout if result.returncode == 0 else ""

@@ -59,7 +59,7 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     command = [sys.executable, "-P", "-m", "dvc", "repro", "--force"]
     result = subprocess.run(command, cwd=scratch, env={**os.environ, "PATH": path}, check=False)
     if result.returncode:
-        raise ValueError(f"{name}: making it again in {scratch} failed; the lines above say why")
+        raise ValueError(f"{name}: making it again in {scratch} failed; the reason is in the lines above")
     return compare(sealed, again)
 
 
@@ -100,7 +100,7 @@ def is_old(sealed: Generation) -> bool:
 def write_pointer(path: Path, pointed: dict[str, object]) -> None:
     """<path>.dvc as it was when the generation was sealed."""
     if "md5" not in pointed:
-        raise ValueError(f"{path.name}: environment.json does not say which version of it was used")
+        raise ValueError(f"{path.name}: environment.json has no version of it")
     out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))

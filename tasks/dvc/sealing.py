@@ -51,7 +51,7 @@ def seal(layout: Layout, at: str) -> str:
     if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
         raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
-    if not final.folder.is_dir():  # the folder that has this name is whole, whatever the ledger says yet
+    if not final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not
         temporary = layout.unsealed(run.generation)
         shutil.rmtree(temporary.folder, ignore_errors=True)
         fill(layout, run, temporary)

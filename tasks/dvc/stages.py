@@ -44,9 +44,9 @@ def _end_with_parent() -> None:
 
 
 class StageFailed(Exception):
-    """A stage did not succeed; `kind` says who can mend it: user, internal or infrastructure."""
+    """A stage did not succeed; `kind` is who can correct it: user, internal or infrastructure."""
 
-    def __init__(self, stage: str, kind: str, sentence: str):
+    def __init__(self, stage: str, kind: str, sentence: str) -> None:
         super().__init__(f"{stage}: {sentence}")
         self.stage, self.kind, self.sentence = stage, kind, sentence
 
@@ -93,7 +93,7 @@ def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
     if missing is not None:
         return StageFailed(stage, "user", f"{missing.filename}: this is not here; `dvc pull` brings it back")
     if "StageCmdFailedError" in names:  # the process died without a word: killed from outside, or out of memory
-        return StageFailed(stage, "infrastructure", f"its process was killed before it could say why ({sentence})")
+        return StageFailed(stage, "infrastructure", f"its process was killed and left no reason ({sentence})")
     if names & {"LockError", "FileIsBeingUsed"} or any(isinstance(e, OSError) for e in chain):
         return StageFailed(stage, "infrastructure", sentence)
     return StageFailed(stage, "user", sentence)

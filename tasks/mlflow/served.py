@@ -1,5 +1,6 @@
-"""The model as MLflow serves it: this file is executed by MLflow (models from code), the weights are read from the
-safetensors file beside it. Rows with a `path` column in; label or "unknown", probability and score out.
+"""The model as MLflow serves it: rows with a `path` column in; label or "unknown", probability and score out.
+
+This file is executed by MLflow (models from code); the weights are read from the safetensors file beside it.
 """
 
 from dataclasses import asdict

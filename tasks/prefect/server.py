@@ -58,7 +58,7 @@ def prepare_environment(layout: Layout) -> None:
 class Server:
     """The server this process uses: its own, or the one that PREFECT_API_URL names."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.deadline = time.monotonic() + STARTUP_SECONDS
         if os.environ.get("PREFECT_API_URL"):
@@ -80,7 +80,7 @@ class Server:
     def wait_a_moment(self) -> None:
         """Between two questions whether it answers. Raises ConnectionError when it died or stays silent."""
         if self.process is not None and self.process.poll() is not None:
-            raise ConnectionError(f"Prefect's server did not start; {self.log} says why")
+            raise ConnectionError(f"Prefect's server did not start; the reason is in {self.log}")
         if time.monotonic() > self.deadline:
             raise ConnectionError(f"Prefect's server at {self.url} did not answer within {STARTUP_SECONDS} s")
         time.sleep(0.1)

@@ -13,6 +13,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oltr_core import pipeline, schema
@@ -52,7 +53,7 @@ def files(like: str = "digits") -> dict[str, bytes]:
     return found | {f"data/generations/{GENESIS}/{name}.parquet": _empty(kind) for name, kind in tables.items()}
 
 
-def _empty(kind) -> bytes:
+def _empty(kind: pa.Schema) -> bytes:
     sink = io.BytesIO()
     pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""Who may import whom: the table of the house, and the reader that holds code against it."""
+"""Who may import whom: the table, and the reader that compares code with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core computes, tasks touch the world, flows decide the order."""
+"""Core computes, tasks have the effects, flows decide the order."""
 
 from __future__ import annotations
 

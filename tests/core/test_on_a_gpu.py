@@ -85,6 +85,7 @@ def test_every_part_of_the_model_is_moved(attention, head):
         assert outputs.logits.device.type == "cuda"
 
 
+@pytest.mark.slow
 def test_a_table_trains_and_predicts_on_the_gpu():
     images, labels = world()
     sides = World(images.images, labels, images.images, labels, {"noise": (images.images, images.images.flip(0))})
@@ -104,6 +105,7 @@ def sealed(tmp_path_factory):
     return layout
 
 
+@pytest.mark.slow
 def test_a_loop_runs_on_the_gpu(sealed):
     loop_world.opened(sealed, "0001", "0000", "update")
     with pretended_gpu():
@@ -112,6 +114,7 @@ def test_a_loop_runs_on_the_gpu(sealed):
     assert checkpoint.read_card(sealed.work.model).parent == "0000"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.pin_memory.")
 def test_large_images_are_sent_to_the_gpu(sealed):
     images = schema.read(sealed.work.manifest, schema.MANIFEST).slice(0, 8)
@@ -123,6 +126,7 @@ def test_large_images_are_sent_to_the_gpu(sealed):
         assert (batch.device.type, batch.shape) == ("cuda", (4, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_images_are_predicted_on_the_gpu(sealed, tmp_path):
     photo = tmp_path / "photo.png"
     Image.new("RGB", (9, 9), (200, 30, 30)).save(photo)

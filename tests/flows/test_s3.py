@@ -54,7 +54,7 @@ def test_a_loop_whose_sources_remote_and_artifacts_are_in_s3(tmp_path, s3, s3_se
 
     pointer = json.loads(json.dumps((layout.generations / "0000.dvc").read_text()))
     md5 = pointer.split("md5: ")[1].split(".dir")[0]
-    assert s3.exists(f"s3://copies/dvc/files/md5/{md5[:2]}/{md5[2:]}")
+    assert list(s3.list_below(f"s3://copies/dvc/files/md5/{md5[:2]}/{md5[2:]}"))
     assert [uri for uri in s3.list_below("s3://models/runs/") if uri.endswith("model.safetensors")]
     assert not layout.remote.exists()
     assert not layout.mlflow_artifacts.exists()

@@ -27,6 +27,8 @@ _FORMATS = (
 
 
 class Coco(ImageSource):
+    """COCO classification JSON, with the locations and sequences of COCO Camera Traps."""
+
     name: Literal["coco"] = "coco"
     path: str  # the JSON file
     root: str = ""  # what file names start from; empty: the folder of the JSON file

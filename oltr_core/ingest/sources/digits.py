@@ -1,7 +1,7 @@
-"""The embedded data: 1,797 real handwritten digit scans, carried by scikit-learn, as a long-tailed open world.
+"""The embedded data: 1,797 real handwritten digit scans, carried by scikit-learn, as long-tailed open data.
 
 Per seed the ten classes are permuted. Six are known, with 120, 66, 36, 20, 11 and 6 training images; four are open
-and turn up in the pool, two per stage. A mixed pool brings 278 unlabelled images per stage: 8 of the head class, 30
+and appear in the pool, two per stage. A mixed pool brings 278 unlabelled images per stage: 8 of the head class, 30
 of every other known class, 60 of each of the stage's two open classes. A long-tailed pool brings all 316 known
 images at once, with 50, 25, 10 and 5 of the four open classes (22 % open).
 

@@ -11,6 +11,8 @@ from oltr_core.ingest.record import FETCHED, SourceAccess
 
 
 class Found(NamedTuple):
+    """A file below a source's folder, or an empty folder; `problem` is why it cannot be an image."""
+
     relative: PurePosixPath
     content: Path | str
     problem: str | None
@@ -73,5 +75,6 @@ def place_problem(path: Path, real_root: Path, follow_links: bool = False) -> st
 
 
 def extension_problem(name: str) -> str | None:
+    """Why a file of this name is no image, by its extension; None where it may be one."""
     extension = PurePosixPath(name).suffix.lower()
     return None if extension in EXTENSIONS else f"wrong extension: {extension or 'none'} is no image's"

@@ -11,6 +11,8 @@ from oltr_core.ingest.sources.role import ImageSource
 
 
 class Folder(ImageSource):
+    """A folder per class; with `group: folder`, one per group below it."""
+
     name: Literal["folder"] = "folder"
     path: str  # a folder, relative to the workspace or absolute, or s3://bucket/prefix
     group: Literal["none", "folder"] = "none"  # folder: each folder below the class is a site, sequence or burst

@@ -15,6 +15,8 @@ from oltr_core.ingest.sources.role import ImageSource
 
 
 class Identities(ImageSource):
+    """A folder per identity; the identity is the class."""
+
     name: Literal["identities"] = "identities"
     path: str  # path/<identity>/image.jpg, relative to the workspace or absolute, or s3://bucket/prefix
     min_images: Annotated[int, Field(ge=1)] = 1  # identities with fewer go to quarantine

@@ -19,6 +19,8 @@ SHOWN = 5  # missing files named one by one
 
 
 class ImageList(ImageSource):
+    """A text file with a path and a label per line."""
+
     name: Literal["image_list"] = "image_list"
     path: str  # the list file
     root: str  # the folder or s3:// prefix that the paths in it start from

@@ -18,6 +18,8 @@ ROWS = 256  # read at once
 
 
 class Parquet(ImageSource):
+    """Images in Parquet files, with or without labels."""
+
     name: Literal["parquet"] = "parquet"
     path: str  # a file, or a folder or s3:// prefix of files that are taken in the order of their names
     files: str = "*.parquet"  # which files of a folder

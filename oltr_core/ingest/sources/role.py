@@ -16,9 +16,9 @@ Role = Literal["labelled", "train", "val", "test", "pool"]
 class ImageSource(Spec):
     """A source with a role.
 
-    `labelled`: curate draws train, val and test, whole groups at a time. `train`, `val`, `test`: as said. `pool`:
-    for the loop to choose from; a label that came along is held back in data/truth. With `draw` a long-tailed, open
-    world is taken from the source, and the draw decides instead of the role.
+    `labelled`: curate draws train, val and test, whole groups at a time. `train`, `val`, `test`: that split. `pool`:
+    for the loop to choose from; a label that came along is held back in data/truth. With `draw` long-tailed, open
+    data are drawn from the source, and the draw decides instead of the role.
     """
 
     role: Role = "labelled"

@@ -28,6 +28,8 @@ class Columns(Spec):
 
 
 class Table(ImageSource):
+    """A CSV or Parquet table with a row per image; `columns` says which column is what."""
+
     name: Literal["table"] = "table"
     path: str  # a .csv or .parquet file, relative to the workspace or absolute, or s3://bucket/key
     root: str = ""  # what relative image paths start from; empty: the folder of the table

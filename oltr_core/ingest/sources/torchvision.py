@@ -11,8 +11,11 @@ from oltr_core.ingest.sources.role import ImageSource
 
 
 class Torchvision(ImageSource):
-    """With `draw: {tail: {name: exponential, ratio: 100}}` the training set of CIFAR is the published CIFAR-LT, image
-    for image."""
+    """Data sets that torchvision downloads.
+
+    With `draw: {tail: {name: exponential, ratio: 100}}` the training set of CIFAR is the published CIFAR-LT,
+    image for image.
+    """
 
     name: Literal["torchvision"] = "torchvision"
     dataset: Literal["CIFAR10", "CIFAR100", "EuroSAT", "Imagenette"]

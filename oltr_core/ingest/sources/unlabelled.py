@@ -11,6 +11,8 @@ from oltr_core.spec import Spec
 
 
 class Unlabelled(Spec):
+    """Images without labels, for the pool."""
+
     name: Literal["unlabelled"] = "unlabelled"
     path: str  # a folder, relative to the workspace or absolute, or s3://bucket/prefix
     group: Literal["none", "folder"] = "none"  # folder: each folder is a site, sequence or burst

@@ -21,7 +21,9 @@ class Parts(NamedTuple):
 class BasicBlock(nn.Module):
     """y = relu(conv(relu(conv(x))) + shortcut(x)); the last relu can be left out."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Literal["project", "pad"], relu: bool):
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, shortcut: Literal["project", "pad"], relu: bool
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
@@ -43,7 +45,7 @@ class BasicBlock(nn.Module):
 class PadShortcut(nn.Module):
     """He et al.'s option A for CIFAR: every `stride`-th pixel, and new channels of zeros on both sides."""
 
-    def __init__(self, stride: int, extra: int):
+    def __init__(self, stride: int, extra: int) -> None:
         super().__init__()
         self.stride, self.extra = stride, extra
 
@@ -133,6 +135,8 @@ class ResNet32(_Residual):
 
 
 class ResNet18Cifar(_Residual):
+    """ResNet-18 with a 3 x 3 stem and no max pooling, for images of 32 to 64 pixels."""
+
     name: Literal["resnet18_cifar"] = "resnet18_cifar"
     stem: Literal["small", "imagenet"] = "small"
     blocks: tuple[int, ...] = (2, 2, 2, 2)

@@ -52,7 +52,7 @@ class Timm(Spec):
 class Whole(nn.Module):
     """A model that cannot be cut; features without a spatial map become a map of one position."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 

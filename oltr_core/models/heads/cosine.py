@@ -17,7 +17,7 @@ def squash(v: Float[Tensor, "B D"], form: Squash) -> Float[Tensor, "B D"]:
 
     squared: n²/(1+n²) · v/n   Eq. 10, written v·n/(1+n²): nothing is divided by n
     linear:  n/(1+n) · v/n     the authors' code, written v/(1+n)
-    unit:    v/n               no squashing: the length says nothing
+    unit:    v/n               no squashing: the length is ignored
     """
     n = v.square().sum(-1, keepdim=True).add(1e-12).sqrt()
     match form:
@@ -46,10 +46,12 @@ class Cosine(Spec):
 
 
 class CosineHead(nn.Module):
+    """The weights of `Cosine`: a row per class, and the scale."""
+
     centroids = None
     scale: Float[Tensor, ""]
 
-    def __init__(self, spec: Cosine, num_classes: int, num_features: int):
+    def __init__(self, spec: Cosine, num_classes: int, num_features: int) -> None:
         super().__init__()
         self.form: Squash = spec.squash
         self.weight = nn.Parameter(torch.empty(num_classes, num_features))
@@ -64,7 +66,7 @@ class CosineHead(nn.Module):
         return nn.functional.normalize(self.weight, dim=1)
 
     def classify(self, squashed: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        """scale · v · w_k/‖w_k‖, divided after the product: a copy of all directions would cost K x D."""
+        """`scale` · v · w_k/‖w_k‖, divided after the product: a copy of all directions would cost K x D."""
         lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(1e-12)
         return nn.functional.linear(squashed, self.weight) * (self.scale / lengths)
 

@@ -10,7 +10,7 @@ from oltr_core.spec import Spec
 
 
 class Classified(NamedTuple):
-    """What a head says of the direct features of one expert."""
+    """What a head computes from the direct features of one expert."""
 
     logits: Float[Tensor, "B K"]
     embedding: Float[Tensor, "B D"]
@@ -18,6 +18,8 @@ class Classified(NamedTuple):
 
 
 class Linear(Spec):
+    """z = W v + b."""
+
     name: Literal["linear"] = "linear"
 
     def __call__(self, num_classes: int, num_features: int) -> "LinearHead":
@@ -25,9 +27,11 @@ class Linear(Spec):
 
 
 class LinearHead(nn.Module):
+    """The weights of `Linear`."""
+
     centroids = None
 
-    def __init__(self, num_classes: int, num_features: int):
+    def __init__(self, num_classes: int, num_features: int) -> None:
         super().__init__()
         linear = nn.Linear(num_features, num_classes)
         self.weight, self.bias = linear.weight, linear.bias

@@ -47,7 +47,7 @@ class MetaEmbeddingHead(nn.Module):
 
     median: Float[Tensor, ""]
 
-    def __init__(self, spec: MetaEmbedding, num_classes: int, num_features: int):
+    def __init__(self, spec: MetaEmbedding, num_classes: int, num_features: int) -> None:
         super().__init__()
         self.spec = spec
         self.memory = Memory(num_classes, num_features, spec.centroid_rate)

@@ -390,6 +390,14 @@ def test_the_data_card_counts_quarantine_by_reason(layout):
     assert "| its group is in test | 3 |" in layout.work.data_card_text.read_text()
 
 
+def test_the_name_of_a_class_is_text_in_the_data_card_and_never_markup(layout):
+    put_batch(layout, "b", [*two_classes(), *labelled("<script>x&y</script>", range(200, 220), None)])
+    run_curate(layout)
+    page = layout.work.data_card.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;x&amp;y&lt;/script&gt;" in page
+
+
 # --- tables of older versions ----------------------------------------------------------------------------
 
 OLD = Path(__file__).parents[2] / "fixtures" / "generation-tables-1"

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from oltr_core.curation.duplicates import near_duplicates
+from oltr_core.curation.duplicates import connect, near_duplicates
 
 
 def by_all_pairs(hashes: list[int], bits: int) -> list[int]:
@@ -50,3 +50,11 @@ def test_a_camera_that_sees_the_same_scene_all_night_is_one_cluster():
     scene = np.uint64(0x123456789ABCDEF0)
     hashes = scene ^ (np.uint64(1) << bits[:, 0]) ^ (np.uint64(1) << bits[:, 1])
     assert set(near_duplicates(hashes, 3)) == {near_duplicates(hashes, 3)[0]} != {-1}
+
+
+def test_a_component_is_named_by_its_least_node_however_often_an_edge_is_given():
+    left, right = np.array([5, 3, 7, *[2] * 300]), np.array([3, 1, 7, *[6] * 300])
+    assert connect(8, left, right).tolist() == [0, 1, 2, 1, 4, 1, 2, 7]
+    nothing = np.zeros(0, np.int64)
+    assert connect(3, nothing, nothing).tolist() == [0, 1, 2]
+    assert connect(0, nothing, nothing).tolist() == []

@@ -1,4 +1,4 @@
-"""Every readable image comes out as upright RGB, whatever it was; and the perceptual hash means what it says."""
+"""Every readable image becomes upright RGB, whatever it was; the perceptual hash finds near-duplicates alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worlds under configs/ are whole params files that today's code reads."""
+"""The examples under configs/ are whole params files that today's code reads."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def test_a_world_has_every_section_and_its_parameters_are_read(layout):
     assert all(parse_sources(batch) for batch in params.sources)
 
 
-def test_a_world_is_ingested_and_curated_from_sets_of_its_shape(layout, tmp_path):
-    """Sets of the layout and class names that the worlds expect, with fewer images and smaller draws."""
+@pytest.mark.slow
+def test_an_example_is_ingested_and_curated_from_sets_of_its_shape(layout, tmp_path):
+    """Sets of the layout and class names that the examples expect, with fewer images and smaller draws."""
     names = [f"class-{n:03d}" for n in range(12)]
     labels = [n % 12 for n in range(240)]
     sets = tmp_path / "sets"

@@ -99,6 +99,7 @@ def test_two_runs_write_equal_files(tmp_path):
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_started_again_writes_the_same_files_as_one_that_was_not(tmp_path):
     whole = _workspace(tmp_path / "whole", epochs=25)
     stages.run("train", whole)
@@ -183,6 +184,7 @@ def test_how_the_machine_computes_is_no_part_of_what_is_learned(tmp_path, change
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one(tmp_path):
     """No random augmentation: each rank draws for its own images."""
     states = []
@@ -195,6 +197,7 @@ def test_two_processes_train_the_model_of_one(tmp_path):
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_what_stops_one_process_stops_all_with_its_sentence(tmp_path):
     wild = [p.model_copy(update={"learning_rates": LearningRates(trunk=1e8, heads=1e8)}) for p in recipe().phases]
     layout = _workspace(tmp_path)

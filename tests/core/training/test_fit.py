@@ -88,6 +88,7 @@ def test_a_run_that_stops_and_continues_ends_with_the_same_weights_and_log(tmp_p
     assert second_log == log
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_mid_step_continues_to_the_same_weights(tmp_path, one_thread):
     train = recipe(phases=[p.model_copy(update={"epochs": 30}) for p in recipe().phases])
     script = textwrap.dedent(f"""
@@ -310,6 +311,7 @@ def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
     assert _digest(plain) != _digest(network)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_trains_as_the_plain_one_and_is_saved_by_the_same_names():
     """In a process of its own: the shape checks of the tests are nothing that can be compiled."""

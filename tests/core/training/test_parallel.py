@@ -15,6 +15,8 @@ from oltr_core.training import fit, parallel
 from oltr_core.training.parallel import GlobalBatchNorm2d
 from tests.core.training.worlds import recipe, world
 
+pytestmark = pytest.mark.slow
+
 
 def _train() -> dict[str, torch.Tensor]:
     """Without random augmentation: ranks draw for their own images."""

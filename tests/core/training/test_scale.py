@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from oltr_core.interfaces import Context, Outputs, Progress, Targets
@@ -12,6 +13,7 @@ K, D, B = 74_500, 512, 128
 GIB = 2**30
 
 
+@pytest.mark.slow
 def test_a_step_of_74_500_identities_takes_less_than_2_gib_beside_the_weights():
     """A tensor of B x K x D alone would be 18 GiB."""
     head = MetaEmbedding()(K, D)

@@ -200,7 +200,7 @@ def test_a_file_that_is_no_image_is_refused(layout, tmp_path):
         sightings(layout, tmp_path / "x.jpg")
 
 
-# --- keeping house ---------------------------------------------------------------------------------------
+# --- unreferenced files ---------------------------------------------------------------------------------------
 
 
 def test_only_what_nothing_refers_to_is_left_over(layout):

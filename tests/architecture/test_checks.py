@@ -1,0 +1,36 @@
+"""Everyone runs the same checks: `make test`, hosted CI, and the hooks before a commit."""
+
+from __future__ import annotations
+
+import subprocess
+
+import yaml
+
+from tests.architecture.imports import ROOT
+
+
+def commands(target: str) -> str:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_hooks_before_a_commit_are_the_first_checks_of_make_test_with_its_tools():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        assert f"{ROOT}/{hook['entry']}" in commands("test")
+    checks = [line for line in commands("test").splitlines() if line.startswith(f"{ROOT}/.venv/bin/")]
+    assert [line.split("/bin/")[1].split()[0] for line in checks][-4:] == ["ruff", "ruff", "basedpyright", "python"]
+
+
+def test_hosted_checks_run_make_test_for_every_python_that_the_package_names():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yaml").read_text())
+    job = workflow["jobs"]["test"]
+    assert any(step.get("run", "").startswith("make test") for step in job["steps"])
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+
+
+def test_make_generated_writes_what_is_generated():
+    assert "python -m tasks.workspace ." in commands("generated")

@@ -1,0 +1,45 @@
+"""The documents agree with the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from tests.architecture.imports import CORE_FOR_FLOWS, FLOORS, ROOT
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md")
+
+
+def test_the_picture_of_the_floors_is_the_import_rule():
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
+    floors = next(block for block in blocks if block.startswith("stages"))
+    assert [set(line.split(" · ")) for line in floors.splitlines()] == FLOORS
+    picture = next(block for block in blocks if block.startswith("flows"))
+    assert set(re.findall(r"oltr_core: ([a-z, ]+);", picture)[0].split(", ")) == CORE_FOR_FLOWS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_file_that_a_document_names_exists(document):
+    text = (ROOT / document).read_text()
+    named = re.findall(r"`((?:oltr_core|tasks|flows|tests|docs|configs|benchmarks|examples)/[\w./]*)`", text)
+    named += [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    here = (ROOT / document).parent
+    missing = [n for n in named if "NAME" not in n and not (ROOT / n).exists() and not (here / n).exists()]
+    assert named
+    assert not missing
+
+
+def test_every_departure_that_the_design_lists_is_said_where_it_is():
+    table = (ROOT / "docs/DESIGN.md").read_text().split("## What departs from the paper")[1]
+    rows = re.findall(r"\| `(oltr_core/[\w/]+\.py)` \|$", table, re.MULTILINE)
+    assert len(rows) > 5
+    assert all("Departs from" in (ROOT / path).read_text() for path in rows)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_make_target_that_a_document_names_exists(document):
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE))
+    assert set(re.findall(r"(?:^|`| · )make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
