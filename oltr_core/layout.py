@@ -260,6 +260,11 @@ class _Artifacts:
         return self.folder / "plots"
 
     @property
+    def gate(self) -> Path:
+        """This generation's model against the champion at its opening, on the same images."""
+        return self.folder / "gate.json"
+
+    @property
     def selection(self) -> Path:
         return self.folder / "selection.parquet"
 

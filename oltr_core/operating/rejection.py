@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
 from torch import Tensor
 
 from oltr_core.class_statistics import remembered
@@ -20,6 +21,9 @@ class Evaluate(Spec):
     """What is measured beside the score of the card."""
 
     scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
+    gate_share: Annotated[float, Field(ge=0, lt=1)] = (
+        0.3  # of the test images, for the gate alone; 0: it judges on all
+    )
 
 
 class OperatingPoint(NamedTuple):

@@ -174,15 +174,17 @@ def test_closed_accuracy_is_that_of_the_predictions_file_among_the_first_six_cla
         if row["split"] == "test" and manifest[row["image_id"]]["class_id"] is not None
     ]
     measured = json.loads((generation.folder / "metrics" / "evaluate.json").read_text())
-    assert len(right) == 180
-    assert measured["closed/overall"] == pytest.approx(sum(right) / 180)
+    assert len(right) == 126  # seven of ten; the gate judges on the rest
+    assert measured["closed/overall"] == pytest.approx(sum(right) / 126)
 
 
 def test_an_open_class_that_nobody_found_counts_as_wrong(first, second):
     audit = json.loads(second.work.audit.read_text())["open_classes"]
     assert len(audit) == 2
-    predictions = {r["image_id"]: r["class_id"] for r in table(second.work.predictions, schema.PREDICTIONS)}
-    asked = [r for r in table(second.work.manifest, schema.MANIFEST) if r["split"] == "test" and r["label"] in audit]
+    found = table(second.work.predictions, schema.PREDICTIONS)
+    predictions = {r["image_id"]: r["class_id"] for r in found if r["split"] == "test"}
+    rows = table(second.work.manifest, schema.MANIFEST)
+    asked = [r for r in rows if r["image_id"] in predictions and r["label"] in audit]
     right = sum(predictions[r["image_id"]] == r["class_id"] for r in asked) / len(asked)
     assert values(second, "evaluate")["loop/unknown_accuracy"] == pytest.approx(right)
     model = checkpoint.load(first.generation("0000").model)
