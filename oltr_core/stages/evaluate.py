@@ -81,8 +81,10 @@ def with_gate(images: pa.Table, share: float) -> pa.Table:
     """The rows with `gate` for the split of those test images that are the gate's."""
     is_test = mask(images, "test")
     test = manifest_rows.of_splits(images, "test")
-    columns = (test.column(name).to_pylist() for name in ("image_id", "label", "group_id", "labelled_in"))
-    is_test[is_test.clone()] = gate_side(*columns, share)
+    ids, labels, groups, since = (
+        test.column(name).to_pylist() for name in ("image_id", "label", "group_id", "labelled_in")
+    )
+    is_test[is_test.clone()] = gate_side(ids, labels, groups, since, share)
     splits = [
         "gate" if gate else split
         for gate, split in zip(is_test.tolist(), images.column("split").to_pylist(), strict=True)
@@ -146,7 +148,13 @@ def by_other_scores(
         if score != own:
             scored = seen(score)
             fitted = operating_point(
-                score, reference, outputs[is_val], scored[is_val], labels[is_val], model.card.target_tpr
+                score,
+                reference,
+                outputs[is_val],
+                scored[is_val],
+                labels[is_val],
+                model.card.target_tpr,
+                model.card.class_balanced,
             )
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
