@@ -14,7 +14,7 @@ the register and the labels of this generation, and each lets all of its columns
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -59,67 +59,77 @@ def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: 
     return Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
 
 
-def compare(
-    champion: Answers, challenger: Answers, known: Tensor, few: Tensor, learned: Tensor, open_: Tensor
-) -> dict[str, Compared | str]:
-    """Every figure by name, or the reason why there is none; all are better when larger.
+@dataclass(frozen=True)
+class Kinds:
+    """Which images are what, by the table above: bool [N] each."""
 
-    `known`, `few` (a part of known), `learned` and `open_` are masks over the images: bool [N].
-    """
+    known: Tensor
+    few: Tensor  # known, and of at most FEW training images on the champion's card
+    learned: Tensor
+    open: Tensor
+
+
+def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> Kinds:
+    before, after = champion.card.class_ids, set(challenger.card.class_ids)
+    both = after & set(before)
+    few = {i for i, images in zip(before, champion.card.class_counts, strict=True) if images <= FEW and i in both}
+
+    def of(classes: Iterable[int]) -> Tensor:
+        wanted = set(classes)
+        return torch.tensor([i in wanted for i in images.column("class_id").to_pylist()], dtype=torch.bool)
+
+    return Kinds(known=of(both), few=of(few), learned=of(after - both), open=~of(after.union(before)))
+
+
+def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+    """Every figure by name, or the reason why there is none; all are better when larger."""
     no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
+    no_few = f"no image of a class with {FEW} or fewer training images"
 
-    def on(images: Tensor, none: str, of: Callable[[Answers], Tensor]) -> Compared | str:
-        return compare_shares(of(champion)[images], of(challenger)[images]) if bool(images.any()) else none
+    def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
+        return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
 
-    area = no_open if bool(known.any()) else no_known
-    if bool(known.any()) and bool(open_.any()):
-        area = compare_areas(*((a.scores[known], a.scores[open_]) for a in (champion, challenger)))
+    def areas(known: Tensor, open_: Tensor) -> Compared | str:
+        if not bool(known.any()) or not bool(open_.any()):
+            return no_open if bool(known.any()) else no_known
+        before, after = ((answers.scores[known], answers.scores[open_]) for answers in (champion, challenger))
+        return compare_areas(before, after)
+
+    learned = challenger.right[images.learned]
     return {
-        "known_accuracy": on(known, no_known, lambda a: a.right),
-        "few_accuracy": on(few, f"no image of a class with {FEW} or fewer training images", lambda a: a.right),
-        "known_with_rejection": on(known, no_known, lambda a: a.right & a.accepted),
-        "auroc": area,
-        "unknown_recall": on(open_, no_open, lambda a: ~a.accepted),
-        "learned_accuracy": compare_with_none(challenger.right[learned]) if bool(learned.any()) else NOT_LEARNED,
+        "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
+        "few_accuracy": shares(images.few, no_few, lambda answers: answers.right),
+        "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
+        "auroc": areas(images.known, images.open),
+        "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
+        "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
     }
 
 
-NOT_LEARNED = "no class was learned that the champion does not know"
-
-
 def write(
-    this: Run, model: Checkpoint, test: pa.Table, val: pa.Table, held_apart: bool, layout: Layout, batch_size: int
+    this: Run, model: Checkpoint, test: pa.Table, val: pa.Table, apart: bool, layout: Layout, size: int
 ) -> None:
-    """Write data/work/gate.json: `model` against the parent, on the images of `test`.
+    """Write data/work/gate.json: `model` against the parent, on the images of `test`, in batches of `size`.
 
-    Where `test` has no image of a learned class, `learned_accuracy` is that of the validation images of those
-    classes: they were not learned from either. Raises ValueError when the parent was edited since it was sealed.
+    Where `test` has no image of a learned class, `learned_accuracy` is that of the validation images of these
+    classes, which were not learned from either. `apart`: whether reports are about other images.
+    Raises ValueError when the parent was edited since it was sealed.
     """
     found: dict[str, Compared | str] = {}
     if this.parent != GENESIS:
         folder = layout.generation(this.parent)
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
-        fresh = set(model.card.class_ids) - set(champion.card.class_ids)
+        learned = set(model.card.class_ids) - set(champion.card.class_ids)
         images = test
-        if not manifest_rows.of_classes(test, fresh).num_rows:
-            images = pa.concat_tables([test, manifest_rows.of_classes(val, fresh)])
-        of = images.column("class_id").to_pylist()
-        both = set(model.card.class_ids) & set(champion.card.class_ids)
-        counts = dict(zip(champion.card.class_ids, champion.card.class_counts, strict=True))
-        few = {i for i in both if counts[i] <= FEW}
-        either = {*model.card.class_ids, *champion.card.class_ids}
-        found = compare(
-            *(answers_of(m, images, layout, batch_size) for m in (champion, model)),
-            *(torch.tensor([i in classes for i in of], dtype=torch.bool) for classes in (both, few, fresh)),
-            torch.tensor([i not in either for i in of], dtype=torch.bool),
-        )
-        if fresh and isinstance(found["learned_accuracy"], str):
-            found["learned_accuracy"] = "no test or validation image of a class that was learned"
+        if not manifest_rows.of_classes(test, learned).num_rows:
+            images = pa.concat_tables([test, manifest_rows.of_classes(val, learned)])
+        before, after = (answers_of(each, images, layout, size) for each in (champion, model))
+        found = compare(before, after, kinds_of(images, champion, model))
     page = {
         "champion": this.parent,
         "images": test.num_rows,
-        "held_apart": held_apart,  # false: reports are about the same images
+        "held_apart": apart,
         "classes": len(model.card.class_ids),
         "metrics": {name: value._asdict() for name, value in found.items() if not isinstance(value, str)},
         "absent": {name: value for name, value in found.items() if isinstance(value, str)},

@@ -47,7 +47,7 @@ def test_a_class_that_the_champion_does_not_know_is_named_by_it_never():
 
 
 def drawn(seed: int, n: int = 60, m: int = 45, better: float = 0.0):
-    """Scores of two models that mostly agree, with ties; open images score 1 higher, the challenger's `better` more."""
+    """Scores of two models that mostly agree, with ties; open images score higher, the second's by `better` more."""
     generator = torch.Generator().manual_seed(seed)
     shared = torch.randn(n + m, generator=generator) + torch.cat([torch.zeros(n), torch.ones(m)])
     models = []
@@ -80,9 +80,7 @@ def test_a_difference_of_areas_has_delongs_interval():
         parts = covariance(before, before) + covariance(after, after) - 2 * covariance(before, after)
         variance += parts / len(before)
     margin = norm.ppf(0.975) * variance**0.5
-    assert (found.low, found.high) == pytest.approx(
-        (found.difference - margin, found.difference + margin), abs=1e-6
-    )
+    assert (found.low, found.high) == pytest.approx((found.difference - margin, found.difference + margin), abs=1e-6)
 
 
 def test_delongs_interval_holds_no_difference_in_19_of_20_repetitions():
