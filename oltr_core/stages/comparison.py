@@ -72,7 +72,7 @@ class Kinds:
 def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> Kinds:
     before, after = champion.card.class_ids, set(challenger.card.class_ids)
     both = after & set(before)
-    few = {i for i, images in zip(before, champion.card.class_counts, strict=True) if images <= FEW and i in both}
+    few = {i for i, count in zip(before, champion.card.class_counts, strict=True) if count <= FEW and i in both}
 
     def of(classes: Iterable[int]) -> Tensor:
         wanted = set(classes)
@@ -126,6 +126,8 @@ def write(
             images = pa.concat_tables([test, manifest_rows.of_classes(val, learned)])
         before, after = (answers_of(each, images, layout, size) for each in (champion, model))
         found = compare(before, after, kinds_of(images, champion, model))
+        if not learned:
+            found["learned_accuracy"] = "no class was learned that the champion does not know"
     page = {
         "champion": this.parent,
         "images": test.num_rows,

@@ -137,6 +137,20 @@ def test_an_image_is_open_where_neither_model_knows_its_class(good):
     assert figures["auroc"]["images"] == 54 + 18
     assert figures["learned_accuracy"]["images"] == 18
     assert figures["learned_accuracy"]["champion"] == 0
+    assert figures["few_accuracy"]["images"] == 27  # the three digits of 20, 11 and 6 training images
+
+
+def test_each_model_rejects_by_its_own_score_and_threshold(good):
+    ids = checkpoint.read_card(good.generation("0001").model).class_ids
+    classes = {row["image_id"]: row["class_id"] for row in table(good.work.manifest, schema.MANIFEST)}
+    of = compared(good)["metrics"]["unknown_recall"]
+    thresholds = []
+    for generation, recall in (("0000", of["champion"]), ("0001", of["challenger"])):
+        thresholds.append(checkpoint.read_card(good.generation(generation).model).threshold)
+        predicted = table(good.generation(generation).predictions, schema.PREDICTIONS)
+        open_ = [p["score"] for p in predicted if p["split"] == "gate" and classes[p["image_id"]] not in ids]
+        assert recall == pytest.approx(sum(score > thresholds[-1] for score in open_) / 18)
+    assert thresholds[0] != thresholds[1]
 
 
 def test_generation_0_has_nobody_to_be_compared_with(first):
@@ -168,6 +182,31 @@ def test_without_a_test_image_of_a_new_class_its_validation_images_are_asked(goo
     assert page["metrics"]["learned_accuracy"]["images"] == len(val) > 0
     assert "neither knows" in page["absent"]["auroc"]
     assert page["metrics"]["known_accuracy"]["images"] == 54
+
+
+def test_without_any_test_image_the_reasons_are_given(good, tmp_path):
+    shutil.copytree(good.root, tmp_path / "w")
+    layout = Layout(tmp_path / "w")
+    rows = [row for row in table(layout.work.manifest, schema.MANIFEST) if row["split"] != "test"]
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    world.compute(layout, evaluate)
+    page = json.loads(layout.work.gate.read_text())
+    assert set(page["metrics"]) == {"learned_accuracy"}  # of validation images
+    assert page["absent"]["known_accuracy"] == page["absent"]["auroc"] == "no image of a class that both know"
+    absent = json.loads(layout.work.absent("evaluate").read_text())
+    assert absent["now/overall"] == absent["open/known_accuracy"] == "no test image of a known class"
+
+
+def test_an_update_without_answers_equals_its_parent_and_is_promoted(first, tmp_path):
+    shutil.copytree(first.root, tmp_path / "w")
+    layout = Layout(tmp_path / "w")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate, update, evaluate, select)
+    world.seal(layout, "0001")
+    page = compared(layout)
+    assert all(of["difference"] == 0 for of in page["metrics"].values())
+    assert page["absent"] == {"learned_accuracy": "no class was learned that the champion does not know"}
+    assert gate.judge(layout, Gate(), "0001", AT) == ("promoted", [])
 
 
 def test_an_edited_champion_stops_the_comparison(good, tmp_path):
