@@ -15,6 +15,7 @@ HEADLINE = {
     "many": "closed/many",
     "medium": "closed/medium",
     "few": "closed/few",
+    "few now": "now/few",
     "auroc": "open/auroc",
     "unknown recall": "open/unknown_recall",
     "loop known": "loop/known_accuracy",
@@ -45,6 +46,8 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
     found = []
     for name in state.opened:
         opened = next(e for e in events if e.event == "opened" and e.generation == name)
+        judged = (e for e in events if e.event in ("promoted", "refused") and e.generation == name)
+        verdict = next((e.details for e in judged), {})
         found.append(
             {
                 "generation": name,
@@ -57,6 +60,8 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
                 "imported": name in state.imported,
                 "digest": state.sealed.get(name),
                 "metrics": metrics_of(layout, name),
+                "reasons": verdict.get("reasons", []),
+                "comparison": verdict.get("comparison"),  # with the champion, by the gate
             }
         )
     return found

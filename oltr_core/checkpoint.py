@@ -39,6 +39,7 @@ class Card(Spec):
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
     threshold: float | None = None  # of that score: larger is unknown
     target_tpr: float = 0.95  # share of known validation images that the threshold was to accept
+    class_balanced: bool = False  # whether every class counted alike in that share
     reference_seed: int = 0  # of the pseudo-features that scores are fitted on
     temperature: float = 1.0  # logits are divided by it for calibrated probabilities
     parent: str = ""  # the generation it was extended from

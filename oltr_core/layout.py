@@ -163,6 +163,7 @@ class _Artifacts(Folder):
     training_log = _At("metrics.jsonl")  # one JSON line per training report
     predictions = _At("predictions.parquet")
     plots = _At("plots")
+    gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     selection = _At("selection.parquet")
     contact_sheet = _At("batch.png")  # a picture of the selected images, in rank order
     report = _At("report.html")

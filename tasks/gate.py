@@ -1,22 +1,72 @@
-"""The gate: a challenger becomes champion unless a metric fell by more than its tolerance."""
+"""The gate: which generation becomes champion.
+
+It reads gate.json of the sealed generation, where champion and challenger stand side by side on the same images
+(`oltr_core.stages.comparison`), and refuses a challenger for either of two reasons:
+
+* *a figure fell*: the difference to the champion is below minus its tolerance, and either its 95 % interval lies
+  wholly below zero, so that chance does not explain it, or it is more than three tolerances, whatever its interval;
+* *it learned nothing*: of the images of the classes that the champion does not know, fewer than `least_learned`
+  were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
+  class was learned, nothing is asked.
+
+So in a small test set an interval may excuse a fall of up to three tolerances, and never stands for something
+learned. What has no image to be judged on is written into the verdict as not compared. A tolerance for any other
+metric compares metrics.json of the two sealed folders, without intervals; so do all tolerances where the champion
+was moved by hand since the challenger was opened, and where version 0.1 sealed the challenger without gate.json.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.operations import Gate
 
+FAR = 3  # tolerances; a fall of more is refused whatever its interval
+#: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
+METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
 
-def reasons_against(
+
+def fallen(compared: dict[str, Any], tolerances: dict[str, float]) -> list[str]:
+    """One sentence per figure of gate.json that fell too far."""
+    found = []
+    for name, tolerance in sorted(tolerances.items()):
+        of = compared["metrics"].get(name)
+        if of is None or of["difference"] >= -tolerance:
+            continue
+        if of["high"] < 0 or of["difference"] < -FAR * tolerance:
+            found.append(
+                f"{name} fell from {of['champion']:.3f} to {of['challenger']:.3f}, by more than {tolerance:g} "
+                f"(difference {of['difference']:+.3f}, 95 % interval {of['low']:+.3f} to {of['high']:+.3f}, "
+                f"{of['images']} images)"
+            )
+    return found
+
+
+def learned_too_little(compared: dict[str, Any], least: float) -> list[str]:
+    """A sentence where the classes that the champion does not know were not learned."""
+    of = compared["metrics"].get("learned_accuracy")
+    if of is None or not least:
+        return []
+    share, chance = of["challenger"], 1 / compared["classes"]
+    said = (
+        f"learned_accuracy is {share:.3f} (95 % interval {of['low']:.3f} to {of['high']:.3f}, {of['images']} images)"
+    )
+    if share < least:
+        return [f"{said}, less than {least:g}"]
+    return [f"{said}, not above chance ({chance:.3f})"] if share < 1 and of["low"] <= chance else []
+
+
+def fallen_metrics(
     challenger: dict[str, float], champion: dict[str, float], tolerances: dict[str, float], absent: dict[str, str]
 ) -> list[str]:
-    """One sentence per metric that fell too far, or that is missing for no reason.
+    """One sentence per metric of two metrics.json that fell too far, or that is missing for no reason.
 
     What the champion does not have cannot have fallen, and what cannot be measured any more (`absent`: no unknown
-    class is left, say) does not speak against the challenger. All gated metrics are better when larger.
+    class is left, say) does not speak against the challenger. All are better when larger.
     """
     found = []
     for name, tolerance in sorted(tolerances.items()):
@@ -43,15 +93,35 @@ def judge(layout: Layout, gate: Gate, name: str, at: str) -> tuple[str, list[str
         return stands.event, stands.details.get("reasons", [])
     if name not in state.sealed:
         raise ValueError(f"{layout.ledger}: generation {name} is not sealed, so it cannot be judged; run `oltr loop`")
-    digest = state.sealed[name]
-    champion = {} if state.champion == GENESIS else _metrics(layout, state.champion)
-    absent = json.loads(layout.generation(name).metrics_absent.read_text())
-    reasons = reasons_against(_metrics(layout, name), champion, gate.tolerances, absent)
+    reasons, grounds = weigh(layout, gate, name, state.champion)
     verdict = "refused" if reasons else "promoted"
-    not_compared = {n: absent[n] for n in gate.tolerances if n in absent and n in champion}
-    details = {"against": state.champion, "reasons": reasons, "not_compared": not_compared}
-    ledger.append(layout.ledger, Event(verdict, name, digest, at, details))
+    details = {"against": state.champion, "reasons": reasons, **grounds}
+    ledger.append(layout.ledger, Event(verdict, name, state.sealed[name], at, details))
     return verdict, reasons
+
+
+def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[str], dict[str, Any]]:
+    """The reasons to refuse `name`, and what they stand on: the comparison, and what could not be compared."""
+    sealed = layout.generation(name)
+    if champion == GENESIS:
+        return [], {"not_compared": {}}
+    figures = {metric: figure for figure, metric in METRICS.items()}
+    tolerances = {figures.get(given, given): far for given, far in gate.tolerances.items()}  # by either name
+    reasons: list[str] = []
+    grounds: dict[str, Any] = {"not_compared": {}}
+    if sealed.gate.exists():
+        compared = json.loads(sealed.gate.read_text())
+        reasons += learned_too_little(compared, gate.least_learned)
+        if compared["champion"] == champion:
+            grounds = {"comparison": compared, "not_compared": compared["absent"]}
+            reasons += fallen(compared, tolerances)
+            tolerances = {
+                n: far for n, far in tolerances.items() if n not in {**compared["metrics"], **compared["absent"]}
+            }
+    tolerances = {METRICS.get(n, n): far for n, far in tolerances.items()}
+    absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
+    grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
+    return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 
 
 def move(layout: Layout, name: str, event: str, reason: str, at: str) -> None:

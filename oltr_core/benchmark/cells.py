@@ -141,7 +141,9 @@ def loop(
             )
         val = classify(network, features[world.val], statistics)
         reference = reference_from_statistics(network, statistics, update.seed)
-        fitted = operating_point(update.score, reference, val, val, world.labels(world.val), update.target_tpr)
+        fitted = operating_point(
+            update.score, reference, val, val, world.labels(world.val), update.target_tpr, update.class_balanced
+        )
         figures[f"seconds/update_{generation}"] = time.perf_counter() - begin
 
         test = classify(network, features[stream.rows("test")], statistics)

@@ -32,7 +32,7 @@ def risk(scores: Float[Tensor, "B"], correct: Bool[Tensor, "B"], points: int = 2
 
 def histogram(scores: Float[Tensor, "B"], labels: Int[Tensor, "B"], bins: int = 30) -> Columns:
     """Images per bin of the score, known and open."""
-    low, high = float(scores.min()), float(scores.max())
+    low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
     edges = torch.linspace(low, high if high > low else low + 1, bins + 1, dtype=torch.float64)
     which = (torch.bucketize(scores.double(), edges) - 1).clamp(0, bins - 1)
     columns: Columns = {"score": ((edges[:-1] + edges[1:]) / 2).tolist()}

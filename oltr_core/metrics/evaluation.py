@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from oltr_core.measured import Measured
 from oltr_core.metrics.calibration import calibration
 from oltr_core.metrics.continual import History, loop
-from oltr_core.metrics.recognition import OPEN, closed, open_set
+from oltr_core.metrics.recognition import OPEN, closed, known_now, open_set
 from oltr_core.shapes import Bool, Float, Int, Tensor
 
 
@@ -20,6 +20,7 @@ class Evaluation:
     open_classes: int  # distinct classes among the images of label OPEN
     shots: Float[Tensor, "K"]  # training images at generation 0
     groups: Sequence[str]  # of each column, the generation that first knew the class
+    counts: Float[Tensor, "K"] | None = None  # training images now; None: `now/` is not measured
 
     @property
     def predicted(self) -> Int[Tensor, "B"]:
@@ -31,11 +32,13 @@ class Evaluation:
         return self.predicted == self.labels
 
     def measure(self, scores: Float[Tensor, "B"], threshold: float, temperature: float) -> Measured:
-        """`closed/`, `open/` by these scores, and `calibration/`."""
+        """`closed/`, `now/`, `open/` by these scores, and `calibration/`."""
         known = self.labels != OPEN
         probability = (self.logits[known] / temperature).softmax(1).amax(1)
+        now = Measured() if self.counts is None else known_now(self.predicted, self.labels, self.counts)
         return (
             closed(self.logits, self.labels, self.shots).with_prefix("closed")
+            | now.with_prefix("now")
             | self.open_by(scores, threshold).with_prefix("open")
             | calibration(probability, self.correct[known], temperature).with_prefix("calibration")
         )

@@ -2,6 +2,7 @@
 
 `labels` are class columns, and OPEN (-1) for an image of a class that the model does not know. `shots` holds the
 training images that each column had at generation 0; a class added later has 0 and belongs to no shot group.
+`counts` holds those that it has now, and every class belongs to a group.
 """
 
 import torch
@@ -15,7 +16,7 @@ OPEN = -1
 
 
 def shot_groups(shots: Float[Tensor, "K"]) -> dict[str, Bool[Tensor, "K"]]:
-    """Columns of each group: many >= 100, few <= 20 training images at generation 0, medium between."""
+    """Columns of each group: many >= 100, few <= 20 training images, medium between; with none, in no group."""
     many, few = shots >= MANY, (shots > 0) & (shots <= FEW)
     return {"many": many, "medium": (shots > 0) & ~many & ~few, "few": few}
 
@@ -39,6 +40,20 @@ def closed(logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], shots: Float[
     measured.put("overall", float(correct.double().mean()))
     _by_shots(measured, labels, correct, shots)
     measured.put("macro_f1", macro_f1(predicted, labels, len(shots)))
+    return measured
+
+
+def known_now(predicted: Int[Tensor, "B"], labels: Int[Tensor, "B"], counts: Float[Tensor, "K"]) -> Measured:
+    """`overall many medium few` over every class known now, all of which compete; nothing is rejected.
+
+    A class is in the shot group of its training images now, `counts`. At generation 0 the figures are those of
+    `closed`.
+    """
+    measured = Measured()
+    known = labels != OPEN
+    correct = (predicted == labels)[known]
+    measured.put("overall", float(correct.double().mean()) if len(correct) else "no test image of a known class")
+    _by_shots(measured, labels[known], correct, counts, "now")
     return measured
 
 
@@ -111,9 +126,11 @@ def per_class_accuracy(
     return right / count.clamp(min=1), count
 
 
-def _by_shots(measured: Measured, labels: Tensor, correct: Tensor, shots: Tensor) -> None:
+def _by_shots(
+    measured: Measured, labels: Tensor, correct: Tensor, shots: Tensor, when: str = "at generation 0"
+) -> None:
     accuracy, count = per_class_accuracy(labels, correct, len(shots))
     for name, group in shot_groups(shots).items():
         tested = group & (count > 0)
-        none = f"no test image of a class with {name} training images at generation 0"
+        none = f"no test image of a class with {name} training images {when}"
         measured.put(name, float(accuracy[tested].mean()) if bool(tested.any()) else none)

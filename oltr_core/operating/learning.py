@@ -21,6 +21,7 @@ class Update(Spec):
     learner: Learner = ImprintReplay()
     score: Score = Entropy()  # of the card; the paper rejects below a softmax of 0.1
     target_tpr: Annotated[float, Field(gt=0, le=1)] = 0.95  # share of known validation images that are accepted
+    class_balanced: bool = True  # in that share, every class counts alike; false: every image (version 0.1)
 
 
 def learn(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
 from torch import Tensor
 
 from oltr_core.class_statistics import remembered
@@ -20,6 +21,9 @@ class Evaluate(Spec):
     """What is measured beside the score of the card."""
 
     scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
+    gate_share: Annotated[float, Field(ge=0, lt=1)] = (
+        0.3  # of the test images, for the gate alone; 0: it judges on all
+    )
 
 
 class OperatingPoint(NamedTuple):
@@ -40,13 +44,36 @@ def reference_from_statistics(network: Network, statistics: ClassStatistics, see
 
 
 def operating_point(
-    score: Score, reference: Reference, known: Outputs, scored: Outputs, labels: Tensor, target_tpr: float
+    score: Score,
+    reference: Reference,
+    known: Outputs,
+    scored: Outputs,
+    labels: Tensor,
+    target_tpr: float,
+    class_balanced: bool = True,
 ) -> OperatingPoint:
     """Fit the score on `reference`; threshold and temperature on known validation images.
 
     `scored` are the outputs that the score looks at: `known` itself, unless it perturbs images. `labels` [N] are
-    class columns; `target_tpr` is the share of the known validation images that the threshold accepts.
+    class columns; `target_tpr` is the share of the known validation images that the threshold accepts, where every
+    class counts alike if `class_balanced`, and else every image.
     """
     state = score.fit(reference)
-    threshold = operating_threshold(score(scored, state), target_tpr)
+    scores = score(scored, state)
+    threshold = operating_threshold(scores, target_tpr)
+    if class_balanced:
+        threshold = balanced_threshold(scores, labels, target_tpr)
     return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))
+
+
+def balanced_threshold(scores: Tensor, labels: Tensor, share: float) -> float:
+    """The smallest score such that at least `share` is accepted, as the mean of the classes' shares.
+
+    A class that was found later has fewer validation images, chosen because they were hard; counted by image they
+    would be turned away for the sake of the many easy ones. Where all classes have as many images it is
+    `operating_threshold`.
+    """
+    scores, order = scores.sort()
+    weights = 1 / labels.bincount().double()[labels[order]]
+    accepted = weights.cumsum(0) / weights.sum()
+    return float(scores[int((accepted >= share - 1e-9).int().argmax())])

@@ -15,6 +15,7 @@ _COMPUTE = {
 def upgraded(params: dict[str, Any]) -> dict[str, Any]:
     """`params` with every key that was renamed or moved under its new name; the rest as it is.
 
+    Where a default of today would change the figures, that of version 0.1 is written out.
     A file that has the section `compute` is of today, and comes back unchanged.
     """
     if "compute" in params:
@@ -34,6 +35,8 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
     _rename(update, "keep_known", "target_tpr")
     _rename(update.get("learner"), "rate", "learning_rate")
     _rename(update.get("learner"), "sharpness", "logit_scale")
+    new["update"] = {**update, "class_balanced": False}
+    new["evaluate"] = {**(new.get("evaluate") or {}), "gate_share": 0.0}
     return new
 
 

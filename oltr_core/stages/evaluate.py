@@ -1,6 +1,7 @@
 """evaluate: the model of this generation on test images, known and open; its answers for everything unlearned.
 
-Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json and plots/*.csv.
+Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json, plots/*.csv, and gate.json:
+this model against the champion. A part of the test images is the gate's alone; every metric and plot is of the rest.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
+from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics
 from oltr_core.scores import Score
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import manifest_rows
+from oltr_core.stages import comparison, manifest_rows
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -47,7 +49,7 @@ def run(params: Parameters, layout: Layout) -> None:
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     network, card = model.network, model.card
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
-    images = manifest_rows.of_splits(manifest, "test", "val", "pool")
+    images = with_gate(manifest_rows.of_splits(manifest, "test", "val", "pool"), params.evaluate.gate_share)
     size = params.compute.batch_size
     outputs = classify(network, features_of(images, network, card.transform, layout, size), model.statistics)
 
@@ -68,6 +70,26 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= by_other_scores(params.evaluate, images, tested, outputs, seen, model, own)
     result.write(layout, "evaluate")
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.class_names, history)
+
+    apart = manifest_rows.of_splits(images, "gate")
+    judged = apart if apart.num_rows else manifest_rows.of_splits(images, "test")
+    val = manifest_rows.of_splits(images, "val")
+    comparison.write(this, model, judged, val, apart.num_rows > 0, layout, size)
+
+
+def with_gate(images: pa.Table, share: float) -> pa.Table:
+    """The rows with `gate` for the split of those test images that are the gate's."""
+    is_test = mask(images, "test")
+    test = manifest_rows.of_splits(images, "test")
+    ids, labels, groups, since = (
+        test.column(name).to_pylist() for name in ("image_id", "label", "group_id", "labelled_in")
+    )
+    is_test[is_test.clone()] = gate_side(ids, labels, groups, since, share)
+    splits = [
+        "gate" if gate else split
+        for gate, split in zip(is_test.tolist(), images.column("split").to_pylist(), strict=True)
+    ]
+    return images.set_column(images.column_names.index("split"), "split", pa.array(splits, pa.string()))
 
 
 def evaluated_images(
@@ -94,6 +116,7 @@ def evaluated_images(
         open_classes=len({name for name, column in zip(names, labels.tolist(), strict=True) if column == OPEN}),
         shots=torch.bincount(columns, minlength=len(ids) + 1)[: len(ids)].float(),
         groups=[group[i] for i in ids],
+        counts=torch.tensor(model.card.class_counts).float(),
     )
 
 
@@ -125,7 +148,13 @@ def by_other_scores(
         if score != own:
             scored = seen(score)
             fitted = operating_point(
-                score, reference, outputs[is_val], scored[is_val], labels[is_val], model.card.target_tpr
+                score,
+                reference,
+                outputs[is_val],
+                scored[is_val],
+                labels[is_val],
+                model.card.target_tpr,
+                model.card.class_balanced,
             )
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")

@@ -24,12 +24,23 @@ from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
 from oltr_core.spec import Spec
 
+#: figures of gate.json: heading, meaning
+COMPARED = {
+    "known_accuracy": ("known", "images of classes that both know, named rightly, all known classes competing"),
+    "few_accuracy": ("few", "those of classes with 20 or fewer training images"),
+    "known_with_rejection": ("known, with rejection", "accepted and named rightly"),
+    "auroc": ("AUROC", "classes that both know against classes that neither knows"),
+    "unknown_recall": ("unknown recall", "images of classes that neither knows, rejected"),
+    "learned_accuracy": ("learned", "images of classes that only this generation knows, named rightly"),
+}
 #: what a generation is compared by: name, heading, meaning
 HEADLINE = (
     ("closed/overall", "closed, overall", "classes of generation 0 among themselves"),
-    ("closed/many", "many", "classes with 100 or more training images"),
-    ("closed/medium", "medium", "21 to 99"),
-    ("closed/few", "few", "20 or fewer"),
+    ("closed/many", "many at 0", "those of generation 0 that had 100 or more training images then"),
+    ("closed/medium", "medium at 0", "those that had 21 to 99"),
+    ("closed/few", "few at 0", "those that had 20 or fewer"),
+    ("now/overall", "known now", "every class known now, all competing, nothing rejected"),
+    ("now/few", "few now", "those of them that have 20 or fewer training images now"),
     ("open/auroc", "open AUROC", "does the score rank unknown images above known ones"),
     ("open/unknown_recall", "unknown recall", "unknown images rejected at the operating threshold"),
     ("open/known_accuracy", "known, with rejection", "known images accepted and named rightly"),
@@ -37,8 +48,9 @@ HEADLINE = (
     ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
 )
 GROUPS = {
-    "closed": "Closed set",
-    "open": "Open set, by the model's own score",
+    "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
+    "now": "Every class known now, shot groups by the training images that it has now",
+    "open": "Open set, by the model's own score; shot groups as in the closed set",
     "open_by_score": "Open set, other scores",
     "loop": "Dynamic loop",
     "calibration": "Calibration",
@@ -76,6 +88,8 @@ def run(params: Parameters, layout: Layout) -> None:
             parent=lineage[-2] if len(lineage) > 1 else None,
             values=values,
             absent=absent,
+            gate=json.loads(layout.work.gate.read_text()),
+            compared=COMPARED,
             groups=_grouped(values, absent),
             classes=tables.per_class(this),
             long_tail=_long_tail(tables, this),

@@ -75,12 +75,13 @@ def run(params: Parameters, layout: Layout) -> None:
     scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size)
     reference = reference_from_statistics(network, statistics, update.seed)
     labels = manifest_rows.columns(val, card.class_ids)
-    fitted = operating_point(update.score, reference, known, scored, labels, update.target_tpr)
+    fitted = operating_point(update.score, reference, known, scored, labels, update.target_tpr, update.class_balanced)
     card = card.model_copy(
         update={
             "score": update.score.model_dump(mode="json"),
             "threshold": fitted.threshold,
             "target_tpr": update.target_tpr,
+            "class_balanced": update.class_balanced,
             "reference_seed": update.seed,
             "temperature": fitted.temperature,
             "parent": this.parent,

@@ -7,6 +7,7 @@ import yaml
 
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import load_run
+from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
 from oltr_core.spec import parse
 
@@ -66,6 +67,16 @@ def _leaves(value, path=""):
             yield from _leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path
+
+
+def test_an_upgraded_file_of_version_0_1_measures_as_it_did():
+    """On every test image, with a threshold that counts images, and the gate's tolerances as they were."""
+    old = {"update": {"keep_known": 0.9}, "gate": {"tolerances": {"closed/overall": 0.02}}}
+    new = upgraded(old)
+    assert new["update"] == {"target_tpr": 0.9, "class_balanced": False}
+    assert new["evaluate"] == {"gate_share": 0.0}
+    assert new["gate"] == old["gate"]
+    assert upgraded(new) == new
 
 
 def test_every_default_is_written_out_in_params_yaml():

@@ -11,56 +11,169 @@ from oltr_core.settings.operations import Gate
 from tasks import gate
 
 AT = "2026-01-01T00:00:00+00:00"
-TOLERANCES = {"closed/overall": 0.05, "open/auroc": 0.1}
+METRICS = {"closed/overall": 0.9, "closed/few": 0.8, "open/auroc": 0.9}
+
+
+def figure(champion: float, challenger: float, low: float, high: float, images: int = 100) -> dict[str, float]:
+    difference = challenger - champion
+    return {"champion": champion, "challenger": challenger, "difference": difference, "low": low, "high": high,
+            "images": images}  # fmt: skip
+
+
+def page(champion: str = "0000", absent: dict[str, str] | None = None, **figures: dict[str, float]) -> dict:
+    return {"champion": champion, "images": 100, "held_apart": True, "classes": 8, "metrics": figures,
+            "absent": absent or {}}  # fmt: skip
+
+
+def learned(right: float, low: float, images: int = 20) -> dict[str, float]:
+    return figure(0.0, right, low, min(1.0, right + 0.2), images)
 
 
 @pytest.mark.parametrize(
-    ("challenger", "champion", "absent", "reasons"),
+    ("name", "of", "refused"),
     [
-        ({"closed/overall": 0.90, "open/auroc": 0.8}, {"closed/overall": 0.94, "open/auroc": 0.9}, {}, 0),
-        ({"closed/overall": 0.88, "open/auroc": 0.8}, {"closed/overall": 0.94, "open/auroc": 0.9}, {}, 1),
-        ({"closed/overall": 0.10, "open/auroc": 0.1}, {}, {}, 0),
-        ({"closed/overall": 0.94}, {"closed/overall": 0.94, "open/auroc": 0.9}, {}, 1),
-        ({"closed/overall": 0.94}, {"closed/overall": 0.94, "open/auroc": 0.9}, {"open/auroc": "none left"}, 0),
-        ({"closed/overall": 0.1, "open/auroc": 0.1}, {"closed/overall": 0.94, "open/auroc": 0.9}, {}, 2),
+        ("known_accuracy", figure(0.94, 0.90, -0.06, -0.02), False),  # certain, and within the tolerance
+        ("known_accuracy", figure(0.94, 0.88, -0.10, -0.02), True),
+        ("known_accuracy", figure(0.94, 0.88, -0.14, 0.02), False),  # it may be chance
+        ("known_accuracy", figure(0.94, 0.70, -0.60, 0.12, 8), True),  # so far that chance is no excuse
+        ("few_accuracy", figure(0.94, 0.86, -0.10, -0.02), False),  # a tolerance of its own
+        ("few_accuracy", figure(0.94, 0.80, -0.20, -0.02), True),
+        ("auroc", figure(0.94, 0.80, -0.20, -0.08), True),
+        ("auroc", figure(0.80, 0.95, 0.10, 0.20), False),
+        ("unknown_recall", figure(0.9, 0.1, -0.9, -0.7), False),  # nobody has asked
+        ("learned_accuracy", learned(0.10, 0.01), True),
+        ("learned_accuracy", learned(0.40, 0.15), False),
+        ("learned_accuracy", learned(0.40, 0.10), True),  # of eight classes chance names an eighth
+        ("learned_accuracy", learned(0.50, 0.01, 2), True),  # an interval that spans everything shows nothing learned
+        ("learned_accuracy", learned(1.0, 0.03, 1), False),  # more than all cannot be asked
     ],
 )
-def test_a_challenger_is_refused_for_what_fell_too_far_and_for_nothing_else(challenger, champion, absent, reasons):
-    assert len(gate.reasons_against(challenger, champion, TOLERANCES, absent)) == reasons
+def test_a_challenger_is_refused_for_a_fall_or_for_learning_nothing_and_for_nothing_else(layout, name, of, refused):
+    write(layout, page(**{name: of}))
+    verdict, reasons = judged(layout)
+    assert verdict == ("refused" if refused else "promoted")
+    assert len(reasons) == refused
+    assert all(reason.startswith(name) and f"{of['challenger']:.3f}" in reason for reason in reasons)
 
 
 @pytest.fixture
 def layout(tmp_path) -> Layout:
-    """Two sealed generations; the second is worse."""
+    """Two generations, the first sealed and champion."""
     layout = Layout(tmp_path)
-    for number, overall in enumerate((0.9, 0.5)):
-        name = f"{number:04d}"
-        sealed = layout.generation(name)
-        sealed.folder.mkdir(parents=True)
-        sealed.metrics.write_text(json.dumps({"closed/overall": overall}))
-        sealed.metrics_absent.write_text("{}")
-        parent = "genesis" if number == 0 else "0000"
-        ledger.append(layout.ledger, Event("opened", name, name, AT, {"parent": parent, "mode": "train"}))
-        ledger.append(layout.ledger, Event("sealed", name, digest.of_folder(sealed.folder), AT, {"parent": parent}))
+    sealed(layout, "0000", "genesis")
+    assert gate.judge(layout, Gate(), "0000", AT) == ("promoted", [])
     return layout
 
 
-def test_a_verdict_is_written_once_with_its_reasons(layout):
-    rule = Gate(tolerances=TOLERANCES)
-    assert gate.judge(layout, rule, "0000", AT) == ("promoted", [])
-    verdict, reasons = gate.judge(layout, rule, "0001", AT)
-    assert verdict == "refused"
-    assert reasons == ["closed/overall fell from 0.9000 to 0.5000, by more than 0.05"]
+def sealed(
+    layout: Layout,
+    name: str,
+    parent: str,
+    metrics: dict[str, float] | None = None,
+    absent: dict[str, str] | None = None,
+) -> None:
+    generation = layout.generation(name)
+    generation.folder.mkdir(parents=True, exist_ok=True)
+    generation.metrics.write_text(json.dumps(METRICS | (metrics or {})))
+    generation.metrics_absent.write_text(json.dumps(absent or {}))
+    ledger.append(layout.ledger, Event("opened", name, name, AT, {"parent": parent, "mode": "train"}))
+    ledger.append(layout.ledger, Event("sealed", name, digest.of_folder(generation.folder), AT, {"parent": parent}))
+
+
+def write(layout: Layout, compared: dict) -> None:
+    """0001, sealed with this gate.json."""
+    generation = layout.generation("0001")
+    generation.folder.mkdir(parents=True)
+    generation.gate.write_text(json.dumps(compared))
+    sealed(layout, "0001", "0000")
+
+
+def judged(layout: Layout, **rule) -> tuple[str, list[str]]:
+    return gate.judge(layout, Gate(**rule), "0001", AT)
+
+
+def test_a_reason_is_a_sentence_with_figures_interval_and_images(layout):
+    write(
+        layout, page(known_accuracy=figure(0.94, 0.85, -0.14, -0.04, 120), learned_accuracy=learned(0.1, 0.012, 30))
+    )
+    assert judged(layout)[1] == [
+        "learned_accuracy is 0.100 (95 % interval 0.012 to 0.300, 30 images), less than 0.25",
+        "known_accuracy fell from 0.940 to 0.850, by more than 0.05 (difference -0.090, 95 % interval -0.140 to "
+        "-0.040, 120 images)",
+    ]
+
+
+def test_a_verdict_is_written_once_with_its_reasons_and_the_comparison(layout):
+    compared = page(absent={"auroc": "no open image"}, known_accuracy=figure(0.9, 0.5, -0.5, -0.3))
+    write(layout, compared)
+    verdict, reasons = judged(layout)
+    assert (verdict, len(reasons)) == ("refused", 1)
+    event = ledger.read(layout.ledger)[-1]
+    assert event.details["comparison"] == compared
+    assert event.details["not_compared"] == {"auroc": "no open image"}
     lines = layout.ledger.read_text()
-    assert gate.judge(layout, rule, "0001", "later") == (verdict, reasons)
+    assert gate.judge(layout, Gate(), "0001", "later") == (verdict, reasons)
     assert layout.ledger.read_text() == lines
     assert ledger.replay(ledger.read(layout.ledger)).champion == "0000"
 
 
+def test_the_names_that_tolerances_had_in_version_0_1_still_hold(layout):
+    write(layout, page(known_accuracy=figure(0.94, 0.90, -0.06, -0.02)))
+    verdict, reasons = judged(layout, tolerances={"closed/overall": 0.03})
+    assert verdict == "refused"
+    assert reasons[0].startswith("known_accuracy fell from 0.940 to 0.900, by more than 0.03")
+
+
+def test_nothing_need_be_learned_where_the_setting_says_so(layout):
+    write(layout, page(learned_accuracy=learned(0.0, 0.0)))
+    assert judged(layout, least_learned=0) == ("promoted", [])
+
+
+def test_a_tolerance_for_another_metric_compares_the_sealed_metrics(layout):
+    generation = layout.generation("0001")
+    generation.folder.mkdir(parents=True)
+    generation.gate.write_text(json.dumps(page(known_accuracy=figure(0.9, 0.9, 0, 0))))
+    sealed(layout, "0001", "0000", {"closed/overall": 0.1, "closed/few": 0.7})
+    rule = {"tolerances": {"known_accuracy": 0.05, "open/auroc": 0.1, "closed/few": 0.2}}
+    assert judged(layout, **rule)[0] == "promoted"  # closed/overall is gated on the same images alone
+
+
+def test_where_the_champion_was_moved_by_hand_the_sealed_metrics_are_compared(layout):
+    """0001 was compared with 0000; then 0002 became champion, against which its metrics have fallen."""
+    write(layout, page(known_accuracy=figure(0.9, 0.95, 0.0, 0.1), learned_accuracy=learned(0.1, 0.0)))
+    sealed(layout, "0002", "0000", {"closed/overall": 0.99})
+    gate.move(layout, "0002", "promoted", "by hand", AT)
+    verdict, reasons = judged(layout)
+    assert verdict == "refused"
+    assert [reason.split(" ")[0] for reason in reasons] == ["learned_accuracy", "closed/overall"]
+    assert "comparison" not in ledger.read(layout.ledger)[-1].details
+
+
+@pytest.mark.parametrize(
+    ("metrics", "absent", "reasons"),
+    [
+        ({"closed/overall": 0.86, "open/auroc": 0.81}, {}, 0),
+        ({"closed/overall": 0.84}, {}, 1),
+        ({"closed/overall": 0.1, "closed/few": 0.1, "open/auroc": 0.1}, {}, 3),
+        ({"open/auroc": 0.1}, {"open/auroc": "none is left"}, 0),
+    ],
+)
+def test_a_generation_that_version_0_1_sealed_is_judged_by_its_metrics(layout, metrics, absent, reasons):
+    sealed(layout, "0001", "0000", metrics, absent)
+    verdict, found = judged(layout)
+    assert (verdict, len(found)) == ("refused" if reasons else "promoted", reasons)
+    assert all(reason.startswith(("closed/", "open/")) for reason in found)
+    assert ledger.read(layout.ledger)[-1].details["not_compared"] == absent
+
+
+def test_a_metric_that_is_missing_for_no_reason_speaks_against_a_challenger():
+    found = gate.fallen_metrics({}, {"open/auroc": 0.9}, {"open/auroc": 0.1, "closed/few": 0.1}, {})
+    assert found == ["open/auroc was not measured; the champion's is 0.9000"]
+
+
 def test_a_person_may_promote_what_the_gate_refused_but_nothing_that_was_edited(layout):
-    rule = Gate(tolerances=TOLERANCES)
-    gate.judge(layout, rule, "0000", AT)
-    gate.judge(layout, rule, "0001", AT)
+    write(layout, page(known_accuracy=figure(0.9, 0.5, -0.5, -0.3)))
+    assert judged(layout)[0] == "refused"
     gate.move(layout, "0001", "promoted", "better at night", AT)
     assert ledger.replay(ledger.read(layout.ledger)).champion == "0001"
     layout.generation("0000").metrics.write_text("{}")

@@ -7,11 +7,13 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
-from oltr_core.metrics import History, calibration, closed, loop, open_set
+from oltr_core.metrics import Evaluation, History, calibration, closed, known_now, loop, open_set
 from oltr_core.metrics.calibration import best_temperature, ece
 from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
 from oltr_core.metrics.detection import aupr, auroc, fpr_at_tpr, oscr
 from oltr_core.metrics.recognition import f_measure, macro_f1, shot_groups
+from oltr_core.operating.rejection import balanced_threshold
+from oltr_core.scores import operating_threshold
 
 
 @pytest.fixture(params=[0, 1, 2])
@@ -108,6 +110,41 @@ def test_closed_accuracy_leaves_later_classes_out_of_images_and_of_competition()
     assert (measured["many"], measured["few"]) == (1.0, 0.5)
 
 
+def test_shot_groups_of_now_hold_classes_learned_since_by_the_images_they_have_now():
+    predicted = torch.tensor([0, 1, 1, 0, 2, 2, 2])
+    labels = torch.tensor([0, 1, 0, 1, 2, 2, -1])
+    counts = torch.tensor([120.0, 36, 6])  # at generation 0 the second had 6, and the third was not known
+    measured = known_now(predicted, labels, counts)
+    assert measured.values == {"overall": pytest.approx(4 / 6), "many": 0.5, "medium": 0.5, "few": 1.0}
+    at_0 = closed(torch.nn.functional.one_hot(predicted, 3).float(), labels, torch.tensor([120.0, 6, 0])).values
+    assert (at_0["many"], at_0["few"]) == (0.5, 0.5)
+    assert "medium" not in at_0
+
+
+def test_at_generation_0_the_groups_of_now_are_those_of_closed():
+    generator = torch.Generator().manual_seed(0)
+    shots = torch.tensor([120.0, 66, 36, 20, 11, 6])
+    labels = torch.randint(-1, 6, (200,), generator=generator)
+    tested = Evaluation(
+        logits=torch.randn(200, 6, generator=generator) + 2 * torch.nn.functional.one_hot(labels.clamp(min=0), 6),
+        labels=labels,
+        was_open=labels == -1,
+        open_classes=1,
+        shots=shots,
+        groups=["0000"] * 6,
+        counts=shots,
+    )
+    values = tested.measure(torch.randn(200, generator=generator), 0.0, 1.0).values
+    for name in ("overall", "many", "medium", "few"):
+        assert values[f"now/{name}"] == values[f"closed/{name}"]
+
+
+def test_groups_of_now_without_an_image_are_absent_with_a_reason():
+    measured = known_now(torch.tensor([0]), torch.tensor([-1]), torch.tensor([5.0]))
+    assert measured.values == {}
+    assert measured.absent["few"] == "no test image of a class with few training images now"
+
+
 def test_a_rejected_known_image_counts_as_wrong_and_a_rejected_open_one_as_recalled():
     measured = open_set(
         predicted=torch.tensor([0, 1, 1, 0, 1]),
@@ -155,6 +192,26 @@ def test_loop_metrics_by_hand():
     assert values["average_incremental"] == pytest.approx((0.9 + (57 + 16) / 80 + (51 + 14 + 10) / 100) / 3)
     assert values["forgetting"] == pytest.approx((0.95 - 0.85 + 0.8 - 0.7) / 2)
     assert values["backward_transfer"] == pytest.approx((0.85 - 0.9 + 0.7 - 0.8) / 2)
+
+
+def test_a_balanced_threshold_accepts_the_mean_of_the_classes_shares():
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 5.0, 9.0])
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    # eight easy images of one class and two hard ones of another: 4 / 8 and 0 / 2 are a quarter
+    assert balanced_threshold(scores, labels, 0.25) == pytest.approx(0.4)
+    assert balanced_threshold(scores, labels, 0.75) == 5.0
+    assert balanced_threshold(scores, labels, 0.76) == 9.0
+    assert operating_threshold(scores, 0.75) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.95, 1.0])
+def test_where_classes_have_as_many_images_a_balanced_threshold_is_the_plain_one(share):
+    generator = torch.Generator().manual_seed(1)
+    scores = (torch.randn(60, generator=generator) * 5).round()
+    labels = torch.arange(60) % 6
+    assert balanced_threshold(scores, labels, share) == operating_threshold(scores, share)
+    scores = torch.randn(60, generator=generator)
+    assert balanced_threshold(scores, labels, share) == operating_threshold(scores, share)
 
 
 def test_ece_is_the_naive_sum_over_bins():

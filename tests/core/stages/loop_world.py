@@ -10,6 +10,7 @@ import yaml
 from oltr_core import digest, ledger, schema
 from oltr_core.images.transforms import Transform
 from oltr_core.layout import Layout
+from oltr_core.measured import read_all
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.settings.reading import load_sections
@@ -57,13 +58,21 @@ def compute(layout: Layout, *stages) -> None:
 def seal(layout: Layout, name: str) -> None:
     folder = layout.generation(name).folder
     shutil.copytree(layout.work.folder, folder)
+    measured = read_all(layout.work.stage_metrics)
+    layout.generation(name).metrics.write_text(json.dumps(measured.values))
+    layout.generation(name).metrics_absent.write_text(json.dumps(measured.absent))
     ledger.append(layout.ledger, ledger.Event("sealed", name, digest.of_folder(folder), AT.isoformat()))
 
 
-def answer(layout: Layout, name: str) -> None:
-    """Every question of a sealed generation, answered from the truth."""
-    truth = schema.read(layout.truth_of("batch-0"), schema.TRUTH).to_pylist()
-    labels = {row["image_id"]: row["label"] for row in truth}
+def truth_of(layout: Layout, batch: str) -> dict[str, str]:
+    """Image -> the label that was held back."""
+    return {row["image_id"]: row["label"] for row in schema.read(layout.truth_of(batch), schema.TRUTH).to_pylist()}
+
+
+def answer(layout: Layout, name: str, said: dict[str, str] | None = None) -> None:
+    """Every question of a sealed generation, answered from the truth, or as `said`: image -> label."""
+    truth = truth_of(layout, "batch-0")
+    labels = truth | (said or {})
     asked = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id"]).to_pylist()
     known = {r["name"] for r in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()}
     rows = [
@@ -79,5 +88,5 @@ def answer(layout: Layout, name: str) -> None:
     ]
     table = schema.from_rows(schema.ANNOTATIONS, rows)
     schema.write(layout.annotations_of(name) / "answers.parquet", table, schema.ANNOTATIONS)
-    audit = {"open_classes": sorted(set(labels.values()) - known)}
+    audit = {"open_classes": sorted(set(truth.values()) - known)}
     layout.audit_of(name).write_text(json.dumps(audit))

@@ -11,6 +11,12 @@ from oltr_core.measured import Measured, read_all
 from oltr_core.stages import report
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
+GATE = {
+    "champion": "0000", "images": 40, "held_apart": True, "classes": 3,
+    "metrics": {"known_accuracy": {"champion": 0.931, "challenger": 0.912, "difference": -0.019, "low": -0.063,
+                                   "high": 0.021, "images": 34}},
+    "absent": {"learned_accuracy": "no class was learned that <nobody> knew"},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -56,6 +62,7 @@ def layout(tmp_path):
     work.training_log.write_text(
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
+    work.gate.write_text(json.dumps(GATE))
     parent = [{"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.97}}]
     layout.generation("0000").folder.mkdir(parents=True)
     layout.generation("0000").lineage.write_text(json.dumps(parent))
@@ -71,6 +78,34 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
     assert "rejected from here on" in page
     assert "discarded by anna" in page
     assert "far from all" in page or "5 images, chosen by <code>u_product" in page
+
+
+def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_interval(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    for cell in ("93.1", "91.2", "-1.9", "-6.3 to +2.1", "34"):
+        assert f'<td class="n">{cell}</td>' in page
+    assert "no class was learned that &lt;nobody&gt; knew" in page
+    assert "same 40 test images, which no other figure of this page is about" in page
+    layout.work.gate.write_text(json.dumps(GATE | {"held_apart": False}))
+    report.run(report.Parameters(), layout)
+    assert "which the other figures of this page are about too" in layout.work.report.read_text()
+
+
+def test_the_first_generation_is_compared_with_nobody(layout):
+    layout.work.gate.write_text(json.dumps(GATE | {"champion": "genesis", "metrics": {}, "absent": {}}))
+    report.run(report.Parameters(), layout)
+    assert "Against the champion" not in layout.work.report.read_text()
+
+
+def test_the_page_says_which_classes_and_which_images_a_shot_group_counts(layout):
+    Measured({"closed/few": 0.97, "now/few": 0.83}).write(layout, "evaluate")
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "classes of generation 0, shot groups by their training images at generation 0" in page
+    assert "Every class known now, shot groups by the training images that it has now" in page
+    assert "few at 0" in page
+    assert "few now" in page
 
 
 def test_the_page_says_since_when_images_were_trained_on(layout):

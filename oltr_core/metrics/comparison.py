@@ -1,0 +1,108 @@
+"""Champion and challenger on the same images: the difference of a figure, and an interval for it.
+
+The images are paired, so an interval is that of the difference and not of two figures. Every image counts as
+independent; where images of one group are alike, the intervals are too narrow.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from oltr_core.shapes import Bool, Float, Tensor
+
+LEVEL = 0.95  # of every interval
+
+
+class Compared(NamedTuple):
+    """One figure of two models on the same images."""
+
+    champion: float
+    challenger: float
+    difference: float  # challenger - champion
+    low: float  # ends of the difference's interval
+    high: float
+    images: int
+
+
+def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -> Compared:
+    """Shares of the N images for which each model's answer is the wanted one.
+
+    With w images won by the challenger, l lost and p in [p_low, p_high] the exact interval of w / (w + l), the
+    difference (w - l) / N = (w + l) / N (2 p - 1) lies between its values at p_low and p_high. Its upper end is
+    below 0 exactly where McNemar's test in its exact form (a sign test over the images on which the two differ)
+    finds a fall.
+    """
+    n, won, lost = len(champion), int((challenger & ~champion).sum()), int((champion & ~challenger).sum())
+    low, high = binomial_interval(won, won + lost) if won + lost else (0.5, 0.5)
+    scale = (won + lost) / n
+    return Compared(
+        champion=float(champion.double().mean()),
+        challenger=float(challenger.double().mean()),
+        difference=(won - lost) / n,
+        low=scale * (2 * low - 1),
+        high=scale * (2 * high - 1),
+        images=n,
+    )
+
+
+def compare_with_none(challenger: Bool[Tensor, "N"]) -> Compared:
+    """Shares of images of classes that the champion does not know: it names none of them, whatever it answers."""
+    right, n = int(challenger.sum()), len(challenger)
+    return Compared(0.0, right / n, right / n, *binomial_interval(right, n), images=n)
+
+
+def compare_areas(
+    champion: tuple[Float[Tensor, "N"], Float[Tensor, "M"]], challenger: tuple[Float[Tensor, "N"], Float[Tensor, "M"]]
+) -> Compared:
+    """AUROC of two scores over the same N known and M open images, each pair (known, open).
+
+    The interval is DeLong's for correlated areas: the variance of the difference is var(d_known) / N +
+    var(d_open) / M, where d holds per image the difference of the shares of opposite images that it is rightly
+    ordered with. With a single known or a single open image it is [-1, 1].
+    DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated ROC curves", 1988.
+    """
+    (known_before, open_before), (known_after, open_after) = (
+        _ordered_rightly(*scores) for scores in (champion, challenger)
+    )
+    before, after, n, m = float(known_before.mean()), float(known_after.mean()), len(known_before), len(open_before)
+    difference = after - before
+    low, high = -1.0, 1.0
+    if min(n, m) > 1:
+        variance = (known_after - known_before).var() / n + (open_after - open_before).var() / m
+        margin = float(torch.special.ndtri(torch.tensor((1 + LEVEL) / 2, dtype=torch.float64)) * variance.sqrt())
+        low, high = max(low, difference - margin), min(high, difference + margin)
+    return Compared(before, after, difference, low, high, images=n + m)
+
+
+def binomial_interval(right: int, n: int) -> tuple[float, float]:
+    """Exact interval of the share behind `right` of n >= 1 independent images (Clopper and Pearson, 1934)."""
+    tail = (1 - LEVEL) / 2
+
+    def lower(k: int) -> float:
+        """The share at which k or more of n are as rare as `tail`, by bisection."""
+        low, high = 0.0, 1.0
+        count = torch.arange(k, n + 1, dtype=torch.float64)
+        ways = math.lgamma(n + 1) - torch.lgamma(count + 1) - torch.lgamma(n - count + 1)
+        for _ in range(50):
+            p = (low + high) / 2
+            chance = float(torch.logsumexp(ways + count * math.log(p) + (n - count) * math.log1p(-p), 0).exp())
+            low, high = (p, high) if chance < tail else (low, p)
+        return (low + high) / 2
+
+    return lower(right) if right else 0.0, 1 - lower(n - right) if right < n else 1.0
+
+
+def _ordered_rightly(known: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
+    """Per known image the share of open ones that score higher, and per open image of known ones that score lower.
+
+    A tie is half.
+    """
+    known, unknown = known.double().contiguous(), unknown.double().contiguous()
+
+    def below(scores: Tensor, others: Tensor) -> Tensor:
+        others = others.sort().values
+        both = torch.searchsorted(others, scores) + torch.searchsorted(others, scores, right=True)
+        return both.double() / 2 / len(others)
+
+    return 1 - below(known, unknown), below(unknown, known)

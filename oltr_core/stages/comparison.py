@@ -1,0 +1,140 @@
+"""Champion and challenger on the gate's images: what the gate decides by, in gate.json.
+
+The champion is the parent: the champion when this generation was opened. Both models look at the same images with
+the register and the labels of this generation, and each lets all of its columns compete. By the class of an image:
+
+| the champion | the challenger | the image |
+|---|---|---|
+| knows it | knows it | counts as known for both |
+| does not | knows it | counts in `learned_accuracy` alone |
+| does not | does not | is open for both |
+| knows it | does not | counts nowhere: the class was retired |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from oltr_core import checkpoint, ledger
+from oltr_core.checkpoint import Checkpoint
+from oltr_core.inference import classify, features_of, outputs_for
+from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.metrics.comparison import Compared, compare_areas, compare_shares, compare_with_none
+from oltr_core.scores import Score
+from oltr_core.settings.reading import Run
+from oltr_core.shots import FEW
+from oltr_core.spec import parse
+from oltr_core.stages import manifest_rows
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says of the gate's images."""
+
+    right: Tensor  # bool [N]: named rightly, nothing rejected
+    scores: Tensor  # [N]
+    threshold: float
+
+    @property
+    def accepted(self) -> Tensor:
+        return self.scores <= self.threshold
+
+
+def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: int) -> Answers:
+    """The model with its own transform, score and threshold."""
+    network, card = model.network, model.card
+    assert card.threshold is not None
+    features = features_of(images, network, card.transform, layout, batch_size)
+    outputs = classify(network, features, model.statistics)
+    score = parse(Score, card.score, "the score of a checkpoint")
+    seen = outputs_for(score, images, outputs, network, card.transform, layout, batch_size)
+    scores = score(seen, {name: tensor.cpu() for name, tensor in model.score_state.items()})
+    labels = manifest_rows.columns(images, card.class_ids, other=-1)
+    return Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which images are what, by the table above: bool [N] each."""
+
+    known: Tensor
+    few: Tensor  # known, and of at most FEW training images on the champion's card
+    learned: Tensor
+    open: Tensor
+
+
+def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> Kinds:
+    """Which of the images [N] are of classes that both know, that the challenger learned, that neither knows."""
+    before, after = champion.card.class_ids, set(challenger.card.class_ids)
+    both = after & set(before)
+    few = {i for i, count in zip(before, champion.card.class_counts, strict=True) if count <= FEW and i in both}
+
+    def of(classes: Iterable[int]) -> Tensor:
+        wanted = set(classes)
+        return torch.tensor([i in wanted for i in images.column("class_id").to_pylist()], dtype=torch.bool)
+
+    return Kinds(known=of(both), few=of(few), learned=of(after - both), open=~of(after.union(before)))
+
+
+def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+    """Every figure by name, or the reason why there is none; all are better when larger."""
+    no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
+    no_few = f"no image of a class with {FEW} or fewer training images"
+
+    def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
+        return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
+
+    def areas(known: Tensor, open_: Tensor) -> Compared | str:
+        if not bool(known.any()) or not bool(open_.any()):
+            return no_open if bool(known.any()) else no_known
+        before, after = ((answers.scores[known], answers.scores[open_]) for answers in (champion, challenger))
+        return compare_areas(before, after)
+
+    learned = challenger.right[images.learned]
+    return {
+        "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
+        "few_accuracy": shares(images.few, no_few, lambda answers: answers.right),
+        "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
+        "auroc": areas(images.known, images.open),
+        "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
+        "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
+    }
+
+
+def write(
+    this: Run, model: Checkpoint, test: pa.Table, val: pa.Table, apart: bool, layout: Layout, size: int
+) -> None:
+    """Write data/work/gate.json: `model` against the parent, on the images of `test`, in batches of `size`.
+
+    Where `test` has no image of a learned class, `learned_accuracy` is that of the validation images of these
+    classes, which were not learned from either. `apart`: whether reports are about other images.
+    Raises ValueError when the parent was edited since it was sealed.
+    """
+    found: dict[str, Compared | str] = {}
+    if this.parent != GENESIS:
+        folder = layout.generation(this.parent)
+        ledger.verify_sealed(layout.ledger, folder.folder)
+        champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
+        learned = set(model.card.class_ids) - set(champion.card.class_ids)
+        images = test
+        if not manifest_rows.of_classes(test, learned).num_rows:
+            images = pa.concat_tables([test, manifest_rows.of_classes(val, learned)])
+        before, after = (answers_of(each, images, layout, size) for each in (champion, model))
+        found = compare(before, after, kinds_of(images, champion, model))
+        if not learned:
+            found["learned_accuracy"] = "no class was learned that the champion does not know"
+    page = {
+        "champion": this.parent,
+        "images": test.num_rows,
+        "held_apart": apart,
+        "classes": len(model.card.class_ids),
+        "metrics": {name: value._asdict() for name, value in found.items() if not isinstance(value, str)},
+        "absent": {name: value for name, value in found.items() if isinstance(value, str)},
+    }
+    write_atomically(layout.work.gate, json.dumps(page, indent=1) + "\n")
