@@ -9,7 +9,7 @@ an image whose label was held back waits for an annotation like any other of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -17,7 +17,7 @@ from oltr_core import digest
 from oltr_core.settings.curate import Curate
 from oltr_core.spec import suggest
 
-ENOUGH = 10  # labelled images without which a class is not drawn: two to test, the rest to be found
+ENOUGH = 30  # labelled images without which a class is not drawn: six of them are tested
 
 
 def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, curate: Curate) -> pl.DataFrame:
@@ -53,24 +53,34 @@ def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, cura
 
 def _wanted(rows: pl.DataFrame, offered: pl.Expr, was_held: pl.Expr, first: bool, curate: Curate) -> list[str]:
     """The classes to hold out, whether or not an annotation has named them since."""
-    if isinstance(curate.hold_out_classes, list):
-        there = rows["label"].drop_nulls().unique().to_list()
-        for name in curate.hold_out_classes:
-            if name not in there:
-                raise ValueError(
-                    f"params.yaml: curate.hold_out_classes: no image is labelled {name!r}{suggest(name, there)}"
-                )
-        return curate.hold_out_classes
-    if not curate.hold_out_classes:
-        return []
-    if not first:
-        return rows.filter(offered & was_held)["label"].unique().sort().to_list()
+    if not first and isinstance(curate.hold_out_classes, int):
+        held = rows.filter(offered & was_held)["label"].unique().sort().to_list()
+        return held if curate.hold_out_classes else []
     counts = dict(rows.filter(offered)["label"].value_counts().iter_rows())
-    return drawn(counts, curate.hold_out_classes, curate.seed)
+    return chosen(curate, counts, rows["label"].drop_nulls().unique())
+
+
+def chosen(curate: Curate, offered: Mapping[str, int], names: Iterable[str]) -> list[str]:
+    """The classes that a first generation holds out.
+
+    offered: labelled images per class that are not test images; names: every label there is.
+    Raises ValueError for a class that no image has, and for more classes than there are to hold out.
+    """
+    if isinstance(curate.hold_out_classes, int):
+        return drawn(offered, curate.hold_out_classes, curate.seed)
+    there = set(names)
+    for name in curate.hold_out_classes:
+        if name not in there:
+            raise ValueError(
+                f"params.yaml: curate.hold_out_classes: no image is labelled {name!r}{suggest(name, there)}"
+            )
+    return curate.hold_out_classes
 
 
 def drawn(counts: Mapping[str, int], number: int, seed: int) -> list[str]:
     """`number` of the classes with enough labelled images, by seed and name alone. Raises ValueError without them."""
+    if not number:
+        return []
     large = [name for name, count in counts.items() if count >= ENOUGH]
     most = max(0, min(len(large), len(counts) - 2))
     if number > most:

@@ -135,7 +135,7 @@ def test_a_number_draws_among_classes_with_enough_images_and_by_the_seed_alone(l
     first = {"cat", "dog", "fox", "owl"} - set(known(layout))
     run_curate(layout)
     assert {"cat", "dog", "fox", "owl"} - set(known(layout)) == first
-    drawn = {frozenset(hold_out.drawn({"cat": 40, "dog": 30, "fox": 20, "owl": 4}, 2, seed)) for seed in range(40)}
+    drawn = {frozenset(hold_out.drawn({"cat": 90, "dog": 60, "fox": 30, "owl": 29}, 2, seed)) for seed in range(40)}
     assert drawn == {frozenset(pair) for pair in (("cat", "dog"), ("cat", "fox"), ("dog", "fox"))}
 
 
@@ -154,7 +154,7 @@ def test_what_was_drawn_at_first_is_held_out_whatever_comes_later(layout):
     ("classes", "sentence"),
     [
         (["foxx"], r"curate\.hold_out_classes: no image is labelled 'foxx'; did you mean 'fox'\?"),
-        (3, "expected at most 2, found 3: 3 of 4 labelled classes have 10 images or more, and two"),
+        (3, "expected at most 2, found 3: 2 of 4 labelled classes have 30 images or more, and two"),
     ],
 )
 def test_a_class_that_cannot_be_held_out_is_one_sentence(layout, classes, sentence):
