@@ -99,15 +99,17 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
     try:
         seen = images.look(found, layout, storage.source_access(layout))
         plan = images.expected(seen, found.curate)
-        refused = list(advice.refusals(plan, found)) if not seen.left_out else []
         lines.append(f"✓ {'images':<9} {advice.summary(seen, plan, found)}")
+        if seen.left_out:  # what is not known is neither praised nor blamed
+            return lines, True
+        refused = list(advice.refusals(plan, found))
         lines += [f"! {'images':<9} {sentence}" for sentence in advice.advice(seen, plan, found)]
         lines += [f"✗ {'images':<9} {sentence}" for sentence in refused]
         if len(plan.train) > 1:
             with contextlib.chdir(layout.root):  # where stages run: a file of weights is looked for there
                 took = duration.estimate(found.train, found.compute, plan.train)
             lines.append(f"✓ {'training':<9} {took.sentence(found.compute)}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return [*lines, f"✗ {'images':<9} {error}"], False
     return lines, not refused
 

@@ -35,7 +35,9 @@ def summary(seen: Seen, plan: Expected, params: Params) -> str:
     if seen.sides:
         widths, heights = zip(*seen.sides, strict=True)
         line += f"; {_range(widths)} x {_range(heights)} pixels, and the network sees {params.train.transform.size}"
-    return ". ".join([line, *seen.left_out])
+    if seen.left_out:
+        line = f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
+    return line
 
 
 def _range(sides: tuple[int, ...]) -> str:

@@ -107,11 +107,13 @@ def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
     for source in parse_sources(batch):
         path = str(getattr(source, "path", ""))
         if path.startswith(FETCHED) or source.name == "torchvision":
-            seen.left_out.append(f"{path or source.name} is looked at when it is ingested")
+            seen.left_out.append(f"{path or source.name} is not looked at before it is ingested")
             continue
         for number, record in enumerate(source(access)):
             if number == MOST:
-                seen.left_out.append(f"of {path or source.name} only the first {MOST:,} images were counted")
+                seen.left_out.append(
+                    f"{path or source.name} has more than {MOST:,} images, which takes long to count"
+                )
                 break
             if record.problem is None:
                 seen.count(record.split, record.label)

@@ -91,6 +91,17 @@ def test_check_names_the_size_that_does_not_fit_and_stays_fit(photos):
     assert "unknown class," not in lines
 
 
+def test_check_says_nothing_of_images_that_it_did_not_look_at(photos):
+    found = yaml.safe_load(photos.params.read_text())
+    found["sources"][0]["sources"][0]["path"] = "s3://bucket/photos"
+    photos.params.write_text(yaml.safe_dump(found))
+    lines, fit = lines_of(photos)
+    assert fit
+    assert "s3://bucket/photos is not looked at before it is ingested" in lines
+    assert "! images" not in lines
+    assert "training " not in lines
+
+
 def test_check_refuses_what_would_stop_the_loop(photos):
     change(photos, curate={"hold_out_classes": ["wolf"]})
     lines, fit = lines_of(photos)

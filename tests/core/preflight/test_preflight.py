@@ -100,7 +100,10 @@ def test_only_some_headers_are_read_and_a_broken_file_is_nobodys_side(photos, mo
 def test_what_lies_elsewhere_is_not_fetched_to_be_looked_at(photos):
     far = [{"name": "folder", "path": "s3://bucket/photos"}, FOLDERS[1]]
     summary, *_ = said_of(photos, params(sources=[{"batch": "first", "sources": far}]))
-    assert "s3://bucket/photos is looked at when it is ingested" in summary
+    assert summary == (
+        "10 images in first so far; s3://bucket/photos is not looked at before it is ingested: `oltr ingest`, then "
+        "check again"
+    )
 
 
 # --- what is said of it -----------------------------------------------------------------------------------------
