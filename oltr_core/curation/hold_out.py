@@ -26,14 +26,20 @@ def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, cura
     held: the label is to be held back once the image has a split. held_class: what a label held back says, or null.
 
     images: merged, with `own_label`, the label of the batch in which the image was first seen.
-    Raises ValueError for a class that no image has, and for more classes than there are to hold out.
+    Raises ValueError for a class that no image has or that was trained on, and for more classes than there are.
     """
-    before = parent.select("image_id", "label_source", known=pl.lit(True)).rename({"label_source": "before"})
+    before = parent.select("image_id", before="label_source", was="split", known=pl.lit(True))
     rows = images.join(before, on="image_id", how="left").with_columns(pl.col("known").fill_null(False))
     not_by_source = (pl.col("before") != "source").fill_null(True)
     was_held = pl.col("known") & not_by_source & pl.col("own_label").is_not_null()
     offered = pl.col("label").is_not_null() & pl.col("split").fill_null("train").is_in(["train", "val"])
     wanted = _wanted(rows, offered, was_held, not parent.height, curate)
+    taught = rows.filter(pl.col("label").is_in(wanted) & ~not_by_source & pl.col("was").is_in(["train", "val"]))
+    if taught.height:
+        raise ValueError(
+            f"params.yaml: curate.hold_out_classes: {taught['label'][0]!r} was trained on already, and only a class "
+            "that no generation has trained can be held out; take it out of the list, or begin a new workspace"
+        )
     in_register = [*classes["name"], *(alias for aliases in classes["aliases"] for alias in aliases)]
     held = (
         offered
@@ -48,13 +54,18 @@ def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, cura
         split=pl.when(back).then(pl.lit("pool")).otherwise("split"),
         held=held & ~pl.col("known"),
         held_class=pl.when(held).then("label"),
-    ).drop("before", "known")
+    ).drop("before", "was", "known")
 
 
 def _wanted(rows: pl.DataFrame, offered: pl.Expr, was_held: pl.Expr, first: bool, curate: Curate) -> list[str]:
     """The classes to hold out, whether or not an annotation has named them since."""
     if not first and isinstance(curate.hold_out_classes, int):
         held = rows.filter(offered & was_held)["label"].unique().sort().to_list()
+        if curate.hold_out_classes and not held:
+            raise ValueError(
+                "params.yaml: curate.hold_out_classes: a number is drawn in the first generation, and that held "
+                "nothing out; set it to 0, or begin a new workspace"
+            )
         return held if curate.hold_out_classes else []
     counts = dict(rows.filter(offered)["label"].value_counts().iter_rows())
     return chosen(curate, counts, rows["label"].drop_nulls().unique())

@@ -94,6 +94,9 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
             f"only {plan.open_test} test images are of unknown classes: open/* figures will say little; hold out a "
             "larger class, or more of them"
         )
+    held = params.curate.hold_out_classes
+    if (held if isinstance(held, int) else len(held)) == 1:
+        yield "curate.hold_out_classes is one class, which is open only until people have named it: hold out several"
 
 
 def _about_sides(seen: Seen, params: Params) -> Iterator[str]:

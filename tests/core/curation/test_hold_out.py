@@ -163,6 +163,20 @@ def test_a_class_that_cannot_be_held_out_is_one_sentence(layout, classes, senten
         run_curate(layout)
 
 
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (["cat"], "'cat' was trained on already, and only a class that no generation has trained can be held out"),
+        (1, "a number is drawn in the first generation, and that held nothing out"),
+    ],
+)
+def test_nothing_that_is_known_is_held_out_later(layout, classes, sentence):
+    run_curate(layout)
+    hold(layout, classes)
+    with pytest.raises(ValueError, match=sentence):
+        next_generation(layout, 1, [])
+
+
 def test_the_data_card_says_which_classes_are_held_out_and_why(layout):
     hold(layout, ["fox"])
     asked = held_back(run_curate(layout))[:3]
