@@ -13,6 +13,7 @@ import click
 
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
+from oltr_core.settings import kinds
 
 
 def example(*lines: str) -> dict[str, Any]:
@@ -62,11 +63,14 @@ def loop(layout: Layout, generations: int | None, more: int | None) -> None:
     command.run(layout, generations, more)
 
 
-@oltr.command(**example("oltr init ~/birds", "cd ~/birds && oltr check"))
+@oltr.command(
+    help="Write a new workspace: parameters, pipeline, git and DVC. It uses this installation's code.\n\n"
+    f"\b\nKinds of images to begin like:\n{kinds.listing()}",
+    **example("oltr init ~/birds --like small_photos", "oltr --workspace ~/birds check"),
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--like", default="digits", help="The kind of images whose parameters to begin with (default: digits).")
 def init(folder: Path, like: str) -> None:
-    """Write a new workspace: parameters, pipeline, git and DVC. It uses this installation's code."""
     from flows.workspace import create
 
     click.echo(create(folder.expanduser(), like))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.pipeline import dvc_yaml
+from oltr_core.settings import kinds
 from oltr_core.settings.reading import load_run
 from oltr_core.settings.whole import Settings, load_settings
 
@@ -32,9 +34,13 @@ def create(folder: Path, like: str = "digits") -> str:
         return f"{folder} is a workspace already; " + (
             f"added {', '.join(written)}" if written else "nothing was missing"
         )
+    to_edit = "" if like == "digits" else f"\npoint `sources` in {folder / 'params.yaml'} at your images"
+    others = (
+        "" if like != "digits" else f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
+    )
     return (
-        f"wrote a workspace into {folder}: point `sources` in params.yaml at your images, then\n"
-        f"  oltr --workspace {folder} check\n  oltr --workspace {folder} loop"
+        f"wrote a workspace for {like} into {folder} ({kinds.KINDS[like]}){to_edit}; then\n"
+        f"  oltr --workspace {folder} check\n  oltr --workspace {folder} loop{others}"
     )
 
 
@@ -76,7 +82,36 @@ def examine(layout: Layout) -> tuple[list[str], bool]:
         except (ValueError, OSError) as error:
             fit = False
             lines.append(f"✗ {name:<9} {error}")
+    if fit:
+        more, fit = examine_images(layout)
+        lines += more
     return lines, fit
+
+
+def examine_images(layout: Layout) -> tuple[list[str], bool]:
+    """What the images are, which settings do not fit them (marked !), and how long a training will take."""
+    from oltr_core import params
+    from oltr_core.preflight import advice, duration, images
+    from tasks import storage
+
+    found = params.load_params(layout)
+    lines: list[str] = []
+    try:
+        seen = images.look(found, layout, storage.source_access(layout))
+        plan = images.expected(seen, found.curate)
+        lines.append(f"✓ {'images':<9} {advice.summary(seen, plan, found)}")
+        if seen.left_out:  # what is not known is neither praised nor blamed
+            return lines, True
+        refused = list(advice.refusals(plan, found))
+        lines += [f"! {'images':<9} {sentence}" for sentence in advice.advice(seen, plan, found)]
+        lines += [f"✗ {'images':<9} {sentence}" for sentence in refused]
+        if len(plan.train) > 1:
+            with contextlib.chdir(layout.root):  # where stages run: a file of weights is looked for there
+                took = duration.estimate(found.train, found.compute, plan.train)
+            lines.append(f"✓ {'training':<9} {took.sentence(found.compute)}")
+    except (ValueError, OSError) as error:
+        return [*lines, f"✗ {'images':<9} {error}"], False
+    return lines, not refused
 
 
 def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
@@ -157,7 +192,10 @@ def _sources(layout: Layout, settings: list[Settings]) -> str:
         for source in batch.sources:
             path = str(source.get("path", ""))
             if path and "://" not in path and not (layout.root / Path(path).expanduser()).exists():
-                raise ValueError(f"params.yaml: sources.{batch.batch}: {path} is not here; correct its `path`")
+                raise ValueError(
+                    f"params.yaml: sources.{batch.batch}: {path} is not here; correct its `path`, which starts at "
+                    f"{layout.root}"
+                )
     return ", ".join(b.batch for b in settings[0].sources)
 
 

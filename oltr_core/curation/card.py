@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jinja2
 import polars as pl
@@ -32,6 +32,7 @@ class Facts:
     classes: pl.DataFrame
     refused: pl.DataFrame  # files that never became images
     values: dict[str, float]  # the stage's metrics
+    held_out: dict[str, int] = field(default_factory=dict)  # class -> images of the pool whose label is held back
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
         ("What is in it", _splits(facts)),
         ("Where it came from", _sources(facts)),
         ("Classes", _classes(classes)),
+        *([("Held out, to measure openness (curate.hold_out_classes)", _held_out(facts))] if facts.held_out else []),
         ("Quarantine", _quarantine(facts)),
     ]
     problems = list(known_problems(facts, classes))
@@ -86,7 +88,10 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
         yield "There is no pool: nothing can be selected for annotation."
     open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
     if facts.values["data/test"] and not open_tests:
-        yield "No test image is of an unknown class: open-set figures are absent."
+        yield (
+            "No test image is of an unknown class: open-set figures are absent. A source with `role: test` whose "
+            "classes nothing else labels brings some, and curate.hold_out_classes makes classes of your own unknown."
+        )
     used = facts.manifest.filter(pl.col("split").is_in(["train", "val", "test"]))
     if used.height and used["group_id"].null_count() == used.height:
         yield "Images carry no group (site, sequence, burst): only copies and near-copies are kept from leaking."
@@ -145,6 +150,17 @@ def _classes(classes: pl.DataFrame) -> Table:
     columns = ["name", "shot", "train", "val", "test", "first_generation"]
     rows = [[str(v) for v in row] for row in classes.select(columns).iter_rows()]
     return Table(["class", "shots", "train", "val", "test", "since generation"], rows)
+
+
+def _held_out(facts: Facts) -> Table:
+    since = dict(facts.classes.filter(pl.col("status") == "active").select("name", "first_generation").iter_rows())
+    tested = facts.manifest.filter(pl.col("split") == "test").group_by("label").len()
+    images = dict(tested.iter_rows())
+    rows = [
+        [name, str(images.get(name, 0)), str(left), f"known since {since[name]}" if name in since else "open"]
+        for name, left in facts.held_out.items()
+    ]
+    return Table(["class", "test images", "in the pool without their label", "now"], rows)
 
 
 def _quarantine(facts: Facts) -> Table:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from oltr_core import schema
-from oltr_core.curation import register
+from oltr_core.curation import hold_out, register
 from oltr_core.curation.annotations import consensus
 from oltr_core.curation.duplicates import near_duplicates
 from oltr_core.curation.split import (
@@ -44,13 +44,14 @@ class Built(NamedTuple):
 
     manifest: pl.DataFrame
     classes: pl.DataFrame
+    held_out: dict[str, int]  # class -> images of the pool whose label is held back
 
 
 def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
     """Every image of `batches` once, with the number of its batch, and how many rows were copies of another.
 
     The first batch says where an image lies; a later copy may bring the label (and with it the split) that the first
-    did not have. Copies with different labels leave a reason for quarantine.
+    did not have (`own_label` is the first batch's). Copies with different labels leave a reason for quarantine.
     """
     if not batches:
         raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` brings one in")
@@ -58,7 +59,7 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
         scan(batch.index, schema.INDEX).select(_INDEX).with_columns(arrival=pl.lit(number, pl.Int32))
         for number, batch in enumerate(batches)
     ]
-    rows = pl.concat(frames).with_columns(reason=pl.lit(None, pl.String)).collect()
+    rows = pl.concat(frames).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()
     strange = rows.filter(~pl.col("split").fill_null("pool").is_in(schema.SPLITS))
     if strange.height:
         batch, split = strange.row(0, named=True)["batch"], strange.row(0, named=True)["split"]
@@ -102,11 +103,13 @@ def build(
     curate: Curate,
 ) -> Built:
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew."""
+    images = hold_out.mark(images, parent, classes, curate)
     rows = _know(images, parent, answers, register.names(classes), generation)
     split, reasons = _place(rows, curate)
     rows = rows.with_columns(
         split=pl.Series(split), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), pl.col("reason"))
     )
+    rows = hold_out.apply(rows)
     learned = rows.filter(pl.col("split").is_in(["train", "val"]))["label"].drop_nulls().unique()
     classes = register.grow(classes, learned.to_list(), generation)
     # images of a class that was split or retired wait for people to label them anew
@@ -121,7 +124,7 @@ def build(
             pl.col("label").replace_strict(register.ids(classes), default=None, return_dtype=pl.Int32)
         )
     )
-    return Built(rows.select(schema.MANIFEST.names).sort("image_id"), classes)
+    return Built(rows.select(schema.MANIFEST.names).sort("image_id"), classes, hold_out.waiting(rows))
 
 
 def _know(
@@ -190,6 +193,7 @@ def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | N
         label=_codes(rows["label"]),
         order=draw_order(rows["image_id"].to_list(), curate.seed),
         old_class=_old_classes(rows),
+        held=rows["held"].to_numpy(),
         reasons=[None] * rows.height,
     )
     steps = [(~here & (arrival == a) & (asked < 0), w.draw) for a in np.unique(arrival[~here])]
@@ -201,6 +205,8 @@ def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | N
         free = np.flatnonzero(new & (w.split == DRAW))
         if len(free):
             w.split[free] = give(free, curate)
+        w.hold_back(new)
+        if len(free):
             # the unlabelled images of a group that was just given to test follow it
             w.follow(here, w.split == POOL)
     return np.array(NAMES)[w.split], w.reasons
@@ -216,7 +222,12 @@ class _World:
     label: np.ndarray  # -1: none
     order: np.ndarray
     old_class: np.ndarray  # [K]: a source brought this class; it was not found through annotations
+    held: np.ndarray  # [N]: its label is held back unless it is a test image
     reasons: list[str | None]
+
+    def hold_back(self, new: np.ndarray) -> None:
+        back = new & self.held & ((self.split == TRAIN) | (self.split == VAL))
+        self.split[back], self.label[back] = POOL, -1
 
     def follow(self, here: np.ndarray, loose: np.ndarray) -> None:
         at = np.flatnonzero(here)
@@ -257,6 +268,7 @@ def _clusters(rows: pl.DataFrame, curate: Curate) -> np.ndarray:
 def _old_classes(rows: pl.DataFrame) -> np.ndarray:
     label = _codes(rows["label"])
     by_source = (rows["label_source"] == "source").fill_null(False) & rows["wish"].is_in(["train", "val", "draw"])
+    by_source &= ~rows["held"]
     old = np.zeros(int(label.max(initial=-1)) + 1, bool)
     old[label[by_source.to_numpy() & (label >= 0)]] = True
     return old

@@ -23,4 +23,10 @@ class Curate(Spec):
     min_test_per_class: Annotated[int, Field(ge=0)] = 0  # of each labelled class, as far as training can spare them
     near_duplicate_bits: Annotated[int, Field(ge=-1, le=3)] = 3  # of 64 hash bits that may differ; -1: do not look
     near_duplicate_side: Annotated[int, Field(ge=1)] = 64  # pixels of the shorter side; smaller are not compared
+    hold_out_classes: Annotated[int, Field(ge=0)] | list[str] = (
+        # classes to treat as unknown, so that openness can be measured: names, or how many of those of 30 images or
+        # more to draw by seed in the first generation. Their test images are the open ones; their other images wait
+        # in the pool, without their labels, until an annotation names them (annotator truth knows them). 0: none
+        0
+    )
     max_drift: Share = 0.5  # of class proportions against the parent (total variation); more stops the generation

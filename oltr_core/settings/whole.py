@@ -18,7 +18,11 @@ class Settings(Spec):
     """The torch-free half of params.yaml."""
 
     workspace: Workspace = Workspace()
-    sources: list[RawBatch] = []  # in the order in which generations take them in
+    sources: list[RawBatch] = (
+        # batches, in the order in which generations take them in. `folder` has a folder per class, `unlabelled`
+        # images for people to name, and any source with `role: test` images that are only tested, of any class
+        []
+    )
     ingest: Ingest = Ingest()
     curate: Curate = Curate()
     annotator: Annotator = TruthAnnotator()

@@ -35,12 +35,13 @@ def params_yaml(params: Spec) -> str:
 
 
 def comments(kind: type[Spec]) -> dict[str, str]:
-    """Field -> the comment behind it in the source of `kind` and its bases."""
+    """Field -> the comment behind it, or within its value, in the source of `kind` and its bases."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not (isinstance(base, type) and issubclass(base, Spec)) or base is Spec:
             continue
         name, depth = "", 0
+        said: list[str] = []
         for token in tokenize.generate_tokens(io.StringIO(inspect.getsource(base)).readline):
             depth += (token.string in "([{" and bool(token.string)) - (token.string in ")]}" and bool(token.string))
             if (
@@ -49,9 +50,10 @@ def comments(kind: type[Spec]) -> dict[str, str]:
                 and token.start[1] == 4
                 and token.string in base.model_fields
             ):
-                name = token.string
+                name, said = token.string, []
             elif token.type == tokenize.COMMENT and name:
-                found[name] = token.string.lstrip("#: ")
+                said.append(token.string.lstrip("#: "))
+                found[name] = " ".join(said)
             elif token.type == tokenize.NEWLINE:
                 name = ""
     return found

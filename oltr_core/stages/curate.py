@@ -59,9 +59,8 @@ def run(params: Parameters, layout: Layout) -> None:
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
     measured = _measure(built, annotations, audit, copies, refused.height)
     measured.write(layout, "curate")
-    card.write(
-        layout, params.workspace.name, card.Facts(this, built.manifest, built.classes, refused, measured.values)
-    )
+    facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out)
+    card.write(layout, params.workspace.name, facts)
 
 
 def read_annotations(layout: Layout) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The annotator of embedded and benchmark data: annotates from labels that were held back, and audits the batch."""
+"""The annotator of embedded and benchmark data: annotates from labels held back, and audits the batch."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
 
 
 def held_back(layout: Layout) -> dict[str, str]:
-    """image_id -> label, of every batch."""
-    found: dict[str, str] = {}
-    for path in sorted(layout.truth.glob("*.parquet")):
-        table = schema.read(path, schema.TRUTH)
-        found.update(zip(table["image_id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    return found
+    """image_id -> label, of every batch; of classes that curation holds out, the label is in the batch itself."""
+    tables = [schema.read(b.index, schema.INDEX, ["image_id", "label"]) for b in layout.batches]
+    tables += [schema.read(path, schema.TRUTH) for path in sorted(layout.truth.glob("*.parquet"))]
+    pairs = (zip(t["image_id"].to_pylist(), t["label"].to_pylist(), strict=True) for t in tables)
+    return {image_id: label for table in pairs for image_id, label in table if label is not None}

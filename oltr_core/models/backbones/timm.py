@@ -14,13 +14,17 @@ from oltr_core.spec import Spec
 class Timm(Spec):
     """A timm model without its classifier.
 
+    `weights` takes a state dict of the model as safetensors: the model.safetensors that timm publishes, or one of
+    your own. They are fine-tuned, unless phases say `freeze: [trunk]`: the attention changes nothing until trained.
     Several experts need a network of timm's ResNet family, whose stages can be cut; other models serve one expert.
     """
 
     name: Literal["timm"] = "timm"
     model: str = "resnet50"
     pretrained: bool = False  # download timm's weights
-    weights: str = ""  # or read them from this safetensors file
+    weights: str = (
+        ""  # or read them from this safetensors file; phases fine-tune them, or leave them alone with freeze: [trunk]
+    )
     shared_stages: Annotated[int, Field(ge=1, le=3)] = 2
 
     def __call__(self, experts: int, last_relu: bool) -> Parts:
@@ -29,7 +33,13 @@ class Timm(Spec):
         if self.model not in timm.list_models():
             near = ", ".join(timm.list_models(f"*{self.model[:6]}*")[:5]) or "see timm.list_models()"
             raise ValueError(f"backbone.model: timm has no model {self.model!r} ({near})")
-        model: Any = timm.create_model(self.model, pretrained=self.pretrained, num_classes=0)
+        try:
+            model: Any = timm.create_model(self.model, pretrained=self.pretrained, num_classes=0)
+        except OSError as error:
+            raise ConnectionError(
+                f"backbone.pretrained: the weights of {self.model!r} could not be downloaded; where there is no "
+                "network, name a file of them as backbone.weights"
+            ) from error
         if self.weights:
             _load(model, self.weights)
         stages: list[Any] = [getattr(model, f"layer{i}", None) for i in range(1, 5)]
@@ -69,15 +79,31 @@ def _drop_last_relu(stage: Any) -> None:
 
 
 def _load(model: nn.Module, path: str) -> None:
+    """Put the tensors of a safetensors file into `model`; those of a classifier are left out.
+
+    Raises ValueError when there is no such file, or when it is not of this model.
+    """
     from pathlib import Path
 
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not Path(path).is_file():
-        raise ValueError(f"backbone.weights: {path} is not a file")
-    state = load_file(path)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"backbone.weights: {path} is not a file; relative paths start at the workspace")
+    try:
+        state = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"backbone.weights: expected a safetensors file, found {path} ({error})") from None
+    wanted = model.state_dict()
+    for name in wanted.keys() & state.keys():
+        if state[name].shape != wanted[name].shape:
+            raise ValueError(
+                f"backbone.weights: {path} is of another model than backbone.model: expected {name!r} of shape "
+                f"{list(wanted[name].shape)}, found {list(state[name].shape)}"
+            )
     missing, _ = model.load_state_dict(state, strict=False)
     if missing:
         raise ValueError(
-            f"backbone.weights: {path} lacks {len(missing)} tensors of the model, such as {missing[0]!r}"
+            f"backbone.weights: {path} lacks {len(missing)} tensors of backbone.model, such as {missing[0]!r}"
         )

@@ -158,6 +158,30 @@ def test_local_weights_are_read_and_missing_ones_named(tmp_path):
         part(3)
 
 
+def test_weights_that_are_not_of_the_model_are_one_sentence(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    other = timm.create_model("test_resnet", num_classes=0).state_dict()
+    name = next(iter(other))
+    other[name] = torch.zeros(7, 3, 3, 3)
+    save_file(other, tmp_path / "other.safetensors")
+    (tmp_path / "model.pth").write_bytes(b"PK\3\4 a pickle")
+    for file, sentence in (
+        ("other.safetensors", rf"of another model than backbone\.model: expected '{name}' of shape \["),
+        ("model.pth", "expected a safetensors file, found"),
+        ("none.safetensors", "is not a file; relative paths start at the workspace"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            NetworkSpec(backbone=Timm(model="test_resnet", weights=str(tmp_path / file)))(3)
+
+
+def test_weights_of_timm_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConnectionError, match=r"name a file of them as backbone\.weights"):
+        NetworkSpec(backbone=Timm(model="test_resnet", pretrained=True))(3)
+
+
 def test_stages_of_unequal_number_are_refused():
     with pytest.raises(ValueError, match="one value per stage"):
         NetworkSpec(backbone=SmallResNet(widths=(8, 8)))(3)

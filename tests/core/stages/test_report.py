@@ -149,4 +149,11 @@ def test_a_world_without_unknown_images_still_has_a_page(layout):
     absent = found.absent | {"open/auroc": "no test image is of an unknown class"}
     Measured(kept, absent).write(layout, "evaluate")
     report.run(report.Parameters(), layout)
-    assert "Not measured: no test image is of an unknown class." in layout.work.report.read_text()
+    page = layout.work.report.read_text()
+    assert "Not measured: no test image is of an unknown class." in page
+    assert page.count("curate.hold_out_classes") == page.count("role: test") == 1, "and how to have it measured"
+
+
+def test_a_page_with_unknown_images_does_not_say_how_to_get_some(layout):
+    report.run(report.Parameters(), layout)
+    assert "hold_out_classes" not in layout.work.report.read_text()

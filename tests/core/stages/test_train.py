@@ -16,6 +16,7 @@ from oltr_core import checkpoint, devices, schema, stages
 from oltr_core.images.shards import pack, write_shard
 from oltr_core.images.transforms import Augment
 from oltr_core.layout import Layout
+from oltr_core.models import NetworkSpec
 from oltr_core.training import LearningRates, fit
 from tests.core.training.worlds import recipe, world
 
@@ -217,3 +218,28 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         devices.enough("cuda", 3)
     with pytest.raises(ValueError, match=r"expected at most 1 on compute.device 'cuda:1', found 2"):
         devices.enough("cuda:1", 2)
+
+
+@pytest.mark.parametrize("freeze", [["trunk"], []])
+def test_weights_of_timm_on_disk_are_what_training_begins_with_frozen_or_not(tmp_path, monkeypatch, freeze):
+    import timm
+    from safetensors.torch import save_file
+
+    published = timm.create_model("test_resnet", num_classes=1000).state_dict()
+    backbone = {"name": "timm", "model": "test_resnet", "weights": "published.safetensors"}
+    layout = _workspace(tmp_path, epochs=1, network=NetworkSpec.model_validate({"backbone": backbone}))
+    save_file(published, tmp_path / "published.safetensors")
+    params = yaml.safe_load(layout.params.read_text())
+    for phase in params["train"]["phases"]:
+        phase["freeze"] = freeze
+    layout.params.write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)  # as DVC starts a stage: in the workspace
+    assert stages.run("train", layout) == 0
+    (tmp_path / "published.safetensors").unlink()  # a checkpoint needs nothing but itself
+    trained = checkpoint.load(layout.work.base_model).network.trunk.shared.state_dict()
+    of_stage = [(name, tensor) for name, tensor in published.items() if name.startswith("layer2.0.conv")]
+    assert of_stage
+    kept = [
+        any(t.shape == tensor.shape and torch.equal(t, tensor) for t in trained.values()) for _, tensor in of_stage
+    ]
+    assert set(kept) == {bool(freeze)}

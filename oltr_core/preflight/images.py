@@ -1,0 +1,145 @@
+"""What a workspace's images are, as far as a few seconds can tell: their number, sides, classes and splits.
+
+Of ingested batches the indexes say everything. Before, the sources of the first batch are gone through, and of some
+hundred images the header is read: no pixel is decoded, and nothing is fetched over a network.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from oltr_core import schema
+from oltr_core.curation import hold_out, split
+from oltr_core.ingest.record import FETCHED, Record, SourceAccess
+from oltr_core.ingest.sources import parse_sources
+from oltr_core.layout import Layout
+from oltr_core.settings.curate import Curate
+from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.whole import Settings
+
+MOST = 100_000  # records that a source is asked for
+LOOKED_AT = 300  # images whose sides are read
+
+
+@dataclass
+class Seen:
+    """Images counted by what their source says of them."""
+
+    where: str  # "ingested", or the name of the batch that is still to ingest
+    #: split as given, "" where curate draws it -> class -> images
+    labelled: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    pool: int = 0
+    sides: list[tuple[int, int]] = field(default_factory=list)  # width, height in pixels, of some images
+    left_out: list[str] = field(default_factory=list)  # what could not be looked at, and why
+
+    @property
+    def number(self) -> int:
+        return self.pool + sum(sum(classes.values()) for classes in self.labelled.values())
+
+    def count(self, given: str | None, label: str | None) -> None:
+        if label is None or given == "pool":
+            self.pool += 1
+        else:
+            self.labelled[given or ""][label] += 1
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What curate will make of them in the first generation, copies and groups aside."""
+
+    train: dict[str, int]  # images per known class
+    val: int
+    pool: int
+    open_test: int  # test images of classes that nothing trains
+
+
+def look(settings: Settings, layout: Layout, access: SourceAccess) -> Seen:
+    """The images of every ingested batch; of the first batch's sources where none is ingested."""
+    if layout.batches:
+        return _ingested(layout)
+    return _offered(settings.sources[0], access)
+
+
+def expected(seen: Seen, curate: Curate) -> Expected:
+    """The split as curate draws it. Raises ValueError for classes that cannot be held out."""
+    given = {name: seen.labelled.get(name, Counter()) for name in ("", "train", "val", "test")}
+    offered = given[""] + given["train"] + given["val"]
+    names = sorted({*offered, *given["test"]})
+    counts = np.array([[given[s][n] for s in ("test", "val", "train")] for n in names], dtype=int).reshape(-1, 3)
+    label = np.repeat(np.arange(len(names)), [given[""][n] for n in names])
+    alone = np.arange(len(label))
+    shares = split.Shares(curate.val_share, curate.test_share, curate.min_train_per_class, curate.min_test_per_class)
+    drawn = split.draw(alone, label, alone, counts, shares)
+    np.add.at(counts, (label, np.array([0, 1, 2])[drawn]), 1)
+    held = hold_out.chosen(curate, offered, names)
+    rows = {name: row.tolist() for name, row in zip(names, counts, strict=True)}
+    known = {name for name in offered if name not in held}
+    return Expected(
+        train={name: rows[name][2] for name in sorted(known)},
+        val=sum(rows[name][1] for name in known),
+        pool=seen.pool + sum(sum(rows[name][1:]) for name in rows if name not in known),
+        open_test=sum(rows[name][0] for name in rows if name not in known),
+    )
+
+
+def _ingested(layout: Layout) -> Seen:
+    seen = Seen("ingested")
+    sides: list[tuple[int, int]] = []
+    for batch in layout.batches:
+        table = schema.read(batch.index, schema.INDEX, ["split", "label", "width", "height"])
+        given, labels, widths, heights = (table.column(name).to_pylist() for name in table.column_names)
+        for one, label in zip(given, labels, strict=True):
+            seen.count(one, label)
+        sides += zip(widths, heights, strict=True)
+    seen.sides = sides[:: max(1, len(sides) // LOOKED_AT)]
+    return seen
+
+
+def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
+    seen, rng = Seen(batch.batch), np.random.default_rng(0)
+    some: list[Record] = []
+    for source in parse_sources(batch):
+        path = str(getattr(source, "path", ""))
+        if path.startswith(FETCHED) or source.name == "torchvision":
+            seen.left_out.append(f"{path or source.name} is not looked at before it is ingested")
+            continue
+        for number, record in enumerate(source(access)):
+            if number == MOST:
+                seen.left_out.append(
+                    f"{path or source.name} has more than {MOST:,} images, which takes long to count"
+                )
+                break
+            if record.problem is None:
+                seen.count(record.split, record.label)
+                _sample(some, record, seen.number, rng)
+    seen.sides = [size for record in some for size in _size(record)]
+    return seen
+
+
+def _sample(some: list[Record], record: Record, number: int, rng: np.random.Generator) -> None:
+    """Keep each of the `number` records so far with the same chance (Vitter's algorithm R)."""
+    if len(some) < LOOKED_AT:
+        some.append(record)
+    elif (place := int(rng.integers(number))) < LOOKED_AT:
+        some[place] = record
+
+
+def _size(record: Record) -> Iterator[tuple[int, int]]:
+    """Width and height, from the header; nothing where there is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    content = record.content
+    if isinstance(content, np.ndarray):
+        yield content.shape[1], content.shape[0]
+        return
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else Path(content)) as image:
+            yield image.size
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return  # ingest will say what is wrong with it

@@ -1,0 +1,241 @@
+"""What is known of a workspace's images before anything is trained, and what is said about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from oltr_core.images.transforms import Transform
+from oltr_core.ingest.record import SourceAccess
+from oltr_core.layout import Layout
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import SmallResNet, Timm
+from oltr_core.params import Params
+from oltr_core.preflight import advice, duration, images
+from oltr_core.profiles import PROFILES
+from oltr_core.settings.compute import Compute
+from oltr_core.settings.kinds import KINDS
+from oltr_core.spec import parse
+from oltr_core.stages import ingest
+from oltr_core.training import Phase, Train
+from tests.core.data_world import picture, run_curate, workspace
+
+PHOTOS = {"roe deer": 30, "fox": 12, "lynx": 4}
+FOLDERS = [{"name": "folder", "path": "labelled"}, {"name": "unlabelled", "path": "new"}]
+TINY = NetworkSpec(backbone=SmallResNet(widths=(8, 8, 8, 8)))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """60 x 40 pixels: a folder per class, and a folder of new ones."""
+    seed = 0
+    for name, number in PHOTOS.items():
+        for n in range(number):
+            picture(tmp_path / "labelled" / name / f"{n}.png", seed := seed + 1, (60, 40))
+    for n in range(10):
+        picture(tmp_path / "new" / f"{n}.png", seed := seed + 1, (60, 40))
+    return tmp_path
+
+
+def params(**sections) -> Params:
+    said = {"sources": [{"batch": "first", "sources": FOLDERS}], "annotator": {"name": "folder"}} | sections
+    return parse(Params, said, "params.yaml")
+
+
+def seen(root, settings: Params) -> images.Seen:
+    return images.look(settings, Layout(root), SourceAccess(root))
+
+
+def said_of(root, settings: Params) -> tuple[str, list[str], list[str]]:
+    """Summary, advice and refusals."""
+    found = seen(root, settings)
+    plan = images.expected(found, settings.curate)
+    return (
+        advice.summary(found, plan, settings),
+        list(advice.advice(found, plan, settings)),
+        list(advice.refusals(plan, settings)),
+    )
+
+
+# --- what is seen -----------------------------------------------------------------------------------------------
+def test_sources_and_the_batch_made_of_them_say_the_same(photos):
+    settings = params()
+    before = seen(photos, settings)
+    sources = [{"batch": "first", "sources": [{**s, "path": str(photos / s["path"])} for s in FOLDERS]}]
+    layout = workspace(photos / "w", sources)
+    ingest.run(params(sources=sources), layout, "first")
+    after = images.look(settings, layout, SourceAccess(photos))
+    assert (before.where, after.where) == ("first", "ingested")
+    assert before.labelled == after.labelled
+    assert before.pool == after.pool == 10
+    assert set(before.sides) == set(after.sides) == {(60, 40)}
+
+
+@pytest.mark.parametrize("hold", [0, ["fox"], ["fox", "lynx"], 1])
+def test_the_expected_split_is_the_one_that_curate_draws(photos, hold):
+    sources = [{"batch": "first", "sources": [{**s, "path": str(photos / s["path"])} for s in FOLDERS]}]
+    layout = workspace(photos / "w", sources, curate={"hold_out_classes": hold})
+    settings = params(sources=sources, curate={"hold_out_classes": hold})
+    ingest.run(settings, layout, "first")
+    rows = run_curate(layout)
+    plan = images.expected(images.look(settings, layout, SourceAccess(photos)), settings.curate)
+    of_split = dict(rows.group_by("split").len().iter_rows())
+    is_open = rows.filter((rows["split"] == "test") & rows["class_id"].is_null()).height
+    assert (sum(plan.train.values()), plan.val, plan.pool) == tuple(
+        of_split.get(s, 0) for s in ("train", "val", "pool")
+    )
+    assert plan.open_test == is_open
+    assert bool(is_open) == bool(hold)
+
+
+def test_only_some_headers_are_read_and_a_broken_file_is_nobodys_side(photos, monkeypatch):
+    (photos / "new" / "broken.png").write_bytes(b"not an image")
+    monkeypatch.setattr(images, "LOOKED_AT", 20)
+    found = seen(photos, params())
+    assert 18 <= len(found.sides) <= 20
+    assert found.number == sum(PHOTOS.values()) + 11
+
+
+def test_what_lies_elsewhere_is_not_fetched_to_be_looked_at(photos):
+    far = [{"name": "folder", "path": "s3://bucket/photos"}, FOLDERS[1]]
+    summary, *_ = said_of(photos, params(sources=[{"batch": "first", "sources": far}]))
+    assert summary == (
+        "10 images in first so far; s3://bucket/photos is not looked at before it is ingested: `oltr ingest`, then "
+        "check again"
+    )
+
+
+# --- what is said of it -----------------------------------------------------------------------------------------
+def test_the_summary_counts_shot_groups_and_names_sides(photos):
+    summary, _, refused = said_of(photos, params())
+    assert "56 images in first: 3 classes to train (1 medium, 2 few-shot)" in summary
+    assert "60 x 40 pixels, and the network sees 16" in summary
+    assert not refused
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({}, "your images are 60 x 40 pixels (median), and the network sees 16 x 16: what is smaller than"),
+        ({"train": {"transform": {"size": 128}}}, "enlarging costs time and shows no more; lower train.trans"),
+        ({}, "1 class, lynx (3), would have fewer than 5 training images"),
+        ({"train": {"phases": [{"name": "p", "epochs": 1, "batch_size": 256}]}}, "phase 'p' steps on 256 images"),
+        ({"sources": [{"batch": "first", "sources": FOLDERS[:1]}]}, "there is no pool"),
+        ({"curate": {"hold_out_classes": ["fox"]}}, "only 2 test images are of unknown classes: open/* figures"),
+        ({"curate": {"hold_out_classes": ["fox"]}}, "is one class, which is open only until people have named it"),
+        ({}, "add a source with `role: test` that holds classes which nothing else labels, or let curate.hold"),
+        ({"train": {"network": {"backbone": {"name": "timm"}}}}, "resnet50 of timm begins with random weights: with"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_not_fit_the_images_is_named(photos, sections, sentence):
+    _, said, _ = said_of(photos, params(**sections))
+    assert any(sentence in one for one in said), said
+
+
+def test_settings_that_fit_get_no_advice(photos):
+    phases = [{"name": "p", "epochs": 1, "batch_size": 16}]
+    fitting = {"train": {"transform": {"size": 32}, "phases": phases}, "curate": {"hold_out_classes": ["fox"]}}
+    _, said, refused = said_of(photos, params(**fitting))
+    assert [one for one in said if "lynx" not in one and "open" not in one] == []
+    assert not refused
+
+
+def test_frozen_random_weights_of_timm_are_named_and_a_file_of_weights_is_not(photos):
+    backbone = {"name": "timm", "model": "resnet18"}
+    phases = [{"name": "p", "epochs": 1, "freeze": ["trunk"]}]
+    _, said, _ = said_of(photos, params(train={"network": {"backbone": backbone}, "phases": phases}))
+    assert any("phase 'p' freezes them: name a file" in one for one in said)
+    with_file = {"network": {"backbone": backbone | {"weights": "w.safetensors"}}, "phases": phases}
+    assert not any("timm" in one for one in said_of(photos, params(train=with_file))[1])
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"sources": [{"batch": "one", "sources": [{"name": "folder", "path": "one"}]}]}, "of one class (roe deer)"),
+        ({"sources": [{"batch": "first", "sources": FOLDERS[1:]}]}, "no image has a label to train on"),
+        ({"curate": {"min_train_per_class": 5}}, "1 class, lynx (4), would have fewer than 5 training images, which"),
+        ({"curate": {"val_share": 0.0}}, "no image is left for validation, which sets the threshold"),
+        ({"annotator": {"name": "truth"}}, "the annotator `truth` cannot name images that came without a label"),
+    ],
+)  # fmt: skip
+def test_what_would_stop_the_loop_is_said_before(photos, sections, sentence):
+    (photos / "one").mkdir()
+    (photos / "one" / "roe deer").symlink_to(photos / "labelled" / "roe deer")
+    if sections.get("sources", [{}])[0].get("batch") == "one":
+        sections["sources"][0]["sources"][0]["follow_links"] = True
+    _, _, refused = said_of(photos, params(**sections))
+    assert any(sentence in one for one in refused), refused
+
+
+# --- how long it takes ------------------------------------------------------------------------------------------
+def test_the_estimate_is_seconds_per_step_times_steps(monkeypatch):
+    phases = [Phase(name="a", epochs=3, batch_size=8), Phase(name="b", epochs=2, batch_size=16, freeze=["trunk"])]
+    train = Train(network=TINY, transform=Transform(size=8), phases=phases)
+    monkeypatch.setattr(duration, "_measured", lambda train, phase, compute, k, size: 0.01 * size)
+    found = duration.estimate(train, Compute(), {"ant": 30, "bee": 10})
+    assert found.steps == 3 * (40 // 8) + 2 * (40 // 16)
+    assert found.seconds == pytest.approx(15 * 0.08 + 4 * 0.16)
+    shared = duration.estimate(train, Compute(processes=2), {"ant": 30, "bee": 10})
+    assert shared.seconds == pytest.approx(found.seconds / 2)
+
+
+def test_a_slow_step_is_measured_on_fewer_images_and_reckoned_in_proportion(monkeypatch):
+    sizes = []
+
+    def measured(train, phase, compute, classes, size):
+        sizes.append(size)
+        return 0.1 * size
+
+    monkeypatch.setattr(duration, "_measured", measured)
+    train = Train(phases=[Phase(name="a", epochs=1, batch_size=64)])
+    found = duration.estimate(train, Compute(), {"ant": 128})
+    assert sizes == [4]
+    assert found.seconds == pytest.approx(2 * 6.4)
+
+
+def test_the_real_step_of_the_recipe_is_measured_and_random_names_stay_alone(monkeypatch):
+    train = Train(network=TINY, transform=Transform(size=8))
+    before = torch.get_rng_state()
+    found = duration.estimate(train, Compute(), {"ant": 40, "bee": 30})
+    assert torch.equal(before, torch.get_rng_state())
+    assert found.steps == 60 * (70 // 32)
+    assert 0 < found.seconds < 3600
+    sentence = found.sentence(Compute())
+    assert f"{found.steps} steps of" in sentence
+    assert "as measured here with" in sentence
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 seconds"), (125, "2 minutes"), (7200, "2.0 hours")])
+def test_a_duration_is_said_as_people_say_it(seconds, said):
+    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10, 4).sentence(Compute())
+
+
+def test_a_network_that_cannot_take_the_images_is_one_sentence():
+    vit = NetworkSpec(backbone=Timm(model="test_vit_relpos"))
+    train = Train(network=vit, transform=Transform(size=32), phases=[Phase(name="a", epochs=1)])
+    with pytest.raises(ValueError, match=r"train: no step on 4 images of 32 pixels: .*\(160\)"):
+        duration.estimate(train, Compute(), {"ant": 40, "bee": 30})
+
+
+def test_an_absent_device_is_the_users_to_correct():
+    with pytest.raises(ValueError, match="compute.device: expected one of cpu"):
+        duration.estimate(Train(), Compute(device="cuda:9"), {"ant": 40, "bee": 30})
+
+
+# --- profiles ---------------------------------------------------------------------------------------------------
+def test_every_kind_of_images_has_a_profile_and_every_profile_says_when_to_take_it():
+    assert list(PROFILES) == list(KINDS)
+    for name, profile in PROFILES.items():
+        found = profile()
+        assert found.workspace.name == name
+        assert found.annotator.name == ("truth" if name == "digits" else "folder")
+
+
+@pytest.mark.parametrize("name", [n for n in KINDS if n != "photos"])
+def test_the_network_of_a_profile_takes_its_images(name):
+    train = PROFILES[name]().train
+    side = train.transform.size
+    batch = train.transform(train.transform.canvas(np.zeros((side, side + 10, 3), np.uint8))[None])
+    assert train.network(3).eval()(batch).mean_logits.shape == (1, 3)
