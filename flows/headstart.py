@@ -37,6 +37,11 @@ def joined(step: str, do: Callable[[], T]) -> T:
     return do()
 
 
+def begun(step: str) -> list[str]:
+    """What the head start does or has done `step` with, and nobody has joined yet."""
+    return [name.removeprefix(f"{step} ") for name in _under_way if name.startswith(f"{step} ")]
+
+
 class HeadStart(threading.Thread):
     """Does `steps` in their order, in a thread that does not outlive the process; stops at the first that fails."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flows.headstart import HeadStart, _under_way
+from flows.headstart import HeadStart, begun, joined
 from flows.progress import recorded, say
 
 
@@ -21,8 +21,11 @@ def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys):
     assert shown == ["first", "elsewhere", "second", "after"]
 
 
-def test_the_head_start_keeps_what_each_step_said_beside_its_result():
-    start = HeadStart({"one": lambda: say("opened") or 1, "two": lambda: 2})
+def test_what_the_head_start_has_done_is_known_until_it_is_joined():
+    start = HeadStart({"ingest a": lambda: say("ingested a") or 1, "ingest b": lambda: 2, "open 0000": lambda: 3})
     start.start()
     start.join(5)
-    assert [_under_way.pop(name).result() for name in ("one", "two")] == [(1, ["opened"]), (2, [])]
+    assert begun("ingest") == ["a", "b"]
+    assert [joined(f"ingest {batch}", lambda: 0) for batch in begun("ingest")] == [1, 2]
+    assert begun("ingest") == []
+    assert joined("open 0000", lambda: 0) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,8 +47,8 @@ def server(tmp_path):
             assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
             time.sleep(0.5)
     yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, 15)
-    process.wait(30)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def test_the_artifacts_of_a_generation_are_on_the_server_and_not_in_a_folder_of_this_machine(server, tmp_path):
