@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import steps
 from flows.loop import alone
@@ -12,6 +13,9 @@ from flows.tables import rendered
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from tasks.prefect.server import prepare_environment
+
+if TYPE_CHECKING:
+    from oltr_core.inference import Prediction
 
 
 def classes(layout: Layout, as_json: bool) -> str:
@@ -46,8 +50,11 @@ def roll_back(layout: Layout, name: str | None, reason: str) -> str:
     return move_champion(layout, name, "rolled_back", reason)
 
 
-def predict(layout: Layout, paths: list[Path], as_json: bool) -> str:
-    """The champion's predictions, one per image."""
+def predict(layout: Layout, paths: list[Path], as_json: bool) -> tuple[str, int, int]:
+    """The champion's predictions as text, how many images could not be read, and of how many.
+
+    Raises ValueError naming a path where nothing is, before anything is computed.
+    """
     from oltr_core import inference
 
     for path in paths:
@@ -55,13 +62,17 @@ def predict(layout: Layout, paths: list[Path], as_json: bool) -> str:
             raise ValueError(f"{path}: expected an image or a folder of images, and there is nothing")
     name = _champion(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    rows = [asdict(p) for p in inference.predictions(layout.generation(name).model, paths, name)]
-    if as_json:
-        return json.dumps(rows, indent=1)
-    return "\n".join(
-        f"{r['path']}: {r['label']} (probability {r['probability']:.3f}, score {r['score']:.3f}, "
-        f"nearest {r['nearest']}, generation {name})"
-        for r in rows
+    rows = list(inference.predictions(layout.generation(name).model, paths, name))
+    text = json.dumps([asdict(r) for r in rows], indent=1) if as_json else "\n".join(map(_line, rows))
+    return text, sum(r.error is not None for r in rows), len(rows)
+
+
+def _line(row: Prediction) -> str:
+    if row.error is not None:
+        return f"{row.path}: could not be read: {row.error}"
+    return (
+        f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, nearest {row.nearest}, "
+        f"generation {row.generation})"
     )
 
 

@@ -71,6 +71,7 @@ def loop(layout: Layout, generations: int | None, more: int | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--like", default="digits", help="The kind of images whose parameters to begin with (default: digits).")
 def init(folder: Path, like: str) -> None:
+    """Its help lists the profiles, so it is the command's own."""
     from flows.workspace import create
 
     click.echo(create(folder.expanduser(), like))
@@ -221,10 +222,18 @@ def rollback(layout: Layout, generation: str | None, reason: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
-    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class."""
+    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class.
+
+    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
+    """
     from flows import champion
 
-    click.echo(champion.predict(layout, list(paths), as_json))
+    text, unread, images = champion.predict(layout, list(paths), as_json)
+    click.echo(text)
+    if unread:
+        click.echo(f"oltr: {unread} of {images} images could not be read", err=True)
+    if unread == images:
+        sys.exit(2)
 
 
 @oltr.command(**example("oltr bench --list", "oltr bench digits"))

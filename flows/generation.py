@@ -15,7 +15,7 @@ from prefect.artifacts import create_image_artifact, create_link_artifact, creat
 from prefect.states import Completed
 
 from flows import plan, steps
-from flows.headstart import joined
+from flows.headstart import begun, joined
 from flows.history import headline
 from flows.progress import WATCH, say
 from oltr_core.layout import Layout
@@ -102,7 +102,8 @@ def generation(workspace: str, name: str) -> str:
     layout = Layout(Path(workspace))
     settings = load_settings(layout)
     if name not in steps.state_of(layout).sealed:
-        for batch in steps.pending_batches(layout, settings, name):
+        # what the head start has ingested is not pending any more, and yet a task of this run
+        for batch in dict.fromkeys([*begun("ingest"), *steps.pending_batches(layout, settings, name)]):
             ingest(layout, batch)
         open_generation(layout, name)
         if not layout.generation(name).folder.is_dir():  # a folder with this name is whole; only its seal is missing

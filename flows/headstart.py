@@ -3,7 +3,8 @@
 It saves 6 s of a loop of 92 s (6.6 and 5.3 s in two pairs of runs on two quiet cores).
 
 The thread goes the way that the flow will go: ingest, open, curate, train. A task that comes to a step which is under
-way waits for it and takes its result, so Prefect shows the step with the time that was left of it.
+way waits for it and takes its result, so Prefect shows the step with the time that was left of it, and logs what was
+said meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from flows.progress import log, recorded
 
 T = TypeVar("T")
 
@@ -27,8 +30,16 @@ def joined(step: str, do: Callable[[], T]) -> T:
     future = _under_way.pop(step, None)
     if future is not None:
         with contextlib.suppress(Exception):
-            return future.result()
+            result, said = future.result()
+            for text in said:
+                log(text)
+            return result
     return do()
+
+
+def begun(step: str) -> list[str]:
+    """What the head start does or has done `step` with, and nobody has joined yet."""
+    return [name.removeprefix(f"{step} ") for name in _under_way if name.startswith(f"{step} ")]
 
 
 class HeadStart(threading.Thread):
@@ -43,7 +54,8 @@ class HeadStart(threading.Thread):
         for future, do in self.steps:
             if self.failed is None:
                 try:
-                    future.set_result(do())
+                    with recorded() as said:
+                        future.set_result((do(), said))
                     continue
                 except BaseException as error:  # Ctrl-C ends a stage too, and whoever joins it must know
                     self.failed = error

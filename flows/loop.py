@@ -117,7 +117,6 @@ def summary(layout: Layout, settings: Settings) -> str:
 
     state = ledger.replay(ledger.read(layout.ledger))
     here = Path(sys.executable).parent
-    uri = settings.tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}"
     lines = ["", table(layout), ""]
     waits = plan.unannotated(layout)
     how = annotator.of(settings.annotator).instructions(layout, settings.annotator, waits) if waits else ""
@@ -127,10 +126,19 @@ def summary(layout: Layout, settings: Settings) -> str:
         lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
     files = git.uncommitted(layout)
     lines += [
-        f"MLflow   {here}/mlflow ui --backend-store-uri {uri}",
+        f"MLflow   {_where_mlflow_is(layout, settings.tracking.uri)}",
         f"Prefect  PREFECT_HOME={layout.prefect_home.resolve()} {here}/prefect server start",
         "git      " + ("commit when you like: " + " ".join(files) if files else "nothing to commit"),
         "",
         account(WATCH.elapsed),
     ]
     return "\n".join(lines)
+
+
+def _where_mlflow_is(layout: Layout, uri: str) -> str:
+    """The address of the experiments, and the command that serves them where no server does."""
+    page = "#/experiments?workflowType=machine_learning"  # without it the pages open on what MLflow offers for LLMs
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    command = f"{Path(sys.executable).parent}/mlflow ui --backend-store-uri"
+    return f"{command} {uri or f'sqlite:///{layout.mlflow_db.resolve()}'}, then open http://127.0.0.1:5000/{page}"

@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from oltr_core.pipeline import BY_NAME
 from tasks.clock import Stopwatch
 
 WATCH = Stopwatch()  # of this process; started when it was
+_record: ContextVar[list[str] | None] = ContextVar("record", default=None)
 
 
 def say(text: str) -> None:
     """One line of progress: on the terminal with the seconds since the start, and in the log of Prefect's run."""
     print(f"[{WATCH.elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
+    if (record := _record.get()) is not None:
+        record.append(text)
+    log(text)
+
+
+def log(text: str) -> None:
+    """Into the log of Prefect's run; outside of a run, nowhere."""
     if "prefect" in sys.modules:
         from prefect.exceptions import MissingContextError
         from prefect.logging import get_run_logger
 
-        with contextlib.suppress(MissingContextError):  # said outside of a run: by a command, or by the head start
+        with contextlib.suppress(MissingContextError):
             get_run_logger().info(text)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[str]]:
+    """What is said inside, for the log of a run that joins what is done here."""
+    said: list[str] = []
+    token = _record.set(said)
+    try:
+        yield said
+    finally:
+        _record.reset(token)
 
 
 def account(waited: float) -> str:

@@ -7,7 +7,7 @@ transform, their type and the packed images. Heads and scores are cheap and chan
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,15 +123,16 @@ def _perturbed(images: Images, score: Score, network: Network, transform: Transf
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `oltr predict` says of one image."""
+    """What `oltr predict` says of one image: an answer, or in `error` why there is none."""
 
     path: str
-    label: str  # a class's name, or "unknown"
-    probability: float  # of `nearest`, calibrated on validation images
-    score: float  # larger = more unknown
-    threshold: float  # a larger score is unknown
-    nearest: str  # the best known class, whatever the label
     generation: str
+    label: str | None = None  # a class's name, or "unknown"
+    probability: float | None = None  # of `nearest`, calibrated on validation images
+    score: float | None = None  # larger = more unknown
+    threshold: float | None = None  # a larger score is unknown
+    nearest: str | None = None  # the best known class, whatever the label
+    error: str | None = None
 
 
 def predictions(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Prediction]:
@@ -140,30 +141,51 @@ def predictions(model: Path, paths: Iterable[Path], generation: str, device: str
 
 
 def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Prediction]:
-    """Answers for images and for all images below folders, in the order of their paths.
+    """Predictions for images and for all images below folders, in the order of their paths.
 
-    Raises ValueError naming the path when it is not there, is no image, or holds none.
+    Raises ValueError naming the path when nothing is there, or a folder without images, before anything is computed.
     """
-    card, network = model.card, model.network
-    if card.threshold is None:
+    return predict_files(list(_image_files(paths)), model, generation, batch_size)
+
+
+def predict_files(
+    files: Sequence[Path], model: Checkpoint, generation: str, batch_size: int = 64
+) -> Iterator[Prediction]:
+    """A prediction for every file, in their order; for one that cannot be read, the reason. Raises ValueError for a
+    model without a threshold."""
+    if model.card.threshold is None:
         raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
-    score = parse(Score, card.score, f"generation {generation}: score")
-    files = list(_image_files(paths))
-    device = next(network.parameters()).device
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
-        images = from_pixels([_pixels(path) for path in part], card.transform, device)
-        batch = card.transform(images.images)
-        with torch.no_grad():
-            outputs = scored = with_distances(network(batch).cpu(), model.statistics)
-        if score.needs == "network":
-            (scored,) = _perturbed(images, score, network, card.transform, len(part))
-        probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
-        scores = score(scored, model.score_state)
-        for path, p, k, s in zip(part, probability.tolist(), column.tolist(), scores.tolist(), strict=True):
-            nearest = card.class_names[k]
-            label = UNKNOWN if s > card.threshold else nearest
-            yield Prediction(str(path), label, p, s, card.threshold, nearest, generation)
+        read = [_pixels(path) for path in part]
+        found = _predict_pixels([r for r in read if not isinstance(r, str)], model, generation)
+        for path, pixels in zip(part, read, strict=True):
+            if isinstance(pixels, str):
+                yield Prediction(str(path), generation, error=pixels)
+            else:
+                yield Prediction(str(path), generation, *next(found))
+
+
+def _predict_pixels(
+    pixels: list[np.ndarray], model: Checkpoint, generation: str
+) -> Iterator[tuple[str, float, float, float, str]]:
+    """Label, probability, score, threshold and nearest class of each image."""
+    if not pixels:
+        return
+    card, network = model.card, model.network
+    assert card.threshold is not None
+    score = parse(Score, card.score, f"generation {generation}: score")
+    images = from_pixels(pixels, card.transform, next(network.parameters()).device)
+    batch = card.transform(images.images)
+    with torch.no_grad():
+        outputs = scored = with_distances(network(batch).cpu(), model.statistics)
+    if score.needs == "network":
+        (scored,) = _perturbed(images, score, network, card.transform, len(pixels))
+    probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
+    scores = score(scored, model.score_state)
+    for p, k, s in zip(probability.tolist(), column.tolist(), scores.tolist(), strict=True):
+        nearest = card.class_names[k]
+        yield UNKNOWN if s > card.threshold else nearest, p, s, card.threshold, nearest
 
 
 def _image_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -179,8 +201,11 @@ def _image_files(paths: Iterable[Path]) -> Iterator[Path]:
             raise ValueError(f"{path}: no such image or folder")
 
 
-def _pixels(path: Path) -> np.ndarray:
+def _pixels(path: Path) -> np.ndarray | str:
+    """The pixels of an image, or the reason why there are none."""
     try:
         return decode(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)

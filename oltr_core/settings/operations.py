@@ -30,7 +30,7 @@ class Tracking(Spec):
     """Where MLflow looks."""
 
     uri: str = ""  # empty: sqlite:///mlflow.db in this workspace
-    artifacts: str = ""  # a folder or s3://bucket/prefix for a new experiment; empty: mlartifacts/ in this workspace
+    artifacts: str = ""  # a folder or s3://bucket/prefix, for a new experiment; empty: the server's, or mlartifacts/
     experiment: str = "oltr"
     model: str = "oltr-classifier"  # the registered model's name
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import io
 import tokenize
-import types
 import typing
 from typing import Any
 
 import yaml
 
-from oltr_core.spec import Spec
+from oltr_core.spec import Spec, members
 
 HEAD = """\
 # The only file people configure. Every default is written out; nothing overrides it. Secrets and endpoints are not in
@@ -94,17 +93,9 @@ def _choices(annotation: Any, comment: str) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         names = [str(value) for value in typing.get_args(annotation)]
     else:
-        members = [m for m in _members(annotation) if "name" in m.model_fields]
-        names = [str(m.model_fields["name"].default) for m in members]
+        named = [m for m in members(annotation) if "name" in m.model_fields]
+        names = [str(m.model_fields["name"].default) for m in named]
     return "; ".join(filter(None, [" | ".join(names) if len(names) > 1 else "", comment]))
-
-
-def _members(annotation: Any) -> list[type[Spec]]:
-    if isinstance(annotation, type) and issubclass(annotation, Spec):
-        return [annotation]
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) in (typing.Union, typing.Annotated):
-        return [m for part in typing.get_args(annotation) for m in _members(part)]
-    return []
 
 
 def _flow(value: Any) -> str:

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, Generation, Layout
+from oltr_core.layout import Generation, Layout
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
+#: what served.py and oltr_core.inference import, and what those import in turn and pip might leave out
+SERVING = (
+    "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
+)  # fmt: skip
+REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
 
 
 def connect(layout: Layout, tracking: Tracking) -> Any:
@@ -31,12 +37,27 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}")
     client = mlflow.MlflowClient()
-    if client.get_experiment_by_name(tracking.experiment) is None:
-        place = tracking.artifacts or str(layout.mlflow_artifacts)
-        if "://" not in place:
-            place = (layout.root / place).resolve().as_uri()
+    place, root = _artifacts(layout, tracking), f"{layout.root.resolve().as_uri()}/"
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment and place and place.startswith(root) and not tracking.uri:
+        there = experiment.artifact_location
+        if there.startswith("file:") and not there.startswith(root):
+            # this workspace was copied or moved, and MLflow's database names every artifact by its old address
+            client.rename_experiment(
+                experiment.experiment_id, f"{experiment.name} {experiment.experiment_id}, {there}"
+            )
+            experiment = None
+    if experiment is None:
         client.create_experiment(tracking.experiment, artifact_location=place)
     return client
+
+
+def _artifacts(layout: Layout, tracking: Tracking) -> str | None:
+    """Where a new experiment keeps its files; None: a tracking server knows, and a folder here is none of its own."""
+    if tracking.uri.startswith("http") and not tracking.artifacts:
+        return None
+    place = tracking.artifacts or str(layout.mlflow_artifacts)
+    return place if "://" in place or "artifacts:/" in place else (layout.root / place).resolve().as_uri()
 
 
 def mirror(layout: Layout, tracking: Tracking) -> list[str]:
@@ -56,13 +77,24 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
                 warnings.simplefilter("ignore")
                 _add(client, tracking, generation, digest, state)
             added.append(name)
+    _follow(client, tracking, state)
+    return added
+
+
+def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
+    """Verdicts, and the alias of the champion, as the ledger has them now."""
+    versions = {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}
     for run in _runs(client, tracking):
-        name = run.data.tags["oltr.generation"]
+        name, version = run.data.tags["oltr.generation"], versions.get(run.info.run_id)
+        if state.sealed.get(name) != run.data.tags["oltr.digest"]:
+            continue  # of a workspace that was cleaned and begun again
         verdict = state.verdicts.get(name, "")
         if verdict and run.data.tags.get("oltr.verdict") != verdict:
             client.set_tag(run.info.run_id, "oltr.verdict", verdict)
-    _crown(client, tracking, state)
-    return added
+            if version is not None:
+                client.set_model_version_tag(tracking.model, version, "oltr.verdict", verdict)
+        if name == state.champion and version is not None:
+            client.set_registered_model_alias(tracking.model, CHAMPION, version)
 
 
 def metrics_of(layout: Layout, tracking: Tracking, name: str) -> dict[str, float]:
@@ -88,6 +120,7 @@ def _runs(client: Any, tracking: Tracking) -> list[Any]:
 
 def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, state: ledger.State) -> None:
     import mlflow
+    from mlflow.utils.logging_utils import disable_logging
 
     experiment = client.get_experiment_by_name(tracking.experiment)
     run_file = read_yaml(generation.run)
@@ -98,29 +131,33 @@ def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, s
         "oltr.digest": digest,
         "oltr.verdict": state.verdicts.get(generation.name, ""),
     }
-    with mlflow.start_run(
-        experiment_id=experiment.experiment_id, run_name=f"generation {generation.name}", tags=tags
-    ) as run:
+    made = "A full training." if run_file["mode"] == "train" else f"Extends the classifier of {run_file['parent']}."
+    named = {"run_name": f"generation {generation.name}", "description": made, "tags": tags}
+    with mlflow.start_run(experiment_id=experiment.experiment_id, **named) as run:
         mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
-        mlflow.log_metrics(json.loads(generation.metrics.read_text()), step=int(generation.name))
-        if run_file["mode"] == "train":  # else the log is the one of the full training that came before
-            for step, values in _training_log(generation.training_log):
-                mlflow.log_metrics(values, step=step)
-        mlflow.log_input(_data(generation), context="manifest")
+        data = _data(generation)
+        mlflow.log_input(data, context="manifest")
         for path in (generation.report, generation.contact_sheet):
             if path.exists():
                 mlflow.log_artifact(str(path))
-        model = _log_model(generation)
+        model = _log_model(generation, tags)
+        figures = json.loads(generation.metrics.read_text())
+        # the last figures of a training are the last ones of its epochs, and no point of their own
+        measured = {name: value for name, value in figures.items() if not name.startswith("train/")}
+        mlflow.log_metrics(measured, step=int(generation.name), model_id=model.model_id, dataset=data)
+        if run_file["mode"] == "train":  # else the log is the one of the full training that came before
+            for epoch, values in _training_log(generation.training_log):
+                mlflow.log_metrics(values, step=epoch)
         if not client.search_registered_models(f"name = '{tracking.model}'"):
-            client.create_registered_model(tracking.model)
-        tag = {"oltr.generation": generation.name}
-        version = client.create_model_version(
-            tracking.model, model.model_uri, run.info.run_id, tags=tag, model_id=model.model_id
-        )
+            client.create_registered_model(tracking.model, description=REGISTERED)
+        kept = {key: tags[key] for key in ("oltr.generation", "oltr.verdict") if tags[key]}
+        disable_logging()  # log_model enables it; this prints what it registers among the loop's own lines
+        version = mlflow.register_model(model.model_uri, tracking.model, await_registration_for=0, tags=kept)
+        client.update_model_version(tracking.model, version.version, made)
         client.set_tag(run.info.run_id, "oltr.version", version.version)
 
 
-def _log_model(generation: Generation) -> Any:
+def _log_model(generation: Generation, tags: dict[str, str]) -> Any:
     """The model as a pyfunc whose code is a file and whose weights are our own safetensors file."""
     import mlflow
     from mlflow.models import ModelSignature
@@ -128,15 +165,23 @@ def _log_model(generation: Generation) -> Any:
 
     import oltr_core
 
-    answer = [ColSpec("string", "label"), ColSpec("double", "probability"), ColSpec("double", "score")]
+    columns = {"label": "string", "probability": "double", "score": "double", "nearest": "string", "error": "string"}
+    answer = [ColSpec(kind, name, required=False) for name, kind in columns.items()]
     return mlflow.pyfunc.log_model(
-        name="model",
+        name=f"generation-{generation.name}",
         python_model=str(SERVED),
         artifacts={"checkpoint": str(generation.model)},
         code_paths=[str(Path(oltr_core.__file__).parent)],
         signature=ModelSignature(Schema([ColSpec("string", "path")]), Schema(answer)),  # pyright: ignore
-        pip_requirements=["torch", "numpy", "pyarrow", "pydantic", "safetensors", "pillow", "pyyaml", "pandas"],
+        pip_requirements=requirements(),
+        step=int(generation.name),
+        tags={key: tags[key] for key in ("oltr.generation", "oltr.digest")},
     )
+
+
+def requirements() -> list[str]:
+    """What the model needs where it is served, in the versions that are in use here."""
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING]
 
 
 def _data(generation: Generation) -> Any:
@@ -151,22 +196,12 @@ def _data(generation: Generation) -> Any:
 
 
 def _training_log(path: Path) -> list[tuple[int, dict[str, float]]]:
-    """The training's reports: (step, numbers), the line number standing in where a report has no step."""
-    found = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else []):
-        report = json.loads(line)
-        values = {f"train/{k}": float(v) for k, v in report.items() if isinstance(v, (int, float)) and k != "step"}
-        found.append((int(report.get("step", number)), values))
-    return found
-
-
-def _crown(client: Any, tracking: Tracking, state: ledger.State) -> None:
-    if state.champion == GENESIS:
-        return
-    for version in client.search_model_versions(f"name = '{tracking.model}'"):
-        if version.tags.get("oltr.generation") == state.champion:
-            client.set_registered_model_alias(tracking.model, CHAMPION, version.version)
-            return
+    """(epochs so far, its means) of every epoch, under the names that its last figures have in metrics.json."""
+    reports = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        (i, {f"train/{k.removeprefix('loss/')}": v for k, v in report.items() if isinstance(v, float)})
+        for i, report in enumerate(reports, start=1)
+    ]
 
 
 def flat(value: Any, path: str = "") -> dict[str, str]:

@@ -1,17 +1,42 @@
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import yaml
 
+from oltr_core.images.policies import Policy
 from oltr_core.layout import Layout
+from oltr_core.learners import ImprintReplay, Learner, NearestClassMean
+from oltr_core.losses import Loss
+from oltr_core.models.backbones import Backbone
+from oltr_core.models.heads import HeadSpec
+from oltr_core.operating.learning import Update
+from oltr_core.params import Params
+from oltr_core.samplers import Sampler
+from oltr_core.scores import Score
+from oltr_core.settings.annotator import Annotator
 from oltr_core.settings.reading import load_run
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
-from oltr_core.spec import parse
+from oltr_core.spec import members, parse
+from oltr_core.strategies import Strategy
+from oltr_core.training.mixing import Mix
 
 ROOT = Path(__file__).parents[2]
+UNIONS = {
+    "annotator": Annotator,
+    "backbone": Backbone,
+    "head": HeadSpec,
+    "learner": Learner,
+    "loss": Loss,
+    "mix": Mix,
+    "policy": Policy,
+    "sampler": Sampler,
+    "score": Score,
+    "strategy": Strategy,
+}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +60,47 @@ def test_a_mistake_is_one_sentence_with_file_key_expected_and_found(value, sente
     with pytest.raises(ValueError, match=sentence) as caught:
         parse(Settings, value, "params.yaml")
     assert "\n" not in str(caught.value)
+
+
+def _required(kind) -> dict:
+    """A value for each field that has no default."""
+    values = {"model": "resnet18"}
+    return {name: values[name] for name, field in kind.model_fields.items() if field.is_required()}
+
+
+@pytest.mark.parametrize("union", UNIONS.values(), ids=UNIONS)
+def test_a_name_that_is_changed_alone_leaves_the_defaults_of_the_member_before_behind(union):
+    """What `dvc exp run -S update.learner.name=...` writes."""
+    for before, after in permutations(members(union), 2):
+        left = before(**_required(before)).model_dump(mode="json", exclude=set(_required(before)))
+        value = {**left, **_required(after), "name": after.model_fields["name"].default}
+        assert type(parse(union, value, "params.yaml")) is after
+
+
+def test_keys_of_another_member_are_left_out_below_other_keys_and_in_lists():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["update"]["learner"]["name"] = "nearest_class_mean"
+    params["train"]["phases"][1]["losses"][1]["name"] = "cross_entropy"
+    found = parse(Params, params, "params.yaml")
+    assert found.update.learner == NearestClassMean()
+    assert [loss.name for loss in found.train.phases[1].losses] == ["cross_entropy", "cross_entropy"]
+    assert parse(list[Score], [{"name": "msp", "k": 3}], "params.yaml")[0].name == "msp"
+
+
+def test_a_key_of_another_member_that_was_set_is_refused_with_its_owner():
+    left = ImprintReplay(steps=200).model_dump(mode="json")
+    with pytest.raises(ValueError, match=r"^params.yaml: update.learner.steps: 'nearest_class_mean' has no such key; "
+                       r"it is one of imprint_replay, .*set to 200: remove it$"):  # fmt: skip
+        parse(Params, {"update": {"learner": {**left, "name": "nearest_class_mean"}}}, "params.yaml")
+    with pytest.raises(ValueError, match=r"^params.yaml: update.learner.steps: 'imprint' has no such key"):
+        parse(Update, {"learner": {"name": "imprint", "steps": None}}, "params.yaml: update")
+
+
+def test_a_key_that_no_member_has_is_refused_with_the_nearest_one():
+    with pytest.raises(ValueError, match="there is no key 'steqs' here; did you mean 'steps'?"):
+        parse(Learner, {"name": "imprint_replay", "steqs": 300}, "params.yaml")
+    with pytest.raises(ValueError, match="there is no key 'steqs' here .there are: name"):
+        parse(Learner, {"name": "nearest_class_mean", "steqs": 300}, "params.yaml")
 
 
 def test_a_misspelt_section_is_answered_with_the_nearest_one(tmp_path):
@@ -81,8 +147,6 @@ def test_an_upgraded_file_of_version_0_1_measures_as_it_did():
 
 def test_every_default_is_written_out_in_params_yaml():
     """A default that changes in the code must be a changed parameter for DVC."""
-    from oltr_core.params import Params
-
     written = yaml.safe_load((ROOT / "params.yaml").read_text())
     complete = parse(Params, written, "params.yaml").model_dump(mode="json", by_alias=True)
     missing = set(_leaves(complete)) - set(_leaves(written))

@@ -1,0 +1,160 @@
+"""What a Prefect server of a team shows of a run: its state, and in its log what the loop says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from flows.generation import WAITING
+from oltr_core.layout import Layout
+from tests.flows.conftest import commit, edit, environment, new_world, run
+
+pytestmark = pytest.mark.slow
+PATIENCE = 300  # seconds for whatever a server, a worker or a flow does
+
+
+def ask(url: str, what: str, **filters) -> list[dict]:
+    """What the server has of `what`: flow_runs, logs."""
+    found: list[dict] = []
+    while True:
+        body = json.dumps({**filters, "limit": 200, "offset": len(found)}).encode()
+        request = urllib.request.Request(f"{url}/{what}/filter", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            page = json.load(answer)
+        found += page
+        if len(page) < 200:
+            return found
+
+
+def states(url: str) -> dict[str, dict]:
+    """Name of a flow run -> its state."""
+    return {r["name"]: r["state"] for r in ask(url, "flow_runs") if r["state"]["type"] != "SCHEDULED"}
+
+
+def inner(url: str) -> list[str]:
+    """The names of flow runs that another one began."""
+    return [r["name"] for r in ask(url, "flow_runs") if r["parent_task_run_id"]]
+
+
+def log_of(url: str, name: str) -> list[str]:
+    """What the log of a flow run holds."""
+    (found,) = [r["id"] for r in ask(url, "flow_runs") if r["name"] == name]
+    return [line["message"] for line in ask(url, "logs", logs={"flow_run_id": {"any_": [found]}})]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> Iterator[str]:
+    """The address of a server with all its services."""
+    from tasks.prefect.server import _free_port
+
+    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tasks.prefect.server", str(port)], cwd=home, stdin=subprocess.PIPE, stdout=log,
+            stderr=log, env=environment(PREFECT_HOME=str(home), PREFECT_API_URL=url),
+        )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=2).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
+            time.sleep(0.5)
+    yield url
+    server.kill()
+    server.wait()
+    assert server.stdin is not None
+    server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def waiting(url, tmp_path_factory) -> Layout:
+    """A workspace after `oltr loop` on that server: one generation, whose batch nobody has annotated."""
+    layout = new_world(tmp_path_factory.mktemp("waiting") / "world")
+    edit(layout, lambda params: params.update(annotator={"name": "folder"}))
+    commit(layout, "people annotate")
+    done = run(layout, "oltr", "loop", "--generations", "2", PREFECT_API_URL=url)
+    assert done.returncode == 0, done.stderr
+    return layout
+
+
+def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go_on(waiting, url):
+    state = states(url)["loop-to-2"]
+    assert (state["type"], state["name"]) == ("COMPLETED", WAITING)
+    assert "batch of 0000: fill in" in state["message"]
+    assert str(waiting.exports / "0000" / "batch.csv") in state["message"]
+
+
+def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(waiting, url):
+    found = "\n".join(log_of(url, "generation-0000"))
+    for sentence in (
+        "ingested batch-0: 897 images",
+        "opened generation 0000 (parent genesis)",
+        "generation 0000 is promoted",
+        "exported the batch of 0000",
+    ):
+        assert found.count(sentence) == 1, found
+    for stage in ("curate", "train", "update", "evaluate", "select", "report"):
+        assert len(re.findall(rf"^{stage}: [\d.]+ s$", found, re.MULTILINE)) == 1, found
+
+
+def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, url, tmp_path):
+    """By the commands that prefect.yaml names, in their order, on a server that has no pool yet."""
+    commands = re.findall(r"^#   prefect (.+)$", waiting.prefect_yaml.read_text(), re.MULTILINE)
+    assert [line.split()[0] for line in commands] == ["work-pool", "--no-prompt", "worker"]
+    more = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
+    prefect = [sys.executable, "-m", "prefect"]
+    for line in commands[:-1]:
+        done = run(waiting, *prefect, *line.split(), **more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [*prefect, *commands[-1].split()], cwd=waiting.root, stdout=log, stderr=log, start_new_session=True,
+            env=environment(**more, PREFECT_WORKER_QUERY_SECONDS="1"),
+        )  # fmt: skip
+    try:
+        state = deployed(waiting, url, "waits", more)
+        assert (state["type"], state["name"]) == ("COMPLETED", WAITING), (tmp_path / "worker.log").read_text()[-3000:]
+        assert state["message"] == "0 generations made; waiting for annotations of the batch of 0000"
+        before = len(inner(url))
+        edit(waiting, lambda params: params["train"]["phases"][0].update(epochs="many"))
+        state = deployed(waiting, url, "wrong", more)
+        assert state["type"] == "FAILED"
+        assert "params.yaml: train.phases[0].epochs" in state["message"]
+        assert len(inner(url)) == before, "no flow was begun inside of it"
+    finally:
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait(60)
+
+
+def deployed(layout: Layout, url: str, name: str, more: dict[str, str]) -> dict:
+    """The state in which a run of the deployment ends."""
+    done = run(
+        layout,
+        sys.executable,
+        "-m",
+        "prefect",
+        "deployment",
+        "run",
+        "nightly/nightly",
+        "--flow-run-name",
+        name,
+        **more,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    deadline = time.monotonic() + PATIENCE
+    while (state := states(url).get(name)) is None or state["type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+        assert time.monotonic() < deadline, state
+        time.sleep(1)
+    return state

@@ -1,0 +1,193 @@
+"""MLflow, with a real database: it shows what was sealed, each figure once, and its model answers row by row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib import metadata
+
+import pytest
+import yaml
+
+from oltr_core import digest, ledger
+from oltr_core.layout import Layout
+from oltr_core.measured import read_all
+from oltr_core.settings.operations import Tracking
+from oltr_core.settings.whole import load_settings
+from oltr_core.stages import curate, evaluate, ingest, select, train, update
+from tasks import mlflow as tracking
+from tests.architecture.closure import _file, _imports, _parents
+from tests.architecture.imports import imports_of
+from tests.core.stages import loop_world as world
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
+SETTINGS = Tracking()
+
+
+def seal(layout: Layout, name: str, parent: str, mode: str) -> None:
+    """What the loop does to data/work, as far as MLflow reads it."""
+    final = layout.generation(name)
+    shutil.copytree(layout.work.folder, final.folder)
+    shutil.copyfile(layout.run, final.run)
+    shutil.copyfile(layout.params, final.params)
+    final.metrics.write_text(json.dumps(read_all(layout.work.stage_metrics).values))
+    final.report.write_text("<!doctype html>")
+    details = {"parent": parent, "mode": mode}
+    for event in (
+        ledger.Event("opened", name, "x", "2026-01-01", details),
+        ledger.Event("sealed", name, digest.of_folder(final.folder), "2026-01-01", details),
+        ledger.Event("promoted", name, "x", "2026-01-01"),
+    ):
+        ledger.append(layout.ledger, event)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> Layout:
+    """A full training and a generation that extends it, both shown in MLflow, one after the other."""
+    layout = world.make(tmp_path_factory.mktemp("mlflow") / "world")
+    world.compute(layout)
+    seal(layout, "0000", "genesis", "train")
+    assert tracking.mirror(layout, SETTINGS) == ["0000"]
+    world.answer(layout, "0000")
+    ingest.run(load_settings(layout), layout, "batch-1")
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate, train, update, evaluate, select)
+    seal(layout, "0001", "0000", "update")
+    assert tracking.mirror(layout, SETTINGS) == ["0001"]
+    return layout
+
+
+def runs(layout: Layout) -> dict:
+    client = tracking.connect(layout, SETTINGS)
+    return {run.data.tags["oltr.generation"]: run for run in tracking._runs(client, SETTINGS)}
+
+
+def test_every_sealed_figure_is_shown(shown):
+    for name, run in runs(shown).items():
+        sealed = json.loads(shown.generation(name).metrics.read_text())
+        assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
+
+
+def test_a_training_is_shown_once_epoch_by_epoch_and_ends_with_its_sealed_figures(shown):
+    client = tracking.connect(shown, SETTINGS)
+    found = runs(shown)
+    sealed = json.loads(shown.generation("0000").metrics.read_text())
+    for name in ("train/loss", "train/cross_entropy", "train/accuracy"):
+        history = client.get_metric_history(found["0000"].info.run_id, name)
+        assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
+        assert history[-1].value == pytest.approx(sealed[name])
+    assert not [name for name in found["0000"].data.metrics if name.startswith("train/loss/")]
+    assert not [name for name in found["0001"].data.metrics if name.startswith("train/")]
+
+
+def test_the_logged_model_shows_its_figures_and_the_version_that_it_is_registered_as(shown):
+    client = tracking.connect(shown, SETTINGS)
+    experiment = client.get_experiment_by_name(SETTINGS.experiment)
+    models = {m.tags["oltr.generation"]: m for m in client.search_logged_models([experiment.experiment_id])}
+    for name, version in (("0000", 1), ("0001", 2)):
+        figures = {m.key: m.value for m in models[name].metrics}
+        assert figures["closed/overall"] == json.loads(shown.generation(name).metrics.read_text())["closed/overall"]
+        assert {m.dataset_name for m in models[name].metrics} == {f"manifest-{name}"}
+        assert models[name].name == f"generation-{name}"
+        assert json.loads(models[name].tags["mlflow.modelVersions"]) == [{"name": SETTINGS.model, "version": version}]
+    assert client.get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION).tags["oltr.generation"] == "0001"
+    assert client.get_model_version(SETTINGS.model, "1").tags == {
+        "oltr.generation": "0000",
+        "oltr.verdict": "promoted",
+    }
+
+
+def test_a_verdict_and_a_champion_that_change_are_followed(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
+    assert tracking.mirror(layout, SETTINGS) == []
+    champion = tracking.connect(layout, SETTINGS).get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
+    assert champion.tags["oltr.generation"] == "0000"
+
+
+def test_a_copied_workspace_has_its_artifacts_with_it(shown, tmp_path):
+    import mlflow
+
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    assert tracking.mirror(layout, SETTINGS) == ["0000", "0001"]
+    assert tracking.mirror(layout, SETTINGS) == []
+    for run in runs(layout).values():
+        assert run.info.artifact_uri.startswith(f"{layout.root.resolve().as_uri()}/")
+    client = tracking.connect(layout, SETTINGS)
+    version = client.get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
+    place = mlflow.artifacts.download_artifacts(f"models:/{SETTINGS.model}/{version.version}")
+    assert str(place).startswith(str(layout.root.resolve()))
+    assert set(runs(shown)) == {"0000", "0001"}, "the original is as it was"
+
+
+def test_artifacts_of_a_tracking_server_are_left_to_it_unless_params_yaml_names_a_place(tmp_path):
+    layout = Layout(tmp_path)
+    here = f"{tmp_path.resolve().as_uri()}/"
+    for settings, place in (
+        (Tracking(uri="http://127.0.0.1:1"), None),
+        (Tracking(uri="http://127.0.0.1:1", artifacts="mlflow-artifacts:/oltr"), "mlflow-artifacts:/oltr"),
+        (Tracking(artifacts="s3://bucket/prefix"), "s3://bucket/prefix"),
+        (Tracking(artifacts="files"), f"{here}files"),
+        (Tracking(), f"{here}mlartifacts"),
+    ):
+        assert tracking._artifacts(layout, settings) == place
+
+
+def test_a_row_that_cannot_be_read_is_answered_with_the_reason_and_the_others_as_ever(shown, tmp_path):
+    import mlflow
+    import pandas as pd
+    from PIL import Image
+
+    from oltr_core.images.shards import Shards
+
+    for row in (0, 1):
+        Image.fromarray(Shards(shown.raw).read("batch-0", 0, row)).save(tmp_path / f"{row}.png")
+    (tmp_path / "broken.png").write_text("no image")
+    tracking.connect(shown, SETTINGS)
+    served = mlflow.pyfunc.load_model(f"models:/{SETTINGS.model}@{tracking.CHAMPION}")
+    assert [c.name for c in served.metadata.signature.outputs] == [
+        "label",
+        "probability",
+        "score",
+        "nearest",
+        "error",
+    ]
+
+    def answers(*names: str) -> list[dict]:
+        return served.predict(pd.DataFrame({"path": [str(tmp_path / name) for name in names]})).to_dict("records")
+
+    mixed = answers("0.png", "broken.png", "gone.png", "1.png")
+    good = answers("0.png", "1.png")
+    for found, alone in zip((mixed[0], mixed[3]), good, strict=True):
+        assert found.pop("score") == pytest.approx(alone.pop("score"), abs=1e-5)
+        assert found.pop("probability") == pytest.approx(alone.pop("probability"), abs=1e-5)
+        assert found == alone
+        assert found["error"] is None
+    for found, why in ((mixed[1], "not an image"), (mixed[2], "No such file")):
+        assert why in found.pop("error")
+        assert set(found.values()) == {None}
+    json.dumps(mixed, allow_nan=False)
+
+
+def test_the_model_requires_the_versions_in_use_of_all_that_it_imports():
+    required = dict(line.split("==") for line in tracking.requirements())
+    for name, version in required.items():
+        assert version == metadata.version(name).partition("+")[0]
+    waiting, found = ["oltr_core.inference", "oltr_core.checkpoint"], set()
+    while waiting:
+        if (module := waiting.pop()) not in found:
+            found.add(module)
+            waiting += [*_parents(module), *_imports(module)]
+    imported = {i.top for module in found for i in imports_of(_file(module))} - set(sys.stdlib_module_names)
+    packages = {"pillow" if name == "PIL" else name for name in imported}
+    assert "timm" in packages
+    assert packages - set(required) == {"oltr_core", "jaxtyping"}  # which is logged with it, and not needed there
+
+
+def test_parameters_are_read_from_the_sealed_generation(shown):
+    params = yaml.safe_load(shown.generation("0000").params.read_text())
+    assert runs(shown)["0000"].data.params["train.seed"] == str(params["train"]["seed"])
