@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from oltr_core.benchmark import records, run
+from oltr_core.benchmark.paired import paired
+from oltr_core.benchmark.table import TABLES
 from oltr_core.layout import Layout
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +47,33 @@ def test_cells_of_unrecorded_origin_are_named_on_the_page(stem):
     text = (RESULTS / f"{stem}.md").read_text()
     assert ("digest of the data was not recorded" in text) == any(cell["data"] is None for cell in cells)
     assert all(f"`{cell['code']}`" in text for cell in cells if cell["code"])
+
+
+def intervals(stem: str) -> set[tuple[str, str]]:
+    """The ends of the paired interval of every figure between any two rows, on either group of seeds."""
+    table, cells = TABLES[PUBLISHED[stem][0]], records.read(RESULTS / f"{stem}.jsonl").cells
+    found = set()
+    for tuning in (False, True):
+        mine = [cell for cell in cells.values() if (cell["seed"] in table.tuning) == tuning]
+        values: dict[str, dict[str, dict[int, float]]] = {}
+        for cell in mine:
+            for name, value in cell["figures"].items():
+                values.setdefault(name, {}).setdefault(cell["method"], {})[cell["seed"]] = 100 * value
+        for by_row in values.values():
+            for row, against in permutations(by_row.values(), 2):
+                if pair := paired(row, against):
+                    ends = (pair.mean - pair.half_width, pair.mean + pair.half_width)
+                    found.add(tuple(f"{round(end, 1) + 0.0:.1f}" for end in ends))
+    return found
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
+    notes = (RESULTS / f"{stem}.notes.md").read_text()
+    said = re.findall(r"\[(-?\d+\.\d), (-?\d+\.\d)\]", notes)
+    assert set(said) <= intervals(stem)
+    assert bool(said) == (stem in ("digits", "ablation"))  # the others have one seed
+    assert not re.search(r"\bgains?\b", notes.replace("said that it carries a gain", ""))
 
 
 def test_all_pages_together_are_short_enough_to_be_read():
