@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from oltr_core import digest
 from oltr_core.benchmark import page, records
 from oltr_core.benchmark.cell import measure
 from oltr_core.benchmark.code import digest_of_code
+from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.table import find
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.compute import Compute
@@ -59,10 +61,15 @@ def run(
     path.parent.mkdir(parents=True, exist_ok=True)
     code = digest_of_code()
     compute = Compute(device=device, threads=table.threads, save_every=10)
-    for seed in () if page_only else table.seeds if seeds is None else seeds:
+
+    @cache
+    def load(seed: int) -> tuple[BenchmarkData, str]:
         data = table.data(root, seed)
         data = data.for_validation() if validation else data
-        identity = data.identity
+        return data, data.identity
+
+    for seed in () if page_only else table.seeds if seeds is None else seeds:
+        data, identity = load(seed if table.seeded else 0)
         for method in methods:
             made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
             finished = records.read(path).cells.get((method.name, seed), {})

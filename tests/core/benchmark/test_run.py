@@ -73,6 +73,19 @@ def test_a_cell_of_another_method_other_code_or_other_data_is_computed_again(tmp
     assert computed(layout, seeds=[0]) == []
 
 
+@pytest.mark.parametrize("seeded", [False, True])
+def test_data_in_which_the_seed_has_no_part_are_loaded_once(tmp_path, tiny, seeded):
+    loaded: list[int] = []
+
+    def data(root, seed):
+        loaded.append(seed)
+        return tiny_data()
+
+    tiny(data=data, seeded=seeded)
+    computed(Layout(tmp_path))
+    assert loaded == ([0, 1] if seeded else [0])
+
+
 def test_how_a_machine_computes_is_recorded_and_no_reason_to_compute_again(tmp_path, tiny):
     layout = Layout(tmp_path)
     computed(layout, seeds=[0])
