@@ -1,15 +1,4 @@
-"""The tables: what is compared with what, on which data and seeds.
-
-| table | data | rows |
-|---|---|---|
-| `digits` | the embedded scans in three generations, two pools | OLTR++ by default, two softmax classifiers |
-| `ablation` | generation 0 of the digits | OLTR++ without one part at a time (Fig. 9) |
-| `cifar10-lt` | CIFAR-10-LT, imbalance 100 | Table 7 |
-| `cifar100-lt` | CIFAR-100-LT, imbalance 100 | Table 7 |
-| `cifar100-lt-strong` | the same with AutoAugment and Cutout | |
-| `cifar100-open` | CIFAR-100 against TinyImageNet (resized) | Table 5 |
-| `tiny-imagenet-lt` | 150 known classes, 50 open ones in two stages | Sec. 4.3 |
-"""
+"""The tables: what is compared with what, on which data and seeds, beside which published figures."""
 
 from __future__ import annotations
 
@@ -90,7 +79,7 @@ TABLES = {
         threads=1,  # as in the stages
         goals=_GOALS,
     ),
-    "ablation": Table(
+    "ablation": Table(  # Fig. 9
         "OLTR++ on the digits, without one part at a time",
         image_sets.digits_at_rest,
         methods.ablation,
@@ -99,14 +88,16 @@ TABLES = {
         seeds=range(5),
         threads=1,
     ),
+    # imbalance 100: Table 7
     "cifar10-lt": Table("CIFAR-10-LT", image_sets.cifar10_lt, methods.cifar, published=_CIFAR10_LT),
     "cifar100-lt": Table("CIFAR-100-LT", image_sets.cifar100_lt, methods.cifar, published=_CIFAR100_LT),
     "cifar100-lt-strong": Table(
         "CIFAR-100-LT, AutoAugment", image_sets.cifar100_lt, methods.cifar_strong, published=_CIFAR100_LT
     ),
-    "cifar100-open": Table(
+    "cifar100-open": Table(  # Table 5
         "CIFAR-100 and TinyImageNet", image_sets.cifar100_open, methods.cifar, published=_CIFAR100_OPEN
     ),
+    # 150 known classes, 50 open ones in two stages: Sec. 4.3
     "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", image_sets.tiny_imagenet_lt, methods.cifar),
 }
 
