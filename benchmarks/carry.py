@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from oltr_core.benchmark.worlds import TAIL, drawn, files_of, to_jpeg
+from oltr_core.benchmark.image_sets import TAIL, drawn, files_of, to_jpeg
 
 FOLDERS = {
     "cifar10-lt": ["cifar10"],

@@ -14,13 +14,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from oltr_core.benchmark import recognition
+from oltr_core.benchmark.run import run
+from oltr_core.benchmark.table import TABLES
 from oltr_core.layout import Layout
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=sorted(recognition.TABLES))
+    parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("--data", type=Path, help="the folder of benchmarks")
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+")
@@ -29,7 +30,7 @@ def main() -> int:
     parser.add_argument("--row", dest="rows", action="append", default=[], help="this row only; may be repeated")
     parser.add_argument("--validation", action="store_true", help="measure on validation images")
     o = parser.parse_args()
-    return recognition.run(o.table, Layout(o.out), o.data, o.seeds, o.epochs, o.device, o.rows, o.validation)
+    return run(o.table, Layout(o.out), o.data, o.seeds, o.epochs, o.device, o.rows, o.validation)
 
 
 if __name__ == "__main__":

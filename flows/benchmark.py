@@ -9,28 +9,19 @@ from typing import Any
 from oltr_core.layout import Layout
 
 
-def run(layout: Layout, table: str | None, show: bool, seeds: str | None, **training: Any) -> int:
-    """Print the list of tables, or bring one up to date: `training` holds the options of recognition tables.
+def run(layout: Layout, table: str | None, show: bool, seeds: str | None, **options: Any) -> int:
+    """Print the list of tables, or bring one up to date: `options` are those of the harness.
 
     Raises ValueError for a table, a row or seeds that are none.
     """
-    from oltr_core.benchmark import run as bench
-
-    if table in bench.TABLES and not show:  # its cells remember which modules made them: import no others
-        if any(training[name] for name in ("epochs", "rows", "validation")) or training["device"] != "cpu":
-            raise ValueError(
-                f"oltr bench {table}: --epochs, --device, --row and --validation are for recognition tables; this "
-                f"one trains as params.yaml has it"
-            )
-        return bench.run(table, layout, parse_seeds(seeds))
-    from oltr_core.benchmark import recognition
+    from oltr_core.benchmark.run import run as bring_up_to_date
+    from oltr_core.benchmark.table import listing
 
     if show or table is None:
-        print(bench.listing())
-        print(recognition.listing())
+        print(listing())
         return 0
     root = os.environ.get("OLTR_DATA_ROOT")
-    return recognition.run(table, layout, Path(root) if root else None, parse_seeds(seeds), **training)
+    return bring_up_to_date(table, layout, Path(root) if root else None, parse_seeds(seeds), **options)
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

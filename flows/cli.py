@@ -240,16 +240,17 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("table", required=False)
 @click.option("--list", "show", is_flag=True, help="The tables there are.")
 @click.option("--seeds", help="Seeds to run, such as 0,1,2 (default: those of the table).")
-@click.option("--epochs", type=int, default=0, help="Train recognition tables for so many (default: the table's).")
-@click.option("--device", default="cpu", help="Where recognition tables train: cpu, cuda.")
-@click.option("--row", "rows", multiple=True, help="Compute this row of a recognition table only; may be repeated.")
-@click.option("--validation", is_flag=True, help="Measure recipes on validation images: to choose between them.")
+@click.option("--epochs", type=int, default=0, help="Train for so many, as a table of its own.")
+@click.option("--device", default="cpu", help="Where to train: cpu, cuda.")
+@click.option("--row", "rows", multiple=True, help="Compute this row only; may be repeated.")
+@click.option("--validation", is_flag=True, help="Measure on validation images: to choose between methods.")
+@click.option("--page", "page_only", is_flag=True, help="Write the page from the cells there are; compute nothing.")
 @click.pass_obj
-def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **training: Any) -> None:
+def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **options: Any) -> None:
     """A published table, ours beside it. Image sets are read from the folder that OLTR_DATA_ROOT names."""
     from flows import benchmark
 
-    sys.exit(benchmark.run(layout, table, show, seeds, **training))
+    sys.exit(benchmark.run(layout, table, show, seeds, **options))
 
 
 @oltr.command(**example("oltr forget photos/lynx/0017.jpg"))

@@ -151,8 +151,10 @@ def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_siz
 def predict_files(
     files: Sequence[Path], model: Checkpoint, generation: str, batch_size: int = 64
 ) -> Iterator[Prediction]:
-    """A prediction for every file, in their order; for one that cannot be read, the reason. Raises ValueError for a
-    model without a threshold."""
+    """A prediction for every file, in their order; for one that cannot be read, the reason.
+
+    Raises ValueError for a model without a threshold.
+    """
     if model.card.threshold is None:
         raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
     for first in range(0, len(files), batch_size):

@@ -1,98 +1,104 @@
-"""Compute a table's cells, each once, and write the page.
+"""Compute a table's cells, each once, and write its page.
 
 Finished cells are lines of docs/results/<table>.jsonl, so that a run that was cut off goes on where it stopped; a
-line counts as long as the method and the code that made it are the same. docs/results/<table>.notes.md is what people
-have to say; it becomes a part of the page.
+training in progress goes on from its last saved epoch. A line counts as long as the method, the code and the data
+that made it are the same. docs/results/<table>.notes.md is what people have to say; it becomes a part of the page.
 """
 
 from __future__ import annotations
 
-import json
 import platform
-import sys
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
 
-import oltr_core
 from oltr_core import digest
-from oltr_core.benchmark import cells, report
-from oltr_core.benchmark.cells import Method
-from oltr_core.benchmark.tables import TABLES, Table
+from oltr_core.benchmark import page, records
+from oltr_core.benchmark.cell import measure
+from oltr_core.benchmark.code import digest_of_code
+from oltr_core.benchmark.data import BenchmarkData
+from oltr_core.benchmark.table import find
 from oltr_core.layout import Layout, write_atomically
-from oltr_core.spec import suggest
-
-Cells = dict[tuple[str, int], report.Line]  # by method and seed
-POOLS: tuple[cells.Pool, ...] = ("mixed", "longtail")
+from oltr_core.settings.compute import Compute
+from oltr_core.training import Diverged
 
 
-def listing() -> str:
-    """One line per table: what `oltr bench --list` prints."""
-    return "\n".join(f"{name:10s} {table.title}" for name, table in TABLES.items())
-
-
-def run(name: str, layout: Layout, seeds: Iterable[int] | None = None, echo: Callable[[str], object] = print) -> int:
+def run(
+    name: str,
+    layout: Layout,
+    root: Path | None = None,
+    seeds: Iterable[int] | None = None,
+    epochs: int = 0,
+    device: str = "cpu",
+    rows: Sequence[str] = (),
+    validation: bool = False,
+    page_only: bool = False,
+    echo: Callable[[str], object] = print,
+) -> int:
     """Bring the cells of `seeds` (default: the published ones) up to date and write docs/results/<name>.md; 0.
 
-    Raises ValueError for a table that there is not.
+    `root` is the folder of benchmarks. `epochs` other than the table's make a table of its own name, marked as
+    shorter; so does `validation`, which measures on the validation images and looks at neither test nor open images.
+    `rows` names the methods to compute, all if empty; several processes may compute rows of one table. With
+    `page_only` nothing is computed and the page written from the cells there are. Raises ValueError where the data
+    are missing, and for a table, a row or a number of epochs that there is not.
     """
-    if name not in TABLES:
-        raise ValueError(f"oltr bench: there is no table {name!r}{suggest(name, TABLES)}")
-    table = TABLES[name]
-    wanted = list(table.published if seeds is None else seeds)
-    path = layout.results / f"{name}.jsonl"
+    table = find(name)
+    if epochs and not table.epochs:
+        raise ValueError(f"oltr bench {name}: --epochs: expected none, for this table trains as params.yaml has it")
+    length = epochs or table.epochs
+    methods = table.methods(length)
+    names = [method.name for method in methods]
+    for row in rows:
+        if row not in names:
+            raise ValueError(f"oltr bench {name}: --row: expected some of {', '.join(names)}; found {row!r}")
+    stem = name if length == table.epochs else f"{name}-{length}-epochs"
+    stem += "-validation" if validation else ""
+    path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = read(path)
     code = digest_of_code()
-    torch.set_num_threads(1)  # as in the stages: sums over more threads round differently
-    for seed in wanted:
-        for method in table.methods:
-            made_by = {"spec": digest.of_value(method.model_dump(mode="json"))[:16], "code": code}
-            if made_by.items() <= lines.get((method.name, seed), {}).items():
+    compute = Compute(device=device, threads=table.threads, save_every=10)
+
+    @cache
+    def load(seed: int) -> tuple[BenchmarkData, str]:
+        data = table.data(root, seed)
+        data = data.for_validation() if validation else data
+        return data, data.identity
+
+    for seed in () if page_only else table.seeds if seeds is None else seeds:
+        data, identity = load(seed if table.seeded else 0)
+        for method in methods:
+            made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
+            finished = records.read(path).cells.get((method.name, seed), {})
+            if (rows and method.name not in rows) or made_by.items() <= finished.items():
                 continue
-            echo(f"{name}: seed {seed}, {method.name}")
-            named = {"method": method.name, "seed": seed}
-            lines[method.name, seed] = named | made_by | cell(method, seed, table)
-            write(path, lines)
-    notes = layout.results / f"{name}.notes.md"
-    page = report.page(name, table, list(lines.values()), machine(), notes.read_text() if notes.exists() else "")
-    write_atomically(layout.results / f"{name}.md", page)
-    echo(report.summary(table, list(lines.values()), wanted))
+            echo(f"{stem}: seed {seed}, {method.name}")
+            state = layout.resume(digest.of_value([stem, made_by, seed]))
+            cell = {"method": method.name, "seed": seed, **made_by, "note": data.note, "diverged": ""}
+            seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": seed})})
+            try:
+                cell["figures"] = measure(seeded, data, compute, state, echo)
+            except Diverged as error:  # a finding about the method
+                cell |= {"figures": {}, "diverged": str(error)}
+            shutil.rmtree(state, ignore_errors=True)
+            records.add(path, cell | {"compute": machine(device)}, method)
+    command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
+    command += " --validation" if validation else ""
+    notes = layout.results / f"{stem}.notes.md"
+    said = notes.read_text() if notes.exists() else ""
+    with records.alone(path):
+        found = records.read(path)
+        text = page.page(table, command, length, methods, found, code, said)
+        write_atomically(layout.results / f"{stem}.md", text)
+    echo(page.figures(table, methods, list(found.cells.values())))
     return 0
 
 
-def cell(method: Method, seed: int, table: Table) -> dict[str, dict[str, float]]:
-    """The figures of one method on one seed that the table reports, by pool."""
-    shown = {"mixed": table.figures, "longtail": table.longtail}
-    return {
-        pool: {n: round(v, 4) for n, v in figures.items() if n in shown[pool] or n.startswith("seconds/")}
-        for pool, figures in cells.run(method, seed, POOLS).items()
-    }
-
-
-def digest_of_code() -> str:
-    """Digest of every module of the core that a cell executes: of those that importing it has imported."""
-    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == oltr_core.__name__}
-    files = {name: Path(module.__file__) for name, module in modules.items() if module.__file__}
-    return digest.of_value({name: digest.of_file(path) for name, path in files.items()})[:16]
-
-
-def machine() -> str:
-    return f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}, {platform.machine()}, CPU"
-
-
-def read(path: Path) -> Cells:
-    """The finished cells by method and seed; a torn last line is one that was not finished."""
-    found: Cells = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        found[entry["method"], entry["seed"]] = entry
-    return found
-
-
-def write(path: Path, lines: Cells) -> None:
-    write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines.values()))
+def machine(device: str) -> dict[str, str | int]:
+    """How this machine computes, for the page; no part of a cell's identity."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    with_ = f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}, {platform.machine()}"
+    return {"device": name, "threads": torch.get_num_threads(), "with": with_}

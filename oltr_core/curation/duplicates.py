@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 BANDS = 4  # two hashes that differ in at most 3 of 64 bits agree in one of four bands of 16
 REACH = 512  # hashes of one band compared with each; in longer runs of alike hashes chains do the rest
@@ -47,6 +45,9 @@ def _pairs_in_band(hashes: np.ndarray, band: int, bits: int) -> tuple[np.ndarray
 
 def connect(number: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Connected components of `number` nodes with edges left-right: the least node of each one's; int64 [number]."""
+    from scipy.sparse import coo_array  # not needed where a benchmark cell is computed, on a bare host
+    from scipy.sparse.csgraph import connected_components
+
     edges = coo_array((np.ones(len(left), bool), (left, right)), shape=(number, number))
     _, component = connected_components(edges, directed=False)
     _, least = np.unique(component, return_index=True)

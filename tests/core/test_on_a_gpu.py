@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from oltr_core import checkpoint, schema
-from oltr_core.benchmark.recognition import cell
-from oltr_core.benchmark.worlds import World
+from oltr_core.benchmark.cell import Method, measure
+from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.images.dataset import Resident, open_images
 from oltr_core.images.policies import AutoAugment, RandAugment
 from oltr_core.images.shards import Shards
@@ -88,9 +88,10 @@ def test_every_part_of_the_model_is_moved(attention, head):
 @pytest.mark.slow
 def test_a_table_trains_and_predicts_on_the_gpu():
     images, labels = world()
-    sides = World(images.images, labels, images.images, labels, {"noise": (images.images, images.images.flip(0))})
+    noise = {"noise": (images.images, images.images.flip(0))}
+    data = BenchmarkData(images.images, labels, images.images, labels, noise)
     with pretended_gpu():
-        assert "noise/energy/auroc" in cell(recipe(precision="bfloat16"), sides, GPU)
+        assert "noise/energy/auroc" in measure(Method(name="ours", train=recipe(precision="bfloat16")), data, GPU)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The data of the recognition tables: long-tailed images to train on, known images to test, open images to refuse.
+"""The data of the tables: long-tailed images to train on, known images to test, open images to reject.
 
 The published sets are read from Parquet files laid out as on the Hugging Face hub, below a folder of benchmarks, or
 fetched by torchvision where it knows them. Class counts and draws are those of the literature; each function says
@@ -7,8 +7,7 @@ which.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,65 +18,53 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from oltr_core.benchmark.stream import Staged
+from oltr_core.benchmark.data import BenchmarkData, Stream, from_stream
 from oltr_core.images.decode import identity_of_pixels
 from oltr_core.ingest.longtail import Draw, Exponential, Pareto, take
 
 if TYPE_CHECKING:
     from PIL import Image
 
-
-@dataclass(frozen=True)
-class World:
-    """Images are uint8 [N, 3, S, S]; labels are class columns."""
-
-    train: Tensor
-    train_labels: Tensor
-    test: Tensor  # of known classes
-    test_labels: Tensor
-    #: name -> (known images, open images): the same images encoded alike make a pair of their own
-    against: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    note: str = ""  # how the two sides were encoded
-    #: (images, labels) to choose between recipes on: neither trained on nor tested
-    val: tuple[Tensor, Tensor] | None = None
-    stages: Staged | None = None  # all of it and the pools, where the open classes turn up in stages
-
-    def to_choose(self) -> World:
-        """The validation images in the place of the test, and no open images: what recipes may be chosen on.
-
-        Raises ValueError where the set leaves none.
-        """
-        if self.val is None:
-            raise ValueError(
-                "--validation: this table's images leave none to validate on: the long tail was drawn before"
-            )
-        note = f"validation: {len(self.val[1])} images that are neither trained on nor tested"
-        return World(self.train, self.train_labels, *self.val, note=note)
+    from oltr_core.ingest.sources.digits import Pool
 
 
-def digits(root: Path | None, seed: int) -> World:
+def digits(root: Path | None, seed: int) -> BenchmarkData:
+    """The embedded protocol as the loop has it: both pools, images in the order of their ids."""
+    mixed = _digits(seed, "mixed")
+    start = from_stream(mixed, _OPEN_DIGITS, _SCANNER)
+    return replace(start, streams={"mixed pool": mixed, "long-tailed pool": _digits(seed, "longtail")})
+
+
+def digits_at_rest(root: Path | None, seed: int) -> BenchmarkData:
     """Generation 0 of the embedded protocol: six known classes, 120 to 6 images; four open ones in the test."""
-    from oltr_core.ingest.sources.digits import protocol, roles, scans, to_rgb
+    return from_stream(_digits(seed, "mixed", as_drawn=True), _OPEN_DIGITS, _SCANNER)
+
+
+_OPEN_DIGITS, _SCANNER = "open digits", "both sides: the same scanner, raw pixels"
+
+
+def _digits(seed: int, pool: Pool, as_drawn: bool = False) -> Stream:
+    """In the order of ids and labelled by the digits, or `as_drawn`: in scikit-learn's, labelled by their roles."""
+    from oltr_core.ingest.sources.digits import protocol, roles, scans, to_rgb  # with more packages than the others
 
     grey, _ = scans()
-    column = {digit: place for place, digit in enumerate(roles(seed))}
+    found = [(to_rgb(grey[scan.index]), scan) for scan in protocol(seed, pool)]
+    if as_drawn:
+        role = {digit: place for place, digit in enumerate(roles(seed))}
+        found = [(pixels, scan._replace(digit=role[scan.digit])) for pixels, scan in found]
+    else:
+        found.sort(key=lambda item: identity_of_pixels(item[0]))
+    parts = [(scan.split, scan.part, pixels, scan.digit) for pixels, scan in found]
+    return stream_of([(s, p, torch.from_numpy(x).permute(2, 0, 1)[None], torch.tensor([y])) for s, p, x, y in parts])
 
-    def part(split: str, known: bool) -> tuple[Tensor, Tensor]:
-        rows = [scan for scan in protocol(seed) if scan.split == split and (column[scan.digit] < 6) == known]
-        images = torch.from_numpy(np.stack([to_rgb(grey[scan.index]) for scan in rows])).permute(0, 3, 1, 2)
-        return images.contiguous(), torch.tensor([column[scan.digit] for scan in rows])
 
-    train, test, unknown = part("train", True), part("test", True), part("test", False)
-    return World(*train, *test, {"open digits": (test[0], unknown[0])}, "both sides: the same scanner, raw pixels")
-
-
-def cifar10_lt(root: Path | None, seed: int) -> World:
+def cifar10_lt(root: Path | None, seed: int) -> BenchmarkData:
     """Imbalance 100 after Cao et al.: n_i = int(5000 · 0.01^(i/9)), 12,406 images."""
     train, val = _long_tailed_cifar(root, "cifar10")
-    return World(*train, *cifar(root, "cifar10", "test"), val=val)
+    return BenchmarkData(*train, *cifar(root, "cifar10", "test"), val=val)
 
 
-def cifar100_lt(root: Path | None, seed: int) -> World:
+def cifar100_lt(root: Path | None, seed: int) -> BenchmarkData:
     """Imbalance 100 after Cao et al.: n_i = int(500 · 0.01^(i/99)), 10,847 images, drawn with seed 0.
 
     Where TinyImageNet (resized) is at hand, it is the open set.
@@ -85,14 +72,14 @@ def cifar100_lt(root: Path | None, seed: int) -> World:
     train, val = _long_tailed_cifar(root, "cifar100")
     test = cifar(root, "cifar100", "test")
     if root is None or not (root / "tiny-imagenet-resized").is_dir():
-        return World(*train, *test, val=val)
-    return World(*train, *test, *_against_tiny_imagenet(root, test[0]), val)
+        return BenchmarkData(*train, *test, val=val)
+    return BenchmarkData(*train, *test, *_against_tiny_imagenet(root, test[0]), val)
 
 
-def cifar100_open(root: Path | None, seed: int) -> World:
+def cifar100_open(root: Path | None, seed: int) -> BenchmarkData:
     """The complete CIFAR-100 against TinyImageNet (resized): Table 5."""
     train, test = cifar(root, "cifar100", "train"), cifar(root, "cifar100", "test")
-    return World(*train, *test, *_against_tiny_imagenet(root, test[0]))
+    return BenchmarkData(*train, *test, *_against_tiny_imagenet(root, test[0]))
 
 
 TAIL = Exponential(ratio=100)  # of both CIFARs
@@ -121,7 +108,7 @@ QUALITY = 75
 JPEG = f"both as JPEG {QUALITY}"
 
 
-def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
+def tiny_imagenet_lt(root: Path | None, seed: int) -> BenchmarkData:
     """150 known classes with 500 to 5 images by the Pareto law of power 6; 50 open classes in two stages.
 
     Each stage's pool has 60 images of each of 25 open classes, and 10 of each known one that has them left.
@@ -132,7 +119,7 @@ def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
     column = torch.empty(200, dtype=torch.long)
     column[order] = torch.arange(200)  # the first 150 of the permutation are known
     labels, test_labels = column[labels], column[test_labels]
-    known, test_known = labels < 150, test_labels < 150
+    known = labels < 150
     rows = torch.nonzero(known)[:, 0]
     kept, val = (rows[mine] for mine in drawn(labels[known], Pareto(power=6, max=500, min=5)))
     parts = [("train", 0, kept), ("val", 0, val)]
@@ -142,33 +129,22 @@ def tiny_imagenet_lt(root: Path | None, seed: int) -> World:
         from_known = [of_class[k][10 * stage : 10 * (stage + 1)] for k in range(150)]
         from_open = [of_class[k][:60] for k in range(150 + 25 * stage, 175 + 25 * stage)]
         parts.append(("pool", stage, torch.cat(from_known + from_open)))
-    stages = staged([(split, part, images[mine], labels[mine]) for split, part, mine in parts], test, test_labels)
-    against = {"50 open classes": (test[test_known], test[~test_known])}
-    note = "both sides: 64 pixels downsampled to 32, JPEG quality 75"
-    sides = (images[kept], labels[kept], test[test_known], test_labels[test_known])
-    return World(*sides, against, note, (images[val], labels[val]), stages)
+    drawn_parts = [(split, part, images[mine], labels[mine]) for split, part, mine in parts]
+    stream = stream_of([*drawn_parts, ("test", 0, test, test_labels)])
+    start = from_stream(stream, "50 open classes", "both sides: 64 pixels downsampled to 32, JPEG quality 75")
+    return replace(start, streams={"two stages": stream})
 
 
-def staged(parts: list[tuple[str, int, Tensor, Tensor]], test: Tensor, test_labels: Tensor) -> Staged:
-    """One stream of (split, part, images, labels) and the test images."""
-    parts = [*parts, ("test", 0, test, test_labels)]
-    images, labels = torch.cat([p[2] for p in parts]), torch.cat([p[3] for p in parts])
-    return Staged(
+def stream_of(parts: list[tuple[str, int, Tensor, Tensor]]) -> Stream:
+    """One stream of (split, part, images, labels)."""
+    images = torch.cat([images for _, _, images, _ in parts])
+    return Stream(
         ids=[identity_of_pixels(image.numpy()) for image in images.permute(0, 2, 3, 1).contiguous()],
-        labels=labels.tolist(),
-        splits=[split for split, _, of, _ in parts for _ in range(len(of))],
-        parts=[part for _, part, of, _ in parts for _ in range(len(of))],
+        labels=torch.cat([labels for _, _, _, labels in parts]).tolist(),
+        splits=[split for split, _, _, labels in parts for _ in labels],
+        parts=[part for _, part, _, labels in parts for _ in labels],
         images=images,
     )
-
-
-WORLDS: dict[str, Callable[[Path | None, int], World]] = {
-    "digits": digits,
-    "cifar10_lt": cifar10_lt,
-    "cifar100_lt": cifar100_lt,
-    "cifar100_open": cifar100_open,
-    "tiny_imagenet_lt": tiny_imagenet_lt,
-}
 
 
 VAL_PER_CLASS = 20  # as many as ImageNet-LT and Places-LT have, the largest classes as many as are left

@@ -1,0 +1,108 @@
+"""One cell of a table: a method trained and measured on the data of one seed.
+
+A cell runs on a bare GPU host: torch, torchvision, numpy, pyarrow, pydantic, safetensors and timm are all it needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from oltr_core.benchmark.data import BenchmarkData
+from oltr_core.benchmark.loop import REPORTED, loop
+from oltr_core.benchmark.untrained import separation
+from oltr_core.devices import prepare
+from oltr_core.images.dataset import Resident, in_order
+from oltr_core.interfaces import Outputs, concatenate
+from oltr_core.metrics import closed
+from oltr_core.metrics.detection import auroc, fpr_at_tpr
+from oltr_core.models import Network
+from oltr_core.operating.learning import Update
+from oltr_core.operating.selection import Select
+from oltr_core.scores import Energy, Msp, Reachability
+from oltr_core.settings.compute import Compute
+from oltr_core.spec import Spec
+from oltr_core.training import Train, direct_features, fit
+
+Echo = Callable[[str], object]
+CPU = Compute()
+EVERY = 60.0  # seconds between lines of progress
+SCORES = (Msp(), Energy(), Reachability())
+
+
+class Method(Spec):
+    """A row of a table: all that it may choose for itself; data and budget are the same for all rows."""
+
+    name: str
+    train: Train = Train()
+    update: Update = Update()  # this and the next where the open classes turn up in stages
+    select: Select = Select()
+
+
+def measure(
+    method: Method, data: BenchmarkData, compute: Compute = CPU, state: Path | None = None, echo: Echo = print
+) -> dict[str, float]:
+    """Figures by name: closed/…, <open set>/<score>/{auroc, fpr95}, <stream>/<generation>/…, seconds/train.
+
+    `method.train.seed` is the cell's; a training goes on from what the folder `state` holds. Raises Diverged.
+    """
+    train, begin = method.train, time.perf_counter()
+    network = trained(train, data, compute, state, echo)
+    seconds = time.perf_counter() - begin
+    shots = torch.bincount(data.train_labels, minlength=network.num_classes).float()
+    tested = predict(network, data.test, train)
+    figures = dict(closed(tested.mean_logits, data.test_labels, shots).with_prefix("closed").values)
+    for name, (known, unknown) in data.open_sets.items():
+        # the known side of a pair as it is stored is the test set itself
+        sides = tested if known is data.test else predict(network, known, train), predict(network, unknown, train)
+        for score in SCORES:
+            if isinstance(score, Reachability) and tested.distances is None:
+                continue
+            inside, outside = (score(side, {}) for side in sides)
+            figures[f"{name}/{score.name}/auroc"] = auroc(inside, outside)
+            # ODIN's convention: of the open images, those accepted where 95 % of the known are
+            figures[f"{name}/{score.name}/fpr95"] = fpr_at_tpr(-inside, -outside)
+        figures[f"{name}/untrained/auroc"] = separation(known, unknown)
+    for name, stream in data.streams.items():
+        features = direct_features(network, _resident(stream.images, train, _device(network)), train).cpu()
+        found = loop(network.cpu(), features, stream, method.update, method.select)
+        figures |= {f"{name}/{metric}": value for metric, value in found.items() if metric in REPORTED}
+    return {name: round(value, 4) for name, value in figures.items()} | {"seconds/train": round(seconds, 1)}
+
+
+def trained(
+    train: Train, data: BenchmarkData, compute: Compute = CPU, state: Path | None = None, echo: Echo = print
+) -> Network:
+    """The network of a recipe after its training, on the device of `compute`."""
+    device = prepare(compute)
+    network = train.network(int(data.train_labels.max()) + 1, train.seed)
+    shown = time.monotonic()
+    for report in fit(network, _resident(data.train, train, device), data.train_labels, train, compute, state):
+        if time.monotonic() - shown > EVERY:
+            shown = time.monotonic()
+            echo(f"  {report['phase']}, epoch {int(report['epoch']) + 1}: loss {report['loss']:.3f}")
+    return network
+
+
+def predict(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:
+    """What the network says of images, on the CPU."""
+    data = _resident(images, train, _device(network))
+    network.eval()
+    with torch.no_grad():
+        batches = data.batches(in_order(len(data), batch_size))
+        return concatenate([network(train.transform(batch)).cpu() for batch in batches])
+
+
+def _device(network: Network) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _resident(images: Tensor, train: Train, device: torch.device) -> Resident:
+    if images.shape[2] != train.transform.size:
+        canvas = train.transform.canvas
+        images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])
+    return Resident(images.to(device))

@@ -1,0 +1,35 @@
+"""The code that a cell executes, as one digest: a cell that other code has computed is computed again."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import oltr_core
+from oltr_core import digest
+
+ROOT = Path(oltr_core.__file__).parents[1]
+CELL = "oltr_core.benchmark.cell"
+
+
+def digest_of_code() -> str:
+    return digest.of_value({module: digest.of_file(path) for module, path in executed().items()})[:16]
+
+
+def executed(start: str = CELL) -> dict[str, Path]:
+    """Every module of the core that `start` imports, at any depth and wherever the import stands, with its file."""
+    found: dict[str, Path] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in found or not path.is_file():
+            continue
+        found[name] = path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == oltr_core.__name__:
+                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        parent = name.rpartition(".")[0]
+        waiting += [parent] if parent else []  # importing a.b executes a
+    return dict(sorted(found.items()))

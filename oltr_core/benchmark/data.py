@@ -1,0 +1,78 @@
+"""What a table is measured on: images to train on and to test, open images, and classes that turn up in stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from oltr_core import digest
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Data that are not all there at first, image by image; a label that no training image has is an open class."""
+
+    ids: list[str]  # hexadecimal: what is drawn at random is drawn by them
+    labels: list[int]
+    splits: list[str]  # train, val, test or pool
+    parts: list[int]  # of the pool: the generation that may select from it first
+    images: Tensor  # uint8 [N, 3, S, S]
+
+    def rows(self, split: str, part: int | None = None) -> list[int]:
+        pairs = zip(self.splits, self.parts, strict=True)
+        return [i for i, (s, p) in enumerate(pairs) if s == split and part in (None, p)]
+
+
+@dataclass(frozen=True)
+class BenchmarkData:
+    """Images are uint8 [N, 3, S, S]; labels are class columns."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor  # of known classes
+    test_labels: Tensor
+    #: name -> (known images, open images): the same images encoded alike make a pair of their own
+    open_sets: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    note: str = ""  # how the images were encoded
+    #: (images, labels) to choose between methods on: neither trained on nor tested
+    val: tuple[Tensor, Tensor] | None = None
+    #: name -> the training and test images with the pools in which the open classes turn up
+    streams: dict[str, Stream] = field(default_factory=dict)
+
+    def for_validation(self) -> BenchmarkData:
+        """The validation images in the place of the test, and no open images: what methods may be chosen on.
+
+        Raises ValueError where the set leaves none.
+        """
+        if self.val is None:
+            raise ValueError("--validation: expected images to validate on, found none in this table's data")
+        note = f"validation: {len(self.val[1])} images that are neither trained on nor tested"
+        return BenchmarkData(self.train, self.train_labels, *self.val, note=note)
+
+    @property
+    def identity(self) -> str:
+        """Digest of every image and label that a cell may look at."""
+        tensors = [self.train, self.train_labels, self.test, self.test_labels]
+        pairs = {name: [_digest(side) for side in pair] for name, pair in self.open_sets.items()}
+        streams = {n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images)] for n, s in self.streams.items()}
+        return digest.of_value([[_digest(t) for t in tensors], pairs, streams])[:16]
+
+
+def from_stream(stream: Stream, open_set: str, note: str) -> BenchmarkData:
+    """The start of a stream; class columns are the labels of its training images in their order."""
+    columns = {label: i for i, label in enumerate(sorted({stream.labels[i] for i in stream.rows("train")}))}
+
+    def part(split: str) -> tuple[Tensor, Tensor]:
+        rows = [i for i in stream.rows(split) if stream.labels[i] in columns]
+        return stream.images[rows], torch.tensor([columns[stream.labels[i]] for i in rows])
+
+    test = part("test")
+    unknown = stream.images[[i for i in stream.rows("test") if stream.labels[i] not in columns]]
+    return BenchmarkData(*part("train"), *test, {open_set: (test[0], unknown)}, note, part("val"))
+
+
+def _digest(tensor: Tensor) -> str:
+    content = digest.of_bytes(tensor.contiguous().numpy().data)
+    return digest.of_value([list(tensor.shape), str(tensor.dtype), content])

@@ -1,0 +1,48 @@
+"""What differs between the settings of two methods, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ABSENT = "not there"
+
+
+def difference(before: Any, after: Any, path: str = "") -> list[str]:
+    """`path: value` for each part of `after` that is other than in `before`.
+
+    A training phase that `before` lacks is compared with the phase before it.
+    """
+    if before == after:
+        return []
+    if isinstance(before, dict) and isinstance(after, dict) and _alike(before, after):
+        keys = {**after, **before}
+        changes = [difference(before.get(k, ABSENT), after.get(k, ABSENT), f"{path}.{k}".lstrip(".")) for k in keys]
+        return [change for of_key in changes for change in of_key]
+    if path.endswith("phases") and before and after:
+        changes = [f"{path}: {len(after)} in the place of {len(before)}"] if len(after) != len(before) else []
+        known = [*before[: len(after)], *after[len(before) - 1 : -1]]
+        for i, (old, new) in enumerate(zip(known, after, strict=True)):
+            changes += difference(old, new, f"{path}[{i}]")
+        return changes
+    return [f"{path}: {_text(after)}"]
+
+
+def _alike(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether they are one method with other parameters, and not two."""
+    return before.get("name") == after.get("name") or before.keys() == after.keys()
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"name": name, **fields}:
+            return f"{name}({', '.join(f'{k}={_text(v)}' for k, v in fields.items())})" if fields else str(name)
+        case dict():
+            return f"{{{', '.join(f'{k}={_text(v)}' for k, v in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(_text, value))}]"
+        case bool() | None:
+            return {True: "true", False: "false", None: "null"}[value]
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -1,0 +1,132 @@
+"""The rows of the tables: methods on the same images, for equally many epochs."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from oltr_core.benchmark.cell import Method
+from oltr_core.images.policies import AutoAugment
+from oltr_core.images.transforms import Augment, Transform
+from oltr_core.learners import ImprintReplay
+from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import ResNet32
+from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
+from oltr_core.operating.learning import Update
+from oltr_core.operating.selection import Select
+from oltr_core.samplers import ClassAware, Instance, Sampler
+from oltr_core.scores import Msp
+from oltr_core.spec import Spec
+from oltr_core.strategies import LeastConfidence
+from oltr_core.training import LearningRates, Phase, Schedule, Train
+
+S = TypeVar("S", bound=Spec)
+#: how a softmax classifier goes on after its training: the logit scale suits logits without a bound
+_PLAIN = {
+    "update": Update(score=Msp(), learner=ImprintReplay(learning_rate=0.1, logit_scale=1)),
+    "select": Select(strategy=LeastConfidence()),
+}
+
+
+def digits(epochs: int) -> list[Method]:
+    """OLTR++ as params.yaml has it, and softmax classifiers on its backbone: no attention, no memory, linear head.
+
+    As many epochs, at the rates of the same two phases; the third row is class-aware in the second phase. They select
+    their least confident images and learn annotations as OLTR++ does, with class means for a memory.
+    """
+    first, second = Train().phases
+    network = NetworkSpec(attention="none", last_relu=True, normalise=False, head=Linear())
+
+    def plain(name: str, sampler: Sampler) -> Method:
+        phases = [
+            _with(first, name="first", head=None),
+            _with(second, name="second", losses=[CrossEntropy()], sampler=sampler),
+        ]
+        return Method(name=name, train=Train(network=network, phases=phases), **_PLAIN)
+
+    return [
+        Method(name="OLTR++"),
+        plain("plain softmax", Instance()),
+        plain("plain, class-aware sampling", ClassAware()),
+    ]
+
+
+def ablation(epochs: int) -> list[Method]:
+    """OLTR++ as params.yaml has it for the digits, and without one part at a time (Fig. 9)."""
+    full = Train()
+    first, second = full.phases
+
+    def network(**change) -> Train:
+        return _with(full, network=_with(full.network, **change))
+
+    def head(**change) -> Train:
+        return network(head=MetaEmbedding(**change))
+
+    def phase(**change) -> Train:
+        return _with(full, phases=[first, _with(second, **change)])
+
+    slow = [LearningRates(trunk=p.learning_rates.trunk / 3, heads=p.learning_rates.heads / 3) for p in full.phases]
+    slowly = [_with(p, learning_rates=rates) for p, rates in zip(full.phases, slow, strict=True)]
+    rows = {
+        "OLTR++": full,
+        "no memory feature (Eq. 2)": head(memory=False),
+        "no concept selector (Eq. 5)": head(selector=False),
+        "no reachability (Eq. 3, 4)": head(reachability=False),
+        "no attention (Eq. 6)": network(attention="none"),
+        "spatial attention": network(attention="spatial"),
+        "no large-margin loss (Eq. 13)": phase(losses=[CrossEntropy()]),
+        "squash of the authors' code": head(squash="linear"),
+        "no class-aware sampling": phase(sampler=Instance()),
+        # at the full rates it diverges within three epochs
+        "features of free length, rates / 3": _with(network(normalise=False), phases=slowly),
+        "with the last ReLU": network(last_relu=True),
+    }
+    return [Method(name=name, train=train) for name, train in rows.items()]
+
+
+def cifar(epochs: int, strong: bool = False) -> list[Method]:
+    """ResNet-32 on 32 pixels, crop and flip; `strong` adds AutoAugment and Cutout.
+
+    The rates, batches and weight decay of Cao et al.; one schedule that suits any length in the place of their steps.
+    """
+    base = Train(
+        precision="bfloat16",
+        transform=Transform(size=32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),
+        augment=Augment(pad=4, flip=True, **({"policy": AutoAugment(), "cutout": 16} if strong else {})),
+    )
+    late = max(1, epochs // 5)
+
+    def phase(name: str, epochs: int, losses: list[Loss], warmup: float = 0.0, **fields) -> Phase:
+        fields = {"batch_size": 128, "weight_decay": 2e-4, "schedule": Schedule(warmup=warmup)} | fields
+        return Phase(name=name, epochs=epochs, losses=losses, **fields)
+
+    def one(name: str, loss: Loss, head: HeadSpec) -> Method:
+        network = NetworkSpec(backbone=ResNet32(), attention="none", last_relu=True, normalise=False, head=head)
+        phases = [phase("all", epochs, [loss], warmup=0.05)]
+        return Method(name=name, train=_with(base, network=network, phases=phases), **_PLAIN)
+
+    def oltr(name: str, loss: Loss, experts: int = 1) -> Method:
+        network = NetworkSpec(backbone=ResNet32(), experts=experts, head=MetaEmbedding(scale=24.0))
+        first = phase("representation", epochs - late, [loss], warmup=0.05, head=Cosine(scale=24.0))
+        rates = LearningRates(trunk=0.01, heads=0.05)
+        losses = [CrossEntropy(), LargeMargin()]
+        second = phase("meta_embedding", late, losses, sampler=ClassAware(), learning_rates=rates)
+        return Method(name=name, train=_with(base, network=network, phases=[first, second]))
+
+    return [
+        one("cross-entropy", CrossEntropy(), Linear()),
+        one("LDAM-DRW", LDAM(), Cosine(scale=30.0)),
+        one("balanced softmax", BalancedSoftmax(), Linear()),
+        oltr("OLTR++", CrossEntropy()),
+        oltr("OLTR++, balanced softmax first", BalancedSoftmax()),
+        oltr("OLTR++, two heads", CrossEntropy(), experts=2),
+        oltr("OLTR++, two heads, balanced softmax first", BalancedSoftmax(), experts=2),
+    ]
+
+
+def cifar_strong(epochs: int) -> list[Method]:
+    return cifar(epochs, strong=True)
+
+
+def _with(spec: S, **change) -> S:
+    return spec.model_copy(update=change)

@@ -1,0 +1,200 @@
+"""docs/results/<table>.md: figures over seeds, paired differences, configuration, and what computed the cells."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.difference import difference
+from oltr_core.benchmark.loop import REPORTED
+from oltr_core.benchmark.paired import paired
+from oltr_core.benchmark.records import Cell, Records
+from oltr_core.benchmark.table import Table
+
+Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
+CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
+SECONDS = {"seconds/train": "training, s"}
+TABLES_HERE = "<!-- tables -->\n"  # in the notes: what stands before it comes before the tables
+
+
+def page(
+    table: Table, command: str, length: int, methods: list[Method], found: Records, code: str, notes: str
+) -> str:
+    """The same cells give the same page. `code` is the digest of today's; `notes` are what people have to add."""
+    cells = list(found.cells.values())
+    if not cells:
+        return f"# {table.title}\n\nNot run yet.\n"
+    short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
+    encodings = sorted({cell["note"] for cell in cells if cell["note"]})
+    note = f" Images: {'; '.join(encodings)}." if encodings else ""
+    before, _, after = notes.partition(TABLES_HERE) if TABLES_HERE in notes else ("", "", notes)
+    parts = [
+        f"# {table.title}",
+        f"`{command}`; in percent, mean ± population standard deviation over seeds.{short} All rows train for the "
+        f"same number of epochs.{note}",
+        before.strip(),
+        figures(table, methods, cells),
+        after.strip(),
+        f"## Configuration\n\n{configuration(methods, found)}",
+        f"## Computed\n\n{origin(methods, found, code)}\n\nThe cells are in the .jsonl file beside this page, with "
+        f"digests and settings. `{command}` computes a cell again whose settings, code or data have changed.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
+    """Every group of figures as a table, of the published seeds and then of the tuning seeds."""
+    tuning = [cell for cell in cells if cell["seed"] in table.tuning]
+    published = [cell for cell in cells if cell["seed"] not in table.tuning]
+    sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
+    parts = [legend(cells)]
+    for title, mine in sides.items():
+        if not mine:
+            continue
+        parts.append(f"## {title}: {_numbers(cell['seed'] for cell in mine)}")
+        parts += [
+            f"### {heading}\n\n{grid(table, methods, mine, columns)}" for heading, columns in groups(mine).items()
+        ]
+    return "\n\n".join(parts)
+
+
+def groups(cells: list[Cell]) -> Groups:
+    """Known classes, each open set, each stream at its start and after its updates, and seconds."""
+    names = {name for cell in cells for name in cell["figures"]}
+    found: Groups = {"Known classes": {n: title for n, title in CLOSED.items() if n in names}}
+    heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
+    for head in [head for head in heads if head not in ("closed", "seconds")]:
+        mine = sorted(name for name in names if name.startswith(f"{head}/"))
+        if any(name.split("/")[1].isdigit() for name in mine):
+            kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
+            start = {name: title for name, title in kept.items() if name.startswith(f"{head}/0/")}
+            found[f"{head.capitalize()}: generation 0"] = start
+            found[f"{head.capitalize()}: after updates"] = {n: t for n, t in kept.items() if n not in start}
+        else:
+            titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in mine)
+            found[f"Known or unknown: {head}"] = dict(zip(mine, titles, strict=True))
+    found["Training"] = {name: title for name, title in SECONDS.items() if name in names}
+    return {heading: columns for heading, columns in found.items() if columns}
+
+
+def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]) -> str:
+    """A row per method, goals, figures published elsewhere, and each row's paired difference from the first."""
+    shown = rows_of(methods, cells)
+    rows = [(_titled(row, cells), [_spread(_values(cells, row, name)) for name in columns]) for row in shown]
+    first, *others = shown
+    elsewhere = {f"published: {name}": of for name, of in table.published.items()}
+    for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():
+        if any(name in of for name in columns):
+            rows.append((f"*{title}*", [f"{of[name]:.1f}" if name in of else "" for name in columns]))
+    for row in others:
+        pairs = [_difference(_values(cells, row, n), _values(cells, first, n)) for n in columns]
+        if any(pairs):
+            rows.append((f"{row} less {first}", pairs))
+    head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
+    return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
+
+
+def legend(cells: list[Cell]) -> str:
+    """What the figures are, of those that there are."""
+    names = " ".join(name for cell in cells for name in cell["figures"])
+    several = len({cell["seed"] for cell in cells}) > 1
+    parts = [INTERVALS if several else ONE_SEED]
+    parts += [text for name, text in LEGEND.items() if name in names]
+    return "\n\n".join(parts)
+
+
+def origin(methods: list[Method], found: Records, code: str) -> str:
+    """Which code, data and machines the cells are of, and whether that is still today's."""
+    today = {method.name: method.model_dump(mode="json") for method in methods}
+    by: dict[str, list[Cell]] = {}
+    for cell in found.cells.values():
+        settings, compute = found.settings[cell["spec"]], cell["compute"]
+        threads = {0: "all threads", 1: "1 thread"}.get(compute["threads"], f"{compute['threads']} threads")
+        how = [compute["device"], threads, settings["train"]["precision"], *filter(None, [compute.get("with")])]
+        by_code = f"code `{cell['code']}`" if cell["code"] else "code whose digest was not recorded"
+        text = f"by {by_code}, " + ("today's" if cell["code"] == code else "**other code than today's**")
+        text += "" if settings == today.get(cell["method"]) else ", **with other settings than today's**"
+        text += "" if cell["data"] else "; the digest of the data was not recorded"
+        by.setdefault(f"{text}; {', '.join(how)}", []).append(cell)
+    return "\n".join(
+        f"- {len(cells)} cells (seeds {_numbers(c['seed'] for c in cells)}) {text}." for text, cells in by.items()
+    )
+
+
+def configuration(methods: list[Method], found: Records) -> str:
+    """A list item per row: the first row's difference from the defaults, then each one's from the first.
+
+    Cells of a row with other settings than its first ones have an item of their own.
+    """
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for row in rows_of(methods, list(found.cells.values())):
+        for cell in (cell for cell in found.cells.values() if cell["method"] == row):
+            seeds.setdefault((row, cell["spec"]), []).append(cell["seed"])
+    known: dict[str, dict] = {"the defaults of `params.yaml`": Method(name="").model_dump(mode="json")}
+    items = []
+    for (row, spec), mine in seeds.items():
+        against = row if row in known else list(known)[:2][-1]
+        changes = "; ".join(f"`{c}`" for c in difference(known[against] | {"name": row}, found.settings[spec]))
+        where = f" on seeds {_numbers(mine)}" if row in known else ""
+        items.append(f"- **{row}**{where}, against {against}: {changes or 'no difference'}.")
+        known.setdefault(row, found.settings[spec])
+    return "\n".join(items)
+
+
+def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
+    """Names of the rows that have cells, in the table's order; those that are no longer in the table come last."""
+    there = dict.fromkeys(cell["method"] for cell in cells)
+    return [m.name for m in methods if m.name in there] + [n for n in there if n not in {m.name for m in methods}]
+
+
+def _titled(row: str, cells: list[Cell]) -> str:
+    lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
+    return f"{row} (diverged on seed {_numbers(lost)})" if lost else row
+
+
+def _values(cells: list[Cell], row: str, name: str) -> dict[int, float]:
+    """By seed, in the unit in which they are shown: percent, or seconds and numbers as they are."""
+    unit = 1 if "seconds/" in name or name.endswith("classes_found") else 100
+    mine = [cell for cell in cells if cell["method"] == row and name in cell["figures"]]
+    return {cell["seed"]: unit * cell["figures"][name] for cell in mine}
+
+
+def _spread(values: dict[int, float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {statistics.pstdev(values.values()):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values.values()):.1f}{spread}"
+
+
+def _difference(row: dict[int, float], first: dict[int, float]) -> str:
+    found = paired(row, first)
+    if found is None:
+        return ""
+    ends = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
+    mean, low, high = (round(end, 1) + 0.0 for end in ends)  # no -0.0
+    mark = "**" if found.excludes_zero else ""
+    return f"{mark}{mean:+.1f} [{low:.1f}, {high:.1f}]{mark}"
+
+
+def _numbers(seeds: Iterable[int]) -> str:
+    """0, 1, 2 -> "0-2"; others one by one."""
+    found = sorted(set(seeds))
+    whole = len(found) > 1 and found == list(range(found[0], found[-1] + 1))
+    return f"{found[0]}-{found[-1]}" if whole else ", ".join(map(str, found))
+
+
+INTERVALS = """\
+"A less B" is the mean difference between two rows on the same seeds, with its 95 % t interval over the seeds, in bold
+where the interval excludes 0. About one interval in twenty does so by chance, and there are many here."""
+ONE_SEED = "One seed: there are no intervals, so no difference between rows is established."
+LEGEND = {
+    "/fpr95": "FPR95: of the open images, those taken for known where 95 % of the known are. `untrained`: what a "
+    "statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`).",
+    "/0/select/": "Generation 0 is the trained network; two updates follow, each with the true labels of the images "
+    "selected before it. Known, rejecting, and unknown recall: at the threshold that the validation images set.",
+    "f_measure": "F: the open F-measure of the paper's authors' current code, and beside it what it would be if "
+    "nothing were ever rejected: most of it says nothing about open images.",
+    "/loop/": "Known of generations 1 and 2: accuracy on the classes of generation 0; unknown: on those that were "
+    "open. All classes known by then compete, nothing is rejected, and a class that was not found counts 0.",
+}

@@ -1,0 +1,161 @@
+"""The page of a table: spreads, goals, paired intervals, what differs in the settings, and which code computed it."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.difference import difference
+from oltr_core.benchmark.page import TABLES_HERE, page
+from oltr_core.benchmark.paired import paired
+from oltr_core.benchmark.records import Records, digest_of_method
+from oltr_core.benchmark.table import TABLES, Table
+from oltr_core.losses import LDAM, BalancedSoftmax
+from oltr_core.training import Phase, Train
+
+OURS, PLAIN, _ = TABLES["digits"].methods(0)
+CODE = "the code"
+
+
+def records(
+    values: dict[tuple[str, int], dict[str, float]], code: str | None = CODE, data: str | None = "x"
+) -> Records:
+    rows = {m.name: m for m in (OURS, PLAIN)}
+    cells = {
+        (name, seed): {
+            "method": name,
+            "seed": seed,
+            "spec": digest_of_method(rows[name]),
+            "code": code,
+            "data": data,
+            "note": "",
+            "diverged": "",
+            "figures": figures,
+            "compute": {"device": "cpu", "threads": 2, "with": "torch 0"},
+        }
+        for (name, seed), figures in values.items()
+    }
+    return Records(cells, {digest_of_method(m): m.model_dump(mode="json") for m in rows.values()})
+
+
+def closed(overall: float, auroc: float = 0.5) -> dict[str, float]:
+    return {"closed/overall": overall, "mixed pool/0/open/auroc": auroc}
+
+
+THREE = records(
+    {
+        (OURS.name, 0): closed(0.96),
+        (OURS.name, 1): closed(0.98),
+        (PLAIN.name, 0): closed(0.9),
+        (PLAIN.name, 1): closed(0.94),
+        (OURS.name, 100): closed(0.5),
+    }
+)
+
+
+def written(found: Records = THREE, notes: str = "", table: Table = TABLES["digits"]) -> str:
+    return page(table, "oltr bench digits", 0, [OURS, PLAIN], found, CODE, notes)
+
+
+def test_the_page_has_both_groups_of_seeds_with_their_spread_and_the_goals():
+    published, tuning = written().split("## Tuning seeds: 100")
+    assert "## Published seeds: 0-1" in published
+    assert "| OLTR++ | 97.0 ± 1.0 |" in published
+    assert "| plain softmax | 92.0 ± 2.0 |" in published
+    assert "| *goal of OLTR++* | 95.5 |" in published
+    assert "| *goal of OLTR++* | 91.0 |" in published  # of AUROC, in a table of its own
+    assert "| OLTR++ | 50.0 |" in tuning
+
+
+def test_a_paired_interval_equals_a_hand_computation():
+    # differences 2, 4, 9: mean 5, deviation sqrt(13), t with two degrees of freedom 4.303
+    found = paired({0: 12.0, 1: 14.0, 2: 19.0, 7: 1.0}, {0: 10.0, 1: 10.0, 2: 10.0})
+    assert found is not None
+    assert found.mean == pytest.approx(5)
+    assert found.half_width == pytest.approx(4.303 * 13**0.5 / 3**0.5, abs=1e-3)
+    assert not found.excludes_zero
+    assert paired({0: 1.0, 1: 1.0}, {1: 0.5}) is None
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 10, 31])
+def test_a_paired_interval_is_that_of_scipy(seeds):
+    row = {seed: float((7 * seed) % 11) for seed in range(seeds)}
+    first = {seed: float((5 * seed) % 3) for seed in range(seeds)}
+    found = paired(row, first)
+    assert found is not None
+    expected = stats.ttest_rel(list(row.values()), list(first.values())).confidence_interval(0.95)
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(tuple(expected), abs=2e-2)
+
+
+def test_differences_are_paired_and_bold_only_beyond_their_interval():
+    text = written()
+    # -6 and -4: mean -5, deviation sqrt(2), half width 12.706
+    assert "| plain softmax less OLTR++ | -5.0 [-17.7, 7.7] |" in text
+    clear = {(m, s): closed(0.9 - 0.1 * (m == PLAIN.name) + 0.001 * s * (m == PLAIN.name)) for m in (OURS.name, PLAIN.name) for s in (0, 1)}  # fmt: skip # noqa: E501
+    assert "| plain softmax less OLTR++ | **-9.9 [-10.6, -9.3]** |" in written(records(clear))
+
+
+def test_one_seed_has_no_interval_and_the_page_says_so():
+    text = written(records({(OURS.name, 0): closed(0.96), (PLAIN.name, 0): closed(0.9)}))
+    assert "less OLTR++" not in text
+    assert "no difference between rows is established" in text
+
+
+def test_settings_are_told_once_and_then_what_differs():
+    configuration = written().split("## Configuration")[1].split("## Computed")[0]
+    assert "- **OLTR++**, against the defaults of `params.yaml`: no difference." in configuration
+    plain = next(
+        line for line in configuration.splitlines() if line.startswith("- **plain softmax**, against OLTR++")
+    )
+    for change in ("update.score.name: msp", "select.strategy: least_confidence", "train.network.head: linear"):
+        assert f"`{change}`" in plain
+    assert "backbone" not in plain
+
+
+def test_differences_of_phases_losses_and_keys_that_came_later():
+    one = Train(phases=[Phase(name="all", epochs=9, losses=[BalancedSoftmax()])])
+    two = Train(phases=[*one.phases, Phase(name="late", epochs=9, losses=[LDAM()])])
+    before, after = one.model_dump(mode="json"), two.model_dump(mode="json")
+    assert difference(before, before) == []
+    changes = difference(before, after)
+    assert changes[:2] == ["phases: 2 in the place of 1", "phases[1].name: late"]
+    assert changes[2].startswith("phases[1].losses: [ldam(")
+    assert difference(after, before) == ["phases: 1 in the place of 2"]
+    assert difference({"name": "a", "new": 1}, {"name": "a"}, "learner") == ["learner.new: not there"]
+    assert difference({"head": {"name": "linear"}}, {"head": {"name": "cosine", "scale": 0.5}}) == [
+        "head: cosine(scale=0.5)"
+    ]
+
+
+def test_cells_of_todays_code_and_of_other_code_are_told_apart():
+    assert "5 cells (seeds 0, 1, 100) by code `the code`, today's; cpu, 2 threads, float32, torch 0." in written()
+    old = written(THREE._replace(cells=records({(OURS.name, 0): closed(0.9)}, code="old").cells))
+    assert "by code `old`, **other code than today's**;" in old
+    unknown = written(THREE._replace(cells=records({(OURS.name, 0): closed(0.9)}, code=None, data=None).cells))
+    assert "by code whose digest was not recorded, **other code than today's**; the digest of the data" in unknown
+
+
+def test_cells_of_other_settings_stay_on_the_page_and_are_named():
+    changed = Method(name=OURS.name, train=Train(precision="bfloat16"))
+    text = page(TABLES["digits"], "oltr bench digits", 0, [changed, PLAIN], THREE, CODE, "")
+    assert "**with other settings than today's**" in text
+    assert "| OLTR++ | 97.0 ± 1.0 |" in text
+    assert "float32" in text
+
+
+def test_a_row_that_is_no_longer_in_the_table_stays_on_the_page():
+    text = page(TABLES["digits"], "oltr bench digits", 0, [OURS], THREE, CODE, "")
+    assert "| plain softmax | 92.0 ± 2.0 |" in text
+
+
+def test_notes_stand_before_and_after_the_tables():
+    before, _, after = written(notes=f"First this.\n\n{TABLES_HERE}\nThen that.").partition("### Known classes")
+    assert "First this." in before
+    assert "Then that." in after
+    assert "Then that." in written(notes="Then that.").partition("### Known classes")[2]
+
+
+def test_figures_published_elsewhere_stand_beside_ours():
+    text = written(table=TABLES["digits"]._replace(published={"theirs": {"closed/overall": 39.1}}))
+    assert text.count("| *published: theirs* | 39.1 |") == 2  # published and tuning seeds

@@ -1,0 +1,82 @@
+"""The pages under docs/results are what their cells, notes and the code of the page say."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from oltr_core.benchmark import records, run
+from oltr_core.benchmark.paired import paired
+from oltr_core.benchmark.table import TABLES
+from oltr_core.layout import Layout
+
+ROOT = Path(__file__).parents[3]
+RESULTS = Layout(ROOT).results
+PUBLISHED = {
+    "digits": ("digits", 0),
+    "ablation": ("ablation", 0),
+    "cifar10-lt-20-epochs": ("cifar10-lt", 20),
+    "cifar100-lt-30-epochs": ("cifar100-lt", 30),
+    "cifar100-open-20-epochs": ("cifar100-open", 20),
+    "tiny-imagenet-lt-40-epochs": ("tiny-imagenet-lt", 40),
+}
+
+
+def test_every_table_of_cells_is_looked_at():
+    assert {path.stem for path in RESULTS.glob("*.jsonl")} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_a_published_page_is_what_its_cells_say(stem, tmp_path):
+    layout = Layout(tmp_path)
+    shutil.copytree(RESULTS, layout.results)
+    name, epochs = PUBLISHED[stem]
+    run.run(name, layout, epochs=epochs, page_only=True, echo=lambda _: None)
+    again = (layout.results / f"{stem}.md").read_text()
+    command = f"oltr bench {name} --page" + (f" --epochs {epochs}" if epochs else "")
+    assert again == (RESULTS / f"{stem}.md").read_text(), f"`{command}` writes it anew"
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_cells_of_unrecorded_origin_are_named_on_the_page(stem):
+    cells = records.read(RESULTS / f"{stem}.jsonl").cells.values()
+    text = (RESULTS / f"{stem}.md").read_text()
+    assert ("digest of the data was not recorded" in text) == any(cell["data"] is None for cell in cells)
+    assert all(f"`{cell['code']}`" in text for cell in cells if cell["code"])
+
+
+def intervals(stem: str) -> set[tuple[str, str]]:
+    """The ends of the paired interval of every figure between any two rows, on either group of seeds."""
+    table, cells = TABLES[PUBLISHED[stem][0]], records.read(RESULTS / f"{stem}.jsonl").cells
+    found = set()
+    for tuning in (False, True):
+        mine = [cell for cell in cells.values() if (cell["seed"] in table.tuning) == tuning]
+        values: dict[str, dict[str, dict[int, float]]] = {}
+        for cell in mine:
+            for name, value in cell["figures"].items():
+                values.setdefault(name, {}).setdefault(cell["method"], {})[cell["seed"]] = 100 * value
+        for by_row in values.values():
+            for row, against in permutations(by_row.values(), 2):
+                if pair := paired(row, against):
+                    ends = (pair.mean - pair.half_width, pair.mean + pair.half_width)
+                    found.add(tuple(f"{round(end, 1) + 0.0:.1f}" for end in ends))
+    return found
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
+    notes = (RESULTS / f"{stem}.notes.md").read_text()
+    said = re.findall(r"\[(-?\d+\.\d), (-?\d+\.\d)\]", notes)
+    assert set(said) <= intervals(stem)
+    assert bool(said) == (stem in ("digits", "ablation"))  # the others have one seed
+    assert not re.search(r"\bgains?\b", notes.replace("said that it carries a gain", ""))
+
+
+def test_all_pages_together_are_short_enough_to_be_read():
+    lines = {path.name: len(path.read_text().splitlines()) for path in RESULTS.glob("*.md")}
+    assert sum(lines.values()) < 1200
+    assert max(lines.values()) < 300, lines
