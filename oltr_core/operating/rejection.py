@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -42,11 +43,12 @@ def reference_from_statistics(network: Network, statistics: ClassStatistics, see
 def operating_point(
     score: Score, reference: Reference, known: Outputs, scored: Outputs, labels: Tensor, target_tpr: float
 ) -> OperatingPoint:
-    """Fit the score on `reference`; threshold and temperature on known validation images.
+    """Fit the score on `reference`, with `known` as what was held out; threshold and temperature on `known` too.
 
-    `scored` are the outputs that the score looks at: `known` itself, unless it perturbs images. `labels` [N] are
-    class columns; `target_tpr` is the share of the known validation images that the threshold accepts.
+    `known` are the outputs of validation images of known classes, `scored` those that the score looks at: the same,
+    unless it perturbs images. `labels` [N] are class columns; `target_tpr` is the share of these images that the
+    threshold accepts.
     """
-    state = score.fit(reference)
+    state = score.fit(replace(reference, held_out=known, held_out_labels=labels))
     threshold = operating_threshold(score(scored, state), target_tpr)
     return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))
