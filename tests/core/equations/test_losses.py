@@ -157,3 +157,57 @@ def test_diversity_rewards_experts_that_disagree():
     targets = Targets(torch.tensor([0]))
     assert _value(Diversity(), same, targets, _context()) == pytest.approx(0, abs=1e-6)
     assert _value(Diversity(), apart, targets, _context()) < 0
+
+
+# --- images that were mixed ---------------------------------------------------------------------------------------
+MIXED = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6], [0.1, 0.9, 0.0], [0.5, 0.0, 0.5]])
+LINEAR = [CrossEntropy(), BalancedSoftmax(), LogitAdjusted(), Focal(), BBN()]  # in the target distribution
+
+
+@pytest.mark.parametrize("loss", LINEAR, ids=lambda loss: loss.name)
+def test_a_mixed_image_costs_what_its_classes_cost_each_by_its_share(loss):
+    outputs, _ = _random()
+    mixed = _value(loss, outputs, Targets(MIXED.argmax(1), MIXED), _context(5))
+    expected = 0.0
+    for b in range(4):  # the loss is a mean over images, so one image at a time may change its label
+        for k in range(3):
+            labels = MIXED.argmax(1).clone()
+            labels[b] = k
+            base = _value(loss, outputs, Targets(MIXED.argmax(1)), _context(5))
+            expected += float(MIXED[b, k]) * (_value(loss, outputs, Targets(labels), _context(5)) - base)
+    expected += _value(loss, outputs, Targets(MIXED.argmax(1)), _context(5))
+    assert mixed == pytest.approx(expected, rel=1e-4)
+    assert mixed != pytest.approx(_value(loss, outputs, Targets(MIXED.argmax(1)), _context(5)), rel=1e-3)
+
+
+@pytest.mark.parametrize("epoch", [0, 9])
+def test_a_mixed_image_gets_the_margins_and_weights_of_ldam_by_its_shares(epoch):
+    outputs, _ = _random()
+    value = _value(LDAM(), outputs, Targets(MIXED.argmax(1), MIXED), _context(epoch))
+    margins = [0.5 * (1 / n) ** 0.25 for n in COUNTS.tolist()]
+    weights = [1.0, 1.0, 1.0] if epoch == 0 else [(1 - 0.9999) / (1 - 0.9999**n) for n in COUNTS.tolist()]
+    above = below = 0.0
+    for y, experts in zip(MIXED.tolist(), outputs.logits, strict=True):
+        for z in experts.tolist():
+            z = [a - 30 * m * share for a, m, share in zip(z, margins, y, strict=True)]
+            log_sum = math.log(sum(math.exp(a) for a in z))
+            above += sum(w * share * (log_sum - a) for w, share, a in zip(weights, y, z, strict=True))
+            below += sum(w * share for w, share in zip(weights, y, strict=True))
+    assert value == pytest.approx(above / below, rel=1e-4)
+
+
+def test_diversity_is_the_mean_divergence_of_each_expert_from_all_together():
+    outputs, targets = _random()
+    expected = 0.0
+    for z in outputs.logits / 2:
+        mean = z.mean(0).softmax(0)
+        expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
+    value = _value(Diversity(temperature=2.0, weight=0.3), outputs, targets, _context())
+    assert value == pytest.approx(-0.3 * 4 * expected / 4, rel=1e-4)
+
+
+def test_class_counts_of_zero_count_as_one():
+    outputs, targets = _random()
+    none = Context(torch.tensor([100.0, 10.0, 0.0]), Progress(0, 10), torch.Generator())
+    for loss in (LDAM(), BalancedSoftmax(), LogitAdjusted()):
+        assert _value(loss, outputs, targets, none) == pytest.approx(_value(loss, outputs, targets, _context()))
