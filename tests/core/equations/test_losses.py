@@ -211,3 +211,40 @@ def test_class_counts_of_zero_count_as_one():
     none = Context(torch.tensor([100.0, 10.0, 0.0]), Progress(0, 10), torch.Generator())
     for loss in (LDAM(), BalancedSoftmax(), LogitAdjusted()):
         assert _value(loss, outputs, targets, none) == pytest.approx(_value(loss, outputs, targets, _context()))
+
+
+def test_a_hinge_on_its_margin_is_not_active_and_a_single_class_has_none():
+    d = torch.tensor([[[1.0, 1.5]], [[1.0, 1.25]]])
+    labels = Targets(torch.tensor([0, 0]))
+    assert LargeMargin().monitor(_outputs(d, d), labels, _context())["hinge_active"] == 0.5
+    alone = torch.tensor([[[3.0]]])
+    for form in ("nearest", "mean"):
+        assert _value(LargeMargin(form=form), _outputs(alone, alone), Targets(torch.tensor([0])), _context()) == 0
+
+
+def test_large_margin_is_the_mean_over_images_and_experts():
+    outputs, targets = _random()
+    for form in ("nearest", "mean"):
+        expected = 0.0
+        for b, y in enumerate(targets.labels.tolist()):
+            for d in outputs.distances[b].tolist():
+                others = d[:y] + d[y + 1 :]
+                other = min(others) if form == "nearest" else sum(others) / len(others)
+                expected += max(0.0, d[y] - other + 0.5) / 8
+        value = _value(LargeMargin(form=form, weight=1.0), outputs, targets, _context())
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_bbn_takes_two_experts_and_an_even_batch_and_names_what_it_found():
+    three = _outputs(torch.zeros(4, 3, 3)), Targets(torch.tensor([0, 1, 0, 1]))
+    odd = _outputs(torch.zeros(3, 2, 3)), Targets(torch.tensor([0, 1, 0]))
+    for batch, found in ((three, r"3 expert\(s\) and a batch of 4"), (odd, r"2 expert\(s\) and a batch of 3")):
+        with pytest.raises(ValueError, match=found):
+            BBN()(*batch, _context())
+
+
+def test_focal_is_finite_where_the_network_is_certain_and_has_a_gradient():
+    logits = torch.tensor([[[200.0, 0.0, 0.0]]], requires_grad=True)
+    (value,) = Focal(gamma=0.5)(_outputs(logits), Targets(torch.tensor([0])), _context()).values()
+    value.backward()
+    assert torch.isfinite(logits.grad).all()
