@@ -45,6 +45,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/training/test_recipe.py",
         f"{CORE}/training/test_mixing.py",
         f"{CORE}/training/test_fit.py",
+        f"{CORE}/training/test_parallel.py",
         "--deselect",
         f"{CORE}/training/test_fit.py::test_a_training_killed_in_mid_step_continues_to_the_same_weights",
         "--deselect",
