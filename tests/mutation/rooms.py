@@ -32,6 +32,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/equations/test_memory.py",
         f"{CORE}/equations/test_meta_embedding.py",
         f"{CORE}/equations/test_attention.py",
+        f"{CORE}/equations/test_backbones.py",
         f"{CORE}/contracts/test_models.py",
         f"{CORE}/test_defaults.py",
     ],

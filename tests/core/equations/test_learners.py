@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from oltr_core.class_statistics import RARE, draw, grow, measure
+from oltr_core.class_statistics import RARE, draw, grow, measure, remembered
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.learners import Imprint, NearestClassMean
 from oltr_core.learners.fine_tune import fine_tune
@@ -200,3 +200,45 @@ def test_new_columns_follow_the_old_ones_in_the_order_of_their_numbers():
     assert torch.equal(network.heads[0].weight[:2], parent.heads[0].weight)
     assert torch.equal(network.memory(0)[:2], statistics.means[0])
     assert grown.counts.tolist() == [30, 30, 4, 3]
+
+
+def test_a_new_rare_class_borrows_the_spread_of_the_old_ones_and_a_frequent_one_has_its_own():
+    features, labels = features_of([30, 25, RARE - 1, RARE])
+    old = labels < 2
+    statistics = measure(features[old], labels[old], 2)
+    grown = grow(statistics, AnnotatedFeatures(features[~old], labels[~old]))
+    torch.testing.assert_close(grown.stds[:, 2], statistics.stds.square().mean(1).sqrt())
+    torch.testing.assert_close(grown.stds[:, 3], features[labels == 3].std(0))
+    assert torch.equal(grown.stds[:, :2], statistics.stds)
+
+
+def test_images_of_two_updates_are_kept_together_in_the_order_of_their_coming():
+    features, labels = features_of([30, 25, 4])
+    old = labels < 2
+    statistics = measure(features[old], labels[old], 2)
+    for row in (55, 57):
+        statistics = grow(statistics, AnnotatedFeatures(features[row : row + 2], labels[row : row + 2]))
+    assert torch.equal(statistics.kept["features"], features[55:59])
+    assert statistics.kept["labels"].tolist() == [2, 2, 2, 2]
+    assert statistics.counts.tolist() == [30, 25, 4]
+    torch.testing.assert_close(statistics.means[:, 2], features[labels == 2].mean(0))
+
+
+def test_the_memory_is_recalled_as_so_many_drawn_features_of_each_class_then_the_kept_ones():
+    features, labels = features_of([30, 25])
+    statistics = grow(measure(features, labels, 2), AnnotatedFeatures(features[:3], labels[:3]))
+    drawn, whose = remembered(statistics, False, torch.Generator().manual_seed(3), per_class=4)
+    assert whose.tolist() == [0] * 4 + [1] * 4 + [0] * 3
+    expected = draw(statistics, torch.tensor([0] * 4 + [1] * 4), False, torch.Generator().manual_seed(3))
+    assert torch.equal(drawn, torch.cat([expected, features[:3]]))
+
+
+def test_new_rows_are_as_long_as_the_old_ones_are_on_average(parent):
+    parent.heads[0].weight.data *= torch.tensor([[2.0], [4.0]]) / parent.heads[0].weight.data.norm(dim=1)[:, None]
+    features, labels = features_of([30, 30, 4], dim=parent.num_features, experts=1)
+    old = labels < 2
+    new = AnnotatedFeatures(features[~old], labels[~old])
+    for learner in (Imprint(), NearestClassMean()):
+        network, _ = learner(parent, measure(features[old], labels[old], 2), new, torch.Generator())
+        lengths = network.heads[0].weight.data.norm(dim=1)
+        assert float(lengths[2]) == pytest.approx(3.0, rel=1e-4)
