@@ -226,3 +226,21 @@ def test_the_mean_over_experts_is_what_is_asked_for_probabilities_and_distances(
     outputs = network.classify(torch.randn(5, 2, network.num_features))
     torch.testing.assert_close(outputs.mean_logits, (outputs.logits[:, 0] + outputs.logits[:, 1]) / 2)
     torch.testing.assert_close(outputs.mean_distances, (outputs.distances[:, 0] + outputs.distances[:, 1]) / 2)
+
+
+def test_a_network_that_is_about_to_be_loaded_fetches_no_weights():
+    spec = NetworkSpec(backbone=Timm(model="resnet18", pretrained=True, weights="w.safetensors"), experts=2)
+    bare = spec.without_downloads()
+    assert bare.backbone == Timm(model="resnet18", pretrained=False, weights="")
+    assert bare.experts == 2
+    assert NetworkSpec().without_downloads() == NetworkSpec()
+
+
+def test_stages_of_timm_are_divided_among_experts_and_each_starts_alike():
+    spec = NetworkSpec(backbone=Timm(model="resnet18", shared_stages=3), experts=2)
+    trunk = spec(3).trunk
+    assert (len(trunk.shared), [len(branch) for branch in trunk.branches]) == (4 + 3, [1, 1])
+    first, second = (list(branch.parameters()) for branch in trunk.branches)
+    assert all(torch.equal(a, b) and a is not b for a, b in zip(first, second, strict=True))
+    alone = NetworkSpec(backbone=Timm(model="resnet18"))(3).trunk
+    assert (len(alone.shared), len(alone.branches[0])) == (4 + 4, 0)
