@@ -33,8 +33,10 @@ test: $(VENV)/.installed-dev  ## install everything, then lint, format, types, a
 test-services: $(VENV)/.installed-dev  ## tests that start real servers
 	$(BIN)/python -m pytest -m services
 
-test-soak: $(VENV)/.installed-dev  ## the loop, killed at random moments and continued, until OLTR_SOAK_SECONDS are over
+test-soak: $(VENV)/.installed-dev  ## the loop, killed and continued until OLTR_SOAK_SECONDS are over; then a sample of small wrong changes
 	$(BIN)/python -m tests.soak.kill_and_continue
+	$(BIN)/python -m tests.mutation --by-hand
+	$(BIN)/python -m tests.mutation
 
 clean:  ## forget this workspace's generations, after asking; never touches your images
 	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr clean

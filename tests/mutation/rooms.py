@@ -56,7 +56,12 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/ingest": [f"{CORE}/ingest"],
     "oltr_core/curation": [f"{CORE}/curation"],
     "oltr_core/upkeep": [f"{CORE}/upkeep"],
-    "oltr_core/stages": [f"{CORE}/stages/test_wiring.py", f"{CORE}/stages"],
+    "oltr_core/stages": [
+        f"{CORE}/stages/test_wiring.py",
+        f"{CORE}/stages/test_update_evaluate_select.py",
+        f"{CORE}/stages/test_train.py",
+        f"{CORE}/stages/test_report.py",
+    ],
     "oltr_core/ledger.py": [f"{CORE}/test_ledger.py"],
     "oltr_core/schema.py": [f"{CORE}/test_schema.py"],
     "oltr_core/spec.py": [f"{CORE}/test_spec_and_settings.py"],

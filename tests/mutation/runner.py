@@ -68,8 +68,8 @@ class Copy:
                 os.kill(child, signal.SIGKILL)
             time.sleep(0.02)
         spent = usage.ru_utime + usage.ru_stime
-        if os.WIFSIGNALED(status):
-            return "timeout", spent
+        if os.WIFSIGNALED(status):  # a crash is noticed
+            return "timeout" if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else "killed", spent
         return ("survived" if os.WEXITSTATUS(status) == 0 else "killed"), spent
 
     def _tests(self, tests: Sequence[str], limit: float) -> int:
