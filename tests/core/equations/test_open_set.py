@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
-from oltr_core.metrics import OPEN, Evaluation, History, closed, open_set
+from oltr_core.metrics import OPEN, Evaluation, History, closed, curves, loop, open_set
+from oltr_core.metrics.calibration import best_temperature
 from oltr_core.metrics.recognition import per_class_accuracy
 
 KNOWN, UNKNOWN = 90, 60
@@ -159,3 +160,73 @@ def test_the_history_is_the_accuracy_of_each_group_with_its_images(images, evalu
         mine = torch.isin(labels, torch.tensor(columns))
         assert row.images == int(mine.sum())
         assert row.accuracy == pytest.approx(float(right[mine].double().mean()))
+
+
+# --- curves -----------------------------------------------------------------------------------------------------
+def test_a_histogram_is_numpys_over_the_range_of_all_scores(images):
+    _, labels, scores = images
+    columns = curves.histogram(scores, labels)
+    edges = np.histogram_bin_edges(scores.double().numpy(), 30)
+    assert columns["score"] == pytest.approx(((edges[:-1] + edges[1:]) / 2).tolist())
+    for name, part in (("known", labels != OPEN), ("open", labels == OPEN)):
+        theirs, _ = np.histogram(scores[part].double().numpy(), edges)
+        assert np.abs(np.array(columns[name]) - theirs).sum() <= 2  # a score on an edge belongs to either side
+        assert sum(columns[name]) == int(part.sum())
+    flat = curves.histogram(torch.zeros(3), torch.tensor([0, OPEN, 1]))
+    assert (flat["known"][0], flat["open"][0]) == (2, 1)
+    assert flat["score"][-1] == pytest.approx(1 - 1 / 60)
+
+
+def test_risk_is_the_share_of_errors_among_the_accepted_the_least_unknown_first(images):
+    logits, labels, scores = images
+    right = logits.argmax(1) == labels
+    columns = curves.risk(scores, right)
+    order = sorted(range(len(scores)), key=lambda i: float(scores[i]))
+    for n, (coverage, value) in enumerate(zip(columns["coverage"], columns["risk"], strict=True), 1):
+        assert coverage == pytest.approx(n / len(scores))
+        assert value == pytest.approx(sum(not right[i] for i in order[:n]) / n)
+    few = curves.risk(scores, right, points=4)
+    assert few["coverage"] == pytest.approx([1 / 150, 51 / 150, 100 / 150, 1], abs=0.01)
+
+
+def test_a_roc_curve_runs_from_the_highest_score_to_the_lowest_with_so_many_points():
+    known, unknown = torch.arange(300.0), torch.arange(100.0, 500.0)
+    every, some = curves.roc(known, unknown, points=1000), curves.roc(known, unknown)
+    assert (len(every["known_rejected"]), len(some["known_rejected"])) == (500, 200)
+    assert every["unknown_rejected"][:2] == [1 / 400, 2 / 400]
+    assert (some["known_rejected"][0], some["unknown_rejected"][0]) == (0, 1 / 400)
+    assert (some["known_rejected"][-1], some["unknown_rejected"][-1]) == (1, 1)
+    assert sorted(some["known_rejected"]) == some["known_rejected"]
+
+
+def test_reliability_has_bins_that_hold_their_upper_edge():
+    probability = torch.tensor([0.2, 0.2 - 0.03, 0.2 + 1e-9, 1.0, 0.0], dtype=torch.float64)
+    correct = torch.tensor([True, False, True, True, True])
+    columns = curves.reliability_columns(probability, correct)
+    assert columns["images"] == [1, 2, 1, 1]
+    assert columns["accuracy"] == [1, 0.5, 1, 1]
+    assert columns["probability"] == pytest.approx([0, 0.185, 0.2, 1.0])
+
+
+def test_a_temperature_stays_within_its_bounds():
+    labels = torch.zeros(500, dtype=torch.long)
+    wrong = torch.tensor([[0.0, 1000.0]]).repeat(500, 1)
+    assert best_temperature(wrong, labels) == pytest.approx(20, rel=1e-3)
+    sure = torch.tensor([[0.001, 0.0]]).repeat(10**5, 1)
+    assert best_temperature(sure, torch.zeros(10**5, dtype=torch.long)) == pytest.approx(1 / 20, rel=1e-3)
+
+
+def test_each_figure_of_the_loop_says_why_it_is_absent():
+    some, none = torch.ones(2).bool(), torch.zeros(0).bool()
+    history = [History("0000", "0000", 0.5, 10), History("0001", "0001", 0.5, 10)]
+    found = loop(none, none, some, history)
+    assert found.values == {"unknown_accuracy": 1.0, "average_incremental": 0.5}
+    assert "generation 0" in found.absent["known_accuracy"]
+    assert "generation 0" in found.absent["known_with_rejection"]
+    assert "both known and unknown" in found.absent["harmonic_mean"]
+    assert "tested again" in found.absent["forgetting"]
+    assert "tested again" in found.absent["backward_transfer"]
+    assert "was open" in loop(some, some, none, history).absent["unknown_accuracy"]
+    wrong = torch.zeros(2).bool()
+    assert loop(wrong, wrong, wrong, history[:1]).values["harmonic_mean"] == 0
+    assert "earlier generation" in loop(some, some, some, history[:1]).absent["average_incremental"]
