@@ -52,7 +52,10 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/training/test_fit.py::test_a_compiled_network_trains_as_the_plain_one_and_is_saved_by_the_same_names",
     ],
     "oltr_core/training/parallel.py": [f"{CORE}/training/test_parallel.py"],
-    "oltr_core/images": [f"{CORE}/images"],
+    "oltr_core/images": [
+        f"{CORE}/images/test_{name}.py" for name in ("names_for_ever", "transforms", "policies", "shards", "decode")
+    ],
+    "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
     "oltr_core/ingest": [f"{CORE}/ingest"],
     "oltr_core/curation": [f"{CORE}/curation"],
     "oltr_core/upkeep": [f"{CORE}/upkeep"],
