@@ -161,6 +161,13 @@ def test_the_share_of_accepted_validation_images_and_the_score_are_those_of_para
     assert after.card.threshold == pytest.approx(operating_threshold(Energy()(val.known, {}), 0.5), rel=1e-5)
 
 
+def test_the_cards_score_is_fitted_on_the_reference_of_the_seed_of_params_yaml(copied):
+    after = updated(copied, seed=4, score={"name": "knn"})
+    for seed, same in ((4, True), (0, False)):
+        expected = Knn().fit(reference_from_statistics(after.network, after.statistics, seed))["features"]
+        assert torch.allclose(after.score_state["features"], expected, atol=1e-6) is same
+
+
 def test_after_a_full_training_statistics_are_those_of_the_training_images(first):
     train = Seen(first, "train")
     features = train.outputs.features
@@ -183,16 +190,17 @@ def test_new_columns_come_after_the_old_ones_whatever_their_ids():
 
 
 # --- select -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("seed", [0, 1])
-def test_what_is_picked_depends_on_the_seed_of_select_and_on_the_generation(copied, seed):
+@pytest.mark.parametrize(("seed", "generation"), [(0, "0000"), (1, "0000"), (0, "0001")])
+def test_what_is_picked_depends_on_the_seed_of_select_and_on_the_generation(copied, seed, generation):
     changed(copied, select={"seed": seed, "strategy": {"name": "random"}})
+    world.opened(copied, generation, "0000", "update")
     world.compute(copied, select)
     asked = schema.read(copied.work.selection, schema.SELECTION).to_pylist()
     pool = Seen(copied, "pool")
-    for generation, same in (("0000", True), ("0001", False)):
-        picks = pick(Select(seed=seed, strategy=Random()), pool.outputs, len(asked), generation)
+    for name in ("0000", "0001"):
+        picks = pick(Select(seed=seed, strategy=Random()), pool.outputs, len(asked), name)
         ids = pool.rows.take(pa.array(picks.indices.tolist())).column("image_id").to_pylist()
-        assert ([row["image_id"] for row in asked] == ids) is same
+        assert ([row["image_id"] for row in asked] == ids) is (name == generation)
     assert asked[0]["strategy"] == "random"
 
 
