@@ -8,6 +8,7 @@ import pytest
 
 from oltr_core import learners, scores, strategies
 from oltr_core.images.policies import Policy
+from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone
@@ -137,3 +138,13 @@ def test_the_default_network_has_one_expert_and_unit_features_of_both_signs():
         "attention": "modulated", "experts": 1, "last_relu": False, "projection": 0, "normalise": True
     }  # fmt: skip
     assert (NetworkSpec().backbone.name, NetworkSpec().head.name) == ("small_resnet", "meta_embedding")
+
+
+def test_an_image_is_stretched_to_16_pixels_by_imagenets_statistics_and_not_augmented():
+    assert Transform().model_dump() == {
+        "size": 16, "fit": "stretch", "resize": 0, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)
+    }  # fmt: skip
+    assert Augment().model_dump() == {
+        "pad": 0, "fill": "zero", "flip": False, "rotate": 0.0, "zoom": 0.0, "policy": None, "cutout": 0,
+        "random_resized": False, "min_area": 0.08,
+    }  # fmt: skip

@@ -53,7 +53,12 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/training/parallel.py": [f"{CORE}/training/test_parallel.py"],
     "oltr_core/images": [
-        f"{CORE}/images/test_{name}.py" for name in ("names_for_ever", "transforms", "policies", "shards", "decode")
+        f"{CORE}/images/test_names_for_ever.py",
+        f"{CORE}/images/test_transforms.py",
+        f"{CORE}/images/test_policies.py",
+        f"{CORE}/images/test_shards.py",
+        f"{CORE}/images/test_decode.py",
+        f"{CORE}/test_defaults.py",
     ],
     "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
     "oltr_core/ingest": [f"{CORE}/ingest"],
