@@ -14,6 +14,7 @@ from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone
 from oltr_core.models.heads import HeadSpec
 from oltr_core.samplers import Sampler
+from oltr_core.training import LearningRates, Phase, Schedule
 from oltr_core.training.mixing import Mix
 
 
@@ -147,4 +148,15 @@ def test_an_image_is_stretched_to_16_pixels_by_imagenets_statistics_and_not_augm
     assert Augment().model_dump() == {
         "pad": 0, "fill": "zero", "flip": False, "rotate": 0.0, "zoom": 0.0, "policy": None, "cutout": 0,
         "random_resized": False, "min_area": 0.08,
+    }  # fmt: skip
+
+
+def test_a_phase_is_trained_by_plain_sgd_along_a_cosine_unless_it_says_otherwise():
+    assert LearningRates().model_dump() == {"trunk": 0.1, "heads": 0.1}
+    schedule = {"form": "cosine", "milestones": (0.8, 0.9), "factor": 0.1, "warmup": 0.0}
+    assert Schedule().model_dump() == schedule
+    assert Phase(name="p", epochs=1).model_dump(exclude={"name", "epochs", "learning_rates", "schedule"}) == {
+        "head": None, "losses": [{"name": "cross_entropy", "weight": 1.0}], "sampler": {"name": "instance"},
+        "mix": None, "batch_size": 32, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "freeze": [],
+        "refresh_every": 0,
     }  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SWAPS: dict[type, list[type]] = {
     ast.Lt: [ast.LtE, ast.GtE],
@@ -55,12 +56,13 @@ class Mutant:
     after: str
     start: int  # offsets of `before` in the source
     end: int
+    nth: int = 1  # of those that read alike, in the order of the file
 
     @property
     def key(self) -> str:
         """What it is known by in equivalent.txt: it survives that lines move."""
         one = (" ".join(text.split()) for text in (self.before, self.after))
-        return f"{self.path} {self.where}: {' -> '.join(one)}"
+        return f"{self.path} {self.where}: {' -> '.join(one)}" + (f" ({self.nth})" if self.nth > 1 else "")
 
     def applied(self, source: str) -> str:
         return source[: self.start] + self.after + source[self.end :]
@@ -76,16 +78,19 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
     def offset(line: int, column: int) -> int:
         return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
 
-    seen = set()
+    seen, alike = set(), Counter()
     for where, node, changed in _changes(ast.parse(source)):
         start, end = offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)
         after = changed if isinstance(changed, str) else ast.unparse(changed)
+        if after == ast.unparse(node):
+            continue  # such as two equal arguments exchanged
         if isinstance(node, ast.expr) and not isinstance(changed, str) and not isinstance(node, ast.Constant):
             after = f"({after})"
         mutant = Mutant(path, where, node.lineno, source[start:end], after, start, end)
         if mutant not in seen:
             seen.add(mutant)
-            yield mutant
+            alike[mutant.key] += 1
+            yield replace(mutant, nth=alike[mutant.key])
 
 
 def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.AST, ast.AST | str]]:

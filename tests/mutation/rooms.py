@@ -44,6 +44,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/training": [
         f"{CORE}/training/test_plain_loop.py",
         f"{CORE}/training/test_recipe.py",
+        f"{CORE}/test_defaults.py",
         f"{CORE}/training/test_mixing.py",
         f"{CORE}/training/test_fit.py",
         "--deselect",

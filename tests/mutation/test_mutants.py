@@ -53,7 +53,7 @@ def test_every_kind_of_change_is_made_and_types_sentences_and_invariants_are_lef
 
 def test_a_change_is_one_place_and_valid_python():
     some = sample(["oltr_core/losses", "oltr_core/layout.py"], 0, 0)
-    assert len({(m.path, m.start, m.end, m.after) for m in some}) == len(some)
+    assert len({(m.path, m.start, m.end, m.after) for m in some}) == len({m.key for m in some}) == len(some)
     for mutant in some:
         source = (ROOT / mutant.path).read_text()
         assert source[mutant.start : mutant.end] == mutant.before

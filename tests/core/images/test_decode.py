@@ -149,3 +149,7 @@ def test_grey_of_more_than_16_bits_is_refused_if_any_pixel_has_more(values, take
         return
     with pytest.raises(ValueError, match="32-bit pixels"):
         decode(data)
+
+
+def test_an_image_of_one_pixel_is_an_image():
+    assert decode(encode(Image.new("RGB", (1, 1), RED), "PNG")).tolist() == [[list(RED)]]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oltr_core.images.decode import identity, identity_of_pixels, perceptual_hash
+from oltr_core.images.shards import RAW_SIDE, SHARD_BYTES, SHARD_ROWS
 
 
 def picture(seed: int, height: int = 48, width: int = 40) -> np.ndarray:
@@ -45,6 +46,10 @@ def test_a_flat_image_has_the_hash_of_none(value):
 def test_brightness_is_no_structure():
     pixels = (picture(1) // 2).astype(np.uint8)
     assert bin(perceptual_hash(pixels) ^ perceptual_hash(pixels + 60)).count("1") <= 2
+
+
+def test_the_same_batch_is_cut_into_the_same_shards():
+    assert (RAW_SIDE, SHARD_ROWS, SHARD_BYTES) == (64, 8192, 64 * 2**20)
 
 
 PIXELS = "d99ff31928d983947eb1fb3a2cfc44142676ebc4c0f618bdb2ac69c2baf10c3f"

@@ -210,3 +210,24 @@ def test_cutout_may_stick_out_on_every_side(side):
         top, left = max(0, int(rows[i])), max(0, int(columns[i]))
         expected[top : int(rows[i]) + side, left : int(columns[i]) + side] = True
         assert torch.equal(black[i], expected)
+
+
+def test_the_units_of_a_level_are_the_published_ones():
+    """Cubuk et al. 2019, Table 6; translations as a share of 331 pixels, as in torchvision."""
+    units = {name: (zero, one, signed) for name, (_, zero, one, signed) in operations.OPERATIONS.items()}
+    assert units == {
+        "shear_x": (0, 0.3, True),
+        "shear_y": (0, 0.3, True),
+        "translate_x": (0, 150 / 331, True),
+        "translate_y": (0, 150 / 331, True),
+        "rotate": (0, 30, True),
+        "brightness": (0, 0.9, True),
+        "color": (0, 0.9, True),
+        "contrast": (0, 0.9, True),
+        "sharpness": (0, 0.9, True),
+        "posterize": (8, 4, False),
+        "solarize": (255, 0, False),
+        "auto_contrast": (0, 0, False),
+        "equalize": (0, 0, False),
+        "invert": (0, 0, False),
+    }

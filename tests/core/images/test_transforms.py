@@ -190,3 +190,23 @@ def test_steps_of_augmentation_follow_one_another_on_one_generator():
     expected = cut_out(policy(turned(expected, 20, 0.1, g), g), 3, g)
     augment = Augment(pad=2, fill="edge", flip=True, rotate=20, zoom=0.1, policy=policy, cutout=3)
     assert torch.equal(augment(batch, _generator(4)), expected)
+
+
+@pytest.mark.parametrize(("height", "width", "least"), [(40, 30, 0.08), (10, 10, 0.9), (12, 50, 0.3)])
+def test_a_random_cut_is_the_published_loop_on_its_generator(height, width, least):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for seed in range(25):
+        rng = numpy_generator(seed)
+        side = min(height, width)
+        box = (height - side) // 2, (width - side) // 2, side, side
+        for _ in range(10):
+            area = height * width * rng.uniform(least, 1)
+            aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+            if 0 < w <= width and 0 < h <= height:
+                box = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+                break
+        top, left, h, w = box
+        part = torch.from_numpy(image)[top : top + h, left : left + w].permute(2, 0, 1)
+        whole = torch.nn.functional.interpolate(part[None], size=(8, 8), mode="bilinear", antialias=True)[0]
+        assert torch.equal(Augment(random_resized=True, min_area=least).cut(image, 8, numpy_generator(seed)), whole)
