@@ -153,3 +153,8 @@ def test_grey_of_more_than_16_bits_is_refused_if_any_pixel_has_more(values, take
 
 def test_an_image_of_one_pixel_is_an_image():
     assert decode(encode(Image.new("RGB", (1, 1), RED), "PNG")).tolist() == [[list(RED)]]
+
+
+def test_what_pillow_warns_of_is_left_to_our_own_limits(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # it warns above, and refuses above twice as many
+    assert decode(encode(Image.new("RGB", (4, 4), RED), "PNG")).shape == (4, 4, 3)
