@@ -43,8 +43,10 @@ coverage: $(VENV)/.installed-dev  ## the test suite, and the share of each folde
 test-services: $(VENV)/.installed-dev  ## tests that start real servers
 	$(BIN)/python -m pytest -m services
 
-test-soak: $(VENV)/.installed-dev  ## the loop, killed at random moments and continued, until OLTR_SOAK_SECONDS are over
+test-soak: $(VENV)/.installed-dev  ## the loop, killed and continued until OLTR_SOAK_SECONDS are over; then a sample of small wrong changes
 	$(BIN)/python -m tests.soak.kill_and_continue
+	$(BIN)/python -m tests.mutation --by-hand
+	$(BIN)/python -m tests.mutation
 
 generated: $(VENV)/.installed  ## write dvc.yaml, params.yaml and the other generated files anew from the code
 	$(BIN)/python -m tasks.workspace .

@@ -105,14 +105,17 @@ class Picks(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """What a score may be fitted on: images of known classes only.
+    """What a score may be fitted on: known classes only.
 
-    `outputs` of training images where their features are at hand, else of validation images.
+    `outputs` stand for the training images: pseudo-features drawn from class statistics, and features of annotated
+    images. Pseudo-features have the right means, but they scatter less than images do: a scale needs `held_out`.
     """
 
     outputs: Outputs
     labels: Int[Tensor, "B"]
     class_counts: Float[Tensor, "K"]
+    held_out: Outputs | None = None  # of validation images of known classes, on which no weight was trained
+    held_out_labels: Int[Tensor, "V"] | None = None
 
 
 State = dict[str, Tensor]  # a score's fitted state, kept in the checkpoint

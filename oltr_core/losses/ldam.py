@@ -13,7 +13,8 @@ class LDAM(LossSpec):
     """Cross-entropy of z - s m_y at the true class, with margins m_k = max_margin · (n_min / n_k)^(1/4).
 
     From `reweight_from` of the phase on, classes weigh (1 - β)/(1 - β^n_k), scaled to mean 1 (DRW).
-    `scale` is that of the cosine classifier under it: margins are in cosines, logits in scaled cosines.
+    `scale` is that of the cosine classifier under it: margins are in cosines, logits in scaled cosines. A recipe
+    whose head has another scale is refused.
     """
 
     name: Literal["ldam"] = "ldam"

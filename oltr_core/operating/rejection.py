@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -21,9 +22,7 @@ class Evaluate(Spec):
     """What is measured beside the score of the card."""
 
     scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
-    gate_share: Annotated[float, Field(ge=0, lt=1)] = (
-        0.3  # of the test images, for the gate alone; 0: it judges on all
-    )
+    gate_share: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of test images, for the gate alone; 0: it judges on all
 
 
 class OperatingPoint(NamedTuple):
@@ -52,17 +51,18 @@ def operating_point(
     target_tpr: float,
     class_balanced: bool = True,
 ) -> OperatingPoint:
-    """Fit the score on `reference`; threshold and temperature on known validation images.
+    """Fit the score on `reference`, with `known` as what was held out; threshold and temperature on `known` too.
 
-    `scored` are the outputs that the score looks at: `known` itself, unless it perturbs images. `labels` [N] are
-    class columns; `target_tpr` is the share of the known validation images that the threshold accepts, where every
-    class counts alike if `class_balanced`, and else every image.
+    `known` are the outputs of validation images of known classes, `scored` those that the score looks at: the same,
+    unless it perturbs images. `labels` [N] are class columns; `target_tpr` is the share of these images that the
+    threshold accepts, where every class counts alike if `class_balanced`, and else every image.
     """
-    state = score.fit(reference)
+    state = score.fit(replace(reference, held_out=known, held_out_labels=labels))
     scores = score(scored, state)
-    threshold = operating_threshold(scores, target_tpr)
     if class_balanced:
         threshold = balanced_threshold(scores, labels, target_tpr)
+    else:
+        threshold = operating_threshold(scores, target_tpr)
     return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from oltr_core.interfaces import Outputs, Reference, State
 from oltr_core.scores.base import ScoreSpec
-from oltr_core.shapes import Float, Tensor
+from oltr_core.shapes import Float, Int, Tensor
 
 
 class OpenMax(ScoreSpec):
@@ -15,9 +15,11 @@ class OpenMax(ScoreSpec):
 
     z^_k = z_k w_k and z^_0 = sum_k z_k (1 - w_k), where for the k ranked r-th among the best `alpha`
     w_k = 1 - (alpha - r) / alpha * WeibullCDF_k(||z - m_k||_2), r = 0 first, and w_k = 1 for the others.
-    m_k is the mean logit vector of class k over the reference images that are classified correctly.
+    m_k is the mean logit vector of class k over the reference images that are classified correctly. The tail of a
+    class is made of held-out images, for pseudo-features and training images lie closer to their means than any new
+    image: the largest distances of those classified correctly, a quarter of them and at most `tail`.
     Departs from the publication: Euclidean distance alone; a negative logit keeps w_k = 1, or the share moved to
-    "unknown" would have the wrong sign; the tails of classes with too few images are pooled.
+    "unknown" would have the wrong sign; a class with fewer than `tail` held-out images has the tail of all classes.
     """
 
     name: Literal["openmax"] = "openmax"
@@ -25,19 +27,23 @@ class OpenMax(ScoreSpec):
     alpha: Annotated[int, Field(ge=1)] = 10
 
     def fit(self, reference: Reference) -> State:
-        logits, labels = reference.outputs.mean_logits.double(), reference.labels
-        num_classes = logits.shape[1]
-        means, distances = torch.zeros(num_classes, num_classes).double(), []
-        for k in range(num_classes):
-            members = logits[(labels == k) & (logits.argmax(1) == k)]
-            members = members if len(members) else logits[labels == k]
-            if len(members):
-                means[k] = members.mean(0)
-            else:  # no reference image: what the class would like to see
-                means[k, k] = logits.amax()
-            distances.append((members - means[k]).norm(dim=1))
-        pooled = torch.cat(distances)
-        weibull = [fit_weibull(_tail(d if len(d) >= 3 else pooled, self.tail)) for d in distances]
+        """Class means and Weibull tails. Raises ValueError where the reference has no held-out images."""
+        if reference.held_out is None or reference.held_out_labels is None:
+            raise ValueError(
+                "openmax: expected outputs of held-out images of known classes to fit its tails on, found none; "
+                "set held_out and held_out_labels of the Reference"
+            )
+        means = _class_means(reference.outputs.mean_logits.double(), reference.labels)
+        logits, labels = reference.held_out.mean_logits.double(), reference.held_out_labels
+        right = logits.argmax(1) == labels
+        if not bool(right.any()):  # a network that names nothing correctly
+            right = torch.ones_like(right)
+        distances = (logits - means[labels]).norm(dim=1)[right]
+        every = fit_weibull(_tail(distances, len(distances)))
+        weibull = []
+        for k in range(len(means)):
+            mine = distances[labels[right] == k]
+            weibull.append(fit_weibull(_tail(mine, self.tail)) if len(mine) >= self.tail else every)
         return {"means": means.float(), "weibull": torch.tensor(weibull).float()}
 
     def __call__(self, outputs: Outputs, state: State) -> Float[Tensor, "B"]:
@@ -68,5 +74,18 @@ def fit_weibull(distances: Float[Tensor, "N"], steps: int = 60) -> tuple[float, 
     return low, scale
 
 
-def _tail(distances: Float[Tensor, "N"], size: int) -> Float[Tensor, "M"]:
-    return distances.sort(descending=True).values[:size]
+def _class_means(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> Float[Tensor, "K K"]:
+    """Mean logits of the images of each class that are classified correctly, or else of all its images."""
+    right = logits.argmax(1) == labels
+    means = torch.diag(logits.amax().expand(logits.shape[1])).clone()  # of a class without images
+    for k in range(logits.shape[1]):
+        mine = labels == k
+        some = mine & right if bool((mine & right).any()) else mine
+        if bool(some.any()):
+            means[k] = logits[some].mean(0)
+    return means
+
+
+def _tail(distances: Float[Tensor, "N"], most: int) -> Float[Tensor, "M"]:
+    """The largest quarter of the distances, at most `most` and at least two of them."""
+    return distances.sort(descending=True).values[: max(2, min(most, len(distances) // 4))]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from oltr_core.images.transforms import Augment, Transform
-from oltr_core.losses import CrossEntropy, LargeMargin, Loss
+from oltr_core.losses import LDAM, CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import HeadSpec, Linear
 from oltr_core.samplers import ClassAware, Instance, Sampler
@@ -99,3 +99,26 @@ class Train(Spec):
     transform: Transform = Transform()
     augment: Augment = Augment(pad=1, rotate=15, zoom=0.15)
     phases: Annotated[list[Phase], Field(min_length=1)] = default_phases()
+
+    @model_validator(mode="after")
+    def _margins_of_ldam_are_in_cosines(self) -> Train:
+        for number, phase in enumerate(self.phases):
+            head = phase.head or self.network.head
+            for loss in phase.losses:
+                if isinstance(loss, LDAM):
+                    _refuse_other_scale(loss, head, f"phases[{number}] ({phase.name}): ldam")
+        return self
+
+
+def _refuse_other_scale(loss: LDAM, head: HeadSpec, where: str) -> None:
+    """Logits of another scale than the loss's would change its margins: .5 at scale 30 is .75 under a head of 20."""
+    if isinstance(head, Linear):
+        raise ValueError(
+            f"{where} has margins in cosines: expected a cosine or meta_embedding head in this phase, found linear"
+        )
+    if head.learn_scale or head.scale != loss.scale:
+        found = "learn_scale: true" if head.learn_scale else f"scale: {head.scale:g}"
+        raise ValueError(
+            f"{where} has scale: {loss.scale:g} and needs a head of the same fixed scale, found {found} in the "
+            f"{head.name} head; give the two one scale"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -132,3 +133,44 @@ def test_no_pickle_is_read_or_written_by_the_checkpoint_and_the_resume_state():
         "_saved(path); checkpoint.load(path)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_statistic_comes_back_and_none_where_there_was_none(tmp_path):
+    network, card, statistics = _saved(tmp_path / "m")
+    found = checkpoint.load(tmp_path / "m").statistics
+    for name in ("means", "stds", "counts"):
+        assert torch.equal(getattr(found, name), getattr(statistics, name))
+    assert found.kept.keys() == {"labels"}
+    checkpoint.save(tmp_path / "bare", network, card)
+    bare = checkpoint.load(tmp_path / "bare")
+    assert bare.statistics is None
+    assert bare.score_state == {}
+
+
+def test_a_digest_is_of_names_types_shapes_and_values_in_any_order():
+    base = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
+    same = checkpoint.digest_of(base)
+    assert checkpoint.digest_of({"b": torch.ones(1), "a": torch.zeros(2, 3)}) == same
+    others = [
+        {"a": torch.zeros(2, 3), "c": torch.ones(1)},
+        {"a": torch.zeros(3, 2), "b": torch.ones(1)},
+        {"a": torch.zeros(2, 3, dtype=torch.int32), "b": torch.ones(1)},
+        {"a": torch.zeros(2, 3), "b": torch.zeros(1)},
+        {"a": torch.zeros(2, 3)},
+    ]
+    assert len({same, *map(checkpoint.digest_of, others)}) == 6
+
+
+def test_a_card_of_version_1_is_read_with_its_rate_under_the_new_name(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    raw = json.loads(card.model_dump_json())
+    raw["version"] = 1
+    raw["network"]["head"]["rate"] = 0.25
+    del raw["network"]["head"]["centroid_rate"]
+    save_file(load_file(tmp_path / "m"), tmp_path / "old", metadata={"oltr.card": json.dumps(raw)})
+    found = checkpoint.load(tmp_path / "old")
+    assert (found.card.version, found.card.network.head.centroid_rate) == (2, 0.25)
+    assert found.network.heads[0].memory.rate == 0.25
+    raw["network"]["head"] = {"name": "linear"}  # which has no rate
+    save_file({}, tmp_path / "linear", metadata={"oltr.card": json.dumps(raw)})
+    assert checkpoint.read_card(tmp_path / "linear").network.head == Linear()

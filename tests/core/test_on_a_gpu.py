@@ -32,7 +32,7 @@ GPU = Compute(device="cuda")
 EVERYTHING = Augment(pad=1, fill="edge", flip=True, rotate=10, zoom=0.1, policy=AutoAugment(), cutout=2)
 PHASES = {
     "plain": {"head": Linear(), "losses": [CrossEntropy(), Focal()], "sampler": Instance()},
-    "margins": {"head": Cosine(), "losses": [LDAM(reweight_from=0)], "sampler": SquareRoot()},
+    "margins": {"head": Cosine(scale=30.0), "losses": [LDAM(reweight_from=0)], "sampler": SquareRoot()},
     "adjusted": {"head": Linear(), "losses": [BalancedSoftmax(), LogitAdjusted()], "sampler": Progressive()},
     "memory": {"losses": [CrossEntropy(), LargeMargin(), Diversity()], "sampler": ClassAware()},
     "memory under a frozen trunk": {"losses": [LargeMargin(form="mean")], "freeze": ["trunk"]},

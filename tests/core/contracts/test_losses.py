@@ -89,3 +89,10 @@ def test_it_is_cross_entropy_where_its_paper_says_so(name):
         outputs.logits.flatten(0, 1), targets.labels.repeat_interleave(outputs.logits.shape[1])
     )
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_it_adds_to_the_log_is_finite_scalars_by_name(loss):
+    outputs, targets = _batch(torch.Generator().manual_seed(0))
+    assert all(
+        value.shape == () and torch.isfinite(value) for value in loss.monitor(outputs, targets, _context()).values()
+    )

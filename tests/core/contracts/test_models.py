@@ -185,3 +185,86 @@ def test_weights_of_timm_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
 def test_stages_of_unequal_number_are_refused():
     with pytest.raises(ValueError, match="one value per stage"):
         NetworkSpec(backbone=SmallResNet(widths=(8, 8)))(3)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=name_of)
+def test_every_expert_reads_its_own_feature(head):
+    network = NetworkSpec(head=head(), experts=2)(3).eval()
+    features = torch.randn(5, 2, network.num_features)
+    network.refresh(features, torch.tensor([0, 1, 2, 0, 1]))
+    outputs = network.classify(features)
+    for e, part in enumerate(network.heads):
+        alone = part(features[:, e])
+        torch.testing.assert_close(outputs.logits[:, e], alone.logits)
+        torch.testing.assert_close(outputs.embeddings[:, e], alone.embedding)
+        if alone.distances is not None:
+            torch.testing.assert_close(outputs.distances[:, e], alone.distances)
+    assert torch.equal(outputs.features, features)
+    assert not torch.allclose(outputs.logits[:, 0], outputs.logits[:, 1])
+
+
+def test_distances_carry_the_gradient_to_the_images_and_to_every_expert():
+    network = NetworkSpec(experts=2)(3)
+    with torch.no_grad():
+        network.refresh(torch.randn(6, 2, network.num_features), torch.tensor([0, 1, 2, 0, 1, 2]))
+    features = torch.randn(4, 2, network.num_features, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network.classify(features).distances[:, :, 1].sum(), features)
+    for e in range(2):  # d = ||x - c||, and its derivative is (x - c) / d
+        expected = torch.nn.functional.normalize(features[:, e] - network.memory(e)[1], dim=1)
+        torch.testing.assert_close(gradient[:, e], expected, rtol=1e-3, atol=1e-4)
+    images = _images(network.spec)
+    network(images).distances.sum().backward()
+    assert float(next(network.trunk.parameters()).grad.abs().max()) > 0
+
+
+def test_every_memory_takes_in_the_features_and_distances_of_its_own_expert():
+    network = NetworkSpec(experts=2)(3)
+    features, labels = torch.randn(6, 2, network.num_features), torch.tensor([0, 0, 1, 1, 2, 2])
+    gammas = torch.rand(6, 2) + 1
+    before = [(network.memory(e).clone(), head.median.clone()) for e, head in enumerate(network.heads)]
+    network.observe(features, labels, gammas)
+    for e, (centroids, median) in enumerate(before):
+        for k in range(3):
+            mine = features[labels == k, e]
+            moved = centroids[k] - 0.5 * (centroids[k] - mine).sum(0) / 3  # Eq. 1
+            torch.testing.assert_close(network.memory(e)[k], moved)
+        torch.testing.assert_close(network.heads[e].median, 0.9 * median + 0.1 * gammas[:, e].median())
+
+
+def test_refresh_leaves_the_centroids_of_absent_classes_and_fits_the_scale_of_gamma():
+    network = NetworkSpec(experts=2)(3)
+    before = torch.randn(2, 3, network.num_features)
+    for e in range(2):
+        network.memory(e).copy_(before[e])
+    features, labels = torch.randn(5, 2, network.num_features), torch.tensor([0, 0, 2, 2, 2])
+    network.refresh(features, labels)
+    for e, head in enumerate(network.heads):
+        assert torch.equal(network.memory(e)[1], before[e, 1])
+        torch.testing.assert_close(network.memory(e)[0], features[:2, e].mean(0))
+        gamma = (features[:, e, None] - network.memory(e)).norm(dim=2).amin(1).median()
+        torch.testing.assert_close(head.median, gamma, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_over_experts_is_what_is_asked_for_probabilities_and_distances():
+    network = NetworkSpec(experts=2)(3).eval()
+    outputs = network.classify(torch.randn(5, 2, network.num_features))
+    torch.testing.assert_close(outputs.mean_logits, (outputs.logits[:, 0] + outputs.logits[:, 1]) / 2)
+    torch.testing.assert_close(outputs.mean_distances, (outputs.distances[:, 0] + outputs.distances[:, 1]) / 2)
+
+
+def test_a_network_that_is_about_to_be_loaded_fetches_no_weights():
+    spec = NetworkSpec(backbone=Timm(model="resnet18", pretrained=True, weights="w.safetensors"), experts=2)
+    bare = spec.without_downloads()
+    assert bare.backbone == Timm(model="resnet18", pretrained=False, weights="")
+    assert bare.experts == 2
+    assert NetworkSpec().without_downloads() == NetworkSpec()
+
+
+def test_stages_of_timm_are_divided_among_experts_and_each_starts_alike():
+    spec = NetworkSpec(backbone=Timm(model="resnet18", shared_stages=3), experts=2)
+    trunk = spec(3).trunk
+    assert (len(trunk.shared), [len(branch) for branch in trunk.branches]) == (4 + 3, [1, 1])
+    first, second = (list(branch.parameters()) for branch in trunk.branches)
+    assert all(torch.equal(a, b) and a is not b for a, b in zip(first, second, strict=True))
+    alone = NetworkSpec(backbone=Timm(model="resnet18"))(3).trunk
+    assert (len(alone.shared), len(alone.branches[0])) == (4 + 4, 0)

@@ -76,3 +76,11 @@ def test_progressive_goes_from_instance_to_balanced():
 
     assert share(0) == pytest.approx(0.6, abs=0.02)
     assert share(10) == pytest.approx(1 / 6, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["square_root", "progressive", "reversed", "class_aware"])
+def test_a_column_without_images_leaves_the_shares_of_the_others_as_they_are(name):
+    sampler = next(member for member in MEMBERS if member.model_fields["name"].default == name)()
+    gap = torch.where(LABELS > 1, LABELS + 2, LABELS)  # columns 2 and 3 have none
+    for seed in range(3):
+        assert torch.equal(_draw(sampler, gap, seed=seed), _draw(sampler, LABELS, seed=seed))

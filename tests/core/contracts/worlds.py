@@ -35,4 +35,5 @@ def measured(features: torch.Tensor, means: torch.Tensor, scale: float = 10.0) -
 
 def reference(num: int = 300, classes: int = 5) -> Reference:
     known, labels = around(centroids(classes), num, seed=1)
-    return Reference(known, labels, torch.bincount(labels, minlength=classes).float())
+    held_out, held_out_labels = around(centroids(classes), num, seed=2)
+    return Reference(known, labels, torch.bincount(labels, minlength=classes).float(), held_out, held_out_labels)

@@ -157,3 +157,94 @@ def test_diversity_rewards_experts_that_disagree():
     targets = Targets(torch.tensor([0]))
     assert _value(Diversity(), same, targets, _context()) == pytest.approx(0, abs=1e-6)
     assert _value(Diversity(), apart, targets, _context()) < 0
+
+
+# --- images that were mixed ---------------------------------------------------------------------------------------
+MIXED = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6], [0.1, 0.9, 0.0], [0.5, 0.0, 0.5]])
+LINEAR = [CrossEntropy(), BalancedSoftmax(), LogitAdjusted(), Focal(), BBN()]  # in the target distribution
+
+
+@pytest.mark.parametrize("loss", LINEAR, ids=lambda loss: loss.name)
+def test_a_mixed_image_costs_what_its_classes_cost_each_by_its_share(loss):
+    outputs, _ = _random()
+    mixed = _value(loss, outputs, Targets(MIXED.argmax(1), MIXED), _context(5))
+    expected = 0.0
+    for b in range(4):  # the loss is a mean over images, so one image at a time may change its label
+        for k in range(3):
+            labels = MIXED.argmax(1).clone()
+            labels[b] = k
+            base = _value(loss, outputs, Targets(MIXED.argmax(1)), _context(5))
+            expected += float(MIXED[b, k]) * (_value(loss, outputs, Targets(labels), _context(5)) - base)
+    expected += _value(loss, outputs, Targets(MIXED.argmax(1)), _context(5))
+    assert mixed == pytest.approx(expected, rel=1e-4)
+    assert mixed != pytest.approx(_value(loss, outputs, Targets(MIXED.argmax(1)), _context(5)), rel=1e-3)
+
+
+@pytest.mark.parametrize("epoch", [0, 9])
+def test_a_mixed_image_gets_the_margins_and_weights_of_ldam_by_its_shares(epoch):
+    outputs, _ = _random()
+    value = _value(LDAM(), outputs, Targets(MIXED.argmax(1), MIXED), _context(epoch))
+    margins = [0.5 * (1 / n) ** 0.25 for n in COUNTS.tolist()]
+    weights = [1.0, 1.0, 1.0] if epoch == 0 else [(1 - 0.9999) / (1 - 0.9999**n) for n in COUNTS.tolist()]
+    above = below = 0.0
+    for y, experts in zip(MIXED.tolist(), outputs.logits, strict=True):
+        for z in experts.tolist():
+            z = [a - 30 * m * share for a, m, share in zip(z, margins, y, strict=True)]
+            log_sum = math.log(sum(math.exp(a) for a in z))
+            above += sum(w * share * (log_sum - a) for w, share, a in zip(weights, y, z, strict=True))
+            below += sum(w * share for w, share in zip(weights, y, strict=True))
+    assert value == pytest.approx(above / below, rel=1e-4)
+
+
+def test_diversity_is_the_mean_divergence_of_each_expert_from_all_together():
+    outputs, targets = _random()
+    expected = 0.0
+    for z in outputs.logits / 2:
+        mean = z.mean(0).softmax(0)
+        expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
+    value = _value(Diversity(temperature=2.0, weight=0.3), outputs, targets, _context())
+    assert value == pytest.approx(-0.3 * 4 * expected / 4, rel=1e-4)
+
+
+def test_class_counts_of_zero_count_as_one():
+    outputs, targets = _random()
+    none = Context(torch.tensor([100.0, 10.0, 0.0]), Progress(0, 10), torch.Generator())
+    for loss in (LDAM(), BalancedSoftmax(), LogitAdjusted()):
+        assert _value(loss, outputs, targets, none) == pytest.approx(_value(loss, outputs, targets, _context()))
+
+
+def test_a_hinge_on_its_margin_is_not_active_and_a_single_class_has_none():
+    d = torch.tensor([[[1.0, 1.5]], [[1.0, 1.25]]])
+    labels = Targets(torch.tensor([0, 0]))
+    assert LargeMargin().monitor(_outputs(d, d), labels, _context())["hinge_active"] == 0.5
+    alone = torch.tensor([[[3.0]]])
+    for form in ("nearest", "mean"):
+        assert _value(LargeMargin(form=form), _outputs(alone, alone), Targets(torch.tensor([0])), _context()) == 0
+
+
+def test_large_margin_is_the_mean_over_images_and_experts():
+    outputs, targets = _random()
+    for form in ("nearest", "mean"):
+        expected = 0.0
+        for b, y in enumerate(targets.labels.tolist()):
+            for d in outputs.distances[b].tolist():
+                others = d[:y] + d[y + 1 :]
+                other = min(others) if form == "nearest" else sum(others) / len(others)
+                expected += max(0.0, d[y] - other + 0.5) / 8
+        value = _value(LargeMargin(form=form, weight=1.0), outputs, targets, _context())
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_bbn_takes_two_experts_and_an_even_batch_and_names_what_it_found():
+    three = _outputs(torch.zeros(4, 3, 3)), Targets(torch.tensor([0, 1, 0, 1]))
+    odd = _outputs(torch.zeros(3, 2, 3)), Targets(torch.tensor([0, 1, 0]))
+    for batch, found in ((three, r"3 expert\(s\) and a batch of 4"), (odd, r"2 expert\(s\) and a batch of 3")):
+        with pytest.raises(ValueError, match=found):
+            BBN()(*batch, _context())
+
+
+def test_focal_is_finite_where_the_network_is_certain_and_has_a_gradient():
+    logits = torch.tensor([[[200.0, 0.0, 0.0]]], requires_grad=True)
+    (value,) = Focal(gamma=0.5)(_outputs(logits), Targets(torch.tensor([0])), _context()).values()
+    value.backward()
+    assert torch.isfinite(logits.grad).all()

@@ -76,3 +76,12 @@ def test_distances_to_many_centroids_never_hold_a_difference_per_class():
         distances(x, centroids)
     largest = max(event.self_cpu_memory_usage for event in profile.events())
     assert largest < 16 * 4000 * 4 * 2  # a B x K x D tensor would be 64 times this
+
+
+def test_the_gradient_of_a_distance_points_away_from_the_centroid_with_length_one():
+    x = torch.randn(5, 8, requires_grad=True)
+    centroids = torch.randn(3, 8)
+    for k in range(3):
+        (gradient,) = torch.autograd.grad(distances(x, centroids)[:, k].sum(), x)
+        away = torch.nn.functional.normalize(x.detach() - centroids[k], dim=1)
+        torch.testing.assert_close(gradient, away, rtol=1e-4, atol=1e-5)

@@ -6,8 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from oltr_core.interfaces import Outputs
-from oltr_core.scores import Energy, Entropy, Knn, Mahalanobis, MaxLogit, Msp, Odin, Reachability, UProduct
+from oltr_core.interfaces import Outputs, Reference
+from oltr_core.scores import (
+    Energy,
+    Entropy,
+    Knn,
+    Mahalanobis,
+    MaxLogit,
+    Msp,
+    Odin,
+    OpenMax,
+    Reachability,
+    UProduct,
+)
 from oltr_core.scores.openmax import fit_weibull
 from tests.core.contracts import worlds
 
@@ -102,3 +113,90 @@ def test_odin_moves_every_image_towards_its_own_prediction():
     torch.testing.assert_close((moved - images).abs(), torch.full_like(images, 0.01), rtol=1e-3, atol=1e-6)
     assert (odin(network(moved), {}) < odin(network(images), {})).all()
     assert network.linear.weight.grad is None
+
+
+@pytest.mark.parametrize("alpha", [2, 10])
+def test_openmax_is_the_naive_loop_over_ranked_classes(alpha):
+    new = worlds.outputs(6, seed=3)
+    score = OpenMax(alpha=alpha)
+    state = {
+        "means": torch.randn(5, 5, generator=torch.Generator().manual_seed(1)) * 4,
+        "weibull": torch.tensor([[2.0, 9.0], [3.0, 11.0], [1.5, 8.0], [4.0, 10.0], [2.5, 12.0]]),
+    }
+    for value, z in zip(score(new, state), new.mean_logits.double(), strict=True):
+        ranked = sorted(range(5), key=lambda k: -float(z[k]))
+        a, changed, unknown = min(alpha, 5), z.tolist(), 0.0
+        for r, k in enumerate(ranked[:a]):
+            shape, scale = state["weibull"][k].tolist()
+            distance = float((z - state["means"][k].double()).norm())
+            w = 1 - (a - r) / a * (1 - math.exp(-((distance / scale) ** shape)))
+            if z[k] > 0:
+                changed[k], unknown = float(z[k]) * w, unknown + float(z[k]) * (1 - w)
+        total = sum(math.exp(x) for x in [unknown, *changed])
+        assert float(value) == pytest.approx(1 - max(math.exp(x) for x in changed) / total, abs=1e-6)
+
+
+def two_classes(right: int, wrong: int, spread: float = 1.0) -> tuple[Outputs, torch.Tensor]:
+    """Images of two classes: `right` of each are named correctly, `wrong` of each are not."""
+    generator = torch.Generator().manual_seed(right)
+    labels = torch.arange(2).repeat_interleave(right + wrong)
+    named = torch.cat([torch.zeros(right), torch.ones(wrong)]).repeat(2).long() ^ labels
+    logits = torch.nn.functional.one_hot(named, 2) * 8 + spread * torch.rand(len(labels), 2, generator=generator)
+    return of_logits(*logits.tolist()), labels
+
+
+def test_openmax_fits_means_and_tails_on_images_that_are_named_correctly():
+    reference, labels = two_classes(30, 10)
+    held_out, held_labels = two_classes(40, 8, spread=3.0)
+    state = OpenMax(tail=6).fit(Reference(reference, labels, torch.ones(2), held_out, held_labels))
+    for k in range(2):
+        z, right = reference.mean_logits, reference.mean_logits.argmax(1) == labels
+        mean = z[right & (labels == k)].mean(0)
+        torch.testing.assert_close(state["means"][k], mean)
+        z, right = held_out.mean_logits, held_out.mean_logits.argmax(1) == held_labels
+        distances = sorted((z[right & (held_labels == k)] - mean).norm(dim=1).tolist(), reverse=True)
+        assert state["weibull"][k].tolist() == pytest.approx(fit_weibull(torch.tensor(distances[:6])), rel=1e-3)
+    wide = OpenMax(tail=30).fit(Reference(reference, labels, torch.ones(2), held_out, held_labels))
+    distances = sorted((z[right] - state["means"][held_labels[right]]).norm(dim=1).tolist(), reverse=True)
+    quarter = fit_weibull(torch.tensor(distances[: 40 // 4 * 2]))
+    own = fit_weibull(torch.tensor(sorted((z[right & (held_labels == 1)] - mean).norm(dim=1).tolist())[-10:]))
+    assert wide["weibull"][1].tolist() == pytest.approx(own, rel=1e-3)  # 40 images: a quarter of them
+    many = OpenMax(tail=41).fit(Reference(reference, labels, torch.ones(2), held_out, held_labels))
+    for k in range(2):  # too few for a tail of their own: the quarter of all
+        assert many["weibull"][k].tolist() == pytest.approx(quarter, rel=1e-3)
+
+
+def test_openmax_copes_with_a_network_that_names_nothing_correctly_and_with_absent_classes():
+    wrong, labels = two_classes(0, 12)
+    state = OpenMax().fit(Reference(wrong, labels, torch.ones(2), wrong, labels))
+    for k in range(2):
+        torch.testing.assert_close(state["means"][k], wrong.mean_logits[labels == k].mean(0))
+    assert torch.isfinite(state["weibull"]).all()
+    one = wrong[labels == 0], labels[labels == 0]
+    state = OpenMax().fit(Reference(*one, torch.ones(2), *one))
+    assert state["means"][1].tolist() == pytest.approx([0.0, float(one[0].mean_logits.max())])
+
+
+def test_mahalanobis_measures_to_the_nearest_class_that_is_there():
+    known, new = worlds.reference(), worlds.outputs(6, seed=3)
+    some = known.labels != 2
+    part = Reference(known.outputs[some], known.labels[some], known.class_counts)
+    state = Mahalanobis().fit(part)
+    assert len(state["means"]) == 4
+    assert torch.isfinite(Mahalanobis()(new, state)).all()
+
+
+def test_knn_with_fewer_images_than_neighbours_takes_the_farthest():
+    known = worlds.reference(5)
+    new = worlds.outputs(3, seed=8)
+    assert torch.equal(Knn(k=50)(new, Knn(k=50).fit(known)), Knn(k=5)(new, Knn(k=5).fit(known)))
+
+
+def test_sure_answers_keep_their_order_in_double_precision():
+    sure = of_logits([20.0, 0.0], [21.0, 0.0])
+    for score in (Msp(), Entropy()):
+        values = score(sure, {})
+        assert 0 < float(values[1]) < float(values[0])
+    close = of_logits([1.0, 0.0], [1.001, 0.0])
+    values = Odin()(close, {})
+    assert float(values[1]) < float(values[0])

@@ -6,7 +6,20 @@ import pytest
 import torch
 
 from oltr_core.interfaces import Outputs
-from oltr_core.strategies import EnergyPerClass, Eq9Literal, KCenter, Mixed, ProductKCenter, UInfo, UOpen, UProduct
+from oltr_core.strategies import (
+    Energy,
+    EnergyPerClass,
+    Entropy,
+    Eq9Literal,
+    KCenter,
+    LeastConfidence,
+    Mixed,
+    ProductKCenter,
+    Random,
+    UInfo,
+    UOpen,
+    UProduct,
+)
 from oltr_core.strategies.k_center import greedy
 from tests.core.contracts import worlds
 
@@ -78,3 +91,66 @@ def test_a_mix_takes_its_share_from_the_product_and_the_rest_by_chance():
     assert picks.indices[:10].tolist() == product[:10]
     assert set(picks.indices[10:].tolist()) != set(product[10:20])
     assert picks.reasons[10:] == ["drawn by chance"] * 10
+
+
+def of_logits(*rows: list[float]) -> Outputs:
+    logits, nothing = torch.tensor(rows)[:, None], torch.zeros(len(rows), 1, 2)
+    return Outputs(logits, nothing, nothing, logits.abs())
+
+
+def test_uncertainty_of_the_logits_by_hand():
+    pool = of_logits([5.0, 0.0], [math.log(3.0), 0.0], [0.0, 0.0])
+    assert Entropy()(pool, 2, G).indices.tolist() == [2, 1]
+    entropies = [math.log(2), 0.75 * math.log(4 / 3) + 0.25 * math.log(4)]
+    assert Entropy()(pool, 2, G).merit.tolist() == pytest.approx(entropies)
+    assert LeastConfidence()(pool, 2, G).merit.tolist() == pytest.approx([0.5, 0.25])
+    assert LeastConfidence()(pool, 2, G).reasons[1] == "best class has probability 0.75"
+    assert Energy()(pool, 2, G).merit.tolist() == pytest.approx([-math.log(2), -math.log(4)])
+    halved = Energy(temperature=0.5)(pool, 2, G).merit.tolist()
+    assert halved == pytest.approx([-0.5 * math.log(2), -0.5 * math.log(10)])
+
+
+def test_equal_merits_come_in_the_order_of_the_rows():
+    pool = of_logits(*[[1.0, 0.0]] * 40)
+    assert Entropy()(pool, 10, G).indices.tolist() == list(range(10))
+
+
+def test_chance_is_one_uniform_number_per_image():
+    pool = of_logits(*[[1.0, 0.0]] * 400)
+    merit = Random()(pool, 400, torch.Generator().manual_seed(0)).merit
+    assert float(merit.min()) >= 0
+    assert float(merit.max()) < 1
+    assert float(merit.mean()) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("share", "budget", "first"), [(0.25, 20, 5), (0.5, 500, 30), (1.0, 10, 10), (0.0, 10, 0)])
+def test_a_mix_divides_the_budget_that_there_is(share, budget, first):
+    pool = worlds.outputs(60, seed=2)
+    product = UProduct()(pool, 60, G)
+    picks = Mixed(share=share)(pool, budget, torch.Generator().manual_seed(1))
+    assert len(picks.indices) == min(budget, 60)
+    assert picks.indices[:first].tolist() == product.indices[:first].tolist()
+    assert picks.merit[:first].tolist() == product.merit[:first].tolist()
+    assert picks.merit[first:].tolist() == [0.0] * (min(budget, 60) - first)
+    assert picks.reasons == [*product.reasons[:first], *["drawn by chance"] * (min(budget, 60) - first)]
+
+
+def test_a_shortlist_holds_so_many_budgets_and_keeps_the_products_reasons():
+    pool = worlds.outputs(60, seed=2)
+    listed = UProduct()(pool, 15, G)
+    picks = ProductKCenter(shortlist=1.5)(pool, 10, G)
+    assert set(picks.indices.tolist()) <= set(listed.indices.tolist())
+    reasons = dict(zip(listed.indices.tolist(), listed.reasons, strict=True))
+    assert picks.reasons == [reasons[i] for i in picks.indices.tolist()]
+    short = pool[listed.indices]
+    assert picks.merit.tolist() == pytest.approx(greedy(short.features, short.u_open, 10)[1].tolist())
+
+
+def test_k_centre_says_how_far_each_image_was_when_it_was_picked():
+    pool = worlds.outputs(30, seed=2)
+    picks = KCenter()(pool, 5, G)
+    assert float(picks.merit[0]) == pytest.approx(float(pool.u_open.max()))
+    for n in range(1, 5):
+        gaps = (pool.features[picks.indices[:n]] - pool.features[picks.indices[n]]).norm(dim=2).mean(1)
+        known = float(pool.u_open[picks.indices[n]])
+        assert float(picks.merit[n]) == pytest.approx(min(known, float(gaps.min())), abs=1e-5)

@@ -136,3 +136,25 @@ def test_the_hash_tells_different_images_apart():
 @pytest.mark.parametrize("grey", [0, 1, 128, 254, 255])
 def test_a_flat_image_has_the_hash_of_nothing(grey):
     assert perceptual_hash(np.full((50, 70, 3), grey, np.uint8)) == 0
+
+
+@pytest.mark.parametrize(("values", "taken"), [((0, 65535), True), ((0, 65536), False), ((-1, 9), False)])
+def test_grey_of_more_than_16_bits_is_refused_if_any_pixel_has_more(values, taken):
+    pixels = np.full((8, 8), values[0], np.int32)
+    pixels[3:, :] = values[1]
+    data = encode(Image.fromarray(pixels, "I"), "TIFF")
+    if taken:
+        found = decode(data)
+        assert [int(found[0, 0, 0]), int(found[7, 7, 2])] == [0, 255]
+        return
+    with pytest.raises(ValueError, match="32-bit pixels"):
+        decode(data)
+
+
+def test_an_image_of_one_pixel_is_an_image():
+    assert decode(encode(Image.new("RGB", (1, 1), RED), "PNG")).tolist() == [[list(RED)]]
+
+
+def test_what_pillow_warns_of_is_left_to_our_own_limits(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # it warns above, and refuses above twice as many
+    assert decode(encode(Image.new("RGB", (4, 4), RED), "PNG")).shape == (4, 4, 3)

@@ -162,3 +162,72 @@ def test_shares_are_drawn_from_the_beta_distribution():
     drawn = torch.tensor([draw_share(0.4, 1.0, generator) for _ in range(4000)])
     assert float(drawn.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(drawn.var()) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
+
+
+def test_rand_augment_does_nothing_once_in_fourteen_and_never_inverts():
+    images = _images(2000, side=4)
+    alike = RandAugment(num=1, level=30)(images, _generator(1))
+    assert not torch.equal(alike, 255 - images)
+    chosen = torch.randint(-1, 13, (2000,), generator=_generator(1))  # thirteen operations and the identity
+    names = [name for name in operations.OPERATIONS if name != "invert"]
+    g = _generator(1)
+    torch.randint(-1, 13, (2000,), generator=g)
+    sides = 2.0 * torch.randint(2, (2000,), generator=g) - 1
+    assert torch.equal(alike, operations.apply(images, names, chosen, torch.ones(2000), sides))
+
+
+def test_auto_augment_does_both_halves_of_a_pair_with_their_own_probability_and_level():
+    images, g = _images(60), _generator(2)
+    pairs = torch.randint(25, (60,), generator=g).tolist()
+    names, expected = list(operations.OPERATIONS), images
+    for half in (0, 1):
+        does = torch.rand(60, generator=g)
+        sides = 2.0 * torch.randint(2, (60,), generator=g) - 1
+        steps = [AUTO_AUGMENT_CIFAR[pair][half] for pair in pairs]
+        chosen = torch.tensor([names.index(n) if u < p else -1 for (n, p, _), u in zip(steps, does, strict=True)])
+        levels = torch.tensor([level / 9 for _, _, level in steps])
+        expected = operations.apply(expected, names, chosen, levels, sides)
+    assert torch.equal(AutoAugment()(images, _generator(2)), expected)
+
+
+def test_a_signed_operation_takes_its_side_and_an_unsigned_one_its_level_alone():
+    images = _images(2)
+    for name, (operation, zero, one, signed) in operations.OPERATIONS.items():
+        value = (zero + (one - zero) * 0.4) * (-1 if signed else 1)
+        out = operations.apply(images, [name], torch.tensor([-1, 0]), torch.tensor([0.9, 0.4]), -torch.ones(2))
+        assert torch.equal(out[1:], operation(images[1:], torch.tensor([value])))
+        assert torch.equal(out[0], images[0])
+
+
+@pytest.mark.parametrize("side", [1, 4, 5])
+def test_cutout_may_stick_out_on_every_side(side):
+    images = torch.full((400, 3, 9, 9), 7, dtype=torch.uint8)
+    black = cut_out(images, side, _generator(1))[:, 0] == 0
+    g = _generator(1)
+    rows, columns = (torch.randint(9, (400, 1), generator=g)[:, 0] - side // 2 for _ in range(2))
+    for i in range(400):
+        expected = torch.zeros(9, 9, dtype=torch.bool)
+        top, left = max(0, int(rows[i])), max(0, int(columns[i]))
+        expected[top : int(rows[i]) + side, left : int(columns[i]) + side] = True
+        assert torch.equal(black[i], expected)
+
+
+def test_the_units_of_a_level_are_the_published_ones():
+    """Cubuk et al. 2019, Table 6; translations as a share of 331 pixels, as in torchvision."""
+    units = {name: (zero, one, signed) for name, (_, zero, one, signed) in operations.OPERATIONS.items()}
+    assert units == {
+        "shear_x": (0, 0.3, True),
+        "shear_y": (0, 0.3, True),
+        "translate_x": (0, 150 / 331, True),
+        "translate_y": (0, 150 / 331, True),
+        "rotate": (0, 30, True),
+        "brightness": (0, 0.9, True),
+        "color": (0, 0.9, True),
+        "contrast": (0, 0.9, True),
+        "sharpness": (0, 0.9, True),
+        "posterize": (8, 4, False),
+        "solarize": (255, 0, False),
+        "auto_contrast": (0, 0, False),
+        "equalize": (0, 0, False),
+        "invert": (0, 0, False),
+    }

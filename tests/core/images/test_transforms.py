@@ -113,3 +113,100 @@ def test_a_cut_of_an_image_that_nothing_fits_is_its_middle_square():
     image = np.zeros((2, 400, 3), np.uint8)
     image[:, 199:201] = 255
     assert (Augment(random_resized=True, min_area=1.0).cut(image, 4, numpy_generator(0)) == 255).all()
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """Red grows downwards, green to the right: a pixel says where it comes from."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(height)[:, None], np.arange(width)[None]
+    return image
+
+
+def test_stretching_is_torchvisions_resize():
+    from torchvision.transforms.v2 import functional as V
+
+    image = np.random.default_rng(0).integers(0, 256, (30, 21, 3), np.uint8)
+    theirs = V.resize(torch.from_numpy(image).permute(2, 0, 1), [12, 12], antialias=True)
+    ours = Transform(size=12).canvas(image)
+    assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("resize", "top", "left"), [(0, 1, 7), (20, 3, 10), (5, 0, 5)])
+def test_a_crop_brings_the_shorter_side_to_its_length_and_takes_the_middle(resize, top, left):
+    side = max(14, resize or 16)  # 8/7 of 14
+    image = gradient(side, round(side * 1.75))
+    canvas = Transform(size=14, fit="crop", resize=resize).canvas(image)
+    assert torch.equal(canvas, torch.from_numpy(image).permute(2, 0, 1)[:, top : top + 14, left : left + 14])
+    tall = Transform(size=14, fit="crop", resize=resize).canvas(np.ascontiguousarray(image.transpose(1, 0, 2)))
+    assert torch.equal(tall, canvas.transpose(1, 2))
+
+
+def test_a_turn_is_torchvisions_rotation_by_the_angle_that_was_drawn():
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as V
+
+    smooth = torch.nn.functional.interpolate(torch.rand(6, 3, 4, 4, generator=_generator(3)), size=24, mode="bicubic")
+    images = (smooth.clamp(0, 1) * 255).to(torch.uint8)
+    ours = Augment(rotate=40, zoom=0.3)(images, _generator(5))
+    draw = 2 * torch.rand(2, 6, generator=_generator(5)) - 1
+    for i in range(6):
+        theirs = V.affine(
+            images[i].float(), angle=float(-40 * draw[0, i]), translate=[0, 0], scale=float(1 + 0.3 * draw[1, i]),
+            shear=[0.0, 0.0], interpolation=InterpolationMode.BILINEAR,
+        )  # fmt: skip
+        assert (ours[i].float() - theirs).abs().mean() < 2.5
+
+
+def test_the_border_of_a_shifted_image_is_black_or_the_edge():
+    image = torch.full((40, 3, 6, 6), 50, dtype=torch.uint8)
+    assert set(Augment(pad=3)(image, _generator()).unique().tolist()) == {0, 50}
+    assert set(Augment(pad=3, fill="edge")(image, _generator()).unique().tolist()) == {50}
+
+
+def test_a_random_cut_has_the_area_and_the_aspect_that_were_drawn():
+    """Szegedy et al.: at least `min_area` of the image, sides in a ratio between 3/4 and 4/3."""
+    image = gradient(100, 120)
+    areas, aspects = [], []
+    for seed in range(150):
+        cut = Augment(random_resized=True, min_area=0.2).cut(image, 8, numpy_generator(seed)).float()
+        height = float(cut[0, -1, 0] - cut[0, 0, 0]) * 8 / 7
+        width = float(cut[1, 0, -1] - cut[1, 0, 0]) * 8 / 7
+        areas.append(height * width / 12000)
+        aspects.append(width / height)
+    assert 0.17 < min(areas) < 0.27
+    assert 0.75 < max(areas) <= 1.05
+    assert 0.7 < min(aspects) < 0.8
+    assert 1.25 < max(aspects) < 1.43
+
+
+def test_steps_of_augmentation_follow_one_another_on_one_generator():
+    from oltr_core.images.policies import RandAugment, cut_out
+    from oltr_core.images.transforms import shifted, turned
+
+    batch, policy, g = _batch(side=12), RandAugment(), _generator(4)
+    expected = shifted(batch, 2, "edge", g)
+    flips = torch.rand(len(batch), generator=g) < 0.5
+    expected = torch.where(flips[:, None, None, None], expected.flip(3), expected)
+    expected = cut_out(policy(turned(expected, 20, 0.1, g), g), 3, g)
+    augment = Augment(pad=2, fill="edge", flip=True, rotate=20, zoom=0.1, policy=policy, cutout=3)
+    assert torch.equal(augment(batch, _generator(4)), expected)
+
+
+@pytest.mark.parametrize(("height", "width", "least"), [(40, 30, 0.08), (10, 10, 0.9), (12, 50, 0.3)])
+def test_a_random_cut_is_the_published_loop_on_its_generator(height, width, least):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for seed in range(25):
+        rng = numpy_generator(seed)
+        side = min(height, width)
+        box = (height - side) // 2, (width - side) // 2, side, side
+        for _ in range(10):
+            area = height * width * rng.uniform(least, 1)
+            aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+            if 0 < w <= width and 0 < h <= height:
+                box = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+                break
+        top, left, h, w = box
+        part = torch.from_numpy(image)[top : top + h, left : left + w].permute(2, 0, 1)
+        whole = torch.nn.functional.interpolate(part[None], size=(8, 8), mode="bilinear", antialias=True)[0]
+        assert torch.equal(Augment(random_resized=True, min_area=least).cut(image, 8, numpy_generator(seed)), whole)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from oltr_core.benchmark import recipes
 from oltr_core.spec import parse
 from oltr_core.training import Train
 
@@ -41,3 +42,34 @@ def test_a_mistake_is_answered_with_the_key_and_what_there_is(change, sentence):
     change(section)
     with pytest.raises(ValueError, match=sentence):
         parse(Train, section, "params.yaml: train")
+
+
+def with_ldam(**change):
+    """A recipe whose second phase has the loss under a head of scale 20."""
+    section = _section()
+    section["network"]["head"] = {"name": "meta_embedding", "scale": 20.0}
+    section["phases"][1].update({"losses": [{"name": "ldam", "scale": 20.0}]} | change)
+    return section
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"losses": [{"name": "ldam"}]},
+            r"phases\[1\] \(meta_embedding\): ldam has scale: 30 .*found scale: 20",
+        ),
+        ({"head": {"name": "cosine", "scale": 16.0}}, "ldam has scale: 20 .*found scale: 16 in the cosine head"),
+        ({"head": {"name": "cosine", "scale": 20.0, "learn_scale": True}}, "fixed scale, found learn_scale: true"),
+        ({"head": {"name": "linear"}}, "margins in cosines.*found linear"),
+    ],
+)
+def test_ldam_over_a_head_of_another_scale_is_refused(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse(Train, with_ldam(**change), "params.yaml: train")
+
+
+def test_ldam_over_a_head_of_its_scale_and_every_published_recipe_are_accepted():
+    assert parse(Train, with_ldam(), "params.yaml: train").phases[1].losses[0].scale == 20
+    for recipe in [*recipes.cifar(10), *recipes.cifar(10, strong=True), *recipes.ablation()]:
+        assert Train.model_validate(recipe.train.model_dump(mode="json")) == recipe.train

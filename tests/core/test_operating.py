@@ -1,0 +1,117 @@
+"""From class statistics and validation images to a score's state, its threshold and a temperature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from oltr_core.class_statistics import draw, measure
+from oltr_core.inference import classify
+from oltr_core.interfaces import AnnotatedFeatures
+from oltr_core.learners import ImprintReplay
+from oltr_core.metrics.calibration import best_temperature
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import SmallResNet
+from oltr_core.models.heads import Cosine
+from oltr_core.operating.learning import Update, learn
+from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.selection import Select, pick
+from oltr_core.scores import Energy, OpenMax, operating_threshold
+from oltr_core.seeding import torch_generator
+from oltr_core.strategies import Mixed
+from tests.core.contracts import worlds
+
+
+def test_openmax_without_held_out_images_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"openmax: expected outputs of held-out images.*set held_out"):
+        OpenMax().fit(replace(worlds.reference(), held_out=None))
+
+
+# --- reference --------------------------------------------------------------------------------------------------
+@pytest.fixture
+def known():
+    """A network of five classes, its statistics with two images kept, and the features they were measured on."""
+    network = NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16)))(5, seed=1).eval()
+    means = worlds.centroids(5, 1, network.num_features)
+    outputs, labels = worlds.around(means, 200, seed=3)
+    features = torch.nn.functional.normalize(outputs.features, dim=2)
+    network.refresh(features, labels)
+    kept = {"features": features[:2], "labels": labels[:2]}
+    return network, replace(measure(features, labels, 5), kept=kept), features, labels
+
+
+def test_a_reference_holds_pseudo_features_of_every_class_then_the_kept_images(known):
+    network, statistics, features, labels = known
+    reference = reference_from_statistics(network, statistics, seed=4)
+    assert torch.bincount(reference.labels[:-2]).tolist() == [50] * 5
+    assert reference.labels[-2:].tolist() == labels[:2].tolist()
+    drawn = draw(statistics, reference.labels[:-2], True, torch_generator(4, "reference"))
+    torch.testing.assert_close(reference.outputs.features, torch.cat([drawn, features[:2]]))
+    torch.testing.assert_close(reference.outputs.logits, network.classify(reference.outputs.features).logits)
+    assert reference.class_counts.tolist() == [40] * 5
+    assert reference.held_out is None
+
+
+def test_pseudo_features_have_length_one_only_where_the_networks_have(known):
+    network, statistics, *_ = known
+    lengths = reference_from_statistics(network, statistics, 0).outputs.features.norm(dim=2)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    network.spec = network.spec.model_copy(update={"normalise": False})
+    free = reference_from_statistics(network, statistics, 0).outputs.features[:-2].norm(dim=2)
+    assert float((free - 1).abs().max()) > 0.05
+
+
+def test_a_network_without_a_memory_measures_distances_to_the_class_means(known):
+    network, statistics, features, _ = known
+    network.replace_heads(Cosine())
+    outputs = classify(network, features, statistics)
+    expected = (features[:, 0, None] - statistics.means[0]).norm(dim=2)
+    torch.testing.assert_close(outputs.distances[:, 0], expected, rtol=1e-4, atol=1e-4)
+    assert classify(network, features).distances is None
+
+
+# --- threshold and temperature ----------------------------------------------------------------------------------
+def test_the_threshold_is_that_of_what_the_score_sees_and_the_temperature_of_the_outputs_themselves():
+    known, scored = worlds.outputs(60, seed=3), worlds.outputs(60, seed=4)
+    labels = torch.arange(60) % 5
+    for target in (0.5, 0.9):
+        point = operating_point(Energy(), worlds.reference(), known, scored, labels, target)
+        assert point.threshold == operating_threshold(Energy()(scored, {}), target)
+        assert point.threshold != operating_threshold(Energy()(known, {}), target)
+        assert point.temperature == best_temperature(known.mean_logits, labels)
+        assert point.temperature != best_temperature(scored.mean_logits, labels)
+
+
+def test_a_score_is_fitted_with_the_validation_images_as_held_out():
+    known, labels = worlds.around(worlds.centroids(), 60, seed=9)
+    state = operating_point(OpenMax(), worlds.reference(), known, known, labels, 0.95).state
+    expected = OpenMax().fit(replace(worlds.reference(), held_out=known, held_out_labels=labels))
+    assert torch.equal(state["weibull"], expected["weibull"])
+    assert not torch.equal(state["weibull"], OpenMax().fit(worlds.reference())["weibull"])
+
+
+# --- learning and selection -------------------------------------------------------------------------------------
+def test_the_seed_of_update_is_the_learners_generator(known):
+    network, statistics, features, _ = known
+    annotated = AnnotatedFeatures(features[:6].flip(2), torch.full((6,), 5))
+    learner = ImprintReplay(steps=2)
+
+    def row(seed):
+        return learn(Update(seed=seed, learner=learner), network, statistics, annotated)[0].heads[0].weight
+
+    expected, _ = learner(network, statistics, annotated, torch_generator(3, "update"))
+    assert torch.equal(row(3), expected.heads[0].weight)
+    assert not torch.equal(row(3), row(4))
+
+
+def test_the_seed_of_select_and_the_generation_are_the_strategys_generator():
+    pool, strategy = worlds.outputs(60, seed=2), Mixed(share=0.5)
+
+    def picked(seed, generation):
+        return pick(Select(seed=seed, strategy=strategy), pool, 20, generation).indices.tolist()
+
+    assert picked(3, "0001") == strategy(pool, 20, torch_generator(3, "select", "0001")).indices.tolist()
+    assert picked(3, "0001") != picked(4, "0001")
+    assert picked(3, "0001") != picked(3, "0002")
