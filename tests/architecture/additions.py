@@ -243,10 +243,7 @@ STAGE_ROW = """    Stage(
     ),
 """
 
-STAGE_FILE = """    @property
-    def split_counts(self) -> Path:
-        return self.folder / "split_counts.json"
-
+STAGE_FILE = """    split_counts = _At("split_counts.json")
 """
 
 ADDITIONS: dict[str, dict[str, str | Edit]] = {
@@ -305,6 +302,6 @@ ADDITIONS: dict[str, dict[str, str | Edit]] = {
     "stage": {
         "oltr_core/stages/count.py": STAGE,
         "oltr_core/pipeline.py": before(")  # fmt: skip\nSTAGES =", STAGE_ROW),
-        "oltr_core/layout.py": before("@dataclass(frozen=True)\nclass Work(", STAGE_FILE),
+        "oltr_core/layout.py": before("\n\nclass Work(", STAGE_FILE),
     },
 }

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oltr_core import scores
-from oltr_core.benchmark.worlds import digits
+from oltr_core.benchmark.image_sets import digits_at_rest
 from oltr_core.class_statistics import measure
 from oltr_core.images.dataset import Resident
 from oltr_core.images.transforms import Transform
@@ -35,15 +35,15 @@ class Trained:
         )
         phases = [phase.model_copy(update={"epochs": 8}) for phase in full.phases]
         self.train = full.model_copy(update={"phases": phases})
-        world = digits(None, SEED)
+        data = digits_at_rest(None, SEED)
         self.network = self.train.network(KNOWN, SEED)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        list(fit(self.network, Resident(world.train), world.train_labels, self.train))
+        list(fit(self.network, Resident(data.train), data.train_labels, self.train))
         torch.set_num_threads(threads)
-        self.statistics = measure(self.features(world.train), world.train_labels, KNOWN)
+        self.statistics = measure(self.features(data.train), data.train_labels, KNOWN)
         self.reference = reference_from_statistics(self.network, self.statistics, 0)
-        self.test, self.unknown = world.test, world.against["open digits"][1]
+        self.test, self.unknown = data.test, data.open_sets["open digits"][1]
         self.val, self.val_labels = validation()
 
     def features(self, images):

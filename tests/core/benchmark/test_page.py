@@ -115,7 +115,7 @@ def test_settings_are_told_once_and_then_what_differs():
 
 def test_differences_of_phases_losses_and_keys_that_came_later():
     one = Train(phases=[Phase(name="all", epochs=9, losses=[BalancedSoftmax()])])
-    two = Train(phases=[*one.phases, Phase(name="late", epochs=9, losses=[LDAM()])])
+    two = Train(phases=[*one.phases, Phase(name="late", epochs=9, losses=[LDAM(scale=20)])])
     before, after = one.model_dump(mode="json"), two.model_dump(mode="json")
     assert difference(before, before) == []
     changes = difference(before, after)
