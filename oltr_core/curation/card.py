@@ -143,7 +143,7 @@ def _sources(facts: Facts) -> Table:
         answered=(pl.col("label").is_not_null() & (pl.col("label_source") != "source")).sum(),
     )
     rows = [[str(v) for v in row] for row in counts.sort("batch", "source").iter_rows()]
-    return Table(["batch", "source", "images", "labelled", "by people's answers"], rows)
+    return Table(["batch", "source", "images", "labelled", "by annotations"], rows)
 
 
 def _classes(classes: pl.DataFrame) -> Table:

@@ -99,7 +99,9 @@ def test_its_generations_are_made_again_with_equal_content(upgraded, name):
     """On the kind of processor that made them; on another, sums round differently, and trained weights differ."""
     made_on = json.loads(upgraded.generation(name).environment.read_text())["processor"]
     done = run(upgraded, "oltr", "reproduce", name)
-    lines = {line.split()[1]: line[0] for line in (done.stdout + done.stderr).splitlines() if line[:1] in "=≠"}
+    lines = {
+        line.split()[1]: line[0] for line in (done.stdout + done.stderr).splitlines() if line[:2] in ("= ", "≠ ")
+    }
     assert {lines[table] for table in ("base.parquet", "manifest.parquet", "classes.parquet")} == {"="}, done.stderr
     if made_on == environment.processor():
         assert done.returncode == 0, done.stdout + done.stderr

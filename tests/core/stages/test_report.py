@@ -73,7 +73,7 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "95.0&thinsp;%" in page
-    assert "-2.0 against 0000" in page
+    assert "<small>-2.0 against 0000</small>" in page, "without an interval nothing is painted better or worse"
     assert "no class has 20 or fewer images" in page
     assert "rejected from here on" in page
     assert "discarded by anna" in page
