@@ -19,10 +19,10 @@ from oltr_core.interfaces import Targets
 from oltr_core.spec import Spec
 
 
-class Mixup(Spec):
-    """x = λ x_1 + (1 - λ) x_2, y = λ y_1 + (1 - λ) y_2, with one λ ~ Beta(α, α) for the batch."""
+class _Mixing(Spec):
+    """What both draw: a share λ ~ Beta(α, α) for the batch, and for each image a partner of its own stream."""
 
-    name: Literal["mixup"] = "mixup"
+    name: str
     alpha: Annotated[float, Field(gt=0)] = 1.0
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # of a batch being mixed at all
     until: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the phase after which nothing is mixed any more
@@ -33,24 +33,30 @@ class Mixup(Spec):
         """Float images [B, 3, H, W], mixed within each of the `streams`."""
         share = draw_share(self.alpha, self.probability, generator)
         partner = onto(draw_partners(len(images), streams, generator), images.device)
-        mixed = share * images + (1 - share) * images[partner]
-        return mixed, mixed_targets(targets, partner, share, num_classes)
+        mixed, kept = self._mix(images, partner, share, generator)
+        return mixed, mixed_targets(targets, partner, kept, num_classes)
+
+    def _mix(self, images: Tensor, partner: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, float]:
+        """The mixed images, and the share of each that is really its own."""
+        raise NotImplementedError
 
 
-class CutMix(Spec):
+class Mixup(_Mixing):
+    """x = λ x_1 + (1 - λ) x_2, y = λ y_1 + (1 - λ) y_2, with one λ ~ Beta(α, α) for the batch."""
+
+    name: Literal["mixup"] = "mixup"
+
+    def _mix(self, images: Tensor, partner: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, float]:
+        return share * images + (1 - share) * images[partner], share
+
+
+class CutMix(_Mixing):
     """A rectangle of 1 - λ of the area is the second image's; y is mixed by area. λ ~ Beta(α, α)."""
 
     name: Literal["cutmix"] = "cutmix"
-    alpha: Annotated[float, Field(gt=0)] = 1.0
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a batch being mixed at all
-    until: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the phase after which nothing is mixed any more
 
-    def __call__(
-        self, images: Tensor, targets: Targets, num_classes: int, streams: int, generator: torch.Generator
-    ) -> tuple[Tensor, Targets]:
-        """Float images [B, 3, H, W], mixed within each of the `streams`."""
-        share = draw_share(self.alpha, self.probability, generator)
-        partner = onto(draw_partners(len(images), streams, generator), images.device)
+    def _mix(self, images: Tensor, partner: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, float]:
         height, width = images.shape[2:]
         side = (1 - share) ** 0.5
         middle = torch.rand(2, generator=generator).tolist()
@@ -58,8 +64,8 @@ class CutMix(Spec):
         left, right = _edge(middle[1], side, width)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
-        kept = 1 - (bottom - top) * (right - left) / (height * width)  # the frame may have cut the rectangle
-        return mixed, mixed_targets(targets, partner, kept, num_classes)
+        # the frame may have cut the rectangle
+        return mixed, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 Mix = Annotated[Mixup | CutMix, Field(discriminator="name")]
