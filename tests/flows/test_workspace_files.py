@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pathspec
 import yaml
 
 from flows import cli
@@ -99,6 +101,30 @@ def test_the_compose_file_holds_together_and_holds_no_secret():
             assert "${" in line, line
     asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
     assert asked == {line.split("=")[0] for line in (ROOT / "docker/example.env").read_text().splitlines()[1:]}
+
+
+def test_every_image_is_pinned_and_every_service_that_stays_says_whether_it_is_well():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    images = [service["image"] for service in services.values() if "image" in service]
+    images += re.findall(r"^FROM (\w+:\S+)", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) == 3
+    for image in images:
+        assert re.search(r":\d+\.\d+", image), f"{image} is another one tomorrow"
+    once = {"buckets"}
+    assert {name for name, service in services.items() if "healthcheck" not in service} == once
+    assert "condition: service_started" not in (ROOT / "docker" / "compose.yaml").read_text()
+
+
+def test_no_secret_stands_on_a_command_line_or_goes_into_the_image():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        line = json.dumps([service.get("command"), service.get("entrypoint"), service.get("healthcheck")])
+        assert not re.search(r"\$\{?\w*(PASSWORD|KEY)", line), name
+    ignored = pathspec.GitIgnoreSpec.from_lines((ROOT / ".dockerignore").read_text().splitlines())
+    for path in ("docker/.env", ".env", "docker/team.env", ".dvc/config.local", "data/raw/a/batch.json"):
+        assert ignored.match_file(path), path
+    for path in ("docker/Dockerfile", "oltr_core/layout.py", "requirements.lock", "data/run.yaml"):
+        assert not ignored.match_file(path), path
 
 
 def test_the_deployment_names_a_flow_that_exists():
