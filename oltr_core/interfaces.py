@@ -4,6 +4,7 @@ Every per-image tensor carries an expert axis: a network with one head has one e
 Shapes: B images, E experts, K classes, D feature dimensions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,12 +47,14 @@ class Outputs:
         return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
 
     def __getitem__(self, rows: slice | Tensor) -> "Outputs":
-        part = None if self.distances is None else self.distances[rows]
-        return Outputs(self.logits[rows], self.features[rows], self.embeddings[rows], part)
+        return self._each(lambda tensor: tensor[rows])
 
     def cpu(self) -> "Outputs":
-        d = None if self.distances is None else self.distances.cpu()
-        return Outputs(self.logits.cpu(), self.features.cpu(), self.embeddings.cpu(), d)
+        return self._each(Tensor.cpu)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
+        tensors = self.logits, self.features, self.embeddings, self.distances
+        return Outputs(*(t if t is None else change(t) for t in tensors))
 
 
 def concatenate(parts: list[Outputs]) -> Outputs:

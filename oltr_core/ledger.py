@@ -114,24 +114,23 @@ def _set_torn_line_aside(path: Path) -> None:
 # --- what the events add up to ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
     """The state of the workspace by its history."""
 
     champion: str = GENESIS
-    opened: tuple[str, ...] = ()
+    opened: list[str] = field(default_factory=list)
     sealed: dict[str, str] = field(default_factory=dict)  # generation -> digest of its folder
     verdicts: dict[str, str] = field(default_factory=dict)  # generation -> promoted | refused
     parents: dict[str, str] = field(default_factory=dict)
-    exported: frozenset[str] = frozenset()
-    imported: frozenset[str] = frozenset()  # generations whose batch has answers
-    forgotten: frozenset[str] = frozenset()  # ids of images that were removed on request
+    exported: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)  # generations whose batch has answers
+    forgotten: set[str] = field(default_factory=set)  # ids of images that were removed on request
 
     @property
     def unfinished(self) -> str | None:
         """The generation that was opened and has no verdict yet; at most one."""
-        waiting = [name for name in self.opened if name not in self.verdicts]
-        return waiting[-1] if waiting else None
+        return next((name for name in reversed(self.opened) if name not in self.verdicts), None)
 
     @property
     def next_number(self) -> int:
@@ -141,35 +140,27 @@ class State:
 
 def replay(events: list[Event]) -> State:
     """Fold the history into the state it leaves."""
-    champion = GENESIS
-    opened: list[str] = []
-    sealed: dict[str, str] = {}
-    verdicts: dict[str, str] = {}
-    parents: dict[str, str] = {}
-    exported: set[str] = set()
-    imported: set[str] = set()
-    forgotten: set[str] = set()
+    state = State()
     for e in events:
         match e.event:
             case "opened":
-                opened.append(e.generation)
-                parents[e.generation] = e.details["parent"]
+                state.opened.append(e.generation)
+                state.parents[e.generation] = e.details["parent"]
             case "sealed":
-                sealed[e.generation] = e.digest
+                state.sealed[e.generation] = e.digest
             case "promoted" | "rolled_back":
-                champion = e.generation
-                verdicts.setdefault(e.generation, "promoted")
+                state.champion = e.generation
+                state.verdicts.setdefault(e.generation, "promoted")
             case "refused":
-                verdicts[e.generation] = "refused"
+                state.verdicts[e.generation] = "refused"
             case "exported":
-                exported.add(e.generation)
+                state.exported.add(e.generation)
             case "imported":
-                imported.add(e.generation)
+                state.imported.add(e.generation)
             case "forgotten":  # pictures were taken out of these generations: their digests from now on
-                sealed |= e.details["generations"]
-                forgotten |= set(e.details["images"])
-    answered = frozenset(exported), frozenset(imported)
-    return State(champion, tuple(opened), sealed, verdicts, parents, *answered, frozenset(forgotten))
+                state.sealed |= e.details["generations"]
+                state.forgotten |= set(e.details["images"])
+    return state
 
 
 def verify_sealed(path: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oltr_core.images.transfer import onto
+from oltr_core.devices import onto
 
 FILL = 128  # grey, where an image is moved out of the frame
 

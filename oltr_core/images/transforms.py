@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oltr_core.devices import onto
 from oltr_core.images.policies import Policy, cut_out
-from oltr_core.images.transfer import onto
 from oltr_core.spec import Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
