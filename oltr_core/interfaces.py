@@ -53,8 +53,8 @@ class Outputs:
         return self._each(Tensor.cpu)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
-        tensors = self.logits, self.features, self.embeddings, self.distances
-        return Outputs(*(t if t is None else change(t) for t in tensors))
+        distances = None if self.distances is None else change(self.distances)
+        return Outputs(change(self.logits), change(self.features), change(self.embeddings), distances)
 
 
 def concatenate(parts: list[Outputs]) -> Outputs:

@@ -136,7 +136,8 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             remedy="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
         ),
         Check(
-            f"class proportions moved by at most {most} against the parent", "label", pl.lit(drift > most), whole=True,
+            f"class proportions moved by at most {most} against the parent", "label", pl.lit(drift > most),
+            whole=True,
             remedy=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
         ),
     ]  # fmt: skip
