@@ -41,7 +41,8 @@ class ImageList(ImageSource):
         return [label for _, _, label, _ in self._lines(access)]
 
     def classes(self, access: SourceAccess) -> list[str]:
-        return self._names(access) or sorted(set(self.labels(access)) - {None, self.open_label}, key=int)
+        found = {label for label in self.labels(access) if label is not None}
+        return self._names(access) or sorted(found - {self.open_label}, key=int)
 
     def _names(self, access: SourceAccess) -> list[str]:
         return self._text(self.classes_file, access).splitlines() if self.classes_file else []
