@@ -27,13 +27,10 @@ EVENTS = (
     "rolled_back",  # the champion moved back to `generation`
     "exported",  # its batch went to the annotator
     "imported",  # annotations of its batch came back; `digest` is that of the file
-    "class_added",
-    "class_renamed",
-    "class_merged",
-    "class_split",
-    "class_retired",
+    *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired")),
     "forgotten",  # an image was removed everywhere
 )
+_RESTORE = "restore the file from version control or a backup"
 _ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
 
 
@@ -64,13 +61,11 @@ def read(path: Path) -> list[Event]:
             claimed = entry.pop("previous")
             event = Event(**entry)
         except (ValueError, TypeError, KeyError, AssertionError):
-            raise ValueError(
-                f"{path}:{number}: this line is not a ledger event; restore the file from version control or a backup"
-            ) from None
+            raise ValueError(f"{path}:{number}: this line is not a ledger event; {_RESTORE}") from None
         if claimed != previous:
             raise ValueError(
                 f"{path}:{number}: the line before was changed after it was written (expected digest "
-                f"{claimed[:12]}, found {previous[:12]}); restore the file from version control or a backup"
+                f"{claimed[:12]}, found {previous[:12]}); {_RESTORE}"
             )
         previous = digest.of_bytes(line)
         events.append(event)
@@ -100,15 +95,14 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 def _set_torn_line_aside(path: Path) -> None:
     data = path.read_bytes() if path.exists() else b""
-    torn = data[data.rfind(b"\n") + 1 :]
-    if not torn:
-        return
-    aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
-    aside.write_bytes(torn)
-    with path.open("r+b") as file:
-        file.truncate(len(data) - len(torn))
-        os.fsync(file.fileno())
-    warnings.warn(f"{path}: the last line was torn by a crash; it was moved to {aside.name}", stacklevel=3)
+    whole, newline, torn = data.rpartition(b"\n")
+    if torn:
+        aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
+        aside.write_bytes(torn)
+        with path.open("r+b") as file:
+            file.truncate(len(whole + newline))
+            os.fsync(file.fileno())
+        warnings.warn(f"{path}: the last line was torn by a crash; it was moved to {aside.name}", stacklevel=3)
 
 
 # --- what the events add up to ---------------------------------------------------------------------------

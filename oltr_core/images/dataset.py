@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from oltr_core.devices import onto
-from oltr_core.images.shards import Shards
+from oltr_core.images.shards import Shards, places
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.seeding import numpy_generator
 
@@ -117,13 +117,11 @@ def open_images(
 
     Where `augment` cuts every image anew, every image must be decoded anew, however small the set.
     """
-    columns = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
-    places = list(zip(*columns, strict=True))
     device = torch.device(device)
     cut_anew = augment is not None and augment.random_resized
-    if cut_anew or len(places) * 3 * transform.size**2 > RESIDENT_BYTES:
-        return Streamed(shards, places, transform, device, workers, augment)
-    canvases = torch.empty(len(places), 3, transform.size, transform.size, dtype=torch.uint8)
+    if cut_anew or rows.num_rows * 3 * transform.size**2 > RESIDENT_BYTES:
+        return Streamed(shards, places(rows), transform, device, workers, augment)
+    canvases = torch.empty(rows.num_rows, 3, transform.size, transform.size, dtype=torch.uint8)
     for i, image in enumerate(shards.read_many(rows)):
         canvases[i] = transform.canvas(image)
     return Resident(canvases.to(device))

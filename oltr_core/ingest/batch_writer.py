@@ -133,7 +133,8 @@ class BatchWriter:
         kept, bad = every.filter(pl.col("reason").is_null()), every.filter(pl.col("reason").is_not_null())
         assert kept.height + bad.height == self.taken, "rows in = rows kept + rows quarantined"
         truth = kept.filter(pl.col("truth").is_not_null()).select("image_id", label="truth")
-        return kept.select(schema.INDEX.names).to_arrow(), bad.select(schema.QUARANTINE.names).to_arrow(), truth.to_arrow()
+        index, quarantine = kept.select(schema.INDEX.names), bad.select(schema.QUARANTINE.names)
+        return index.to_arrow(), quarantine.to_arrow(), truth.to_arrow()
 
     def discard_rows(self) -> None:
         for path in self.part.folder.glob("rows-*.parquet"):

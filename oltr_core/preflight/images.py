@@ -20,7 +20,7 @@ from oltr_core.ingest.record import FETCHED, Record, SourceAccess
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import Curate
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.whole import Settings
 
 MOST = 100_000  # records that a source is asked for

@@ -16,7 +16,7 @@ from oltr_core.ingest.sources.image_list import ImageList
 from oltr_core.ingest.sources.parquet import Parquet
 from oltr_core.ingest.sources.table import Table
 from oltr_core.ingest.sources.torchvision import Torchvision
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.spec import parse
 
 Source = Annotated[
