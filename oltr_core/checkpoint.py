@@ -68,11 +68,7 @@ def digest_of(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def save(
-    path: Path,
-    network: Network,
-    card: Card,
-    score_state: State | None = None,
-    statistics: ClassStatistics | None = None,
+    path: Path, network: Network, card: Card, score: State | None = None, statistics: ClassStatistics | None = None
 ) -> Card:
     """Write the file atomically; returns the card with its digests. Equal content gives equal bytes."""
     assert len(card.class_ids) == network.num_classes, "one class id per column"
@@ -80,7 +76,7 @@ def save(
     digests = {"trunk_digest": digest_of(trunk), "head_digest": digest_of(head)}
     card = card.model_copy(update={"network": network.spec, **digests})
     tensors = {**trunk, **head}
-    tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score_state or {}).items()}
+    tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score or {}).items()}
     if statistics is not None:
         named = {"means": statistics.means, "stds": statistics.stds, "counts": statistics.counts}
         named |= {f"kept.{name}": tensor for name, tensor in statistics.kept.items()}

@@ -24,19 +24,19 @@ HOW_TO_MEASURE_OPENNESS = (
 
 def summary(seen: Seen, plan: Expected, params: Params) -> str:
     """One line: how many images, of which classes, of which size."""
+    where = "" if seen.where == "ingested" else f" in {seen.where}"
+    if seen.left_out:
+        return f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
     groups = Counter(shot(number) for number in plan.train.values())
     shots = ", ".join(f"{groups[group]} {group}" for group in GROUPS if groups[group])
-    where = "" if seen.where == "ingested" else f" in {seen.where}"
-    line = f"{seen.number:,} images{where}: {len(plan.train)} classes to train"
-    line += (
-        f" ({shots}-shot)" if shots else ""
-    ) + f", {sum(plan.train.values()):,} images of them, {plan.val:,} for "
-    line += f"validation, {plan.open_test:,} tests of unknown classes, {plan.pool:,} in the pool"
+    line = (
+        f"{seen.number:,} images{where}: {len(plan.train)} classes to train{f' ({shots}-shot)' if shots else ''}, "
+        f"{sum(plan.train.values()):,} images of them, {plan.val:,} for validation, "
+        f"{plan.open_test:,} tests of unknown classes, {plan.pool:,} in the pool"
+    )
     if seen.sides:
         widths, heights = zip(*seen.sides, strict=True)
         line += f"; {_range(widths)} x {_range(heights)} pixels, and the network sees {params.train.transform.size}"
-    if seen.left_out:
-        line = f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
     return line
 
 
@@ -120,14 +120,10 @@ def _about_weights(params: Params) -> Iterator[str]:
     if not isinstance(backbone, Timm) or backbone.pretrained or backbone.weights:
         return
     frozen = [p.name for p in params.train.phases if {"trunk", "shared"} & set(p.freeze)]
+    why = f" and phase {frozen[0]!r} freezes them:" if frozen else ": with fewer than some ten thousand images,"
     yield (
-        f"{backbone.model} of timm begins with random weights"
-        + (
-            f" and phase {frozen[0]!r} freezes them: name a file of its published weights as "
-            if frozen
-            else ": with fewer than some ten thousand images, name a file of its published weights as "
-        )
-        + "train.network.backbone.weights, or set its `pretrained`"
+        f"{backbone.model} of timm begins with random weights{why} name a file of its published weights as "
+        "train.network.backbone.weights, or set its `pretrained`"
     )
 
 

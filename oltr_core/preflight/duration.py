@@ -52,9 +52,7 @@ def estimate(train: Train, compute: Compute, counts: Mapping[str, int]) -> Estim
     measured: dict[str, float] = {}
     for phase in train.phases:
         number = steps_per_epoch(phase, labels, train.seed) * phase.epochs
-        kind = phase.model_copy(
-            update={"name": "", "epochs": 0, "schedule": type(phase.schedule)()}
-        ).model_dump_json()
+        kind = phase.model_dump_json(exclude={"name", "epochs", "schedule"})
         if kind not in measured:
             size, measured[kind] = _step(train, phase, compute, len(counts), size)
         seconds += number * measured[kind]
