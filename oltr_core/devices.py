@@ -28,11 +28,9 @@ def enough(name: str, processes: int) -> None:
     device = resolve(name)
     if device.type == "cpu":
         return
-    there = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
-    if processes > there:
-        raise ValueError(
-            f"params.yaml: compute.processes: expected at most {there} on compute.device {name!r}, found {processes}"
-        )
+    most = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    if processes > most:
+        raise ValueError(f"params.yaml: compute.processes: expected at most {most} on {name!r}, found {processes}")
 
 
 def available() -> list[str]:

@@ -68,24 +68,19 @@ def features_of(
         key = feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
         path = layout.features(key) / "features.npy"
         if not path.exists():
-            _store(path, _every_row(batch, shard, layout), network, transform, layout, batch_size)
+            _store(path, batch, shard, network, transform, layout, batch_size)
         positions, numbers = map(list, zip(*mine, strict=True))
         features[positions] = torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False)[numbers])
     return features
 
 
-def _every_row(batch: str, shard: int, layout: Layout) -> pa.Table:
-    """The places of all images of a shard, in their order."""
-    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
-    mine = index.column("shard").to_numpy() == shard
-    numbers = np.arange(1 + index.column("row").to_numpy()[mine].max())
-    return pa.table({"batch": [batch] * len(numbers), "shard": np.full(len(numbers), shard), "row": numbers})
-
-
 def _store(
-    path: Path, rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int
+    path: Path, batch: str, shard: int, network: Network, transform: Transform, layout: Layout, batch_size: int
 ) -> None:
-    """Write the features of `rows`, whole or not at all."""
+    """Write the features of all images of a shard, in their order, whole or not at all."""
+    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
+    count = 1 + index.column("row").to_numpy()[index.column("shard").to_numpy() == shard].max()
+    rows = pa.table({"batch": [batch] * count, "shard": [shard] * count, "row": range(count)})
     images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
     with torch.no_grad():
         parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(len(images), batch_size))]
@@ -206,7 +201,5 @@ def _pixels(path: Path) -> np.ndarray | str:
     """The pixels of an image, or the reason why there are none."""
     try:
         return decode(path.read_bytes())
-    except ValueError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or str(error)
+    except (ValueError, OSError) as error:
+        return getattr(error, "strerror", None) or str(error)

@@ -183,24 +183,23 @@ def check_header(path: Path, schema: pa.Schema) -> int:
     read: it may be missing, be no Parquet file, be another table, or come from a newer version of this program.
     """
     wanted = _meta(schema)
+    table = wanted["oltr.table"]
     if not path.exists():
-        raise ValueError(
-            f"{path}: this {wanted['oltr.table']} table is not here; `dvc pull` or `dvc repro` brings it back"
-        )
+        raise ValueError(f"{path}: this {table} table is not here; `dvc pull` or `dvc repro` brings it back")
     try:
         header = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: expected a Parquet file, found something else ({error})") from None
     meta = _meta(header)
-    if meta.get("oltr.table") != wanted["oltr.table"]:
-        raise ValueError(f"{path}: expected table {wanted['oltr.table']}, found {meta.get('oltr.table', 'none')}")
+    if meta.get("oltr.table") != table:
+        raise ValueError(f"{path}: expected table {table}, found {meta.get('oltr.table', 'none')}")
     found = version(header)
     if found > version(schema):
         newer = f"found {found}: it was written by a newer version of this program, so update this one"
         raise ValueError(f"{path}: expected version {version(schema)} or older of this table, {newer}")
     missing = [name for name in schema.names if name not in header.names] if found == version(schema) else []
     if missing:
-        raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {wanted['oltr.table']} table")
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {table} table")
     return found
 
 

@@ -25,9 +25,7 @@ def ids(classes: pl.DataFrame) -> dict[str, int]:
             continue
         for name in (row["name"], *row["aliases"]):
             if found.setdefault(name, target) != target:
-                raise ValueError(
-                    f"classes.parquet: the name {name!r} stands for the classes {found[name]} and {target}"
-                )
+                raise ValueError(f"classes.parquet: {name!r} stands for the classes {found[name]} and {target}")
     return found
 
 

@@ -60,15 +60,9 @@ def refusals(plan: Expected, params: Params) -> Iterator[str]:
             "refuses: add images, leave the class out, or lower curate.min_train_per_class"
         )
     if not plan.val:
-        yield (
-            "no image is left for validation, which sets the threshold of `unknown`: raise curate.val_share (a class "
-            "gives its share, rounded), or give a source with `role: val`"
-        )
+        yield "no image is left for validation, which sets the threshold: raise curate.val_share or add a `role: val`"
     if params.annotator.name == "truth" and "unlabelled" in sources:
-        yield (
-            "the annotator `truth` cannot name images that came without a label: take `annotator: {name: folder}`, "
-            "and people answer in CSV files"
-        )
+        yield "the annotator `truth` cannot name images that came without a label: take `annotator: {name: folder}`"
 
 
 def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
@@ -81,19 +75,14 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     images = sum(plan.train.values())
     for phase in params.train.phases:
         if phase.batch_size > images > 0:
-            yield (
-                f"phase {phase.name!r} steps on {phase.batch_size} images at once, and there are {images} to train "
-                "on, so an epoch is one step: lower its batch_size"
-            )
+            less = f"more than the {images} to train on: lower its batch_size"
+            yield f"phase {phase.name!r} steps on {phase.batch_size} images at once, {less}"
     if not plan.pool:
         yield "there is no pool, so people are asked about nothing: add a source {name: unlabelled, path: ...}"
     if not plan.open_test:
         yield HOW_TO_MEASURE_OPENNESS
     elif plan.open_test < FEW_TESTS:
-        yield (
-            f"only {plan.open_test} test images are of unknown classes: open/* figures will say little; hold out a "
-            "larger class, or more of them"
-        )
+        yield f"only {plan.open_test} test images are of unknown classes: open/* figures say little; hold out more"
     held = params.curate.hold_out_classes
     if (held if isinstance(held, int) else len(held)) == 1:
         yield "curate.hold_out_classes is one class, which is open only until people have named it: hold out several"

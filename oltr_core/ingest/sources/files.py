@@ -34,9 +34,7 @@ def files_below(text: str, access: SourceAccess, follow_links: bool = False) -> 
     root = access.path(text)
     if not root.is_dir():
         what = "is a file" if root.exists() else "is not here"
-        raise ValueError(
-            f"{root}: expected a folder of images, and it {what}; correct `path` in params.yaml: sources"
-        )
+        raise ValueError(f"{root}: expected a folder of images, and it {what}; correct params.yaml: sources")
     for path, problem, empty in _walk(root, root.resolve(), follow_links, ()):
         relative = path.relative_to(root)
         folders = relative.parts if empty else relative.parts[:-1]
