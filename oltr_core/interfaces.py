@@ -59,13 +59,11 @@ class Outputs:
 
 def concatenate(parts: list[Outputs]) -> Outputs:
     """The outputs of consecutive batches as one."""
-    some = [p.distances for p in parts if p.distances is not None]
-    return Outputs(
-        torch.cat([p.logits for p in parts]),
-        torch.cat([p.features for p in parts]),
-        torch.cat([p.embeddings for p in parts]),
-        torch.cat(some) if some else None,
+    logits, features, embeddings = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("logits", "features", "embeddings")
     )
+    some = [p.distances for p in parts if p.distances is not None]
+    return Outputs(logits, features, embeddings, torch.cat(some) if some else None)
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,21 @@ def generation_name(number: int) -> str:
     return f"{number:04d}"
 
 
+@dataclass
 class _At:
     """The path of that name below the object's folder."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def __get__(self, place: Folder | Layout, owner: type) -> Path:
         return place.folder / self.name
 
 
+@dataclass
 class _Each:
     """The path of that pattern below the object's folder, for the name or number that the call gives."""
 
-    def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
+    pattern: str
 
     def __get__(self, place: Folder | Layout, owner: type) -> Callable[[str | int], Path]:
         return lambda name: place.folder / self.pattern.format(name)
@@ -198,28 +198,23 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Write `path` so that a reader, or a run after a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    sync(temporary)
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def rename_into_place(temporary: Path, final: Path) -> None:
     """Give a finished folder its name, durably: its files are on the disk before the name is."""
-    for file in temporary.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    sync_folder(temporary)
+    for path in (*filter(Path.is_file, temporary.rglob("*")), temporary):
+        sync(path)
     temporary.rename(final)
-    sync_folder(final.parent)
+    sync(final.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or a rename inside a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -167,13 +167,13 @@ def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """Read a table, checked against `schema` first; an older version of it is brought up to date in memory."""
-    found = check_header(path, schema)
+    found, columns = check_header(path, schema), columns or schema.names
     if found == version(schema):
-        return pq.read_table(path, columns=columns or schema.names)
+        return pq.read_table(path, columns=columns)
     table = pq.read_table(path)
     for older in range(found, version(schema)):
         table = MIGRATIONS[_meta(schema)["oltr.table"], older](table)
-    return table.select(schema.names).cast(schema).select(columns or schema.names)
+    return table.select(schema.names).cast(schema).select(columns)
 
 
 def check_header(path: Path, schema: pa.Schema) -> int:

@@ -41,11 +41,9 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
     """
     if not batches:
         raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` brings one in")
-    frames = [
-        scan(batch.index, schema.INDEX).select(_INDEX).with_columns(arrival=pl.lit(number, pl.Int32))
-        for number, batch in enumerate(batches)
-    ]
-    rows = pl.concat(frames).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()
+    indexes = [scan(batch.index, schema.INDEX).select(_INDEX) for batch in batches]
+    arrivals = [rows.with_columns(arrival=pl.lit(i, pl.Int32)) for i, rows in enumerate(indexes)]
+    rows = pl.concat(arrivals).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()
     strange = rows.filter(~pl.col("split").fill_null("pool").is_in(schema.SPLITS))
     for batch, given in strange.select("batch", "split").head(1).iter_rows():
         raise ValueError(
@@ -54,18 +52,16 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
         )
     if rows["image_id"].n_unique() == rows.height:
         return rows, 0
-    once = rows.filter(~pl.col("image_id").is_duplicated())
+    again = pl.col("image_id").is_duplicated()
     labelled = pl.col("label").is_not_null()
     copies = (
-        rows.filter(pl.col("image_id").is_duplicated())
+        rows.filter(again)
         .sort("image_id", "arrival")
         .group_by("image_id", maintain_order=True)
         .agg(
             pl.exclude("label", "split", "group_id", "captured_at", "reason").first(),
-            pl.col("label").drop_nulls().first(),
+            pl.col("label", "group_id", "captured_at").drop_nulls().first(),
             pl.when(labelled.any()).then(pl.col("split").filter(labelled).first()).otherwise(pl.col("split").first()),
-            pl.col("group_id").drop_nulls().first(),
-            pl.col("captured_at").drop_nulls().first(),
             names=pl.col("label").drop_nulls().unique().sort(),
         )
         .with_columns(
@@ -74,7 +70,7 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
             )
         )
     )
-    merged = pl.concat([once, copies.select(once.columns)])
+    merged = pl.concat([rows.filter(~again), copies.select(rows.columns)])
     return merged, rows.height - merged.height
 
 

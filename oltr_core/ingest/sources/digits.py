@@ -86,8 +86,7 @@ def _draw(seed: int) -> tuple[list[int], list[np.ndarray]]:
 
 def to_rgb(grey: np.ndarray) -> np.ndarray:
     """Grey 0..16 [H, W] to RGB uint8 [H, W, 3], losslessly: 16 maps to 255 and no two values to the same."""
-    scaled = (grey.astype(np.uint16) * 255 // 16).astype(np.uint8)
-    return np.repeat(scaled[:, :, None], 3, axis=2)
+    return np.repeat((grey.astype(np.uint16) * 255 // 16).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 class Digits(Spec):
