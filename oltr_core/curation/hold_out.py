@@ -28,7 +28,7 @@ def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, cura
     images: merged, with `own_label`, the label of the batch in which the image was first seen.
     Raises ValueError for a class that no image has or that was trained on, and for more classes than there are.
     """
-    before = parent.select("image_id", before="label_source", was="split", known=pl.lit(True))
+    before = parent.select("image_id", before="label_source", was="split", known=True)
     rows = images.join(before, on="image_id", how="left").with_columns(pl.col("known").fill_null(False))
     not_by_source = (pl.col("before") != "source").fill_null(True)
     was_held = pl.col("known") & not_by_source & pl.col("own_label").is_not_null()

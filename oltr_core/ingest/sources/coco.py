@@ -84,9 +84,9 @@ def _read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(rows, list):
             raise ValueError(f"{path}: expected a list under {part!r}, found {type(rows).__name__}")
         for number, row in enumerate(rows):
-            lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
-            if lacking:
-                raise ValueError(f"{path}: {part}[{number}] has no {lacking[0]!r}")
+            for key in keys:
+                if not isinstance(row, dict) or key not in row:
+                    raise ValueError(f"{path}: {part}[{number}] has no {key!r}")
     return found
 
 

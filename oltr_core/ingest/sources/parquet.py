@@ -95,11 +95,9 @@ def opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
 
 
 def _named(value: Any, names: list[str]) -> str | None:
-    if value is None:
-        return None
     if names and isinstance(value, int):
         return names[value] if 0 <= value < len(names) else None  # -1: the label is not given
-    return str(value)
+    return None if value is None else str(value)
 
 
 def _record(where: str, cell: Any, label: str | None) -> Record:
