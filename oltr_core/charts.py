@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import numpy as np
+
 #: the page that shows a chart includes this once
 STYLE = """
 :root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f6f8fa;
@@ -20,11 +22,12 @@ svg.chart .value{fill:var(--ink)}
 svg.chart .axis{stroke:var(--line);stroke-width:1}
 svg.chart .mark{stroke:var(--red);stroke-width:1.5;stroke-dasharray:4 3}
 """
+WIDTH, HEIGHT, BINS = 820, 220, 40
 COLOURS = ("blue", "orange", "green", "red")
 
 
-def _svg(width: int, height: int, parts: list[str], title: str) -> str:
-    head = f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" role="img">'
+def _svg(height: int, parts: list[str], title: str) -> str:
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img">'
     return f"{head}<title>{escape(title)}</title>{''.join(parts)}</svg>"
 
 
@@ -48,27 +51,25 @@ def bars(
     values: Sequence[float | None],
     title: str,
     colours: Sequence[str] | None = None,
-    width: int = 820,
-    height: int = 220,
-    form: str = "{:.0f}",
+    height: int = HEIGHT,
     top: float | None = None,
 ) -> str:
     """One bar per label, its value above it where there is room for the digits; None is drawn as a dash."""
     if not values:
         return ""
     left, bottom, head = 8, 26, 18
-    step = (width - 2 * left) / len(values)
+    step = (WIDTH - 2 * left) / len(values)
     highest = top or max(*(v or 0 for v in values), 1e-9)
-    parts = [_line(left, height - bottom, width - left, height - bottom)]
+    parts = [_line(left, height - bottom, WIDTH - left, height - bottom)]
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         tall = (height - bottom - head) * (value or 0) / highest
         x, y, wide = left + i * step, height - bottom - tall, min(step * 0.72, 64)
         parts.append(_rect(x + (step - wide) / 2, y, wide, tall, colours[i] if colours else "blue"))
         if step >= 26:
-            parts.append(_text(x + step / 2, y - 4, "–" if value is None else form.format(value), kind="value"))
+            parts.append(_text(x + step / 2, y - 4, "–" if value is None else f"{value:.0f}", kind="value"))
         if step >= 14:
             parts.append(_text(x + step / 2, height - 8, _shorten(label, step)))
-    return _svg(width, height, parts, title)
+    return _svg(height, parts, title)
 
 
 def _shorten(text: str, room: float) -> str:
@@ -80,9 +81,6 @@ def histogram(
     series: Mapping[str, Sequence[float]],
     title: str,
     mark: tuple[float, str] | None = None,
-    num_bins: int = 40,
-    width: int = 820,
-    height: int = 220,
 ) -> str:
     """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line."""
     values = [v for part in series.values() for v in part] + ([mark[0]] if mark else [])
@@ -91,44 +89,37 @@ def histogram(
     low, high = min(values), max(values)
     high = high if high > low else low + 1
     left, bottom, head = 8, 26, 24
-    scale = (width - 2 * left) / (high - low)
-    shares = {name: _shares(part, low, high, num_bins) for name, part in series.items()}
+    scale = (WIDTH - 2 * left) / (high - low)
+
+    def shares_of(part: Sequence[float]) -> list[float]:
+        bins = ((np.asarray(part, float) - low) / (high - low) * BINS).astype(int)
+        return (np.bincount(np.minimum(bins, BINS - 1), minlength=BINS) / max(1, len(part))).tolist()
+
+    shares = {name: shares_of(part) for name, part in series.items()}
     highest = max((max(s) for s in shares.values() if s), default=0) or 1
-    parts = [_line(left, height - bottom, width - left, height - bottom)]
+    parts = [_line(left, HEIGHT - bottom, WIDTH - left, HEIGHT - bottom)]
     for i, (name, share) in enumerate(shares.items()):
         for b, value in enumerate(share):
-            tall = (height - bottom - head) * value / highest
-            x = left + b * (high - low) / num_bins * scale
-            parts.append(_rect(x, height - bottom - tall, (high - low) / num_bins * scale - 1, tall, COLOURS[i], 0.6))
+            tall = (HEIGHT - bottom - head) * value / highest
+            x = left + b * (high - low) / BINS * scale
+            parts.append(_rect(x, HEIGHT - bottom - tall, (high - low) / BINS * scale - 1, tall, COLOURS[i], 0.6))
         parts.append(_rect(left + 4 + i * 190, 4, 10, 10, COLOURS[i], 0.8))
         parts.append(_text(left + 20 + i * 190, 13, f"{name} ({len(series[name])})", "start", "value"))
     if mark:
         x = left + (mark[0] - low) * scale
-        side = "end" if x > width / 2 else "start"
-        parts.append(_line(x, head - 4, x, height - bottom, "mark"))
+        side = "end" if x > WIDTH / 2 else "start"
+        parts.append(_line(x, head - 4, x, HEIGHT - bottom, "mark"))
         parts.append(_text(x + (-5 if side == "end" else 5), head + 10, mark[1], side, "value"))
-    parts += [
-        _text(left, height - 8, f"{low:.3g}", "start"),
-        _text(width - left, height - 8, f"{high:.3g}", "end"),
-    ]
-    return _svg(width, height, parts, title)
-
-
-def _shares(values: Sequence[float], low: float, high: float, num_bins: int) -> list[float]:
-    counts = [0] * num_bins
-    for value in values:
-        counts[min(num_bins - 1, int((value - low) / (high - low) * num_bins))] += 1
-    return [count / max(1, len(values)) for count in counts]
+    parts.append(_text(left, HEIGHT - 8, f"{low:.3g}", "start"))
+    parts.append(_text(WIDTH - left, HEIGHT - 8, f"{high:.3g}", "end"))
+    return _svg(HEIGHT, parts, title)
 
 
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]],
     title: str,
-    width: int = 820,
-    height: int = 220,
     bottom_at: float | None = None,
     top_at: float | None = None,
-    x_form: str = "{:.0f}",
 ) -> str:
     """Points joined by lines, one colour per series; a single point is a dot."""
     points = [p for part in series.values() for p in part]
@@ -143,27 +134,23 @@ def lines(
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            left + (width - left - right) * (x - x_low) / (x_high - x_low),
-            height - bottom - (height - bottom - head) * (y - low) / (high - low),
+            left + (WIDTH - left - right) * (x - x_low) / (x_high - x_low),
+            HEIGHT - bottom - (HEIGHT - bottom - head) * (y - low) / (high - low),
         )
 
-    parts = [_line(left, height - bottom, width - right, height - bottom), _line(left, head, left, height - bottom)]
+    parts = [_line(left, HEIGHT - bottom, WIDTH - right, HEIGHT - bottom), _line(left, head, left, HEIGHT - bottom)]
     for share in (0, 0.5, 1):
         value = low + share * (high - low)
         parts.append(_text(left - 6, place(x_low, value)[1] + 4, f"{value:.3g}", "end"))
     for i, (name, part) in enumerate(series.items()):
         colour = COLOURS[i % len(COLOURS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in part))
+        placed = [place(*p) for p in part]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline points="{path}" fill="none" stroke="var(--{colour})" stroke-width="2"/>')
         if len(part) <= 12:
-            parts += [
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--{colour})"/>'
-                for x, y in (place(*p) for p in part)
-            ]
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--{colour})"/>' for x, y in placed]
         parts.append(_rect(left + 4 + i * 160, 4, 10, 10, colour))
         parts.append(_text(left + 20 + i * 160, 13, name, "start", "value"))
-    parts += [
-        _text(left, height - 8, x_form.format(x_low)),
-        _text(width - right, height - 8, x_form.format(x_high), "end"),
-    ]
-    return _svg(width, height, parts, title)
+    parts.append(_text(left, HEIGHT - 8, f"{x_low:.0f}"))
+    parts.append(_text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
+    return _svg(HEIGHT, parts, title)

@@ -68,23 +68,15 @@ def digest_of(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def save(
-    path: Path,
-    network: Network,
-    card: Card,
-    score_state: State | None = None,
-    statistics: ClassStatistics | None = None,
+    path: Path, network: Network, card: Card, score: State | None = None, statistics: ClassStatistics | None = None
 ) -> Card:
     """Write the file atomically; returns the card with its digests. Equal content gives equal bytes."""
     assert len(card.class_ids) == network.num_classes, "one class id per column"
-    card = card.model_copy(
-        update={
-            "network": network.spec,
-            "trunk_digest": digest_of(network.trunk_state()),
-            "head_digest": digest_of(network.head_state()),
-        }
-    )
-    tensors = {**network.trunk_state(), **network.head_state()}
-    tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score_state or {}).items()}
+    trunk, head = network.trunk_state(), network.head_state()
+    digests = {"trunk_digest": digest_of(trunk), "head_digest": digest_of(head)}
+    card = card.model_copy(update={"network": network.spec, **digests})
+    tensors = {**trunk, **head}
+    tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score or {}).items()}
     if statistics is not None:
         named = {"means": statistics.means, "stds": statistics.stds, "counts": statistics.counts}
         named |= {f"kept.{name}": tensor for name, tensor in statistics.kept.items()}
@@ -112,10 +104,9 @@ def read_card(path: Path) -> Card:
 
 def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
     """A card of an older version as one of this."""
-    head = raw["network"]["head"]
+    head = dict(raw["network"]["head"])
     if raw["version"] == 1 and "rate" in head:
-        head = {**head, "centroid_rate": head["rate"]}
-        del head["rate"]
+        head["centroid_rate"] = head.pop("rate")
     return {**raw, "version": VERSION, "network": {**raw["network"], "head": head}}
 
 
@@ -127,22 +118,19 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     card = read_card(path)
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    score = _take(tensors, _SCORE)
-    statistics = _take(tensors, _STATISTICS)
+    score, statistics = _take(tensors, _SCORE), _take(tensors, _STATISTICS)
     network = card.network.without_downloads()(len(card.class_ids))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(
-            f"{path}: the weights are not those of the network on its card ({str(error).splitlines()[-1].strip()})"
-        ) from None
+        said = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path}: the weights are not those of the network on its card ({said})") from None
     found = digest_of(network.trunk_state()), digest_of(network.head_state())
     if found != (card.trunk_digest, card.head_digest):
-        raise ValueError(
-            f"{path}: the weights were changed after they were written; `dvc checkout` restores the file"
-        )
+        raise ValueError(f"{path}: the weights were changed after they were written; `dvc checkout` restores them")
     network.to(device).eval()
-    return Checkpoint(network, card, score, _statistics(statistics) if statistics else None)
+    kept = _take(statistics, "kept.")
+    return Checkpoint(network, card, score, ClassStatistics(**statistics, kept=kept) if statistics else None)
 
 
 def _open(path: Path) -> Any:
@@ -157,8 +145,3 @@ def _open(path: Path) -> Any:
 def _take(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Take the tensors of one prefix out of the dict, without the prefix."""
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-
-
-def _statistics(tensors: dict[str, torch.Tensor]) -> ClassStatistics:
-    kept = _take(tensors, "kept.")
-    return ClassStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)

@@ -7,6 +7,7 @@ transform, their type and the packed images. Heads and scores are cheap and chan
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from oltr_core import checkpoint, digest, schema
 from oltr_core.checkpoint import Checkpoint, digest_of
 from oltr_core.images.dataset import Images, from_pixels, in_order, open_images
 from oltr_core.images.decode import EXTENSIONS, decode
-from oltr_core.images.shards import Shards, feature_key
+from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
@@ -58,34 +59,28 @@ def features_of(
     """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard for ever."""
     # the weights up to the direct feature, and what is done to it that is no weight
     trunk = digest_of(network.trunk_state()), network.spec.model_dump(mode="json", exclude={"head"})
-    batches, shards, numbers = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
     features = torch.empty(rows.num_rows, network.spec.experts, network.num_features)
-    places: dict[tuple[str, int], list[int]] = {}
-    for i, place in enumerate(zip(batches, shards, strict=True)):
-        places.setdefault(place, []).append(i)
-    indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in places}
-    for (batch, shard), mine in places.items():
+    of_shard: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)  # position in `rows`, row in the shard
+    for position, (batch, shard, row) in enumerate(places(rows)):
+        of_shard[batch, shard].append((position, row))
+    indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in of_shard}
+    for (batch, shard), mine in of_shard.items():
         key = feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
         path = layout.features(key) / "features.npy"
         if not path.exists():
-            _store(path, _every_row(batch, shard, layout), network, transform, layout, batch_size)
-        whole = np.load(path, mmap_mode="r", allow_pickle=False)
-        features[mine] = torch.from_numpy(whole[[numbers[i] for i in mine]])
+            _store(path, batch, shard, network, transform, layout, batch_size)
+        positions, numbers = map(list, zip(*mine, strict=True))
+        features[positions] = torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False)[numbers])
     return features
 
 
-def _every_row(batch: str, shard: int, layout: Layout) -> pa.Table:
-    """The places of all images of a shard, in their order."""
-    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
-    mine = index.column("shard").to_numpy() == shard
-    numbers = np.arange(1 + index.column("row").to_numpy()[mine].max())
-    return pa.table({"batch": [batch] * len(numbers), "shard": np.full(len(numbers), shard), "row": numbers})
-
-
 def _store(
-    path: Path, rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int
+    path: Path, batch: str, shard: int, network: Network, transform: Transform, layout: Layout, batch_size: int
 ) -> None:
-    """Write the features of `rows`, whole or not at all."""
+    """Write the features of all images of a shard, in their order, whole or not at all."""
+    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
+    count = 1 + index.column("row").to_numpy()[index.column("shard").to_numpy() == shard].max()
+    rows = pa.table({"batch": [batch] * count, "shard": [shard] * count, "row": range(count)})
     images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
     with torch.no_grad():
         parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(len(images), batch_size))]
@@ -109,8 +104,7 @@ def outputs_for(
     """
     if score.needs != "network":
         return outputs
-    device = next(network.parameters()).device
-    images = open_images(Shards(layout.raw), rows, transform, device)
+    images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
     return concatenate(list(_perturbed(images, score, network, transform, batch_size)))
 
 
@@ -207,7 +201,5 @@ def _pixels(path: Path) -> np.ndarray | str:
     """The pixels of an image, or the reason why there are none."""
     try:
         return decode(path.read_bytes())
-    except ValueError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or str(error)
+    except (ValueError, OSError) as error:
+        return getattr(error, "strerror", None) or str(error)

@@ -4,6 +4,7 @@ Every per-image tensor carries an expert axis: a network with one head has one e
 Shapes: B images, E experts, K classes, D feature dimensions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,23 +47,23 @@ class Outputs:
         return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
 
     def __getitem__(self, rows: slice | Tensor) -> "Outputs":
-        part = None if self.distances is None else self.distances[rows]
-        return Outputs(self.logits[rows], self.features[rows], self.embeddings[rows], part)
+        return self._each(lambda tensor: tensor[rows])
 
     def cpu(self) -> "Outputs":
-        d = None if self.distances is None else self.distances.cpu()
-        return Outputs(self.logits.cpu(), self.features.cpu(), self.embeddings.cpu(), d)
+        return self._each(Tensor.cpu)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
+        distances = None if self.distances is None else change(self.distances)
+        return Outputs(change(self.logits), change(self.features), change(self.embeddings), distances)
 
 
 def concatenate(parts: list[Outputs]) -> Outputs:
     """The outputs of consecutive batches as one."""
-    some = [p.distances for p in parts if p.distances is not None]
-    return Outputs(
-        torch.cat([p.logits for p in parts]),
-        torch.cat([p.features for p in parts]),
-        torch.cat([p.embeddings for p in parts]),
-        torch.cat(some) if some else None,
+    logits, features, embeddings = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("logits", "features", "embeddings")
     )
+    some = [p.distances for p in parts if p.distances is not None]
+    return Outputs(logits, features, embeddings, torch.cat(some) if some else None)
 
 
 @dataclass(frozen=True)

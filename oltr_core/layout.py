@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,24 @@ def generation_name(number: int) -> str:
     return f"{number:04d}"
 
 
+@dataclass
 class _At:
     """The path of that name below the object's folder."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def __get__(self, place: Folder | Layout, owner: type) -> Path:
         return place.folder / self.name
+
+
+@dataclass
+class _Each:
+    """The path of that pattern below the object's folder, for the name or number that the call gives."""
+
+    pattern: str
+
+    def __get__(self, place: Folder | Layout, owner: type) -> Callable[[str | int], Path]:
+        return lambda name: place.folder / self.pattern.format(name)
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,19 @@ class Layout:
     run = _At("data/run.yaml")  # which generation is being made, from which parent, and how (train or update)
     raw = _At("data/raw")
     truth = _At("data/truth")  # labels held back from the loop; read by the truth annotator and by nothing else
+    truth_of = _Each("data/truth/{}.parquet")  # of a batch
     annotations = _At("data/annotations")
+    annotations_of = _Each("data/annotations/{}")  # imported answers to the selection of a generation
+    audit_of = _Each("data/annotations/{}/audit.json")  # what held-back truth says of the batch of a generation
     generations = _At("data/generations")
     exports = _At("data/exports")  # batches handed to people, one folder per generation; safe to delete
     failures = _At("data/failures")
+    failure = _Each("data/failures/{}.json")  # of a stage
     timings = _At("data/timings")  # seconds per stage of the run in progress; never a dependency of anything
+    timing = _Each("data/timings/{}.json")
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
+    features = _Each("data/store/features/{}")  # by digest
+    resume = _Each("data/store/resume/{}")
     lock = _At("data/loop.lock")  # held by the process that drives the loop
     results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 
@@ -86,17 +103,6 @@ class Layout:
             return []
         return [Batch(p) for p in sorted(self.raw.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
-    def truth_of(self, batch: str) -> Path:
-        return self.truth / f"{batch}.parquet"
-
-    def annotations_of(self, batch_id: str) -> Path:
-        """The folder of imported annotations of the selection of generation `batch_id`."""
-        return self.annotations / batch_id
-
-    def audit_of(self, batch_id: str) -> Path:
-        """What held-back truth says of the batch of generation `batch_id`."""
-        return self.annotations_of(batch_id) / "audit.json"
-
     def generation(self, name: str) -> Generation:
         return Generation(self.generations / name)
 
@@ -115,18 +121,6 @@ class Layout:
         """While it is being written."""
         return Export(self.exports / f".{name}.tmp")
 
-    def failure(self, stage: str) -> Path:
-        return self.failures / f"{stage}.json"
-
-    def timing(self, stage: str) -> Path:
-        return self.timings / f"{stage}.json"
-
-    def features(self, digest: str) -> Path:
-        return self.store / "features" / digest
-
-    def resume(self, digest: str) -> Path:
-        return self.store / "resume" / digest
-
 
 class Batch(Folder):
     """One ingested batch of raw images: immutable once its folder has its name."""
@@ -135,9 +129,7 @@ class Batch(Folder):
     quarantine = _At("quarantine.parquet")
     card = _At("batch.json")  # what went in: the digest of its sources, counts, and the digest of every file
     thumbnails = _At("thumbnails.parquet")  # small pictures of some images of each class, for pages
-
-    def shard(self, number: int) -> Path:
-        return self.folder / f"shard-{number:05d}.arrow"
+    shard = _Each("shard-{:05d}.arrow")
 
 
 class Export(Folder):
@@ -173,18 +165,10 @@ class _Artifacts(Folder):
 class Work(_Artifacts):
     """data/work: what the stages write. It may vanish at any time; running again restores it."""
 
+    code = _Each("code/{}.json")  # digests of the code that a stage executes
     stage_metrics = _At("metrics")
-
-    def code(self, stage: str) -> Path:
-        """Digests of the code that a stage executes."""
-        return self.folder / "code" / f"{stage}.json"
-
-    def metrics(self, stage: str) -> Path:
-        return self.stage_metrics / f"{stage}.json"
-
-    def absent(self, stage: str) -> Path:
-        """Why a metric of this stage could not be computed."""
-        return self.stage_metrics / f"{stage}.absent.json"
+    metrics = _Each("metrics/{}.json")  # of a stage
+    absent = _Each("metrics/{}.absent.json")  # why a metric of a stage could not be computed
 
 
 class Generation(_Artifacts):
@@ -202,39 +186,35 @@ class Generation(_Artifacts):
 
 def in_order(batches: Iterable[Batch]) -> list[Batch]:
     """Batches as a person counts: batch-2 before batch-10."""
-    return sorted(batches, key=lambda b: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in _parts(b.name)])
 
+    def parts(batch: Batch) -> list[tuple[int, int, str]]:
+        found = re.findall(r"\d+|\D+", batch.name)
+        return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in found]
 
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", name) if part]
+    return sorted(batches, key=parts)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write `path` so that a reader, or a run after a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    sync(temporary)
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def rename_into_place(temporary: Path, final: Path) -> None:
     """Give a finished folder its name, durably: its files are on the disk before the name is."""
-    for file in temporary.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    sync_folder(temporary)
+    for path in (*filter(Path.is_file, temporary.rglob("*")), temporary):
+        sync(path)
     temporary.rename(final)
-    sync_folder(final.parent)
+    sync(final.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or a rename inside a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -27,13 +27,10 @@ EVENTS = (
     "rolled_back",  # the champion moved back to `generation`
     "exported",  # its batch went to the annotator
     "imported",  # annotations of its batch came back; `digest` is that of the file
-    "class_added",
-    "class_renamed",
-    "class_merged",
-    "class_split",
-    "class_retired",
+    *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired")),
     "forgotten",  # an image was removed everywhere
 )
+_RESTORE = "restore the file from version control or a backup"
 _ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
 
 
@@ -64,13 +61,11 @@ def read(path: Path) -> list[Event]:
             claimed = entry.pop("previous")
             event = Event(**entry)
         except (ValueError, TypeError, KeyError, AssertionError):
-            raise ValueError(
-                f"{path}:{number}: this line is not a ledger event; restore the file from version control or a backup"
-            ) from None
+            raise ValueError(f"{path}:{number}: this line is not a ledger event; {_RESTORE}") from None
         if claimed != previous:
             raise ValueError(
                 f"{path}:{number}: the line before was changed after it was written (expected digest "
-                f"{claimed[:12]}, found {previous[:12]}); restore the file from version control or a backup"
+                f"{claimed[:12]}, found {previous[:12]}); {_RESTORE}"
             )
         previous = digest.of_bytes(line)
         events.append(event)
@@ -100,38 +95,36 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 def _set_torn_line_aside(path: Path) -> None:
     data = path.read_bytes() if path.exists() else b""
-    torn = data[data.rfind(b"\n") + 1 :]
-    if not torn:
-        return
-    aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
-    aside.write_bytes(torn)
-    with path.open("r+b") as file:
-        file.truncate(len(data) - len(torn))
-        os.fsync(file.fileno())
-    warnings.warn(f"{path}: the last line was torn by a crash; it was moved to {aside.name}", stacklevel=3)
+    whole, newline, torn = data.rpartition(b"\n")
+    if torn:
+        aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
+        aside.write_bytes(torn)
+        with path.open("r+b") as file:
+            file.truncate(len(whole + newline))
+            os.fsync(file.fileno())
+        warnings.warn(f"{path}: the last line was torn by a crash; it was moved to {aside.name}", stacklevel=3)
 
 
 # --- what the events add up to ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
     """The state of the workspace by its history."""
 
     champion: str = GENESIS
-    opened: tuple[str, ...] = ()
+    opened: list[str] = field(default_factory=list)
     sealed: dict[str, str] = field(default_factory=dict)  # generation -> digest of its folder
     verdicts: dict[str, str] = field(default_factory=dict)  # generation -> promoted | refused
     parents: dict[str, str] = field(default_factory=dict)
-    exported: frozenset[str] = frozenset()
-    imported: frozenset[str] = frozenset()  # generations whose batch has answers
-    forgotten: frozenset[str] = frozenset()  # ids of images that were removed on request
+    exported: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)  # generations whose batch has answers
+    forgotten: set[str] = field(default_factory=set)  # ids of images that were removed on request
 
     @property
     def unfinished(self) -> str | None:
         """The generation that was opened and has no verdict yet; at most one."""
-        waiting = [name for name in self.opened if name not in self.verdicts]
-        return waiting[-1] if waiting else None
+        return next((name for name in reversed(self.opened) if name not in self.verdicts), None)
 
     @property
     def next_number(self) -> int:
@@ -141,35 +134,27 @@ class State:
 
 def replay(events: list[Event]) -> State:
     """Fold the history into the state it leaves."""
-    champion = GENESIS
-    opened: list[str] = []
-    sealed: dict[str, str] = {}
-    verdicts: dict[str, str] = {}
-    parents: dict[str, str] = {}
-    exported: set[str] = set()
-    imported: set[str] = set()
-    forgotten: set[str] = set()
+    state = State()
     for e in events:
         match e.event:
             case "opened":
-                opened.append(e.generation)
-                parents[e.generation] = e.details["parent"]
+                state.opened.append(e.generation)
+                state.parents[e.generation] = e.details["parent"]
             case "sealed":
-                sealed[e.generation] = e.digest
+                state.sealed[e.generation] = e.digest
             case "promoted" | "rolled_back":
-                champion = e.generation
-                verdicts.setdefault(e.generation, "promoted")
+                state.champion = e.generation
+                state.verdicts.setdefault(e.generation, "promoted")
             case "refused":
-                verdicts[e.generation] = "refused"
+                state.verdicts[e.generation] = "refused"
             case "exported":
-                exported.add(e.generation)
+                state.exported.add(e.generation)
             case "imported":
-                imported.add(e.generation)
+                state.imported.add(e.generation)
             case "forgotten":  # pictures were taken out of these generations: their digests from now on
-                sealed |= e.details["generations"]
-                forgotten |= set(e.details["images"])
-    answered = frozenset(exported), frozenset(imported)
-    return State(champion, tuple(opened), sealed, verdicts, parents, *answered, frozenset(forgotten))
+                state.sealed |= e.details["generations"]
+                state.forgotten |= set(e.details["images"])
+    return state
 
 
 def verify_sealed(path: Path, folder: Path) -> None:

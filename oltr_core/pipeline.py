@@ -52,9 +52,7 @@ TABLE = (
         "code",
         "Write down which code this installation would run, so that DVC sees it change.",
         code=("stages/code.py",),
-        writes=("code",),
-        run=(),
-        measures=False,
+        writes=("code",), run=(), measures=False,
     ),
     Stage(
         "curate",
@@ -75,9 +73,7 @@ TABLE = (
         code=(*_NETWORK, "losses", "samplers", "stages/full_training.py", "stages/train.py", "training"),
         reads=("base.parquet", PARENT),
         writes=("base.safetensors", "metrics.jsonl"),
-        sections=("train",),
-        run=("parent", "mode"),
-        computes=True,
+        sections=("train",), run=("parent", "mode"), computes=True,
     ),
     Stage(
         "update",
@@ -88,8 +84,7 @@ TABLE = (
         ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),
-        sections=("update",),
-        computes=True,
+        sections=("update",), computes=True,
     ),
     Stage(
         "evaluate",
@@ -100,8 +95,7 @@ TABLE = (
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
         writes=("predictions.parquet", "plots", "gate.json"),
-        sections=("evaluate",),
-        computes=True,
+        sections=("evaluate",), computes=True,
     ),
     Stage(
         "select",
@@ -112,9 +106,7 @@ TABLE = (
         ),
         reads=("model.safetensors", "manifest.parquet"),
         writes=("selection.parquet", "batch.png"),
-        sections=("budget", "select"),
-        run=("generation",),
-        computes=True,
+        sections=("budget", "select"), run=("generation",), computes=True,
     ),
     Stage(
         "report",
@@ -128,9 +120,7 @@ TABLE = (
             "gate.json", "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
-        writes=("report.html", "lineage.json"),
-        sections=("workspace",),
-        measures=False,
+        writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,
     ),
 )  # fmt: skip
 STAGES = tuple(stage.name for stage in TABLE)
@@ -200,6 +190,6 @@ def _entry(stage: Stage) -> str:
 
 
 def _path(name: str) -> str:
-    if name == PARENT:
-        return f'"{name}"'
-    return name if name.startswith("data/") else f"data/work/{name}"
+    if name.startswith("data/"):
+        return f'"{name}"' if name == PARENT else name
+    return f"data/work/{name}"

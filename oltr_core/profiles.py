@@ -5,7 +5,6 @@ A profile says what differs from the defaults; `oltr_core.settings.kinds` says w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from oltr_core.images.transforms import Augment, Transform
@@ -16,7 +15,7 @@ from oltr_core.models.heads import Linear
 from oltr_core.params import Params
 from oltr_core.samplers import ClassAware
 from oltr_core.settings.annotator import FolderAnnotator
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.workspace import Workspace
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 
@@ -26,11 +25,8 @@ def digits() -> Params:
 
     Every default was chosen on them, on seeds 100-109.
     """
-    batches = [
-        RawBatch(batch=f"batch-{part}", sources=[{"name": "digits", "part": part, "seed": 0, "pool": "mixed"}])
-        for part in (0, 1)
-    ]
-    return Params(sources=batches)
+    sources = [{"name": "digits", "part": part, "seed": 0, "pool": "mixed"} for part in (0, 1)]
+    return Params(sources=[RawBatch(batch=f"batch-{source['part']}", sources=[source]) for source in sources])
 
 
 def small_photos() -> Params:
@@ -44,7 +40,7 @@ def small_photos() -> Params:
         augment=Augment(pad=4, flip=True),
         phases=_phases(epochs=(40, 12), trunk=(0.05, 0.02)),
     )
-    return _of_people("small_photos", train, [_folder_per_class(), _unlabelled()])
+    return _of_people("small_photos", train)
 
 
 def photos() -> Params:
@@ -55,7 +51,7 @@ def photos() -> Params:
         augment=Augment(pad=16, flip=True),
         phases=_phases(epochs=(20, 10), trunk=(0.02, 0.01)),
     )
-    return _of_people("photos", train, [_folder_per_class(), _unlabelled()])
+    return _of_people("photos", train)
 
 
 def faces() -> Params:
@@ -66,51 +62,25 @@ def faces() -> Params:
         augment=Augment(pad=8, flip=True),
         phases=_phases(epochs=(30, 20), trunk=(0.05, 0.02), batch_size=64),
     )
-    identities = {"name": "identities", "path": "images/identities", "min_images": 3}
-    return _of_people("faces", train, [identities, _unlabelled()])
+    return _of_people("faces", train, {"name": "identities", "path": "images/identities", "min_images": 3})
 
 
-PROFILES: dict[str, Callable[[], Params]] = {
-    "digits": digits,
-    "small_photos": small_photos,
-    "photos": photos,
-    "faces": faces,
-}
+PROFILES = {"digits": digits, "small_photos": small_photos, "photos": photos, "faces": faces}
+_FOLDER_PER_CLASS = {"name": "folder", "path": "images/labelled"}
 
 
-def _of_people(name: str, train: Train, sources: list[dict[str, Any]]) -> Params:
+def _of_people(name: str, train: Train, labelled: dict[str, Any] = _FOLDER_PER_CLASS) -> Params:
     """One batch of sources to edit, annotated by people."""
-    batches = [RawBatch(batch="batch-0", sources=sources)]
-    return Params(workspace=Workspace(name=name), sources=batches, annotator=FolderAnnotator(), train=train)
-
-
-def _folder_per_class() -> dict[str, Any]:
-    return {"name": "folder", "path": "images/labelled"}
-
-
-def _unlabelled() -> dict[str, Any]:
-    return {"name": "unlabelled", "path": "images/unlabelled"}
+    batch = RawBatch(batch="batch-0", sources=[labelled, {"name": "unlabelled", "path": "images/unlabelled"}])
+    return Params(workspace=Workspace(name=name), sources=[batch], annotator=FolderAnnotator(), train=train)
 
 
 def _phases(epochs: tuple[int, int], trunk: tuple[float, float], batch_size: int = 32) -> list[Phase]:
     """Representation, then meta-embedding, as the defaults have them: epochs and trunk's learning rate of each."""
-    gently = Schedule(warmup=0.1)
+    same = {"batch_size": batch_size, "schedule": Schedule(warmup=0.1)}
+    rates = [LearningRates(trunk=rate, heads=0.1) for rate in trunk]
+    meta = {"losses": [CrossEntropy(), LargeMargin()], "sampler": ClassAware()}
     return [
-        Phase(
-            name="representation",
-            epochs=epochs[0],
-            head=Linear(),
-            batch_size=batch_size,
-            learning_rates=LearningRates(trunk=trunk[0], heads=0.1),
-            schedule=gently,
-        ),
-        Phase(
-            name="meta_embedding",
-            epochs=epochs[1],
-            losses=[CrossEntropy(), LargeMargin()],
-            sampler=ClassAware(),
-            batch_size=batch_size,
-            learning_rates=LearningRates(trunk=trunk[1], heads=0.1),
-            schedule=gently,
-        ),
+        Phase(name="representation", epochs=epochs[0], head=Linear(), learning_rates=rates[0], **same),
+        Phase(name="meta_embedding", epochs=epochs[1], learning_rates=rates[1], **meta, **same),
     ]

@@ -13,151 +13,131 @@ SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
 
 
-def _schema(
-    table: str, key: tuple[str, ...], columns: list[tuple[str, pa.DataType, bool]], version: int = 1
-) -> pa.Schema:
-    fields = [pa.field(name, kind, nullable=optional) for name, kind, optional in columns]
-    metadata = {"oltr.table": table, "oltr.version": str(version), "oltr.key": ",".join(key)}
-    return pa.schema(fields, metadata=metadata)
+_TEXT, _INT, _REAL, _TIME = pa.string(), pa.int32(), pa.float32(), pa.timestamp("us", tz="UTC")
 
 
-_TIME = pa.timestamp("us", tz="UTC")
+def _or_null(kind: pa.DataType) -> pa.Field:
+    return pa.field("", kind, nullable=True)
+
+
+def _schema(table: str, key: str, /, version: int = 1, **columns: pa.DataType | pa.Field) -> pa.Schema:
+    fields = [
+        kind.with_name(name) if isinstance(kind, pa.Field) else pa.field(name, kind, nullable=False)
+        for name, kind in columns.items()
+    ]
+    return pa.schema(fields, {"oltr.table": table, "oltr.version": str(version), "oltr.key": key})
+
 
 #: an image in a raw batch
 INDEX = _schema(
     "index",
-    ("image_id",),
-    [
-        ("image_id", pa.string(), False),  # sha-256 of the bytes as received
-        ("batch", pa.string(), False),
-        ("shard", pa.int32(), False),
-        ("row", pa.int32(), False),  # within the shard
-        ("address", pa.string(), False),  # where it came from: a path, a URI, an entry of a data set
-        ("width", pa.int32(), False),  # upright, in pixels
-        ("height", pa.int32(), False),
-        ("source", pa.string(), False),
-        ("group_id", pa.string(), True),  # site, sequence, burst: never straddles two splits
-        ("captured_at", _TIME, True),
-        ("attributes", pa.string(), True),  # a JSON object of whatever else the source knows
-        ("label", pa.string(), True),  # as received; null in a pool
-        ("split", pa.string(), True),  # given by the source; null: for curate to give
-        ("phash", pa.uint64(), False),  # perceptual hash
-    ],
+    "image_id",
+    image_id=_TEXT,  # sha-256 of the bytes as received
+    batch=_TEXT,
+    shard=_INT,
+    row=_INT,  # within the shard
+    address=_TEXT,  # where it came from: a path, a URI, an entry of a data set
+    width=_INT,  # upright, in pixels
+    height=_INT,
+    source=_TEXT,
+    group_id=_or_null(_TEXT),  # site, sequence, burst: never straddles two splits
+    captured_at=_or_null(_TIME),
+    attributes=_or_null(_TEXT),  # a JSON object of whatever else the source knows
+    label=_or_null(_TEXT),  # as received; null in a pool
+    split=_or_null(_TEXT),  # given by the source; null: for curate to give
+    phash=pa.uint64(),  # perceptual hash
 )
 
 #: a file or row that could not become an image of a batch
 QUARANTINE = _schema(
-    "quarantine",
-    ("address", "reason"),
-    [
-        ("address", pa.string(), False),
-        ("image_id", pa.string(), True),
-        ("source", pa.string(), False),
-        ("reason", pa.string(), False),
-    ],
+    "quarantine", "address,reason", address=_TEXT, image_id=_or_null(_TEXT), source=_TEXT, reason=_TEXT
 )
 
 #: a small picture of an image, for pages
-THUMBNAILS = _schema(
-    "thumbnails",
-    ("image_id",),
-    [("image_id", pa.string(), False), ("jpeg", pa.binary(), False)],
-)
+THUMBNAILS = _schema("thumbnails", "image_id", image_id=_TEXT, jpeg=pa.binary())
 
 #: an image known to a generation
 MANIFEST = _schema(
     "manifest",
-    ("image_id",),
-    [
-        ("image_id", pa.string(), False),
-        ("batch", pa.string(), False),
-        ("shard", pa.int32(), False),
-        ("row", pa.int32(), False),
-        ("width", pa.int32(), False),
-        ("height", pa.int32(), False),
-        ("address", pa.string(), True),  # as in the index; null in generations of version 1
-        ("source", pa.string(), False),
-        ("group_id", pa.string(), True),
-        ("captured_at", _TIME, True),
-        ("label", pa.string(), True),  # as received or annotated; null: unlabelled
-        ("class_id", pa.int32(), True),  # null: no label, or a label of no registered class (open)
-        ("label_source", pa.string(), True),  # "source", or the annotator's name
-        ("labelled_in", pa.string(), True),  # the generation that first knew the label
-        ("split", pa.string(), False),
-        ("reason", pa.string(), True),  # why the row is in quarantine
-    ],
+    "image_id",
     version=2,
+    image_id=_TEXT,
+    batch=_TEXT,
+    shard=_INT,
+    row=_INT,
+    width=_INT,
+    height=_INT,
+    address=_or_null(_TEXT),  # as in the index; null in generations of version 1
+    source=_TEXT,
+    group_id=_or_null(_TEXT),
+    captured_at=_or_null(_TIME),
+    label=_or_null(_TEXT),  # as received or annotated; null: unlabelled
+    class_id=_or_null(_INT),  # null: no label, or a label of no registered class (open)
+    label_source=_or_null(_TEXT),  # "source", or the annotator's name
+    labelled_in=_or_null(_TEXT),  # the generation that first knew the label
+    split=_TEXT,
+    reason=_or_null(_TEXT),  # why the row is in quarantine
 )
 
 #: a class; rows are only ever added, and ids never reused
 CLASSES = _schema(
     "classes",
-    ("class_id",),
-    [
-        ("class_id", pa.int32(), False),
-        ("name", pa.string(), False),
-        ("aliases", pa.list_(pa.string()), False),
-        ("first_generation", pa.string(), False),
-        ("status", pa.string(), False),
-        ("successor", pa.int32(), True),  # of a merged class
-    ],
+    "class_id",
+    class_id=_INT,
+    name=_TEXT,
+    aliases=pa.list_(_TEXT),
+    first_generation=_TEXT,
+    status=_TEXT,
+    successor=_or_null(_INT),  # of a merged class
 )
 
 #: a scored image
 PREDICTIONS = _schema(
     "predictions",
-    ("image_id",),
-    [
-        ("image_id", pa.string(), False),
-        ("class_id", pa.int32(), False),  # the best known class
-        ("probability", pa.float32(), False),
-        ("score", pa.float32(), False),  # larger = more unknown
-        ("split", pa.string(), False),
-    ],
+    "image_id",
+    image_id=_TEXT,
+    class_id=_INT,  # the best known class
+    probability=_REAL,
+    score=_REAL,  # larger = more unknown
+    split=_TEXT,
 )
 
 #: an image chosen for a person's minute
 SELECTION = _schema(
     "selection",
-    ("rank",),
-    [
-        ("image_id", pa.string(), False),
-        ("rank", pa.int32(), False),  # 0 first
-        ("u_open", pa.float32(), False),  # Eq. 7
-        ("u_info", pa.float32(), False),  # Eq. 8
-        ("merit", pa.float32(), False),  # the strategy's own: larger = more worth a person's minute
-        ("reason", pa.string(), False),
-        ("suggested", pa.string(), False),  # name of the best known class
-        ("strategy", pa.string(), False),
-    ],
+    "rank",
     version=2,
+    image_id=_TEXT,
+    rank=_INT,  # 0 first
+    u_open=_REAL,  # Eq. 7
+    u_info=_REAL,  # Eq. 8
+    merit=_REAL,  # the strategy's own: larger = more worth a person's minute
+    reason=_TEXT,
+    suggested=_TEXT,  # name of the best known class
+    strategy=_TEXT,
 )
 
 #: one person's answer
 ANNOTATIONS = _schema(
     "annotations",
-    ("image_id", "annotator", "answered_at"),
-    [
-        ("image_id", pa.string(), False),
-        ("verdict", pa.string(), False),
-        ("label", pa.string(), True),  # the name given; null unless the verdict is label or new_class
-        ("annotator", pa.string(), False),
-        ("answered_at", _TIME, False),
-        ("seconds", pa.float32(), True),  # the person's time
-        ("batch_id", pa.string(), False),  # the generation whose selection this answers
-    ],
+    "image_id,annotator,answered_at",
+    image_id=_TEXT,
+    verdict=_TEXT,
+    label=_or_null(_TEXT),  # the name given; null unless the verdict is label or new_class
+    annotator=_TEXT,
+    answered_at=_TIME,
+    seconds=_or_null(_REAL),  # the person's time
+    batch_id=_TEXT,  # the generation whose selection this answers
 )
 
 #: a label held back from the loop
-TRUTH = _schema("truth", ("image_id",), [("image_id", pa.string(), False), ("label", pa.string(), False)])
+TRUTH = _schema("truth", "image_id", image_id=_TEXT, label=_TEXT)
 
 
 #: (table, version) -> what makes the next version of it; a sealed generation is never rewritten, only read so
 MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
     ("manifest", 1): lambda table: table.append_column("address", pa.nulls(table.num_rows, pa.string())),
-    ("selection", 1): lambda table: table.rename_columns(
-        ["merit" if c == "energy" else c for c in table.column_names]
-    ),
+    ("selection", 1): lambda table: table.rename_columns({"energy": "merit"}),
 }
 
 
@@ -187,13 +167,13 @@ def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """Read a table, checked against `schema` first; an older version of it is brought up to date in memory."""
-    found = check_header(path, schema)
+    found, columns = check_header(path, schema), columns or schema.names
     if found == version(schema):
-        return pq.read_table(path, columns=columns or schema.names)
+        return pq.read_table(path, columns=columns)
     table = pq.read_table(path)
     for older in range(found, version(schema)):
         table = MIGRATIONS[_meta(schema)["oltr.table"], older](table)
-    return table.select(schema.names).cast(schema).select(columns or schema.names)
+    return table.select(schema.names).cast(schema).select(columns)
 
 
 def check_header(path: Path, schema: pa.Schema) -> int:
@@ -203,24 +183,23 @@ def check_header(path: Path, schema: pa.Schema) -> int:
     read: it may be missing, be no Parquet file, be another table, or come from a newer version of this program.
     """
     wanted = _meta(schema)
+    table = wanted["oltr.table"]
     if not path.exists():
-        raise ValueError(
-            f"{path}: this {wanted['oltr.table']} table is not here; `dvc pull` or `dvc repro` brings it back"
-        )
+        raise ValueError(f"{path}: this {table} table is not here; `dvc pull` or `dvc repro` brings it back")
     try:
         header = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: expected a Parquet file, found something else ({error})") from None
     meta = _meta(header)
-    if meta.get("oltr.table") != wanted["oltr.table"]:
-        raise ValueError(f"{path}: expected table {wanted['oltr.table']}, found {meta.get('oltr.table', 'none')}")
+    if meta.get("oltr.table") != table:
+        raise ValueError(f"{path}: expected table {table}, found {meta.get('oltr.table', 'none')}")
     found = version(header)
     if found > version(schema):
         newer = f"found {found}: it was written by a newer version of this program, so update this one"
         raise ValueError(f"{path}: expected version {version(schema)} or older of this table, {newer}")
     missing = [name for name in schema.names if name not in header.names] if found == version(schema) else []
     if missing:
-        raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {wanted['oltr.table']} table")
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing from this {table} table")
     return found
 
 

@@ -42,9 +42,6 @@ def default_torch_generator(seed: int, *names: str | int) -> Iterator[None]:
     """
     import torch
 
-    before = torch.get_rng_state()
-    torch.default_generator.manual_seed(_derive(seed, names))
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_derive(seed, names))
         yield
-    finally:
-        torch.set_rng_state(before)

@@ -27,10 +27,9 @@ class Spec(BaseModel):
     @classmethod
     def _no_unknown_keys(cls, value: Any) -> Any:
         # pydantic would refuse them too, but without saying which keys exist
-        if isinstance(value, dict):
-            for key in value:
-                if key not in cls.model_fields:
-                    raise ValueError(f"there is no key {key!r} here{suggest(str(key), cls.model_fields)}")
+        for key in value if isinstance(value, dict) else ():
+            if key not in cls.model_fields:
+                raise ValueError(f"there is no key {key!r} here{suggest(str(key), cls.model_fields)}")
         return value
 
 
@@ -114,13 +113,11 @@ def _sentence(error: Any) -> str:
         case "value_error":
             return str(error["ctx"]["error"])
         case "union_tag_invalid":
-            context = error["ctx"]
-            known = [name.strip(" '") for name in context["expected_tags"].split(",")]
-            return f"there is no {context['tag']!r}{suggest(str(context['tag']), known)}"
+            tag, known = error["ctx"]["tag"], [name.strip(" '") for name in error["ctx"]["expected_tags"].split(",")]
+            return f"there is no {tag!r}{suggest(str(tag), known)}"
         case "union_tag_not_found":
             return f"expected a mapping with a `name`, found {found!r}"
         case "missing":
             return "this key is required and was not found"
         case _:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            return f"{message}, found {found!r}"
+            return f"{error['msg'][0].lower()}{error['msg'][1:]}, found {found!r}"

@@ -63,7 +63,7 @@ def _frame(rows: pl.DataFrame, declared: list[checks.Check]) -> Any:
 
     The columns that its own expectations name, and one of true and false for every other check.
     """
-    named = sorted({check.arguments["column"] for check in declared if check.expectation})
+    named = sorted({check.column for check in declared if check.expectation})
     others = [check for check in declared if not check.expectation]
     return rows.select(*named, *((~c.bad).alias(c.name) for c in others)).to_pandas()
 
@@ -84,7 +84,8 @@ def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generatio
         suite = gx.ExpectationSuite(name="manifest")
         for check in declared:
             if check.expectation:
-                kind, arguments = getattr(expectations, check.expectation), check.arguments
+                kind = getattr(expectations, check.expectation)
+                arguments = {"column": check.column, **check.arguments}
             else:
                 kind = expectations.ExpectColumnValuesToBeInSet
                 arguments = {"column": check.name, "value_set": [True]}

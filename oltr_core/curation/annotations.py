@@ -23,18 +23,16 @@ def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, wher
     answered_at (a datetime or ISO 8601 text), seconds and batch_id; under `where` it may carry file and line.
     Raises ValueError that lists the wrong rows, each with what was expected and found; none is taken then.
     """
-    asked = set(selection.column("image_id").to_pylist()) if isinstance(selection, pa.Table) else set(selection)
+    asked = set(selection.column("image_id").to_pylist() if isinstance(selection, pa.Table) else selection)
     good, errors = [], []
-    seen: dict[tuple[str, str, datetime], str] = {}
+    seen: dict[tuple[str, ...], str] = {}
     for number, answer in enumerate(answers, start=1):
         line = answer.get("where") or f"{where}:{number}"
         try:
             row = _row(answer, asked)
-            key = (row["image_id"], row["annotator"], row["answered_at"])
+            key = tuple(row[name] for name in schema.key(schema.ANNOTATIONS))
             if key in seen:
-                raise ValueError(
-                    f"{row['annotator']} answers this image twice ({seen[key]} too); keep one of the rows"
-                )
+                raise ValueError(f"{row['annotator']} answers this image twice ({seen[key]} too); keep one row")
             seen[key] = line
             good.append(row)
         except ValueError as error:
@@ -83,7 +81,7 @@ def _seconds(value: Any) -> float | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"seconds: expected a number, found {value!r}") from None
+        seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"seconds: expected a number of 0 or more, found {value!r}")
     return seconds
@@ -96,10 +94,7 @@ def consensus(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     `names` maps what people may write (names and aliases of classes) to class names, so that two aliases agree.
     """
     latest = answers.sort("answered_at", "batch_id").unique(["image_id", "annotator"], keep="last")
-    votes = latest.with_columns(
-        label=pl.col("label").replace(dict(names)) if names else pl.col("label"),
-        verdict=pl.col("verdict").replace({"new_class": "label"}),
-    )
+    votes = latest.with_columns(pl.col("label").replace(dict(names)), pl.col("verdict").replace("new_class", "label"))
     counted = votes.group_by("image_id", "verdict", "label").agg(
         n=pl.len(), label_source=pl.col("annotator").unique().sort().str.join("+")
     )

@@ -14,6 +14,7 @@ import jinja2
 import polars as pl
 
 from oltr_core import charts, schema
+from oltr_core.frames import read
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
@@ -35,29 +36,36 @@ class Facts:
     held_out: dict[str, int] = field(default_factory=dict)  # class -> images of the pool whose label is held back
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the card, as text."""
-
-    head: list[str]
-    rows: list[list[str]]
-
-
 def write(layout: Layout, workspace: str, facts: Facts) -> None:
     """Write data/work/data_card.html and .md."""
     classes = per_class(facts)
     title = f"{workspace}: data of generation {facts.run.generation}"
-    parts = [
-        ("What is in it", _splits(facts)),
-        ("Where it came from", _sources(facts)),
-        ("Classes", _classes(classes)),
-        *([("Held out, to measure openness (curate.hold_out_classes)", _held_out(facts))] if facts.held_out else []),
-        ("Quarantine", _quarantine(facts)),
-    ]
+    columns = {"name": "class", "shot": "shots", "train": "train", "val": "val", "test": "test"}
+    columns["first_generation"] = "since generation"
+    tables = {
+        "What is in it": _splits(facts),
+        "Where it came from": _sources(facts),
+        "Classes": classes.select(pl.col(name).alias(heading) for name, heading in columns.items()),
+    }
+    if facts.held_out:
+        tables["Held out, to measure openness (curate.hold_out_classes)"] = _held_out(facts)
+    tables["Quarantine"] = _quarantine(facts)
     problems = list(known_problems(facts, classes))
-    sheets = _sheets(layout, facts, classes)
-    layout.work.data_card.write_text(_html(title, facts, classes, parts, problems, sheets))
-    layout.work.data_card_text.write_text(_markdown(title, facts, parts, problems))
+    colours = [_COLOURS[s] for s in classes["shot"]]
+    tail = charts.bars(classes["name"].to_list(), classes["train"].to_list(), "training images per class", colours)
+    groups = dict(classes.group_by("shot").len().iter_rows())
+    legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
+    loader = jinja2.PackageLoader("oltr_core.curation", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["base64"] = lambda data: b64encode(data).decode()
+    page = environment.get_template("data_card.html.jinja").render(
+        title=title, style=charts.STYLE, run=facts.run, tail=tail, legend=legend, problems=problems, tables=tables,
+        sheets=_sheets(layout, facts, classes),
+    )  # fmt: skip
+    layout.work.data_card.write_text(page)
+    layout.work.data_card_text.write_text(_markdown(title, facts.run, tables, problems))
 
 
 def per_class(facts: Facts) -> pl.DataFrame:
@@ -75,15 +83,15 @@ def per_class(facts: Facts) -> pl.DataFrame:
 
 def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
     """What a reader of the figures should know, one sentence each."""
-    untested = classes.filter(pl.col("test") == 0)["name"].to_list()
-    if untested:
-        yield f"{len(untested)} classes have no test image, so nothing is measured of them: {_some(untested)}."
-    unchecked = classes.filter(pl.col("val") == 0)["name"].to_list()
-    if unchecked:
-        yield f"{len(unchecked)} classes have no validation image: {_some(unchecked)}."
-    single = classes.filter(pl.col("train") == 1)["name"].to_list()
-    if single:
-        yield f"{len(single)} classes have a single training image: {_some(single)}."
+    for split, number, what in (
+        ("test", 0, "no test image, so nothing is measured of them"),
+        ("val", 0, "no validation image"),
+        ("train", 1, "a single training image"),
+    ):
+        names = classes.filter(pl.col(split) == number)["name"].to_list()
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            yield f"{len(names)} classes have {what}: {', '.join(names[:SHOWN])}{more}."
     if not facts.values["data/pool"]:
         yield "There is no pool: nothing can be selected for annotation."
     open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
@@ -105,109 +113,68 @@ def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, li
     files = [b.thumbnails for b in layout.batches if b.thumbnails.exists()]
     if not files:
         return {}
-    pictures = pl.concat([pl.DataFrame(schema.read(f, schema.THUMBNAILS)) for f in files]).unique("image_id")
     rows = (
         facts.manifest.filter(pl.col("split") == "train")
-        .join(pictures, on="image_id")
+        .join(pl.concat([read(f, schema.THUMBNAILS) for f in files]).unique("image_id"), on="image_id")
         .join(classes.select("class_id", "name", "shot"), on="class_id")
         .sort("image_id")
         .with_columns(nth=pl.int_range(pl.len()).over("class_id"))
         .sort("nth", "class_id")
     )
-    return {
-        group: list(
-            rows.filter(pl.col("shot") == group).head(ON_A_SHEET).sort("name").select("name", "jpeg").iter_rows()
-        )
-        for group in GROUPS
-    }
+    of_group = {group: rows.filter(pl.col("shot") == group).head(ON_A_SHEET).sort("name") for group in GROUPS}
+    return {group: part.select("name", "jpeg").rows() for group, part in of_group.items()}
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def _splits(facts: Facts) -> Table:
+def _splits(facts: Facts) -> pl.DataFrame:
     rows = []
-    for split in ("train", "val", "test", "pool", "quarantine"):
+    for split in schema.SPLITS:
         part = facts.manifest.filter(pl.col("split") == split)
         of_open = part.filter(pl.col("label").is_not_null() & pl.col("class_id").is_null()).height
-        open_images = str(of_open) if split == "test" else ""
-        rows.append([split, str(part.height), str(part["class_id"].drop_nulls().n_unique()), open_images])
-    return Table(["split", "images", "known classes", "of unknown classes"], rows)
+        known = part["class_id"].drop_nulls().n_unique()
+        rows.append((split, part.height, known, str(of_open) if split == "test" else ""))
+    return pl.DataFrame(rows, ["split", "images", "known classes", "of unknown classes"], orient="row")
 
 
-def _sources(facts: Facts) -> Table:
+def _sources(facts: Facts) -> pl.DataFrame:
+    labelled = pl.col("label").is_not_null()
+    by_annotations = (labelled & (pl.col("label_source") != "source")).sum().alias("by annotations")
     counts = facts.manifest.group_by("batch", "source").agg(
-        pl.len(),
-        labelled=pl.col("label").is_not_null().sum(),
-        answered=(pl.col("label").is_not_null() & (pl.col("label_source") != "source")).sum(),
+        pl.len().alias("images"), labelled.sum().alias("labelled"), by_annotations
     )
-    rows = [[str(v) for v in row] for row in counts.sort("batch", "source").iter_rows()]
-    return Table(["batch", "source", "images", "labelled", "by annotations"], rows)
+    return counts.sort("batch", "source")
 
 
-def _classes(classes: pl.DataFrame) -> Table:
-    columns = ["name", "shot", "train", "val", "test", "first_generation"]
-    rows = [[str(v) for v in row] for row in classes.select(columns).iter_rows()]
-    return Table(["class", "shots", "train", "val", "test", "since generation"], rows)
-
-
-def _held_out(facts: Facts) -> Table:
+def _held_out(facts: Facts) -> pl.DataFrame:
     since = dict(facts.classes.filter(pl.col("status") == "active").select("name", "first_generation").iter_rows())
-    tested = facts.manifest.filter(pl.col("split") == "test").group_by("label").len()
-    images = dict(tested.iter_rows())
+    tested = dict(facts.manifest.filter(pl.col("split") == "test").group_by("label").len().iter_rows())
     rows = [
-        [name, str(images.get(name, 0)), str(left), f"known since {since[name]}" if name in since else "open"]
+        (name, tested.get(name, 0), left, f"known since {since[name]}" if name in since else "open")
         for name, left in facts.held_out.items()
     ]
-    return Table(["class", "test images", "in the pool without their label", "now"], rows)
+    return pl.DataFrame(rows, ["class", "test images", "in the pool without their label", "now"], orient="row")
 
 
-def _quarantine(facts: Facts) -> Table:
-    rows = facts.manifest.filter(pl.col("split") == "quarantine")
-    reasons = pl.concat([rows.select("reason"), facts.refused.select("reason")])
+def _quarantine(facts: Facts) -> pl.DataFrame:
+    reasons = [
+        facts.manifest.filter(pl.col("split") == "quarantine").select("reason"),
+        facts.refused.select("reason"),
+    ]
     # reasons name images; without the names they can be counted
-    kinds = reasons.select(pl.col("reason").str.replace(r"(duplicate of|in batch|labels:|discarded by) .*$", "$1 …"))
-    counted = kinds.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
-    return Table(["reason", "images or files"], [[str(v) for v in row] for row in counted.iter_rows()])
+    kind = pl.col("reason").str.replace(r"(duplicate of|in batch|labels:|discarded by) .*$", "$1 …")
+    counted = pl.concat(reasons).group_by(kind).len("images or files")
+    return counted.sort(["images or files", "reason"], descending=[True, False])
 
 
-def _html(
-    title: str,
-    facts: Facts,
-    classes: pl.DataFrame,
-    parts: list[tuple[str, Table]],
-    problems: list[str],
-    sheets: dict[str, list[tuple[str, bytes]]],
-) -> str:
-    tail = charts.bars(
-        classes["name"].to_list(),
-        classes["train"].to_list(),
-        "training images per class",
-        [_COLOURS[s] for s in classes["shot"]],
-    )
-    groups = dict(classes.group_by("shot").len().iter_rows())
-    legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
-    loader = jinja2.PackageLoader("oltr_core.curation", "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["base64"] = lambda data: b64encode(data).decode()
-    page = environment.get_template("data_card.html.jinja")
-    return page.render(
-        title=title, style=charts.STYLE, run=facts.run, tail=tail, legend=legend, sheets=sheets, problems=problems,
-        parts=parts,
-    )  # fmt: skip
-
-
-def _markdown(title: str, facts: Facts, parts: list[tuple[str, Table]], problems: list[str]) -> str:
-    lines = [f"# {title}", "", f"Parent {facts.run.parent}, mode {facts.run.mode}.", "", "## Known problems", ""]
+def _markdown(title: str, run: Run, tables: dict[str, pl.DataFrame], problems: list[str]) -> str:
+    lines = [f"# {title}", "", f"Parent {run.parent}, mode {run.mode}.", "", "## Known problems", ""]
     lines += [f"- {p}" for p in problems or ["None found."]]
-    for heading, table in parts:
+    for heading, table in tables.items():
         lines += ["", f"## {heading}", ""]
-        if not table.rows:
+        if table.is_empty():
             lines.append("Nothing.")
             continue
-        lines += ["| " + " | ".join(table.head) + " |", "|" + "---|" * len(table.head)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+        lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * table.width]
+        lines += [
+            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table.iter_rows()
+        ]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ expectation of its own for the sentence, its name and arguments stand beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from oltr_core.settings.curate import Curate
 from oltr_core.settings.reading import Run, load_run
 
 USED = ["train", "val", "test"]
+_SHA256 = r"^[0-9a-f]{64}$"
 
 
 class Check(NamedTuple):
@@ -28,7 +29,7 @@ class Check(NamedTuple):
     column: str  # whose values are shown where it is broken
     bad: pl.Expr  # true on a row that breaks it
     expectation: str | None = None  # Great Expectations' own name for it
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}  # beside the column
     remedy: str = "correct the source it came from, or ingest it again under a new batch name"
     whole: bool = False  # it is about the table as a whole, and no row in particular breaks it
 
@@ -41,7 +42,7 @@ class Context:
     classes: pl.DataFrame
     parent: pl.DataFrame  # manifest
     curate: Curate
-    forgotten: frozenset[str] = frozenset()  # images that were removed on request
+    forgotten: Collection[str] = ()  # images that were removed on request
 
     @classmethod
     def of(cls, layout: Layout, curate: Curate) -> Context:
@@ -76,28 +77,34 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
     split, label, class_id = pl.col("split"), pl.col("label"), pl.col("class_id")
     least = context.curate.min_train_per_class if context.run.mode == "train" else 0
     used_in_order = pl.col("was").is_in([*USED, "quarantine"]) & (split != pl.col("was")) & (split != "quarantine")
-    generation = int(context.run.generation)
-    lost = _lost(manifest, context)
-    drift = _drift(manifest, context.parent)
+    by_source = (pl.col("label_source") == "source") & pl.col("new_class")
+    lost, drift, most = _lost(manifest, context), _drift(manifest, context.parent), context.curate.max_drift
     year = pl.col("captured_at").dt.year()
-    return [
-        _present("image_id"),
-        _matches("image_id", r"^[0-9a-f]{64}$"),
-        _unique("image_id"),
-        _one_of("split", schema.SPLITS),
-        _present("batch"),
-        _between("shard", 0),
-        _between("row", 0),
-        _between("width", 1),
-        _between("height", 1),
+    table = [
+        Check("image_id is present", "image_id", pl.col("image_id").is_null(), "ExpectColumnValuesToNotBeNull"),
         Check(
-            "an image is in quarantine exactly when there is a reason",
-            "reason",
+            "image_id is a SHA-256", "image_id", ~pl.col("image_id").str.contains(_SHA256).fill_null(False),
+            "ExpectColumnValuesToMatchRegex", {"regex": _SHA256},
+        ),
+        Check("image_id is unique", "image_id", pl.col("image_id").is_duplicated(), "ExpectColumnValuesToBeUnique"),
+        Check(
+            f"split is one of {', '.join(schema.SPLITS)}", "split", ~split.is_in(schema.SPLITS).fill_null(False),
+            "ExpectColumnValuesToBeInSet", {"value_set": list(schema.SPLITS)},
+        ),
+        Check("batch is present", "batch", pl.col("batch").is_null(), "ExpectColumnValuesToNotBeNull"),
+    ]  # fmt: skip
+    for column, low in {"shard": 0, "row": 0, "width": 1, "height": 1}.items():
+        bad = (pl.col(column) < low).fill_null(True)
+        name = f"{column} is {low} or more"
+        table.append(Check(name, column, bad, "ExpectColumnValuesToBeBetween", {"min_value": low}))
+    return [
+        *table,
+        Check(
+            "an image is in quarantine exactly when there is a reason", "reason",
             (split == "quarantine") != pl.col("reason").is_not_null(),
         ),
         Check(
-            "a training or validation image has a registered class",
-            "label",
+            "a training or validation image has a registered class", "label",
             split.is_in(["train", "val"]) & ~pl.col("registered").fill_null(False),
         ),
         Check("a test image has a label", "image_id", (split == "test") & label.is_null()),
@@ -106,76 +113,34 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
             "a class id stands in the register", "class_id", class_id.is_not_null() & pl.col("registered").is_null()
         ),
         Check(
-            "a label says who gave it, and since when",
-            "label",
+            "a label says who gave it, and since when", "label",
             label.is_not_null() & (pl.col("label_source").is_null() | pl.col("labelled_in").is_null()),
         ),
         Check(
-            "no label is from the future",
-            "labelled_in",
-            pl.col("labelled_in").cast(pl.Int64, strict=False).fill_null(0) > generation,
+            "no label is from the future", "labelled_in",
+            pl.col("labelled_in").cast(pl.Int64, strict=False).fill_null(0) > int(context.run.generation),
         ),
         Check("a photograph is no older than photography", "captured_at", (year < 1826).fill_null(False)),
         Check(
-            "a group never straddles two splits",
-            "group_id",
-            split.is_in(USED) & (pl.col("homes").fill_null(1) > 1),
+            "a group never straddles two splits", "group_id", split.is_in(USED) & (pl.col("homes").fill_null(1) > 1)
         ),
         Check("a split, once given, stays", "image_id", used_in_order.fill_null(False)),
         Check(
-            "every image of the parent is still there",
-            "image_id",
-            pl.lit(lost > 0),
-            whole=True,
+            "every image of the parent is still there", "image_id", pl.lit(lost > 0), whole=True,
             remedy=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
         ),
         Check(
-            f"a class that a source brings to a full training has at least {least} training images",
-            "label",
+            f"a class that a source brings to a full training has at least {least} training images", "label",
             # of a class that people found a single answer may be all there is, and the loop must go on
-            ((pl.col("label_source") == "source") & pl.col("new_class") & (pl.col("train_images") < least)).fill_null(
-                False
-            ),
+            by_source.fill_null(False) & (pl.col("train_images") < least),
             remedy="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
         ),
         Check(
-            f"class proportions moved by at most {context.curate.max_drift} against the parent",
-            "label",
-            pl.lit(drift > context.curate.max_drift),
+            f"class proportions moved by at most {most} against the parent", "label", pl.lit(drift > most),
             whole=True,
             remedy=f"they moved by {drift:.3f} (total variation): look at the new batch, or raise curate.max_drift",
         ),
-    ]
-
-
-def _present(column: str) -> Check:
-    return Check(
-        f"{column} is present", column, pl.col(column).is_null(), "ExpectColumnValuesToNotBeNull", {"column": column}
-    )
-
-
-def _unique(column: str) -> Check:
-    bad = pl.col(column).is_duplicated()
-    return Check(f"{column} is unique", column, bad, "ExpectColumnValuesToBeUnique", {"column": column})
-
-
-def _one_of(column: str, values: Sequence[str]) -> Check:
-    name = f"{column} is one of {', '.join(values)}"
-    bad = ~pl.col(column).is_in(list(values)).fill_null(False)
-    arguments = {"column": column, "value_set": list(values)}
-    return Check(name, column, bad, "ExpectColumnValuesToBeInSet", arguments)
-
-
-def _matches(column: str, pattern: str) -> Check:
-    bad = ~pl.col(column).str.contains(pattern).fill_null(False)
-    arguments = {"column": column, "regex": pattern}
-    return Check(f"{column} is a SHA-256", column, bad, "ExpectColumnValuesToMatchRegex", arguments)
-
-
-def _between(column: str, low: int) -> Check:
-    bad = (pl.col(column) < low).fill_null(True)
-    arguments = {"column": column, "min_value": low}
-    return Check(f"{column} is {low} or more", column, bad, "ExpectColumnValuesToBeBetween", arguments)
+    ]  # fmt: skip
 
 
 def _lost(manifest: pl.LazyFrame, context: Context) -> int:

@@ -16,9 +16,8 @@ def near_duplicates(hashes: np.ndarray, bits: int) -> np.ndarray:
     """
     assert bits < BANDS
     distinct, where, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    pairs = [_pairs_in_band(distinct, band, bits) for band in range(BANDS)] if bits > 0 else []
-    roots = connect(len(distinct), *(np.concatenate(side) for side in zip(*pairs, strict=True))) if pairs else None
-    cluster = np.arange(len(distinct)) if roots is None else roots
+    pairs = [_pairs_in_band(distinct, band, bits) for band in range(BANDS)]
+    cluster = connect(len(distinct), *(np.concatenate(side) for side in zip(*pairs, strict=True)))
     members = np.bincount(cluster, weights=counts, minlength=len(distinct))
     cluster = np.where((members[cluster] > 1) & (distinct != 0), cluster, -1)
     return cluster[where]

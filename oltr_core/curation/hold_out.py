@@ -28,7 +28,7 @@ def mark(images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, cura
     images: merged, with `own_label`, the label of the batch in which the image was first seen.
     Raises ValueError for a class that no image has or that was trained on, and for more classes than there are.
     """
-    before = parent.select("image_id", before="label_source", was="split", known=pl.lit(True))
+    before = parent.select("image_id", before="label_source", was="split", known=True)
     rows = images.join(before, on="image_id", how="left").with_columns(pl.col("known").fill_null(False))
     not_by_source = (pl.col("before") != "source").fill_null(True)
     was_held = pl.col("known") & not_by_source & pl.col("own_label").is_not_null()
@@ -80,11 +80,8 @@ def chosen(curate: Curate, offered: Mapping[str, int], names: Iterable[str]) -> 
     if isinstance(curate.hold_out_classes, int):
         return drawn(offered, curate.hold_out_classes, curate.seed)
     there = set(names)
-    for name in curate.hold_out_classes:
-        if name not in there:
-            raise ValueError(
-                f"params.yaml: curate.hold_out_classes: no image is labelled {name!r}{suggest(name, there)}"
-            )
+    for name in (name for name in curate.hold_out_classes if name not in there):
+        raise ValueError(f"params.yaml: curate.hold_out_classes: no image is labelled {name!r}{suggest(name, there)}")
     return curate.hold_out_classes
 
 
@@ -104,10 +101,8 @@ def drawn(counts: Mapping[str, int], number: int, seed: int) -> list[str]:
 
 def apply(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows`, with a split each, without the labels that are held back: those of the pool."""
-    back = pl.col("held") & (pl.col("split") == "pool")
-    return rows.with_columns(
-        pl.when(~back).then(name).alias(name) for name in ("label", "label_source", "labelled_in")
-    )
+    kept = ~(pl.col("held") & (pl.col("split") == "pool"))
+    return rows.with_columns(pl.when(kept).then(pl.col("label", "label_source", "labelled_in")))
 
 
 def waiting(rows: pl.DataFrame) -> dict[str, int]:

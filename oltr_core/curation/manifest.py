@@ -6,30 +6,16 @@ settled again. Tables are polars frames; image bytes are never read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from oltr_core import schema
-from oltr_core.curation import hold_out, register
+from oltr_core.curation import hold_out, register, split
 from oltr_core.curation.annotations import consensus
 from oltr_core.curation.duplicates import near_duplicates
-from oltr_core.curation.split import (
-    DRAW,
-    NAMES,
-    POOL,
-    TEST,
-    TRAIN,
-    VAL,
-    Shares,
-    draw,
-    draw_annotated,
-    draw_order,
-    follow_homes,
-    units,
-)
+from oltr_core.curation.split import DRAW, NAMES, POOL, TEST, TRAIN, VAL
 from oltr_core.frames import scan
 from oltr_core.layout import Batch
 from oltr_core.settings.curate import Curate
@@ -55,33 +41,27 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
     """
     if not batches:
         raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` brings one in")
-    frames = [
-        scan(batch.index, schema.INDEX).select(_INDEX).with_columns(arrival=pl.lit(number, pl.Int32))
-        for number, batch in enumerate(batches)
-    ]
-    rows = pl.concat(frames).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()
+    indexes = [scan(batch.index, schema.INDEX).select(_INDEX) for batch in batches]
+    arrivals = [rows.with_columns(arrival=pl.lit(i, pl.Int32)) for i, rows in enumerate(indexes)]
+    rows = pl.concat(arrivals).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()
     strange = rows.filter(~pl.col("split").fill_null("pool").is_in(schema.SPLITS))
-    if strange.height:
-        batch, split = strange.row(0, named=True)["batch"], strange.row(0, named=True)["split"]
-        known = ", ".join(schema.SPLITS)
+    for batch, given in strange.select("batch", "split").head(1).iter_rows():
         raise ValueError(
-            f"data/raw/{batch}/index.parquet: there is no split {split!r} (there are: {known}); `dvc checkout` "
-            "restores the file"
+            f"data/raw/{batch}/index.parquet: there is no split {given!r} (there are: {', '.join(schema.SPLITS)}); "
+            "`dvc checkout` restores the file"
         )
     if rows["image_id"].n_unique() == rows.height:
         return rows, 0
-    once = rows.filter(~pl.col("image_id").is_duplicated())
+    again = pl.col("image_id").is_duplicated()
     labelled = pl.col("label").is_not_null()
     copies = (
-        rows.filter(pl.col("image_id").is_duplicated())
+        rows.filter(again)
         .sort("image_id", "arrival")
         .group_by("image_id", maintain_order=True)
         .agg(
             pl.exclude("label", "split", "group_id", "captured_at", "reason").first(),
-            pl.col("label").drop_nulls().first(),
+            pl.col("label", "group_id", "captured_at").drop_nulls().first(),
             pl.when(labelled.any()).then(pl.col("split").filter(labelled).first()).otherwise(pl.col("split").first()),
-            pl.col("group_id").drop_nulls().first(),
-            pl.col("captured_at").drop_nulls().first(),
             names=pl.col("label").drop_nulls().unique().sort(),
         )
         .with_columns(
@@ -90,7 +70,7 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
             )
         )
     )
-    merged = pl.concat([once, copies.select(once.columns)])
+    merged = pl.concat([rows.filter(~again), copies.select(rows.columns)])
     return merged, rows.height - merged.height
 
 
@@ -105,11 +85,10 @@ def build(
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew."""
     images = hold_out.mark(images, parent, classes, curate)
     rows = _know(images, parent, answers, register.names(classes), generation)
-    split, reasons = _place(rows, curate)
-    rows = rows.with_columns(
-        split=pl.Series(split), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), pl.col("reason"))
+    places, reasons = _place(rows, curate)
+    rows = hold_out.apply(
+        rows.with_columns(split=pl.Series(places), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), "reason"))
     )
-    rows = hold_out.apply(rows)
     learned = rows.filter(pl.col("split").is_in(["train", "val"]))["label"].drop_nulls().unique()
     classes = register.grow(classes, learned.to_list(), generation)
     # images of a class that was split or retired wait for people to label them anew
@@ -118,8 +97,7 @@ def build(
     rows = rows.with_columns(
         split=pl.when(idle).then(pl.lit("quarantine")).otherwise("split"),
         reason=pl.when(idle).then(pl.col("label").replace_strict(gone, default=None)).otherwise("reason"),
-    )
-    rows = rows.with_columns(
+    ).with_columns(
         class_id=pl.when(pl.col("split") != "quarantine").then(
             pl.col("label").replace_strict(register.ids(classes), default=None, return_dtype=pl.Int32)
         )
@@ -152,15 +130,15 @@ def _know(
     )
     named = pl.col("label").is_not_null()
     return rows.with_columns(
-        labelled_in=pl.when(named & (pl.col("label") == pl.col("old_label")))
+        labelled_in=pl.when(pl.col("label") == pl.col("old_label"))
         .then("old_labelled_in")
         .when(named)
         .then(pl.lit(generation)),
-        reason=pl.when(pl.col("reason").is_not_null())
-        .then("reason")
-        .when(pl.col("discarded"))
-        .then(pl.lit("discarded by ") + pl.col("label_source"))
-        .otherwise("old_reason"),
+        reason=pl.coalesce(
+            "reason",
+            pl.when("discarded").then(pl.lit("discarded by ") + pl.col("label_source")),
+            "old_reason",
+        ),
         wish=pl.when(pl.col("reason").is_not_null() | pl.col("discarded"))
         .then(pl.lit("quarantine"))
         .when(settled)
@@ -184,72 +162,45 @@ def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | N
     """
     wish = rows["wish"].replace_strict({**_CODE, "draw": DRAW, "answered": DRAW}, return_dtype=pl.Int64).to_numpy()
     here = rows["settled"].to_numpy().copy()
-    asked = _codes(rows["asked_in"])
-    arrival = rows["arrival"].to_numpy()
-    w = _World(
-        split=np.where(here, wish, POOL),
-        group=_codes(rows["group_id"]),
-        cluster=_clusters(rows, curate),
-        label=_codes(rows["label"]),
-        order=draw_order(rows["image_id"].to_list(), curate.seed),
-        old_class=_old_classes(rows),
-        held=rows["held"].to_numpy(),
-        reasons=[None] * rows.height,
-    )
-    steps = [(~here & (arrival == a) & (asked < 0), w.draw) for a in np.unique(arrival[~here])]
-    steps += [(~here & (asked == a), w.draw_annotated) for a in range(int(asked.max(initial=-1)) + 1)]
-    for new, give in steps:
+    codes = np.where(here, wish, POOL)  # of split, in parallel with the arrays below; -1 there: none
+    reasons: list[str | None] = [None] * rows.height
+    asked, group, label = (_codes(rows[name]) for name in ("asked_in", "group_id", "label"))
+    cluster, old_class = _clusters(rows, curate), _old_classes(rows, label)
+    arrival, held = rows["arrival"].to_numpy(), rows["held"].to_numpy()
+    order = split.draw_order(rows["image_id"].to_list(), curate.seed)
+    shares = split.Shares(curate.val_share, curate.test_share, curate.min_train_per_class, curate.min_test_per_class)
+
+    def follow(loose: np.ndarray) -> None:
+        at = np.flatnonzero(here)
+        codes[at], why = split.follow_homes(codes[at], loose[at], group[at], cluster[at])
+        for row, reason in why.items():
+            reasons[at[row]] = reason
+
+    def counts(*splits: int) -> np.ndarray:
+        """Images per class in each of `splits`: [K, len(splits)]."""
+        of_split = [label[(codes == code) & (label >= 0)] for code in splits]
+        return np.stack([np.bincount(labels, minlength=len(old_class)) for labels in of_split], 1)
+
+    steps = [(~here & (arrival == a) & (asked < 0), False) for a in np.unique(arrival[~here])]
+    steps += [(~here & (asked == a), True) for a in range(int(asked.max(initial=-1)) + 1)]
+    for new, answered in steps:
         here |= new
-        w.split[new] = wish[new]
-        w.follow(here, new | (w.split == POOL))
-        free = np.flatnonzero(new & (w.split == DRAW))
+        codes[new] = wish[new]
+        follow(new | (codes == POOL))
+        free = np.flatnonzero(new & (codes == DRAW))
         if len(free):
-            w.split[free] = give(free, curate)
-        w.hold_back(new)
+            drawn = split.units(free, group, cluster), label[free], order[free]
+            if answered:
+                have = np.where(old_class[:, None], -1, counts(VAL, TRAIN))
+                codes[free] = split.draw_annotated(*drawn, have, curate.val_share_of_new, curate.val_from)
+            else:
+                codes[free] = split.draw(*drawn, counts(TEST, VAL, TRAIN), shares)
+        back = new & held & ((codes == TRAIN) | (codes == VAL))
+        codes[back], label[back] = POOL, -1
         if len(free):
             # the unlabelled images of a group that was just given to test follow it
-            w.follow(here, w.split == POOL)
-    return np.array(NAMES)[w.split], w.reasons
-
-
-@dataclass
-class _World:
-    """The rows while they are being placed, as parallel arrays."""
-
-    split: np.ndarray  # codes of data.split
-    group: np.ndarray  # -1: none
-    cluster: np.ndarray  # of near-duplicates; -1: none
-    label: np.ndarray  # -1: none
-    order: np.ndarray
-    old_class: np.ndarray  # [K]: a source brought this class; it was not found through annotations
-    held: np.ndarray  # [N]: its label is held back unless it is a test image
-    reasons: list[str | None]
-
-    def hold_back(self, new: np.ndarray) -> None:
-        back = new & self.held & ((self.split == TRAIN) | (self.split == VAL))
-        self.split[back], self.label[back] = POOL, -1
-
-    def follow(self, here: np.ndarray, loose: np.ndarray) -> None:
-        at = np.flatnonzero(here)
-        self.split[at], why = follow_homes(self.split[at], loose[at], self.group[at], self.cluster[at])
-        for row, reason in why.items():
-            self.reasons[at[row]] = reason
-
-    def draw(self, free: np.ndarray, curate: Curate) -> np.ndarray:
-        unit = units(free, self.group, self.cluster)
-        shares = Shares(curate.val_share, curate.test_share, curate.min_train_per_class, curate.min_test_per_class)
-        return draw(unit, self.label[free], self.order[free], self.counts(TEST, VAL, TRAIN), shares)
-
-    def draw_annotated(self, free: np.ndarray, curate: Curate) -> np.ndarray:
-        unit = units(free, self.group, self.cluster)
-        have = np.where(self.old_class[:, None], -1, self.counts(VAL, TRAIN))
-        rule = curate.val_share_of_new, curate.val_from
-        return draw_annotated(unit, self.label[free], self.order[free], have, *rule)
-
-    def counts(self, *splits: int) -> np.ndarray:
-        """Images per class in each of `splits`: [K, len(splits)]."""
-        rows = [self.label[(self.split == code) & (self.label >= 0)] for code in splits]
-        return np.stack([np.bincount(r, minlength=len(self.old_class)) for r in rows], 1)
+            follow(codes == POOL)
+    return np.array(NAMES)[codes], reasons
 
 
 def _codes(values: pl.Series) -> np.ndarray:
@@ -265,8 +216,8 @@ def _clusters(rows: pl.DataFrame, curate: Curate) -> np.ndarray:
     return near_duplicates(hashes, curate.near_duplicate_bits)
 
 
-def _old_classes(rows: pl.DataFrame) -> np.ndarray:
-    label = _codes(rows["label"])
+def _old_classes(rows: pl.DataFrame, label: np.ndarray) -> np.ndarray:
+    """Whether a source brought the class, and it was not found through annotations: bool [K]."""
     by_source = (rows["label_source"] == "source").fill_null(False) & rows["wish"].is_in(["train", "val", "draw"])
     by_source &= ~rows["held"]
     old = np.zeros(int(label.max(initial=-1)) + 1, bool)

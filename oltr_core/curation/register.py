@@ -7,14 +7,9 @@ from typing import Any
 
 import polars as pl
 
-SCHEMA = {
-    "class_id": pl.Int32,
-    "name": pl.String,
-    "aliases": pl.List(pl.String),
-    "first_generation": pl.String,
-    "status": pl.String,
-    "successor": pl.Int32,
-}
+from oltr_core import schema
+
+SCHEMA = pl.DataFrame(schema.empty(schema.CLASSES)).schema
 
 
 def ids(classes: pl.DataFrame) -> dict[str, int]:
@@ -30,9 +25,7 @@ def ids(classes: pl.DataFrame) -> dict[str, int]:
             continue
         for name in (row["name"], *row["aliases"]):
             if found.setdefault(name, target) != target:
-                raise ValueError(
-                    f"classes.parquet: the name {name!r} stands for the classes {found[name]} and {target}"
-                )
+                raise ValueError(f"classes.parquet: {name!r} stands for the classes {found[name]} and {target}")
     return found
 
 
@@ -44,13 +37,12 @@ def names(classes: pl.DataFrame) -> dict[str, str]:
 
 def gone(classes: pl.DataFrame) -> dict[str, str]:
     """The names of classes that no longer stand and have no successor, and what happened to each."""
-    happened = {
-        "retired": "its class {} was retired",
-        "split": "its class {} was split, and nobody has said into which",
-    }
+    happened = {"retired": "was retired", "split": "was split, and nobody has said into which"}
     rows = classes.filter(pl.col("status").is_in(list(happened))).iter_rows(named=True)
     return {
-        name: happened[row["status"]].format(row["name"]) for row in rows for name in (row["name"], *row["aliases"])
+        name: f"its class {row['name']} {happened[row['status']]}"
+        for row in rows
+        for name in (row["name"], *row["aliases"])
     }
 
 
@@ -66,19 +58,8 @@ def _standing(row: dict[str, Any], rows: dict[int, dict[str, Any]]) -> int | Non
 
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:
     """`classes` and a new one for every label it does not know, in the order of their names."""
-    known = ids(classes)
     retired = set(classes.filter(pl.col("status").is_in(["split", "retired"]))["name"])
-    new = sorted(set(labels) - set(known) - retired)
+    new = sorted(set(labels) - set(ids(classes)) - retired)
     first = 1 + max(classes["class_id"].to_list(), default=-1)
-    rows = [
-        {
-            "class_id": first + i,
-            "name": name,
-            "aliases": [],
-            "first_generation": generation,
-            "status": "active",
-            "successor": None,
-        }
-        for i, name in enumerate(new)
-    ]
-    return pl.concat([classes.select(list(SCHEMA)), pl.DataFrame(rows, schema=SCHEMA)])
+    rows = [(first + i, name, [], generation, "active", None) for i, name in enumerate(new)]
+    return pl.concat([classes.select(list(SCHEMA)), pl.DataFrame(rows, SCHEMA, orient="row")])

@@ -116,13 +116,12 @@ def _homes(
 def units(rows: np.ndarray, group: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """The unit of each of `rows`: images that share a group or a cluster, directly or through others, are one."""
     group, cluster = group[rows], cluster[rows]
-    left, right = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    left, right = [], []
     for of in (group, cluster):
         has = np.flatnonzero(of >= 0)
-        if len(has):
-            _, first, where = np.unique(of[has], return_index=True, return_inverse=True)
-            left.append(has)
-            right.append(has[first[where]])
+        _, first, where = np.unique(of[has], return_index=True, return_inverse=True)
+        left.append(has)
+        right.append(has[first[where]])
     return connect(len(rows), np.concatenate(left), np.concatenate(right))
 
 
@@ -190,8 +189,6 @@ def draw_annotated(
 
 def _by_unit(rows: np.ndarray, unit: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     """`rows` by unit: larger units first, equal ones in random order."""
-    if not len(rows):
-        return []
     rows = rows[np.lexsort((order[rows], unit[rows]))]
     parts = np.split(rows, np.flatnonzero(np.diff(unit[rows])) + 1)
-    return sorted(parts, key=lambda part: (-len(part), int(order[part].min())))
+    return sorted((p for p in parts if len(p)), key=lambda part: (-len(part), int(order[part].min())))

@@ -15,8 +15,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core.images.shards import Shards
-from oltr_core.images.transfer import onto
+from oltr_core.devices import onto
+from oltr_core.images.shards import Shards, places
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.seeding import numpy_generator
 
@@ -51,10 +51,10 @@ class Streamed:
         augment: Augment | None = None,
     ) -> None:
         self.places, self.device = places, device
-        self._plan = _Plan()
+        self._steps: list[list[_Task]] = []  # what the loader goes through: other tasks in every epoch
         self._loader = torch.utils.data.DataLoader(
             _Decoded(shards, places, transform, augment),
-            batch_sampler=self._plan,
+            batch_sampler=self._steps,
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -73,7 +73,7 @@ class Streamed:
 
         A random cut depends on the seed, the step and the place in the batch, not on the worker that makes it.
         """
-        self._plan.steps = [
+        self._steps[:] = [
             [_Task(index, cut_seed, step, place) for place, index in enumerate(indices.tolist())]
             for step, indices in enumerate(steps)
         ]
@@ -86,18 +86,6 @@ class _Task(NamedTuple):
     cut_seed: int | None
     step: int
     place: int
-
-
-class _Plan:
-    """What a loader goes through: another list in every epoch."""
-
-    steps: list[list[_Task]] = []
-
-    def __iter__(self) -> Iterator[list[_Task]]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 class _Decoded(torch.utils.data.Dataset):
@@ -129,13 +117,11 @@ def open_images(
 
     Where `augment` cuts every image anew, every image must be decoded anew, however small the set.
     """
-    columns = (rows.column(name).to_pylist() for name in ("batch", "shard", "row"))
-    places = list(zip(*columns, strict=True))
     device = torch.device(device)
     cut_anew = augment is not None and augment.random_resized
-    if cut_anew or len(places) * 3 * transform.size**2 > RESIDENT_BYTES:
-        return Streamed(shards, places, transform, device, workers, augment)
-    canvases = torch.empty(len(places), 3, transform.size, transform.size, dtype=torch.uint8)
+    if cut_anew or rows.num_rows * 3 * transform.size**2 > RESIDENT_BYTES:
+        return Streamed(shards, places(rows), transform, device, workers, augment)
+    canvases = torch.empty(rows.num_rows, 3, transform.size, transform.size, dtype=torch.uint8)
     for i, image in enumerate(shards.read_many(rows)):
         canvases[i] = transform.canvas(image)
     return Resident(canvases.to(device))

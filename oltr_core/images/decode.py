@@ -5,7 +5,6 @@ Decoding is Pillow's, restricted to six formats: every further format is a furth
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -14,17 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oltr_core import digest
+
 if TYPE_CHECKING:
     from PIL import Image as PilImage
 
 #: Pillow's name of a format -> the extensions under which it is expected
 FORMATS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "MPO": {
-        ".jpg",
-        ".jpeg",
-        ".mpo",
-    },  # what Pillow calls a JPEG of a phone that holds two pictures; the first is taken
+    "MPO": {".jpg", ".jpeg", ".mpo"},  # Pillow's name for a phone's JPEG of two pictures; the first is taken
     "PNG": {".png"},
     "WEBP": {".webp"},
     "BMP": {".bmp", ".dib"},
@@ -69,12 +66,14 @@ def decode(data: bytes, limits: Limits = Limits(), extension: str | None = None)
         except ValueError:
             raise
         except Exception as error:  # a decoder fails in as many ways as files are damaged
-            raise ValueError(_damage(error)) from None
+            text = str(error)
+            truncated = any(sign in text.lower() for sign in ("truncated", "not enough", "unexpected end"))
+            reason = "truncated image" if truncated else f"damaged image ({text or type(error).__name__})"
+            raise ValueError(reason) from None
 
 
 def _refuse(image: PilImage.Image, limits: Limits, extension: str | None) -> None:
-    width, height = image.size
-    kind = str(image.format)
+    (width, height), kind = image.size, str(image.format)
     if min(width, height) < 1:
         raise ValueError(f"an image of {width} x {height} pixels")
     if width * height > limits.max_pixels:
@@ -83,13 +82,6 @@ def _refuse(image: PilImage.Image, limits: Limits, extension: str | None) -> Non
         raise ValueError(f"absurd aspect ratio: {width} x {height} pixels")
     if extension is not None and not limits.any_extension and extension.lower() not in FORMATS[kind]:
         raise ValueError(f"wrong extension: {extension.lower() or 'none'} holds {kind}")
-
-
-def _damage(error: Exception) -> str:
-    text = str(error)
-    if "truncated" in text or "not enough" in text.lower() or "unexpected end" in text.lower():
-        return "truncated image"
-    return f"damaged image ({text or type(error).__name__})"
 
 
 def _upright_rgb(image: PilImage.Image) -> np.ndarray:
@@ -106,21 +98,19 @@ def _upright_rgb(image: PilImage.Image) -> np.ndarray:
             raise ValueError("32-bit pixels: their range is not known")
         return np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
 def identity(data: bytes) -> str:
     """The image's id: the SHA-256 of its bytes as received."""
-    return hashlib.sha256(data).hexdigest()
+    return digest.of_bytes(data)
 
 
 def identity_of_pixels(pixels: np.ndarray) -> str:
     """The id of an image that came as pixels: the SHA-256 of its size and RGB bytes."""
     height, width, _ = pixels.shape
-    return hashlib.sha256(f"rgb8 {width}x{height}\n".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return digest.of_bytes(f"rgb8 {width}x{height}\n".encode() + pixels.tobytes())
 
 
 @cache

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oltr_core.images.transfer import onto
+from oltr_core.devices import onto
 
 FILL = 128  # grey, where an image is moved out of the frame
+_EACH = (slice(None), None, None, None)  # values [N] as [N, 1, 1, 1]
 
 
 def moved(images: Tensor, matrix: Tensor) -> Tensor:
@@ -36,26 +37,6 @@ def _matrix(values: Tensor, entry: int) -> Tensor:
     return matrix.view(-1, 2, 3)
 
 
-def shear_x(images: Tensor, values: Tensor) -> Tensor:
-    """By a share of the height, horizontally."""
-    return moved(images, _matrix(values, 1))
-
-
-def shear_y(images: Tensor, values: Tensor) -> Tensor:
-    """By a share of the width, vertically."""
-    return moved(images, _matrix(values, 3))
-
-
-def translate_x(images: Tensor, values: Tensor) -> Tensor:
-    """By a share of the width, in whole pixels."""
-    return moved(images, _matrix((values * images.shape[3]).trunc(), 2))
-
-
-def translate_y(images: Tensor, values: Tensor) -> Tensor:
-    """By a share of the height, in whole pixels."""
-    return moved(images, _matrix((values * images.shape[2]).trunc(), 5))
-
-
 def rotate(images: Tensor, values: Tensor) -> Tensor:
     """By degrees, about the middle."""
     cos, sin = torch.deg2rad(values).cos(), torch.deg2rad(values).sin()
@@ -66,28 +47,13 @@ def rotate(images: Tensor, values: Tensor) -> Tensor:
 
 def _blend(images: Tensor, other: Tensor, values: Tensor) -> Tensor:
     """`other` + (1 + value)(image - other): 0 leaves the image, -1 gives the other."""
-    factor = (1 + values)[:, None, None, None]
+    factor = (1 + values)[_EACH]
     return (factor * images.float() + (1 - factor) * other).clamp(0, 255).to(torch.uint8)
 
 
 def _grey(images: Tensor) -> Tensor:
     red, green, blue = images.float().split(1, dim=1)
-    return 0.2989 * red + 0.587 * green + 0.114 * blue
-
-
-def brightness(images: Tensor, values: Tensor) -> Tensor:
-    """Blends with black."""
-    return _blend(images, torch.zeros((), device=images.device), values)
-
-
-def color(images: Tensor, values: Tensor) -> Tensor:
-    """Blends with the grey image."""
-    return _blend(images, _grey(images).floor(), values)
-
-
-def contrast(images: Tensor, values: Tensor) -> Tensor:
-    """Blends with the mean of the grey image."""
-    return _blend(images, _grey(images).floor().mean((1, 2, 3), keepdim=True), values)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).floor()
 
 
 def sharpness(images: Tensor, values: Tensor) -> Tensor:
@@ -97,17 +63,6 @@ def sharpness(images: Tensor, values: Tensor) -> Tensor:
     smooth = images.float()
     smooth[:, :, 1:-1, 1:-1] = F.conv2d(smooth, kernel / 13, groups=3).round()
     return _blend(images, smooth, values)
-
-
-def posterize(images: Tensor, values: Tensor) -> Tensor:
-    """Keeps so many bits of every value."""
-    mask = 256 - torch.pow(2, 8 - values.round())
-    return images & mask.to(torch.uint8)[:, None, None, None]
-
-
-def solarize(images: Tensor, values: Tensor) -> Tensor:
-    """Inverts every value from the threshold on."""
-    return torch.where(images.float() >= values[:, None, None, None], 255 - images, images)
 
 
 def auto_contrast(images: Tensor, values: Tensor) -> Tensor:
@@ -129,27 +84,25 @@ def equalize(images: Tensor, values: Tensor) -> Tensor:
     return torch.where(step > 0, table.gather(2, flat), flat).to(torch.uint8).view_as(images)
 
 
-def invert(images: Tensor, values: Tensor) -> Tensor:
-    """Every value x becomes 255 - x; `values` are not used."""
-    return 255 - images
-
-
 #: name -> (operation, unit at level 0, unit at level 1, signed)
 OPERATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float, float, bool]] = {
-    "shear_x": (shear_x, 0.0, 0.3, True),
-    "shear_y": (shear_y, 0.0, 0.3, True),
-    "translate_x": (translate_x, 0.0, 150 / 331, True),  # of the width
-    "translate_y": (translate_y, 0.0, 150 / 331, True),
+    "shear_x": (lambda x, v: moved(x, _matrix(v, 1)), 0.0, 0.3, True),  # by a share of the height
+    "shear_y": (lambda x, v: moved(x, _matrix(v, 3)), 0.0, 0.3, True),
+    # by a share of the width or height, in whole pixels
+    "translate_x": (lambda x, v: moved(x, _matrix((v * x.shape[3]).trunc(), 2)), 0.0, 150 / 331, True),
+    "translate_y": (lambda x, v: moved(x, _matrix((v * x.shape[2]).trunc(), 5)), 0.0, 150 / 331, True),
     "rotate": (rotate, 0.0, 30.0, True),  # degrees
-    "brightness": (brightness, 0.0, 0.9, True),
-    "color": (color, 0.0, 0.9, True),
-    "contrast": (contrast, 0.0, 0.9, True),
+    # blended with black, with the grey image, with its mean, with a smoothed image
+    "brightness": (lambda x, v: _blend(x, torch.zeros((), device=x.device), v), 0.0, 0.9, True),
+    "color": (lambda x, v: _blend(x, _grey(x), v), 0.0, 0.9, True),
+    "contrast": (lambda x, v: _blend(x, _grey(x).mean((1, 2, 3), keepdim=True), v), 0.0, 0.9, True),
     "sharpness": (sharpness, 0.0, 0.9, True),
-    "posterize": (posterize, 8.0, 4.0, False),  # bits
-    "solarize": (solarize, 255.0, 0.0, False),  # threshold
+    # bits that are kept; the threshold from which values are inverted
+    "posterize": (lambda x, v: x & (256 - torch.pow(2, 8 - v.round())).to(torch.uint8)[_EACH], 8.0, 4.0, False),
+    "solarize": (lambda x, v: torch.where(x.float() >= v[_EACH], 255 - x, x), 255.0, 0.0, False),
     "auto_contrast": (auto_contrast, 0.0, 0.0, False),
     "equalize": (equalize, 0.0, 0.0, False),
-    "invert": (invert, 0.0, 0.0, False),
+    "invert": (lambda x, v: 255 - x, 0.0, 0.0, False),
 }
 
 

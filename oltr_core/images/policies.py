@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oltr_core.devices import onto
 from oltr_core.images.operations import OPERATIONS, apply
-from oltr_core.images.transfer import onto
 from oltr_core.spec import Spec
 
 #: 25 pairs of (operation, probability, level in ninths): Cubuk et al. 2019, Table 7
@@ -90,10 +90,8 @@ def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     top = onto(torch.randint(height, (count, 1), generator=generator), images.device) - side // 2
     left = onto(torch.randint(width, (count, 1), generator=generator), images.device) - side // 2
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    inside = ((rows >= top) & (rows < top + side))[:, None, :, None] & ((columns >= left) & (columns < left + side))[
-        :, None, None, :
-    ]
-    return images.masked_fill(inside, 0)
+    inside_rows, inside_columns = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
+    return images.masked_fill(inside_rows[:, None, :, None] & inside_columns[:, None, None, :], 0)
 
 
 def _sides(count: int, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ Images of at most 64 x 64 are kept as raw RGB, so that reading one is a copy; la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +63,11 @@ def feature_key(
     return digest.of_value([trunk, network, transform, "float32", batch, index, shard])
 
 
+def places(rows: pa.Table) -> list[tuple[str, int, int]]:
+    """Batch, shard and row of each image of manifest or index `rows`."""
+    return list(zip(*(rows.column(name).to_pylist() for name in ("batch", "shard", "row")), strict=True))
+
+
 class Shards:
     """The packed images below data/raw; opened as they are asked for, safe to hand to worker processes."""
 
@@ -77,26 +82,20 @@ class Shards:
         """One image, upright RGB, uint8 [H, W, 3], the caller's own copy."""
         heights, widths, data = self._opened(batch, shard)
         buffer = data[row].as_buffer()
-        height = int(heights[row])
-        if height:
-            return np.frombuffer(buffer, np.uint8).reshape(height, int(widths[row]), 3).copy()
+        if heights[row]:
+            return np.frombuffer(buffer, np.uint8).reshape(heights[row], widths[row], 3).copy()
         return decode(buffer.to_pybytes())
 
     def read_many(self, rows: pa.Table) -> Iterator[np.ndarray]:
         """The images of manifest or index `rows` (columns batch, shard, row), in their order."""
-        places: Iterable[tuple[str, int, int]] = zip(
-            *(rows.column(name).to_pylist() for name in ("batch", "shard", "row")), strict=True
-        )
-        return (self.read(*place) for place in places)
+        return (self.read(*place) for place in places(rows))
 
     def _opened(self, batch: str, shard: int) -> tuple[np.ndarray, np.ndarray, Any]:
-        found = self._open.get((batch, shard))
-        if found is None:
+        if (batch, shard) not in self._open:
             path = Batch(self.raw / batch).shard(shard)
             if not path.exists():
                 raise ValueError(f"{path}: these packed images are not here; `dvc pull` brings them back")
             with pa.memory_map(str(path)) as source:
                 table = pa.ipc.open_file(source).get_batch(0)
-            columns = (table.column(0).to_numpy(), table.column(1).to_numpy(), table.column(2))
-            found = self._open[batch, shard] = columns
-        return found
+            self._open[batch, shard] = table.column(0).to_numpy(), table.column(1).to_numpy(), table.column(2)
+        return self._open[batch, shard]

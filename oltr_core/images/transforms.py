@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
+from oltr_core.devices import onto
 from oltr_core.images.policies import Policy, cut_out
-from oltr_core.images.transfer import onto
 from oltr_core.spec import Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,9 +57,7 @@ def resized(pixels: Tensor, height: int, width: int) -> Tensor:
     """uint8 [3, h, w] -> uint8 [3, height, width], bilinear and antialiased."""
     if pixels.shape[1:] == (height, width):
         return pixels.contiguous()
-    big = torch.nn.functional.interpolate(
-        pixels[None].float(), size=(height, width), mode="bilinear", antialias=True, align_corners=False
-    )
+    big = F.interpolate(pixels[None].float(), (height, width), mode="bilinear", antialias=True)
     return big[0].round().clamp(0, 255).to(torch.uint8)
 
 
@@ -108,17 +107,15 @@ class Augment(Spec):
             top, left = (height - h) // 2, (width - w) // 2
         part = torch.from_numpy(image)[top : top + h, left : left + w].permute(2, 0, 1)
         # bytes in, bytes out: three times as fast as through floats
-        resize = torch.nn.functional.interpolate
-        return resize(part[None], size=(size, size), mode="bilinear", antialias=True)[0].contiguous()
+        return F.interpolate(part[None], (size, size), mode="bilinear", antialias=True)[0].contiguous()
 
 
 def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> Tensor:
     """Crops of the padded images at random places, as one gather."""
     batch, channels, size, _ = images.shape
     mode = "constant" if fill == "zero" else "replicate"
-    padded = torch.nn.functional.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
-    offsets = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator)
-    top, left = onto(offsets, images.device)
+    padded = F.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
+    top, left = onto(torch.randint(0, 2 * pad + 1, (2, batch), generator=generator), images.device)
     steps = torch.arange(size, device=images.device)
     rows = (top[:, None] + steps)[:, None, :, None]  # [B, 1, S, 1]
     columns = (left[:, None] + steps)[:, None, None, :]  # [B, 1, 1, S]
@@ -133,6 +130,6 @@ def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generat
     angle, factor = torch.deg2rad(draw[0] * degrees), 1 / (1 + draw[1] * zoom)
     cos, sin, zero = factor * angle.cos(), factor * angle.sin(), torch.zeros_like(angle)
     matrices = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
-    grid = torch.nn.functional.affine_grid(matrices, list(images.shape), align_corners=False)
-    moved = torch.nn.functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
     return moved.round().to(torch.uint8)

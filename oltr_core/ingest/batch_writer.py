@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from oltr_core.layout import Batch, write_atomically
 
 _ROWS = {
     "order": pl.Int64(),
-    **pl.DataFrame(pa.Table.from_batches([], schema=schema.INDEX)).schema,
+    **pl.DataFrame(schema.empty(schema.INDEX)).schema,
     "truth": pl.String(),
     "reason": pl.String(),
 }
+_OF_RECORD = ("address", "group_id", "captured_at", "label", "split", "truth")
 #: which copy of an image that came several times is kept: evaluation first, so that published tests stay whole
 _RANK = {"test": 0, "val": 1, "train": 2, None: 3, "pool": 4}
 
@@ -37,26 +38,16 @@ class BatchWriter:
     """Takes looked-at records in order and packs them, shard by shard."""
 
     def __init__(
-        self,
-        part: Batch,
-        name: str,
-        elsewhere: dict[str, tuple[str, str | None]],
-        forgotten: frozenset[str] = frozenset(),
+        self, part: Batch, name: str, elsewhere: dict[str, tuple[str, str | None]], forgotten: Collection[str] = ()
     ) -> None:
         self.part, self.name, self.forgotten = part, name, forgotten
         self.elsewhere = elsewhere  # image_id -> batch and label of what earlier batches hold
         self.places: dict[str, tuple[int, int]] = {}  # image_id -> shard and row
-        self.shards = self.taken = self.images = 0
+        self.shards = self.taken = 0
         self._rows: list[dict[str, Any]] = []
         self._packed: list[Packed] = []
         self._bytes = 0
-        self._read_back()
-
-    def _rows_path(self, shard: int) -> Path:
-        return self.part.folder / f"rows-{shard:05d}.parquet"
-
-    def _read_back(self) -> None:
-        """Count what an earlier run finished; what it did not finish is written anew."""
+        # what an earlier run finished is counted; what it did not finish is written anew
         while self._rows_path(self.shards).exists():
             done = pq.read_table(self._rows_path(self.shards), columns=["image_id", "shard", "row", "reason"])
             for image_id, shard, row, reason in zip(*(c.to_pylist() for c in done.columns), strict=True):
@@ -64,7 +55,9 @@ class BatchWriter:
                     self.places.setdefault(image_id, (shard, row))
             self.taken += done.num_rows
             self.shards += 1
-        self.images = len(self.places)
+
+    def _rows_path(self, shard: int) -> Path:
+        return self.part.folder / f"rows-{shard:05d}.parquet"
 
     def skip(self, records: Iterator[tuple[str, Record]]) -> bool:
         """Pass over the records that are packed already; False if they are not the ones that were."""
@@ -75,8 +68,7 @@ class BatchWriter:
         return True
 
     def take(self, source: str, record: Record, seen: Looked) -> None:
-        reason = seen.reason
-        place = (-1, -1)
+        reason, place = seen.reason, (-1, -1)
         if reason is None:
             assert seen.image_id is not None
             assert seen.packed is not None
@@ -91,26 +83,17 @@ class BatchWriter:
                 place = self.places[seen.image_id] = (self.shards, len(self._packed))
                 self._packed.append(seen.packed)
                 self._bytes += len(seen.packed.data)
-                self.images += 1
         known = record.attributes
         self._rows.append(
             {
+                **{column: getattr(record, column) for column in _OF_RECORD},
+                **{column: getattr(seen, column) for column in ("image_id", "width", "height", "phash")},
                 "order": self.taken,
-                "image_id": seen.image_id,
                 "batch": self.name,
                 "shard": place[0],
                 "row": place[1],
-                "address": record.address,
-                "width": seen.width,
-                "height": seen.height,
                 "source": source,
-                "group_id": record.group_id,
-                "captured_at": record.captured_at,
                 "attributes": json.dumps(known, sort_keys=True, default=str) if known else None,
-                "label": record.label,
-                "split": record.split,
-                "phash": seen.phash,
-                "truth": record.truth,
                 "reason": reason,
             }
         )
@@ -146,17 +129,12 @@ class BatchWriter:
             .when(pl.col("order") != pl.col("first"))
             .then(pl.lit("duplicate of ") + pl.col("kept"))
         )
-        good = good.collect()
-        kept = good.filter(pl.col("reason").is_null())
-        bad = pl.concat(
-            [
-                frame.select("address", "image_id", "source", "reason")
-                for frame in (rows.filter(pl.col("reason").is_not_null()).collect(), good)
-            ]
-        ).filter(pl.col("reason").is_not_null())
+        every = pl.concat([rows.filter(pl.col("reason").is_not_null()), good], how="diagonal").collect()
+        kept, bad = every.filter(pl.col("reason").is_null()), every.filter(pl.col("reason").is_not_null())
         assert kept.height + bad.height == self.taken, "rows in = rows kept + rows quarantined"
         truth = kept.filter(pl.col("truth").is_not_null()).select("image_id", label="truth")
-        return kept.select(schema.INDEX.names).to_arrow(), bad.to_arrow(), truth.to_arrow()
+        index, quarantine = kept.select(schema.INDEX.names), bad.select(schema.QUARANTINE.names)
+        return index.to_arrow(), quarantine.to_arrow(), truth.to_arrow()
 
     def discard_rows(self) -> None:
         for path in self.part.folder.glob("rows-*.parquet"):

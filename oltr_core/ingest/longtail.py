@@ -104,7 +104,7 @@ def take(labels: Sequence[str], classes: Sequence[str], spec: Draw, listed: Sequ
     `classes` gives the order of the classes, head first. Raises ValueError where a class has too few images.
     """
     stages = open_stages(classes, spec.open, listed)
-    if spec.stage >= len(stages) and spec.stage:
+    if spec.stage >= len(stages):
         raise ValueError(f"draw.stage: expected less than draw.open.stages = {len(stages)}, found {spec.stage}")
     is_open = {name for part in stages for name in part}
     known = [c for c in classes if c not in is_open]
@@ -115,8 +115,7 @@ def take(labels: Sequence[str], classes: Sequence[str], spec: Draw, listed: Sequ
     rng = np.random.RandomState(spec.tail.seed if spec.tail else 0)
     taken: dict[int, str] = {}
     for name in known:
-        rows = of_class[name].copy()
-        rng.shuffle(rows)
+        rows = rng.permutation(of_class[name])
         number = keep.get(name, len(rows) - spec.val - spec.pool_known * len(stages))
         if number > len(rows) or number < 0:
             raise ValueError(f"draw: class {name!r} has {len(rows)} images, and {abs(number)} are wanted to train on")
@@ -125,9 +124,8 @@ def take(labels: Sequence[str], classes: Sequence[str], spec: Draw, listed: Sequ
         parts = {"pool": rows[pool : pool + spec.pool_known]}
         if spec.stage == 0:
             parts |= {"train": rows[:number], "val": rows[number:val_end]}
-        taken |= {int(row): split for split, part in parts.items() for row in part}
-    for name in stages[spec.stage] if stages else []:
-        rows = of_class[name].copy()
-        rng.shuffle(rows)
-        taken |= dict.fromkeys((int(r) for r in rows[: spec.pool_open or len(rows)]), "pool")
+        taken |= {row: split for split, part in parts.items() for row in part.tolist()}
+    for name in stages[spec.stage]:
+        rows = rng.permutation(of_class[name])
+        taken |= dict.fromkeys(rows[: spec.pool_open or None].tolist(), "pool")
     return taken

@@ -44,10 +44,10 @@ class Job(NamedTuple):
 
 def look(job: Job, limits: Limits) -> Looked:
     """Read, hash and decode one image."""
-    if job.problem is not None:
-        return Looked(None, 0, 0, 0, None, job.problem)
     content, image_id = job.content, None
     try:
+        if job.problem is not None:
+            raise ValueError(job.problem)
         if isinstance(content, Path):
             content = content.read_bytes()
         if isinstance(content, bytes):
@@ -55,10 +55,9 @@ def look(job: Job, limits: Limits) -> Looked:
             pixels = decode(content, limits, job.extension)
         else:
             image_id, encoded, pixels = identity_of_pixels(content), None, content
-    except OSError as error:
-        return Looked(None, 0, 0, 0, None, f"unreadable file ({error.strerror or error})")
-    except ValueError as error:
-        return Looked(image_id, 0, 0, 0, None, str(error))
+    except (OSError, ValueError) as error:
+        unreadable = f"unreadable file ({error.strerror or error})" if isinstance(error, OSError) else str(error)
+        return Looked(image_id, 0, 0, 0, None, unreadable)
     height, width, _ = pixels.shape
     return Looked(image_id, width, height, perceptual_hash(pixels), pack(pixels, encoded), None)
 
@@ -68,19 +67,19 @@ def look_at_all(
 ) -> Iterator[tuple[Record, Looked]]:
     """Every record with what was seen, in order, whatever the number of workers."""
     stream = iter(records)
-    first = list(islice(stream, ALONE))
-    more = list(islice(stream, 1))
+    first = list(islice(stream, ALONE + 1))
+    stream = chain(first, stream)
+    chunks = iter(lambda: list(islice(stream, CHUNK)), [])
     with ThreadPoolExecutor(FETCHES) as threads:
-        if workers <= 1 or not more:
-            for chunk in _chunks(chain(first, more, stream)):
-                jobs = list(threads.map(lambda r: _job(r, access), chunk))
+        read = ((chunk, list(threads.map(lambda r: _job(r, access), chunk))) for chunk in chunks)
+        if workers <= 1 or len(first) <= ALONE:
+            for chunk, jobs in read:
                 yield from zip(chunk, (look(job, limits) for job in jobs), strict=True)
             return
         # spawned, not forked: the caller may hold threads and locks
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting: deque[tuple[tuple[Record, ...], Future[list[Looked]]]] = deque()
-            for chunk in _chunks(chain(first, more, stream)):
-                jobs = list(threads.map(lambda r: _job(r, access), chunk))
+            waiting: deque[tuple[list[Record], Future[list[Looked]]]] = deque()
+            for chunk, jobs in read:
                 waiting.append((chunk, pool.submit(_look_at, jobs, limits)))
                 if len(waiting) > workers + 2:
                     chunk, done = waiting.popleft()
@@ -94,26 +93,12 @@ def _look_at(jobs: list[Job], limits: Limits) -> list[Looked]:
 
 
 def _job(record: Record, access: SourceAccess) -> Job:
-    content, problem = record.content, record.problem
-    extension = None
+    content, problem, extension = record.content, record.problem, None
     if isinstance(content, (Path, str)):
-        extension = PurePosixPath(str(content)).suffix
+        extension = PurePosixPath(content).suffix
     if isinstance(content, str):
-        if problem is None:
-            try:
-                content = access.fetch(content)
-            except FileNotFoundError:
-                problem = "missing object"
-        content = b"" if isinstance(content, str) else content
+        try:
+            content = b"" if problem else access.fetch(content)
+        except FileNotFoundError:
+            content, problem = b"", "missing object"
     return Job(b"" if problem else content, extension, problem)
-
-
-def _chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
-    chunk: list[Record] = []
-    for record in records:
-        chunk.append(record)
-        if len(chunk) == CHUNK:
-            yield tuple(chunk)
-            chunk = []
-    if chunk:
-        yield tuple(chunk)

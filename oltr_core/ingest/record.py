@@ -29,12 +29,8 @@ class Record:
     problem: str | None = None  # why it cannot be an image; quarantined under this reason
 
 
-def _nothing_fetches(uri: str) -> bytes:
-    raise ValueError(f"{uri}: nothing here fetches this kind of address; ingest through `oltr ingest`")
-
-
-def _nothing_lists(uri: str) -> Iterable[str]:
-    raise ValueError(f"{uri}: nothing here lists this kind of address; ingest through `oltr ingest`")
+def _nothing_reads(uri: str) -> Any:
+    raise ValueError(f"{uri}: nothing here reads this kind of address; ingest through `oltr ingest`")
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class SourceAccess:
     """How a source reads files and objects: a root for relative paths, and functions for what is far away."""
 
     root: Path
-    fetch: Callable[[str], bytes] = _nothing_fetches
-    list: Callable[[str], Iterable[str]] = _nothing_lists  # every address below a prefix, sorted
+    fetch: Callable[[str], bytes] = _nothing_reads
+    list: Callable[[str], Iterable[str]] = _nothing_reads  # every address below a prefix, sorted
     data_root: Path | None = None
 
     def path(self, text: str) -> Path:
@@ -52,5 +48,22 @@ class SourceAccess:
             if self.data_root is None:
                 raise ValueError(f"{text}: set the environment variable OLTR_DATA_ROOT to the folder of data sets")
             return self.data_root / text.removeprefix(DATA_ROOT)
-        path = Path(text).expanduser()
-        return path if path.is_absolute() else self.root / path
+        return self.root / Path(text).expanduser()
+
+    def place(self, text: str) -> Path | str:
+        """The path, or an address that `fetch` reads as it is."""
+        return text if text.startswith(FETCHED) else self.path(text)
+
+    def beside(self, text: str) -> Path | str:
+        """The folder, or the prefix of addresses, in which the file `text` is."""
+        place = self.place(text)
+        return place.parent if isinstance(place, Path) else place.rsplit("/", 1)[0]
+
+    def read(self, text: str, what: str) -> bytes:
+        """The content of a file or object. Raises ValueError, saying `what` it should be, where there is none."""
+        place = self.place(text)
+        if isinstance(place, str):
+            return self.fetch(place)
+        if not place.is_file():
+            raise ValueError(f"{place}: expected {what}, and there is no such file")
+        return place.read_bytes()

@@ -19,10 +19,8 @@ def thumbnails(index: pa.Table, folder: Path) -> pa.Table:
     """Thumbnails of the first images of each label, those to train on before others; shards are in `folder`."""
     rows = pl.DataFrame(index).sort(pl.col("split").fill_null("train") != "train", "image_id")
     rows = rows.with_columns(nth=pl.int_range(pl.len()).over("label"))
-    classes = max(1, rows["label"].n_unique())
-    chosen = (
-        rows.filter(pl.col("nth") < max(1, min(PER_CLASS, IN_ALL // classes))).sort("nth", "image_id").head(IN_ALL)
-    )
+    per_class = max(1, min(PER_CLASS, IN_ALL // max(1, rows["label"].n_unique())))
+    chosen = rows.filter(pl.col("nth") < per_class).sort("nth", "image_id").head(IN_ALL)
     shards = Shards(folder.parent)
     made = [thumbnail(shards.read(folder.name, *place)) for place in chosen.select("shard", "row").iter_rows()]
     return chosen.select("image_id").with_columns(jpeg=pl.Series(made, dtype=pl.Binary)).to_arrow()

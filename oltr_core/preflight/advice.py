@@ -24,19 +24,19 @@ HOW_TO_MEASURE_OPENNESS = (
 
 def summary(seen: Seen, plan: Expected, params: Params) -> str:
     """One line: how many images, of which classes, of which size."""
+    where = "" if seen.where == "ingested" else f" in {seen.where}"
+    if seen.left_out:
+        return f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
     groups = Counter(shot(number) for number in plan.train.values())
     shots = ", ".join(f"{groups[group]} {group}" for group in GROUPS if groups[group])
-    where = "" if seen.where == "ingested" else f" in {seen.where}"
-    line = f"{seen.number:,} images{where}: {len(plan.train)} classes to train"
-    line += (
-        f" ({shots}-shot)" if shots else ""
-    ) + f", {sum(plan.train.values()):,} images of them, {plan.val:,} for "
-    line += f"validation, {plan.open_test:,} tests of unknown classes, {plan.pool:,} in the pool"
+    line = (
+        f"{seen.number:,} images{where}: {len(plan.train)} classes to train{f' ({shots}-shot)' if shots else ''}, "
+        f"{sum(plan.train.values()):,} images of them, {plan.val:,} for validation, "
+        f"{plan.open_test:,} tests of unknown classes, {plan.pool:,} in the pool"
+    )
     if seen.sides:
         widths, heights = zip(*seen.sides, strict=True)
         line += f"; {_range(widths)} x {_range(heights)} pixels, and the network sees {params.train.transform.size}"
-    if seen.left_out:
-        line = f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
     return line
 
 
@@ -60,15 +60,9 @@ def refusals(plan: Expected, params: Params) -> Iterator[str]:
             "refuses: add images, leave the class out, or lower curate.min_train_per_class"
         )
     if not plan.val:
-        yield (
-            "no image is left for validation, which sets the threshold of `unknown`: raise curate.val_share (a class "
-            "gives its share, rounded), or give a source with `role: val`"
-        )
+        yield "no image is left for validation, which sets the threshold: raise curate.val_share or add a `role: val`"
     if params.annotator.name == "truth" and "unlabelled" in sources:
-        yield (
-            "the annotator `truth` cannot name images that came without a label: take `annotator: {name: folder}`, "
-            "and people answer in CSV files"
-        )
+        yield "the annotator `truth` cannot name images that came without a label: take `annotator: {name: folder}`"
 
 
 def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
@@ -81,19 +75,14 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     images = sum(plan.train.values())
     for phase in params.train.phases:
         if phase.batch_size > images > 0:
-            yield (
-                f"phase {phase.name!r} steps on {phase.batch_size} images at once, and there are {images} to train "
-                "on, so an epoch is one step: lower its batch_size"
-            )
+            less = f"more than the {images} to train on: lower its batch_size"
+            yield f"phase {phase.name!r} steps on {phase.batch_size} images at once, {less}"
     if not plan.pool:
         yield "there is no pool, so people are asked about nothing: add a source {name: unlabelled, path: ...}"
     if not plan.open_test:
         yield HOW_TO_MEASURE_OPENNESS
     elif plan.open_test < FEW_TESTS:
-        yield (
-            f"only {plan.open_test} test images are of unknown classes: open/* figures will say little; hold out a "
-            "larger class, or more of them"
-        )
+        yield f"only {plan.open_test} test images are of unknown classes: open/* figures say little; hold out more"
     held = params.curate.hold_out_classes
     if (held if isinstance(held, int) else len(held)) == 1:
         yield "curate.hold_out_classes is one class, which is open only until people have named it: hold out several"
@@ -120,14 +109,10 @@ def _about_weights(params: Params) -> Iterator[str]:
     if not isinstance(backbone, Timm) or backbone.pretrained or backbone.weights:
         return
     frozen = [p.name for p in params.train.phases if {"trunk", "shared"} & set(p.freeze)]
+    why = f" and phase {frozen[0]!r} freezes them:" if frozen else ": with fewer than some ten thousand images,"
     yield (
-        f"{backbone.model} of timm begins with random weights"
-        + (
-            f" and phase {frozen[0]!r} freezes them: name a file of its published weights as "
-            if frozen
-            else ": with fewer than some ten thousand images, name a file of its published weights as "
-        )
-        + "train.network.backbone.weights, or set its `pretrained`"
+        f"{backbone.model} of timm begins with random weights{why} name a file of its published weights as "
+        "train.network.backbone.weights, or set its `pretrained`"
     )
 
 

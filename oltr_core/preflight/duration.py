@@ -27,7 +27,6 @@ class Estimate:
     seconds: float
     steps: int
     per_step: float  # seconds, over all phases
-    batch_size: int  # images per step that were measured; larger steps are reckoned in proportion
 
     def sentence(self, compute: Compute) -> str:
         """How long, and on which assumptions."""
@@ -52,14 +51,12 @@ def estimate(train: Train, compute: Compute, counts: Mapping[str, int]) -> Estim
     measured: dict[str, float] = {}
     for phase in train.phases:
         number = steps_per_epoch(phase, labels, train.seed) * phase.epochs
-        kind = phase.model_copy(
-            update={"name": "", "epochs": 0, "schedule": type(phase.schedule)()}
-        ).model_dump_json()
+        kind = phase.model_dump_json(exclude={"name", "epochs", "schedule"})
         if kind not in measured:
             size, measured[kind] = _step(train, phase, compute, len(counts), size)
         seconds += number * measured[kind]
         steps += number
-    return Estimate(seconds / compute.processes, steps, seconds / max(1, steps), size)
+    return Estimate(seconds / compute.processes, steps, seconds / max(1, steps))
 
 
 def steps_per_epoch(phase: Phase, labels: torch.Tensor, seed: int) -> int:
@@ -78,7 +75,7 @@ def _step(train: Train, phase: Phase, compute: Compute, num_classes: int, size: 
         seconds = _measured(train, phase, compute, num_classes, size)
         if seconds > ENOUGH or size == phase.batch_size:
             return size, seconds * phase.batch_size / size
-        size = min(size * (2 if seconds > ENOUGH / 4 else 4), phase.batch_size)
+        size *= 2 if seconds > ENOUGH / 4 else 4
 
 
 def _measured(train: Train, phase: Phase, compute: Compute, num_classes: int, size: int) -> float:

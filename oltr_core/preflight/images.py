@@ -20,7 +20,7 @@ from oltr_core.ingest.record import FETCHED, Record, SourceAccess
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import Curate
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.whole import Settings
 
 MOST = 100_000  # records that a source is asked for
@@ -61,9 +61,7 @@ class Expected:
 
 def look(settings: Settings, layout: Layout, access: SourceAccess) -> Seen:
     """The images of every ingested batch; of the first batch's sources where none is ingested."""
-    if layout.batches:
-        return _ingested(layout)
-    return _offered(settings.sources[0], access)
+    return _ingested(layout) if layout.batches else _offered(settings.sources[0], access)
 
 
 def expected(seen: Seen, curate: Curate) -> Expected:
@@ -75,29 +73,21 @@ def expected(seen: Seen, curate: Curate) -> Expected:
     label = np.repeat(np.arange(len(names)), [given[""][n] for n in names])
     alone = np.arange(len(label))
     shares = split.Shares(curate.val_share, curate.test_share, curate.min_train_per_class, curate.min_test_per_class)
-    drawn = split.draw(alone, label, alone, counts, shares)
-    np.add.at(counts, (label, np.array([0, 1, 2])[drawn]), 1)
+    np.add.at(counts, (label, split.draw(alone, label, alone, counts, shares)), 1)  # the codes are the columns
     held = hold_out.chosen(curate, offered, names)
-    rows = {name: row.tolist() for name, row in zip(names, counts, strict=True)}
-    known = {name for name in offered if name not in held}
-    return Expected(
-        train={name: rows[name][2] for name in sorted(known)},
-        val=sum(rows[name][1] for name in known),
-        pool=seen.pool + sum(sum(rows[name][1:]) for name in rows if name not in known),
-        open_test=sum(rows[name][0] for name in rows if name not in known),
-    )
+    known = np.array([name in offered and name not in held for name in names], dtype=bool)
+    train = {name: int(row[2]) for name, row, keep in zip(names, counts, known, strict=True) if keep}
+    pool, open_test = seen.pool + counts[~known, 1:].sum(), counts[~known, 0].sum()
+    return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test))
 
 
 def _ingested(layout: Layout) -> Seen:
     seen = Seen("ingested")
-    sides: list[tuple[int, int]] = []
     for batch in layout.batches:
-        table = schema.read(batch.index, schema.INDEX, ["split", "label", "width", "height"])
-        given, labels, widths, heights = (table.column(name).to_pylist() for name in table.column_names)
-        for one, label in zip(given, labels, strict=True):
-            seen.count(one, label)
-        sides += zip(widths, heights, strict=True)
-    seen.sides = sides[:: max(1, len(sides) // LOOKED_AT)]
+        for row in schema.read(batch.index, schema.INDEX, ["split", "label", "width", "height"]).to_pylist():
+            seen.count(row["split"], row["label"])
+            seen.sides.append((row["width"], row["height"]))
+    seen.sides = seen.sides[:: max(1, len(seen.sides) // LOOKED_AT)]
     return seen
 
 
@@ -117,17 +107,13 @@ def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
                 break
             if record.problem is None:
                 seen.count(record.split, record.label)
-                _sample(some, record, seen.number, rng)
+                # each record so far is kept with the same chance (Vitter's algorithm R)
+                if len(some) < LOOKED_AT:
+                    some.append(record)
+                elif (place := int(rng.integers(seen.number))) < LOOKED_AT:
+                    some[place] = record
     seen.sides = [size for record in some for size in _size(record)]
     return seen
-
-
-def _sample(some: list[Record], record: Record, number: int, rng: np.random.Generator) -> None:
-    """Keep each of the `number` records so far with the same chance (Vitter's algorithm R)."""
-    if len(some) < LOOKED_AT:
-        some.append(record)
-    elif (place := int(rng.integers(number))) < LOOKED_AT:
-        some[place] = record
 
 
 def _size(record: Record) -> Iterator[tuple[int, int]]:

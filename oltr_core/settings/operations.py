@@ -1,14 +1,29 @@
-"""What flows and tasks read and no stage does: gate, storage, tracking, versions, schedule."""
+"""What flows and tasks read and no stage does: raw batches, gate, storage, tracking, versions, schedule."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from oltr_core.spec import Spec
 
 Tolerances = dict[str, Annotated[float, Field(ge=0)]]
+
+
+class RawBatch(Spec):
+    """One batch of raw images: a name, and the sources that feed it (`oltr_core.ingest.sources`)."""
+
+    batch: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    sources: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class Ingest(Spec):
+    """What is taken for an image worth having; the rest goes to quarantine with its reason."""
+
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000  # more is a decompression bomb
+    max_aspect: Annotated[float, Field(ge=1)] = 20.0  # long side over short side
+    any_extension: bool = False  # true: take a PNG named .jpg for what it is
 
 
 class Gate(Spec):

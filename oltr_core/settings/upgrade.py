@@ -21,12 +21,8 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
     if "compute" in params:
         return params
     new = copy.deepcopy(params)
-    new["compute"] = {
-        key: new[section].pop(key)
-        for section, keys in _COMPUTE.items()
-        for key in keys
-        if key in (new.get(section) or {})
-    }
+    moved = [(new.get(section) or {}, key) for section, keys in _COMPUTE.items() for key in keys]
+    new["compute"] = {key: section.pop(key) for section, key in moved if key in section}
     train, update = new.get("train") or {}, new.get("update") or {}
     for head in [(train.get("network") or {}).get("head"), *(p.get("head") for p in train.get("phases") or [])]:
         _rename(head, "rate", "centroid_rate")

@@ -7,9 +7,8 @@ from oltr_core.settings.annotator import Annotator, TruthAnnotator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.curate import Curate
-from oltr_core.settings.operations import Gate, Schedule, Storage, Tracking, Versions
+from oltr_core.settings.operations import Gate, Ingest, RawBatch, Schedule, Storage, Tracking, Versions
 from oltr_core.settings.reading import load_sections
-from oltr_core.settings.sources import Ingest, RawBatch
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import textwrap
 import tokenize
 import typing
 from typing import Any
@@ -37,18 +38,13 @@ def comments(kind: type[Spec]) -> dict[str, str]:
     """Field -> the comment behind it, or within its value, in the source of `kind` and its bases."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Spec)) or base is Spec:
+        if not issubclass(base, Spec) or base is Spec:
             continue
         name, depth = "", 0
         said: list[str] = []
         for token in tokenize.generate_tokens(io.StringIO(inspect.getsource(base)).readline):
-            depth += (token.string in "([{" and bool(token.string)) - (token.string in ")]}" and bool(token.string))
-            if (
-                token.type == tokenize.NAME
-                and depth == 0
-                and token.start[1] == 4
-                and token.string in base.model_fields
-            ):
+            depth += (token.string in {"(", "[", "{"}) - (token.string in {")", "]", "}"})
+            if token.start[1] == 4 and not depth and token.string in base.model_fields:
                 name, said = token.string, []
             elif token.type == tokenize.COMMENT and name:
                 said.append(token.string.lstrip("#: "))
@@ -68,12 +64,10 @@ def _entry(key: str, value: Any, annotation: Any, comment: str, indent: int) -> 
     if isinstance(value, list) and value and isinstance(value[0], Spec):
         lines = [_line(f"{pad}{key}:", comment)]
         for item in value:
-            short = f"{pad}  - {_flow(item)}"
-            if len(short) <= WIDTH and not any(isinstance(v, Spec) for _, v in item):
-                lines.append(short)
-            else:
+            first, *rest = [_flow(item)]
+            if len(first) + indent + 4 > WIDTH or any(isinstance(v, Spec) for _, v in item):
                 first, *rest = _fields(item, None, indent + 4)
-                lines += [f"{pad}  - {first.lstrip()}", *rest]
+            lines += [f"{pad}  - {first.lstrip()}", *rest]
         return lines
     return [_line(f"{pad}{key}: {_flow(value)}", comment)]
 
@@ -93,15 +87,13 @@ def _choices(annotation: Any, comment: str) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         names = [str(value) for value in typing.get_args(annotation)]
     else:
-        named = [m for m in members(annotation) if "name" in m.model_fields]
-        names = [str(m.model_fields["name"].default) for m in named]
+        names = [str(m.model_fields["name"].default) for m in members(annotation) if "name" in m.model_fields]
     return "; ".join(filter(None, [" | ".join(names) if len(names) > 1 else "", comment]))
 
 
 def _flow(value: Any) -> str:
     """On one line, as YAML."""
-    value = _plain(value)
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
     return text.removesuffix("\n...\n").strip()
 
 
@@ -122,6 +114,4 @@ def _line(text: str, comment: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), WIDTH)]

@@ -23,7 +23,7 @@ from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources import Source, parse_sources
 from oltr_core.ingest.thumbnails import thumbnails
 from oltr_core.layout import Batch, Layout, rename_into_place, write_atomically
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.whole import Settings
 from oltr_core.spec import suggest
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oltr_core.devices import resolve
+from oltr_core.devices import onto, resolve
 from oltr_core.images.dataset import Images, in_order
-from oltr_core.images.transfer import onto
 from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.models import Network
 from oltr_core.seeding import torch_generator

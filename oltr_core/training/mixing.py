@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oltr_core.images.transfer import onto
+from oltr_core.devices import onto
 from oltr_core.interfaces import Targets
 from oltr_core.spec import Spec
 

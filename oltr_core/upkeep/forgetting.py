@@ -38,11 +38,11 @@ def find(layout: Layout, names: Collection[str]) -> list[str]:
     if not layout.batches:
         raise ValueError("data/raw: there is no batch of images here")
     rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches]).collect()
-    ids = set()
+    ids: set[str] = set()
     for name in names:
         known = (pl.col("address") == name) | (pl.col("image_id").str.starts_with(name) & (len(name) >= 12))
-        mine = rows.filter(known)["image_id"].unique().to_list()
-        if not mine:
+        mine = rows.filter(known)["image_id"]
+        if mine.is_empty():
             raise ValueError(f"{name}: no batch holds an image of this id or address")
         ids |= set(mine)
     return sorted(ids)
@@ -94,32 +94,25 @@ def _from_table(path: Path, kind: pa.Schema, ids: list[str]) -> bool:
 
 
 def _from_batch(batch: Batch, ids: list[str]) -> bool:
-    index = schema.read(batch.index, schema.INDEX, ["image_id", "shard", "row"]).to_pylist()
-    places = [(row["shard"], row["row"]) for row in index if row["image_id"] in ids]
-    for shard in sorted({shard for shard, _ in places}):
-        _blank(batch.shard(shard), {row for s, row in places if s == shard})
+    places = scan(batch.index, schema.INDEX).filter(pl.col("image_id").is_in(ids)).select("shard", "row").collect()
+    for (shard,), mine in places.group_by("shard"):
+        _blank(batch.shard(shard), set(mine["row"]))
     # the index last: until it is written, a run after a crash finds the places again
-    kinds = [
-        (batch.thumbnails, schema.THUMBNAILS),
-        (batch.quarantine, schema.QUARANTINE),
-        (batch.index, schema.INDEX),
-    ]
-    changed = [path for path, kind in kinds if path.exists() and _from_table(path, kind, ids)]
+    kinds = {batch.thumbnails: schema.THUMBNAILS, batch.quarantine: schema.QUARANTINE, batch.index: schema.INDEX}
+    changed = [path for path, kind in kinds.items() if path.exists() and _from_table(path, kind, ids)]
     if changed and batch.card.exists():
         card = json.loads(batch.card.read_text())
-        files = sorted(p for p in batch.folder.iterdir() if p.name in card["files"])
-        card["files"] = {p.name: digest.of_file(p) for p in files}
-        card["images"] -= len(places)
-        card["forgotten"] = card.get("forgotten", 0) + len(places)
+        card["files"] = {name: digest.of_file(batch.folder / name) for name in card["files"]}
+        card["images"] -= places.height
+        card["forgotten"] = card.get("forgotten", 0) + places.height
         write_atomically(batch.card, json.dumps(card, indent=1, sort_keys=True) + "\n")
     return bool(changed)
 
 
 def _blank(path: Path, rows: set[int]) -> None:
     with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-        columns = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        kept = [_NOTHING if number in rows else Packed(*row) for number, row in enumerate(columns)]
+        images = pa.ipc.open_file(source).read_all().to_pylist()
+    kept = [_NOTHING if number in rows else Packed(**image) for number, image in enumerate(images)]
     temporary = path.with_name(f".{path.name}.tmp")
     write_shard(temporary, kept)
     temporary.replace(path)
@@ -134,10 +127,8 @@ def _from_export(folder: Path, ids: list[str]) -> None:
 
 
 def _knows(generation: Generation, ids: list[str]) -> bool:
-    if not generation.manifest.exists():
-        return False
-    rows = scan(generation.manifest, schema.MANIFEST).filter(pl.col("image_id").is_in(ids))
-    return rows.select(pl.len()).collect().item() > 0
+    path, known = generation.manifest, pl.col("image_id").is_in(ids).any()
+    return path.exists() and scan(path, schema.MANIFEST).select(known).collect().item()
 
 
 def _from_pages(generation: Generation, ids: list[str]) -> bool:

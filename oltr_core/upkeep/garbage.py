@@ -6,9 +6,10 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
+from safetensors import safe_open
 
 from oltr_core import digest, ledger, schema
 from oltr_core.frames import scan
@@ -63,30 +64,22 @@ def _inside(folder: Path) -> list[Path]:
 def _keys_in_use(layout: Layout) -> set[str]:
     """The keys of the features of every model here for every shard here."""
     models = [*layout.generations.glob("*/*.safetensors"), *layout.work.folder.glob("*.safetensors")]
-    kinds = set(filter(None, map(_trunk, models)))
+    cards = [card for model in models if (card := _card(model))]
     keys = set()
     for batch in layout.batches:
         index = digest.of_file(batch.index)
         shards = scan(batch.index, schema.INDEX).select(pl.col("shard").unique()).collect()["shard"].to_list()
-        for trunk, network, transform in kinds:
-            known = json.loads(network), json.loads(transform)
-            keys |= {feature_key(trunk, *known, batch.name, index, shard) for shard in shards}
+        for card in cards:
+            network = {key: value for key, value in card["network"].items() if key != "head"}
+            made_by = card["trunk_digest"], network, card["transform"]
+            keys |= {feature_key(*made_by, batch.name, index, shard) for shard in shards}
     return keys
 
 
-def _trunk(model: Path) -> tuple[str, str, str] | None:
-    """Trunk digest, network less head, and transform of a checkpoint, from its header alone: no tensor is read.
-
-    None for the base model of a generation that extends its parent, which holds no weights.
-    """
-    with model.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = json.loads(file.read(length))["__metadata__"].get("oltr.card")
-    if text is None:
-        return None
-    card = json.loads(text)
-    network = {key: value for key, value in card["network"].items() if key != "head"}
-    return card["trunk_digest"], json.dumps(network), json.dumps(card["transform"])
+def _card(model: Path) -> dict[str, Any]:
+    """The card of a checkpoint as JSON has it; empty for the base model of a generation that holds no weights."""
+    with safe_open(model, framework="np") as file:
+        return json.loads((file.metadata() or {}).get("oltr.card", "{}"))
 
 
 def _size(path: Path) -> int:

@@ -38,13 +38,13 @@ def sightings(layout: Layout, path: Path) -> list[Sighting]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     mine = {identity(data), identity_of_pixels(pixels)}
-    near = _near(layout, perceptual_hash(pixels))
+    known = [*mine, *_near(layout, perceptual_hash(pixels))]
     state = ledger.replay(ledger.read(layout.ledger))
     found = []
     for name in state.opened:
         manifest = layout.generation(name).manifest
         if name in state.sealed and manifest.exists():
-            rows = scan(manifest, schema.MANIFEST).filter(pl.col("image_id").is_in([*mine, *near])).collect()
+            rows = scan(manifest, schema.MANIFEST).filter(pl.col("image_id").is_in(known)).collect()
             found += [
                 Sighting(name, r["split"], r["label"], r["address"], r["image_id"] in mine)
                 for r in rows.sort("image_id").iter_rows(named=True)
@@ -55,25 +55,18 @@ def sightings(layout: Layout, path: Path) -> list[Sighting]:
 def _near(layout: Layout, phash: int) -> set[str]:
     if phash == 0:
         return set()
-    near: set[str] = set()
-    for batch in layout.batches:
-        hashes = scan(batch.index, schema.INDEX).select("image_id", "phash").collect()
-        differ = (hashes["phash"] ^ pl.Series([phash], dtype=pl.UInt64)).bitwise_count_ones()
-        near |= set(hashes.filter(differ <= NEAR)["image_id"])
-    return near
+    differ = (pl.col("phash") ^ pl.lit(phash, pl.UInt64)).bitwise_count_ones()
+    indexes = [scan(batch.index, schema.INDEX).filter(differ <= NEAR).collect() for batch in layout.batches]
+    return {image_id for rows in indexes for image_id in rows["image_id"]}
 
 
 def answer(path: Path, found: list[Sighting]) -> str:
     """The sightings in one sentence."""
     if not found:
         return f"{path}: no sealed generation knows this image or a near-duplicate of it"
-    for exact in (True, False):
-        mine = [s for s in found if s.exact == exact]
-        trained = [s for s in mine if s.split == "train"]
-        what = "it was" if exact else f"a near-duplicate of it ({mine[0].address}) was" if mine else ""
-        if trained:
-            return f"{path}: {what} in training since generation {trained[0].generation}, as {trained[0].label!r}"
-        if mine:
-            newest = mine[-1]
-            return f"{path}: {what} never in training; in generation {newest.generation} its split is {newest.split}"
-    raise AssertionError("a sighting is exact or it is not")
+    mine = [s for s in found if s.exact] or found  # the image itself before its near-duplicates
+    trained = [s for s in mine if s.split == "train"]
+    what = "it was" if mine[0].exact else f"a near-duplicate of it ({mine[0].address}) was"
+    if trained:
+        return f"{path}: {what} in training since generation {trained[0].generation}, as {trained[0].label!r}"
+    return f"{path}: {what} never in training; in generation {mine[-1].generation} its split is {mine[-1].split}"

@@ -1,4 +1,4 @@
-"""Where images come from: one small file each, chosen by `name` in params.yaml: sources.
+"""Where images come from: small files, chosen by `name` in params.yaml: sources.
 
 A source is a Spec whose call yields `Record`s in a fixed order.
 """
@@ -11,14 +11,12 @@ from pydantic import Field
 
 from oltr_core.ingest.sources.coco import Coco
 from oltr_core.ingest.sources.digits import Digits
-from oltr_core.ingest.sources.folder import Folder
-from oltr_core.ingest.sources.identities import Identities
+from oltr_core.ingest.sources.folder import Folder, Identities, Unlabelled
 from oltr_core.ingest.sources.image_list import ImageList
 from oltr_core.ingest.sources.parquet import Parquet
 from oltr_core.ingest.sources.table import Table
 from oltr_core.ingest.sources.torchvision import Torchvision
-from oltr_core.ingest.sources.unlabelled import Unlabelled
-from oltr_core.settings.sources import RawBatch
+from oltr_core.settings.operations import RawBatch
 from oltr_core.spec import parse
 
 Source = Annotated[

@@ -9,11 +9,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
-from oltr_core.ingest.record import FETCHED, Record, SourceAccess
-from oltr_core.ingest.sources.files import extension_problem, place_problem
+from oltr_core.ingest.record import Record, SourceAccess
+from oltr_core.ingest.sources.files import located
 from oltr_core.ingest.sources.role import ImageSource
 
 _KEPT = ("seq_id", "frame_num", "seq_num_frames", "location", "rights_holder")  # as attributes
@@ -41,17 +41,15 @@ class Coco(ImageSource):
         said: dict[Any, set[Any]] = defaultdict(set)
         for annotation in found["annotations"]:
             said[annotation["image_id"]].add(annotation["category_id"])
-        root = self.root or self.path.rsplit("/", 1)[0] if "/" in self.path else self.root or "."
-        known = set()
+        root = access.place(self.root) if self.root else access.beside(self.path)
         for image in found["images"]:
-            known.add(image["id"])
-            yield self._record(image, [names.get(c) for c in sorted(said[image["id"]], key=str)], root, access)
-        for stray in sorted(said.keys() - known, key=str):
+            yield self._record(image, [names.get(c) for c in said[image["id"]]], root)
+        for stray in sorted(said.keys() - {image["id"] for image in found["images"]}, key=str):
             yield Record(f"{self.path}:{stray}", b"", problem="an annotation of an image that is not listed")
 
-    def _record(self, image: dict[str, Any], labels: list[str | None], root: str, access: SourceAccess) -> Record:
+    def _record(self, image: dict[str, Any], labels: list[str | None], root: Path | str) -> Record:
         where = str(image["file_name"])
-        content, problem = _place(where, root, access, self.follow_links)
+        content, problem = located(where, root, self.follow_links)
         named = sorted({label for label in labels if label is not None})
         if None in labels:
             problem = "a category that is not listed"
@@ -72,22 +70,12 @@ class Coco(ImageSource):
 
     def _group(self, image: dict[str, Any]) -> str | None:
         wanted = {"location": ("location", "seq_id"), "sequence": ("seq_id",), "none": ()}[self.group]
-        for key in wanted:
-            if image.get(key) not in (None, ""):
-                return f"{key}:{image[key]}"
-        return None
+        return next((f"{key}:{image[key]}" for key in wanted if image.get(key) not in (None, "")), None)
 
 
 def _read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
-    if path.startswith(FETCHED):
-        data = access.fetch(path)
-    else:
-        file = access.path(path)
-        if not file.is_file():
-            raise ValueError(f"{file}: expected a COCO JSON file, and there is none")
-        data = file.read_bytes()
     try:
-        found = json.loads(data)
+        found = json.loads(access.read(path, "a COCO JSON file"))
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, found something else ({error})") from None
     wanted = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
@@ -96,19 +84,10 @@ def _read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(rows, list):
             raise ValueError(f"{path}: expected a list under {part!r}, found {type(rows).__name__}")
         for number, row in enumerate(rows):
-            lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
-            if lacking:
-                raise ValueError(f"{path}: {part}[{number}] has no {lacking[0]!r}")
+            for key in keys:
+                if not isinstance(row, dict) or key not in row:
+                    raise ValueError(f"{path}: {part}[{number}] has no {key!r}")
     return found
-
-
-def _place(where: str, root: str, access: SourceAccess, follow_links: bool) -> tuple[Path | str, str | None]:
-    if root.startswith(FETCHED):
-        leaves = PurePosixPath(where).is_absolute() or ".." in PurePosixPath(where).parts
-        problem = "its path leaves the root of its source" if leaves else extension_problem(where)
-        return f"{root.rstrip('/')}/{where}", problem
-    folder = access.path(root)
-    return folder / where, place_problem(folder / where, folder.resolve(), follow_links) or extension_problem(where)
 
 
 def _time(text: Any) -> tuple[datetime | None, str | None]:

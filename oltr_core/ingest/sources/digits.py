@@ -58,23 +58,20 @@ def protocol(seed: int, pool: Pool = "mixed") -> list[Scan]:
     digits, members = _draw(seed)
     out: list[Scan] = []
     for place, digit in enumerate(digits):
-        waiting = iter(members[place])
-
-        def take(number: int, part: int, split: str, digit: int = digit, waiting: Iterator[int] = waiting) -> None:
-            hidden = split == "pool"
-            out.extend(Scan(part, next(waiting), digit, split, hidden) for _ in range(number))
-
-        take(TEST, 0, "test")
+        taken = [(TEST, 0, "test")]
         known = place < len(TRAIN)
         if known:
-            take(VAL, 0, "val")
-            take(TRAIN[place], 0, "train")
+            taken += [(VAL, 0, "val"), (TRAIN[place], 0, "train")]
         for stage in range(STAGES):
             part = stage if pool == "mixed" else 0
             if known:
-                take(POOL_HEAD if place == 0 else POOL_KNOWN, part, "pool")
+                taken.append((POOL_HEAD if place == 0 else POOL_KNOWN, part, "pool"))
             elif (place - len(TRAIN)) // 2 == stage:
-                take(POOL_OPEN if pool == "mixed" else POOL_OPEN_TAIL[place - len(TRAIN)], part, "pool")
+                number = POOL_OPEN if pool == "mixed" else POOL_OPEN_TAIL[place - len(TRAIN)]
+                taken.append((number, part, "pool"))
+        waiting = iter(members[place])
+        for number, part, split in taken:
+            out += [Scan(part, next(waiting), digit, split, split == "pool") for _ in range(number)]
     return sorted(out)
 
 
@@ -89,8 +86,7 @@ def _draw(seed: int) -> tuple[list[int], list[np.ndarray]]:
 
 def to_rgb(grey: np.ndarray) -> np.ndarray:
     """Grey 0..16 [H, W] to RGB uint8 [H, W, 3], losslessly: 16 maps to 255 and no two values to the same."""
-    scaled = (grey.astype(np.uint16) * 255 // 16).astype(np.uint8)
-    return np.repeat(scaled[:, :, None], 3, axis=2)
+    return np.repeat((grey.astype(np.uint16) * 255 // 16).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 class Digits(Spec):
@@ -107,10 +103,5 @@ class Digits(Spec):
         grey, _ = scans()
         for scan in protocol(self.seed, self.pool):
             if scan.part == self.part:
-                yield Record(
-                    address=f"sklearn:digits/{scan.index:04d}",
-                    content=to_rgb(grey[scan.index]),
-                    label=None if scan.hidden else str(scan.digit),
-                    truth=str(scan.digit) if scan.hidden else None,
-                    split=scan.split,
-                )
+                label, truth = (None, str(scan.digit)) if scan.hidden else (str(scan.digit), None)
+                yield Record(f"sklearn:digits/{scan.index:04d}", to_rgb(grey[scan.index]), label, truth, scan.split)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from oltr_core.ingest.record import FETCHED, Record, SourceAccess
-from oltr_core.ingest.sources.files import extension_problem, place_problem
+from oltr_core.ingest.record import Record, SourceAccess
+from oltr_core.ingest.sources.files import located
 from oltr_core.ingest.sources.role import ImageSource
 
 _LINE = re.compile(r"^(?P<path>.+?)\s+(?P<label>-?\d+)$")
@@ -30,35 +30,30 @@ class ImageList(ImageSource):
     follow_links: bool = True  # data sets are often links to where there is room
 
     def records(self, access: SourceAccess) -> Iterator[Record]:
-        far = self.root.startswith(FETCHED)
-        lines = list(self._lines(access))
-        if not far and not self.allow_missing:
-            self._refuse_missing([where for _, where, _, problem in lines if problem is None], access)
-        root = access.path(self.root).resolve() if not far else Path()
+        root, lines = access.place(self.root), list(self._lines(access))
+        if isinstance(root, Path) and not self.allow_missing:
+            self._refuse_missing([where for _, where, _, problem in lines if problem is None], root)
         for number, where, label, problem in lines:
-            content: Path | str = f"{self.root.rstrip('/')}/{where}" if far else root / where
-            if problem is None and isinstance(content, Path):
-                problem = place_problem(content, root, self.follow_links)
-            address = where or f"{self.path}:{number}"
-            yield Record(address, content, label, problem=problem or extension_problem(where))
+            content, wrong = (b"", problem) if problem else located(where, root, self.follow_links)
+            yield Record(where or f"{self.path}:{number}", content, label, problem=wrong)
 
     def labels(self, access: SourceAccess) -> list[str | None]:
         return [label for _, _, label, _ in self._lines(access)]
 
     def classes(self, access: SourceAccess) -> list[str]:
-        names = self._names(access)
-        if names:
-            return names
-        found = {label for label in self.labels(access) if label not in (None, self.open_label)}
-        return sorted((label for label in found if label is not None), key=int)
+        found = {label for label in self.labels(access) if label is not None}
+        return self._names(access) or sorted(found - {self.open_label}, key=int)
 
     def _names(self, access: SourceAccess) -> list[str]:
-        return _text(self.classes_file, access).splitlines() if self.classes_file else []
+        return self._text(self.classes_file, access).splitlines() if self.classes_file else []
+
+    def _text(self, path: str, access: SourceAccess) -> str:
+        return access.read(path, "a list of images").decode()
 
     def _lines(self, access: SourceAccess) -> Iterator[tuple[int, str, str | None, str | None]]:
         """Line number, path, label, and what is wrong with the line."""
         names = self._names(access)
-        for number, line in enumerate(_text(self.path, access).splitlines(), start=1):
+        for number, line in enumerate(self._text(self.path, access).splitlines(), start=1):
             if not line.strip():
                 continue
             found = _LINE.match(line.strip())
@@ -67,17 +62,17 @@ class ImageList(ImageSource):
                 continue
             code = int(found["label"])
             label = self.open_label if code == -1 else str(code)
-            problem = None
             if names and code >= 0:
                 label = names[code] if code < len(names) else None
-                problem = (
-                    None if label else f"the label {code} has no name among the {len(names)} of the classes file"
-                )
+            problem = (
+                None
+                if label is not None
+                else f"the label {code} has no name among the {len(names)} of the classes file"
+            )
             yield number, found["path"], label, problem
 
-    def _refuse_missing(self, paths: list[str], access: SourceAccess) -> None:
+    def _refuse_missing(self, paths: list[str], root: Path) -> None:
         """Before any work: images are decoded for hours, and a wrong root shows in a second."""
-        root = access.path(self.root)
         missing = [path for path in paths if not (root / path).exists()]
         if missing:
             first = ", ".join(missing[:SHOWN])
@@ -85,12 +80,3 @@ class ImageList(ImageSource):
                 f"{self.path}: {len(missing)} of {len(paths)} files are not below {root}, the first: {first}; "
                 "correct `root`, or set `allow_missing: true` to go on without them"
             )
-
-
-def _text(path: str, access: SourceAccess) -> str:
-    if path.startswith(FETCHED):
-        return access.fetch(path).decode()
-    file = access.path(path)
-    if not file.is_file():
-        raise ValueError(f"{file}: expected a list of images, and there is no such file")
-    return file.read_text()

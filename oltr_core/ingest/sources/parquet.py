@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oltr_core.ingest.record import FETCHED, Record, SourceAccess
+from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources.role import ImageSource
 from oltr_core.spec import suggest
 
@@ -43,17 +43,13 @@ class Parquet(ImageSource):
             _, label, names = self._columns(file, name)
             if self.call_all or not label:
                 found += [self.call_all or None] * file.metadata.num_rows
-                continue
-            values = file.read(columns=[label]).column(0).to_pylist()
-            found += [_named(value, names) for value in values]
+            else:
+                found += [_named(value, names) for value in file.read(columns=[label]).column(0).to_pylist()]
         return found
 
     def classes(self, access: SourceAccess) -> list[str]:
-        for name, file in _files(self.path, self.files, access):
-            names = self._columns(file, name)[2]
-            if names:
-                return names
-        return super().classes(access)
+        known = (self._columns(file, name)[2] for name, file in _files(self.path, self.files, access))
+        return next(filter(None, known), None) or super().classes(access)
 
     def _columns(self, file: pq.ParquetFile, name: str) -> tuple[str, str, list[str]]:
         """The image column, the label column ("" for none), and the names of its numbers."""
@@ -77,20 +73,21 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _files(path: str, pattern: str, access: SourceAccess) -> Iterator[tuple[str, pq.ParquetFile]]:
-    if path.startswith(FETCHED):
-        far = [path] if path.endswith(".parquet") else [a for a in access.list(path) if a.endswith(".parquet")]
-        for address in far:
-            yield address, _opened(pa.BufferReader(access.fetch(address)), address)
+    place = access.place(path)
+    if isinstance(place, str):
+        for address in [path] if path.endswith(".parquet") else access.list(path):
+            if address.endswith(".parquet"):
+                yield address, opened(pa.BufferReader(access.fetch(address)), address)
         return
-    place = access.path(path)
     near = [place] if place.is_file() else sorted(place.glob(pattern))
     if not near:
         raise ValueError(f"{place}: expected a Parquet file, or a folder with {pattern}, and there is none")
     for file in near:
-        yield file.name, _opened(file, file.name)
+        yield file.name, opened(file, file.name)
 
 
-def _opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
+def opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
+    """The Parquet file of that name. Raises ValueError where it is none."""
     try:
         return pq.ParquetFile(source)
     except pa.ArrowInvalid as error:
@@ -98,16 +95,11 @@ def _opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
 
 
 def _named(value: Any, names: list[str]) -> str | None:
-    if value is None:
-        return None
     if names and isinstance(value, int):
         return names[value] if 0 <= value < len(names) else None  # -1: the label is not given
-    return str(value)
+    return None if value is None else str(value)
 
 
 def _record(where: str, cell: Any, label: str | None) -> Record:
-    value = cell["bytes"] if isinstance(cell, pa.StructScalar) else cell
-    data = value.as_py()
-    if data is None:
-        return Record(where, b"", label, problem="a row without an image")
-    return Record(where, data, label)
+    data = (cell["bytes"] if isinstance(cell, pa.StructScalar) else cell).as_py()
+    return Record(where, data or b"", label, problem="a row without an image" if data is None else None)

@@ -36,21 +36,20 @@ class ImageSource(Spec):
         return sorted({label for label in self.labels(access) if label is not None})
 
     def __call__(self, access: SourceAccess) -> Iterator[Record]:
-        if self.draw is None:
-            return (play(record, self.role) for record in self.records(access))
-        return self._drawn(access, self.draw)
+        taken = None if self.draw is None else self._drawn(access, self.draw)
+        for position, record in enumerate(self.records(access)):
+            if taken is None:
+                yield play(record, self.role)
+            elif position in taken:
+                yield play(replace(record, split=taken[position]), self.role)
 
-    def _drawn(self, access: SourceAccess, draw: Draw) -> Iterator[Record]:
+    def _drawn(self, access: SourceAccess, draw: Draw) -> dict[int, str]:
+        """Position and split of the records that are taken."""
         labels = self.labels(access)
         if None in labels:
-            raise ValueError(
-                f"draw: image {labels.index(None)} of this source has no label, and a draw needs them all"
-            )
+            raise ValueError(f"draw: image {labels.index(None)} has no label, and a draw needs them all")
         listed = access.path(draw.open.file).read_text().splitlines() if draw.open.file else []
-        taken = take([label for label in labels if label is not None], self.classes(access), draw, listed)
-        for position, record in enumerate(self.records(access)):
-            if position in taken:
-                yield play(replace(record, split=taken[position]), self.role)
+        return take([label for label in labels if label is not None], self.classes(access), draw, listed)
 
 
 def play(record: Record, role: Role) -> Record:
@@ -58,8 +57,8 @@ def play(record: Record, role: Role) -> Record:
     split = record.split or (None if role == "labelled" else role)
     if split == "pool":
         return replace(record, split="pool", label=None, truth=record.truth or record.label)
-    if record.label is None and record.problem is None:
-        if split is None:
-            return replace(record, split="pool")  # nobody has said what it shows
-        return replace(record, split=split, problem=f"no label, and a {split} image needs one")
-    return replace(record, split=split)
+    if record.label is not None or record.problem is not None:
+        return replace(record, split=split)
+    if split is None:
+        return replace(record, split="pool")  # nobody has said what it shows
+    return replace(record, split=split, problem=f"no label, and a {split} image needs one")

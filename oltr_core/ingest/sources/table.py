@@ -6,11 +6,14 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from oltr_core.ingest.record import FETCHED, Record, SourceAccess
-from oltr_core.ingest.sources.files import extension_problem, place_problem
+from oltr_core.ingest.sources.files import extension_problem, located
+from oltr_core.ingest.sources.parquet import opened
 from oltr_core.ingest.sources.role import ImageSource
 from oltr_core.spec import Spec, suggest
 
@@ -37,8 +40,8 @@ class Table(ImageSource):
     follow_links: bool = False
 
     def records(self, access: SourceAccess) -> Iterator[Record]:
-        data, folder = _read(self.path, access)
-        root = (self.root if self.root.startswith(FETCHED) else access.path(self.root)) if self.root else folder
+        data = access.read(self.path, "a CSV or Parquet table of images")
+        root = access.place(self.root) if self.root else access.beside(self.path)
         header, rows = _parquet(data, self.path) if self.path.endswith(".parquet") else _csv(data, self.path)
         named = [getattr(self.columns, key) for key in sorted(self.columns.model_fields_set)]
         for wanted in [self.columns.path, *named]:
@@ -50,13 +53,14 @@ class Table(ImageSource):
     def _record(self, where: str, row: dict[str, Any] | str, root: Path | str) -> Record:
         if isinstance(row, str):
             return Record(where, b"", problem=row)
-        row = dict(row)
-        taken = {key: _text(row.pop(name, None)) for key, name in self.columns.model_dump().items()}
-        attributes = {key: value for key, value in row.items() if value not in (None, "")}
+        taken = {key: _text(row.get(name)) for key, name in self.columns.model_dump().items()}
+        named = self.columns.model_dump().values()
+        attributes = {key: value for key, value in row.items() if key not in named and value not in (None, "")}
         address = taken["path"]
         if address is None:
             return Record(where, b"", problem="a row without a path")
-        content, problem = _locate(address, root, self.follow_links)
+        far = address.startswith(FETCHED)
+        content, problem = (address, extension_problem(address)) if far else located(address, root, self.follow_links)
         at, time_problem = _time(taken["time"])
         if taken["split"] is not None and taken["split"] not in SPLITS:
             problem = f"there is no split {taken['split']!r} (there are: {', '.join(SPLITS)})"
@@ -70,15 +74,6 @@ class Table(ImageSource):
             attributes=attributes,
             problem=problem or time_problem,
         )
-
-
-def _read(path: str, access: SourceAccess) -> tuple[bytes, Path | str]:
-    if path.startswith(FETCHED):
-        return access.fetch(path), path.rsplit("/", 1)[0]
-    file = access.path(path)
-    if not file.is_file():
-        raise ValueError(f"{file}: expected a CSV or Parquet table of images, and there is none")
-    return file.read_bytes(), file.parent
 
 
 def _csv(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
@@ -105,22 +100,10 @@ def _csv(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[st
 
 
 def _parquet(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: expected a Parquet file, found something else ({error})") from None
-
-    def rows() -> Iterator[tuple[int, dict[str, Any] | str]]:
-        number = 0
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-
-    return list(file.schema_arrow.names), rows()
+    file = opened(pa.BufferReader(data), path)
+    return file.schema_arrow.names, enumerate(
+        (row for part in file.iter_batches() for row in part.to_pylist()), start=1
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -128,24 +111,6 @@ def _text(value: Any) -> str | None:
         return None
     text = value.isoformat() if isinstance(value, datetime) else str(value).strip()
     return text or None
-
-
-def _locate(address: str, root: Path | str, follow_links: bool) -> tuple[Path | str, str | None]:
-    if address.startswith(FETCHED):
-        return address, extension_problem(address)
-    if isinstance(root, str):
-        if PurePosixPath(address).is_absolute() or ".." in PurePosixPath(address).parts:
-            return address, "its path leaves the root of its source"
-        return f"{root.rstrip('/')}/{address}", extension_problem(address)
-    if "\0" in address:
-        return address, "a path with a zero byte"
-    path = root / address
-    if not follow_links and ".." in Path(address).parts and not path.resolve().is_relative_to(root.resolve()):
-        return path, "its path leaves the root of its source"
-    problem = place_problem(path, root.resolve(), follow_links)
-    if problem is None and not path.is_file():
-        problem = "a folder where an image was expected" if path.is_dir() else "not a regular file"
-    return path, problem or extension_problem(address)
 
 
 def _time(text: str | None) -> tuple[datetime | None, str | None]:

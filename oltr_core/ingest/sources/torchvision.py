@@ -30,17 +30,16 @@ class Torchvision(ImageSource):
             for number, (pixels, target) in enumerate(zip(found.data, found.targets, strict=True)):
                 yield Record(f"{self.dataset}/{part}/{number:05d}", pixels, found.classes[target])
             return
-        samples = found.samples if hasattr(found, "samples") else found._samples
-        for path, target in samples:
-            name = found.classes[target]
-            yield Record(f"{self.dataset}/{Path(path).name}", Path(path), name if isinstance(name, str) else name[0])
+        names = _names(found)
+        for path, target in found.samples if hasattr(found, "samples") else found._samples:
+            yield Record(f"{self.dataset}/{Path(path).name}", Path(path), names[target])
 
     def labels(self, access: SourceAccess) -> list[str | None]:
         found = self._open(access)
         return [found.classes[t] for t in found.targets] if hasattr(found, "data") else super().labels(access)
 
     def classes(self, access: SourceAccess) -> list[str]:
-        return [name if isinstance(name, str) else name[0] for name in self._open(access).classes]
+        return _names(self._open(access))
 
     def _open(self, access: SourceAccess) -> Any:
         from torchvision import datasets  # 2.6 s to import
@@ -54,3 +53,7 @@ class Torchvision(ImageSource):
             return getattr(datasets, self.dataset)(**where)
         except RuntimeError as error:
             raise ValueError(f"{self.dataset}: not in {where['root']} ({error}); set `download: true`") from None
+
+
+def _names(found: Any) -> list[str]:
+    return [name if isinstance(name, str) else name[0] for name in found.classes]

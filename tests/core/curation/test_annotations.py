@@ -42,7 +42,7 @@ def test_text_from_a_file_is_understood():
         ({"annotator": ""}, "expected the annotator's name"),
         ({"annotator": "source"}, "expected the annotator's name, found 'source'"),
         ({"answered_at": "yesterday"}, "answered_at: expected ISO 8601"),
-        ({"seconds": "quick"}, "seconds: expected a number, found 'quick'"),
+        ({"seconds": "quick"}, "seconds: expected a number of 0 or more, found 'quick'"),
         ({"seconds": -1}, "seconds: expected a number of 0 or more"),
         ({"seconds": "nan"}, "seconds: expected a number of 0 or more"),
         ({"batch_id": ""}, "expected the batch_id"),

@@ -209,7 +209,7 @@ def test_the_real_step_of_the_recipe_is_measured_and_random_names_stay_alone(mon
 
 @pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 seconds"), (125, "2 minutes"), (7200, "2.0 hours")])
 def test_a_duration_is_said_as_people_say_it(seconds, said):
-    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10, 4).sentence(Compute())
+    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10).sentence(Compute())
 
 
 def test_a_network_that_cannot_take_the_images_is_one_sentence():

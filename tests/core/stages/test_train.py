@@ -214,9 +214,9 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     devices.enough("cuda", 2)
     devices.enough("cpu", 3)
-    with pytest.raises(ValueError, match=r"compute.processes: expected at most 2 on compute.device 'cuda', found 3"):
+    with pytest.raises(ValueError, match=r"compute.processes: expected at most 2 on 'cuda', found 3"):
         devices.enough("cuda", 3)
-    with pytest.raises(ValueError, match=r"expected at most 1 on compute.device 'cuda:1', found 2"):
+    with pytest.raises(ValueError, match=r"expected at most 1 on 'cuda:1', found 2"):
         devices.enough("cuda:1", 2)
 
 
