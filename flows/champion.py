@@ -40,14 +40,13 @@ def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
     return f"{name} is the champion now; the next generation builds on it"
 
 
-def roll_back(layout: Layout, name: str | None, reason: str) -> str:
-    """To `name`, or to the parent of the champion."""
-    if name is None:
-        champion = _champion(layout)
-        name = steps.state_of(layout).parents[champion]
-        if name == GENESIS:
-            raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
-    return move_champion(layout, name, "rolled_back", reason)
+def before(layout: Layout) -> str:
+    """The parent of the champion. Raises ValueError where it has none."""
+    champion = _champion(layout)
+    parent = steps.state_of(layout).parents[champion]
+    if parent == GENESIS:
+        raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
+    return parent
 
 
 def predict(layout: Layout, paths: list[Path], as_json: bool) -> tuple[str, int, int]:
