@@ -60,7 +60,7 @@ def test_the_artifacts_of_a_generation_are_on_the_server_and_not_in_a_folder_of_
     settings = Tracking(uri=server)
     assert tracking.mirror(layout, settings) == ["0000"]
     client = tracking.connect(layout, settings)
-    (run,) = tracking._runs(client, settings)
+    (run,) = tracking.runs(settings)
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     assert not layout.mlflow_artifacts.exists()
     # another machine has no folder of this one: what comes through the server is enough

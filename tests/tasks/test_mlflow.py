@@ -59,8 +59,8 @@ def shown(tmp_path_factory) -> Layout:
 
 
 def runs(layout: Layout) -> dict:
-    client = tracking.connect(layout, SETTINGS)
-    return {run.data.tags["oltr.generation"]: run for run in tracking._runs(client, SETTINGS)}
+    tracking.connect(layout, SETTINGS)
+    return {run.data.tags["oltr.generation"]: run for run in tracking.runs(SETTINGS)}
 
 
 def test_every_sealed_figure_is_shown(shown):
