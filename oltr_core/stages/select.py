@@ -57,23 +57,23 @@ def arrivals(manifest: pa.Table, layout: Layout) -> int:
     if not names:
         return 0
     newest = in_order(layout.batch(name) for name in names)[-1].name
-    mine = manifest.filter(pa.array([name == newest for name in manifest.column("batch").to_pylist()], pa.bool_()))
-    pairs = zip(mine.column("split").to_pylist(), mine.column("label_source").to_pylist(), strict=True)
-    return sum(split == "pool" or source not in (None, "source") for split, source in pairs)
+    rows = zip(*(manifest.column(name).to_pylist() for name in ("batch", "split", "label_source")), strict=True)
+    return sum(
+        batch == newest and (split == "pool" or source not in (None, "source")) for batch, split, source in rows
+    )
 
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
     """The table that goes to people: best first, with what made the model curious."""
-    count = chosen.num_rows
     return pa.table(
         {
             "image_id": chosen.column("image_id"),
-            "rank": pa.array(range(count), pa.int32()),
-            "u_open": pa.array(outputs.u_open.tolist(), pa.float32()),
-            "u_info": pa.array(outputs.u_info.tolist(), pa.float32()),
-            "merit": pa.array(picks.merit.tolist(), pa.float32()),
-            "reason": pa.array(picks.reasons, pa.string()),
-            "suggested": pa.array([names[k] for k in outputs.mean_logits.argmax(1).tolist()], pa.string()),
-            "strategy": pa.array([strategy] * count, pa.string()),
+            "rank": list(range(chosen.num_rows)),
+            "u_open": outputs.u_open.tolist(),
+            "u_info": outputs.u_info.tolist(),
+            "merit": picks.merit.tolist(),
+            "reason": picks.reasons,
+            "suggested": [names[k] for k in outputs.mean_logits.argmax(1).tolist()],
+            "strategy": [strategy] * chosen.num_rows,
         }
     )
