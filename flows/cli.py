@@ -1,5 +1,7 @@
 """The command line: thin, and quick to answer. Every command imports what it needs when it is called.
 
+`annotate` is in `flows.annotation`; the commands about the champion are in `flows.champion`.
+
 A user's mistake exits 2 with one sentence, our own 1 with a traceback, infrastructure 75 (try again).
 """
 
@@ -7,44 +9,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flows.annotation import annotate
+from flows.champion import classes
+from flows.command import YES, command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
 from oltr_core.settings import kinds
 
-
-def example(*lines: str) -> dict[str, Any]:
-    """The end of a command's --help."""
-    return {"epilog": "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)}
-
-
-@click.group(**example("oltr loop", "oltr generations", "oltr --workspace ~/birds check"))
-@click.option(
-    "--workspace", "-w", default=".", type=click.Path(path_type=Path, file_okay=False),
-    help="The workspace (default: here).",
-)  # fmt: skip
-@click.version_option(package_name="oltr")
-@click.pass_context
-def oltr(context: click.Context, workspace: Path) -> None:
-    """Maintain an image classifier on long-tailed, open data: generation after generation."""
-    context.obj = Layout(workspace.expanduser().absolute())
-
-
-def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:
-    """A command of `group` whose function gets the workspace first; `fields` are click's own."""
-    return lambda do: group.command(**fields, **example(*examples))(click.pass_obj(do))
-
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-YES = click.option("--yes", is_flag=True, help="Do not ask.")
-REASON = click.option("--reason", required=True, help="Why; it is written into the ledger.")
-NEWEST = click.argument("generation", required=False)
+for group in (annotate, classes):
+    oltr.add_command(group)
 
 
 def run_stage(name: str, layout: Layout) -> None:
@@ -155,89 +134,6 @@ def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
     from flows.workspace import make_again
 
     click.echo(make_again(layout, generation, keep))
-
-
-@oltr.group(**example("oltr annotate status", "oltr annotate import 0001"))
-def annotate() -> None:
-    """The batch for people, out and back."""
-
-
-@command("oltr annotate export 0001", group=annotate, name="export")
-@NEWEST
-def annotate_export(layout: Layout, generation: str | None) -> None:
-    """Write the batch of a generation (the newest by default) as CSV, pictures and a contact sheet."""
-    from flows import annotation
-
-    annotation.export(layout, generation)
-
-
-@command("oltr annotate import 0001", group=annotate, name="import")
-@NEWEST
-def annotate_import(layout: Layout, generation: str | None) -> None:
-    """Import the annotations that are there, all or some, checked against what was asked."""
-    from flows import annotation
-
-    annotation.collect(layout, generation)
-
-
-@command("oltr annotate status", group=annotate, name="status")
-def annotate_status(layout: Layout) -> None:
-    """How far people are with each batch."""
-    from flows import annotation
-
-    click.echo(annotation.status(layout))
-
-
-@oltr.group(**example("oltr classes list"))
-def classes() -> None:
-    """The class register."""
-
-
-@command("oltr classes list", group=classes, name="list")
-@AS_JSON
-def classes_list(layout: Layout, as_json: bool) -> None:
-    """Every class of the champion: id, name, since when, status."""
-    from flows import champion
-
-    click.echo(champion.classes(layout, as_json))
-
-
-@command("oltr promote 0002 --reason 'better on the night camera'")
-@click.argument("generation")
-@REASON
-def promote(layout: Layout, generation: str, reason: str) -> None:
-    """Make a sealed generation the champion, whatever the gate said."""
-    from flows import champion
-
-    click.echo(champion.move_champion(layout, generation, "promoted", reason))
-
-
-@command("oltr rollback --reason 'new class confused with dust'", "oltr rollback 0001 --reason 'see above'")
-@NEWEST
-@REASON
-def rollback(layout: Layout, generation: str | None, reason: str) -> None:
-    """Move the champion back: to its parent, or to the generation named."""
-    from flows import champion
-
-    click.echo(champion.move_champion(layout, generation or champion.before(layout), "rolled_back", reason))
-
-
-@command("oltr predict photo.jpg", "oltr predict ~/inbox --json")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@AS_JSON
-def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
-    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class.
-
-    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
-    """
-    from flows import champion
-
-    text, unread, images = champion.predict(layout, list(paths), as_json)
-    click.echo(text)
-    if unread:
-        click.echo(f"oltr: {unread} of {images} images could not be read", err=True)
-    if unread == images:
-        sys.exit(2)
 
 
 @command("oltr bench --list", "oltr bench digits")
