@@ -5,6 +5,11 @@ Writes selection.parquet, batch.png and metrics/select.json.
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Iterable
+
+import numpy as np
 import pyarrow as pa
 
 from oltr_core import checkpoint, schema
@@ -20,7 +25,13 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
-from oltr_core.stages.contact_sheet import draw
+
+#: the picture of a batch
+TILE = 72  # pixels
+CAPTION = 14
+COLUMNS = 12
+MOST = 240  # images on one sheet; the table has them all
+PAPER, INK = (255, 255, 255), (60, 60, 60)
 
 
 class Parameters(Spec):
@@ -77,3 +88,28 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
             "strategy": [strategy] * chosen.num_rows,
         }
     )
+
+
+def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
+    """A PNG of uint8 images [H, W, 3], each in a square tile above its caption; equal input gives equal bytes."""
+    from PIL import Image, ImageDraw
+
+    captions = captions[:MOST]
+    columns = max(1, min(COLUMNS, len(captions)))
+    size = columns * TILE, max(1, math.ceil(len(captions) / columns)) * (TILE + CAPTION)
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if not captions:
+        pen.text((2, TILE // 2), "nothing to ask", fill=INK)
+    for place, (pixels, caption) in enumerate(zip(images, captions, strict=False)):
+        left, top = place % columns * TILE, place // columns * (TILE + CAPTION)
+        tile = Image.fromarray(pixels)
+        scale = (TILE - 4) / max(tile.size)
+        wide, high = (max(1, round(side * scale)) for side in tile.size)
+        # enlarged pixels stay pixels; a photograph is averaged down
+        tile = tile.resize((wide, high), Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+        sheet.paste(tile, (left + (TILE - wide) // 2, top + (TILE - high) // 2))
+        pen.text((left + TILE // 2, top + TILE), caption, fill=INK, anchor="ma")
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from tasks.dvc import repository
+from tasks.dvc.stages import let_dvc_find_oltr
 
 #: the tables of a generation, by their names in Layout
 TABLES = {
@@ -53,10 +53,9 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     ledger.verify_sealed(layout.ledger, sealed.folder)
     again = Layout(scratch)
     restore(layout, name, again)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    let_dvc_find_oltr()
     command = [sys.executable, "-P", "-m", "dvc", "repro", "--force"]
-    result = subprocess.run(command, cwd=scratch, env={**os.environ, "PATH": path}, check=False)
-    if result.returncode:
+    if subprocess.run(command, cwd=scratch, check=False).returncode:
         raise ValueError(f"{name}: making it again in {scratch} failed; the reason is in the lines above")
     return compare(sealed, again)
 

@@ -64,7 +64,7 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     from dvc.exceptions import DvcException
 
     layout = Layout(layout.root.resolve())
-    _let_dvc_find_oltr()
+    let_dvc_find_oltr()
     layout.failure(stage).unlink(missing_ok=True)
     before = _stamp(layout.timing(stage))  # a time that is there afterwards with a new stamp is of this run
     try:
@@ -121,9 +121,8 @@ def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _let_dvc_find_oltr() -> None:
-    # dvc.yaml says `oltr <stage>`: the one beside the interpreter that runs this
-    here = str(Path(sys.executable).parent)
-    path = os.environ.get("PATH", "")
-    if here not in path.split(os.pathsep):
+def let_dvc_find_oltr() -> None:
+    """Put the folder of this interpreter first on PATH: dvc.yaml says `oltr <stage>`, and means the one there."""
+    here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if path.split(os.pathsep)[0] != here:
         os.environ["PATH"] = f"{here}{os.pathsep}{path}"
