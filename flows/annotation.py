@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from flows.command import NEWEST, command, example
+from flows.command import NEWEST, command, example, oltr
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 
 
-@click.group(**example("oltr annotate status", "oltr annotate import 0001"))
+@oltr.group(**example("oltr annotate status", "oltr annotate import 0001"))
 def annotate() -> None:
     """The batch for people, out and back."""
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from flows.command import AS_JSON, NEWEST, REASON, command, example
+from flows.command import AS_JSON, NEWEST, REASON, command, example, oltr
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 
 
-@click.group(**example("oltr classes list"))
+@oltr.group(**example("oltr classes list"))
 def classes() -> None:
     """The class register."""
 

@@ -1,6 +1,6 @@
 """The command line: thin, and quick to answer. Every command imports what it needs when it is called.
 
-`annotate` is in `flows.annotation`; the commands about the champion are in `flows.champion`.
+More commands are in `flows.annotation`, `flows.champion` and `flows.upkeep`.
 
 A user's mistake exits 2 with one sentence, our own 1 with a traceback, infrastructure 75 (try again).
 """
@@ -15,15 +15,13 @@ from typing import Any
 
 import click
 
-from flows.annotation import annotate
-from flows.champion import classes
-from flows.command import YES, command, example, oltr
+from flows import annotation, champion, upkeep
+from flows.command import command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
 from oltr_core.settings import kinds
 
-for group in (annotate, classes):
-    oltr.add_command(group)
+BESIDE = (annotation, champion, upkeep)  # each adds its commands when it is imported
 
 
 def run_stage(name: str, layout: Layout) -> None:
@@ -126,16 +124,6 @@ def generations(layout: Layout, as_json: bool) -> None:
     click.echo(json.dumps(history.generations(layout), indent=1) if as_json else history.table(layout))
 
 
-@command("oltr reproduce 0001")
-@click.argument("generation")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this new folder and keep it.")
-def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
-    """Make a sealed generation again in a scratch workspace, and compare digests."""
-    from flows.workspace import make_again
-
-    click.echo(make_again(layout, generation, keep))
-
-
 @command("oltr bench --list", "oltr bench digits")
 @click.argument("table", required=False)
 @click.option("--list", "show", is_flag=True, help="The tables there are.")
@@ -159,52 +147,6 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **op
         raise ValueError(f"--seeds: expected numbers such as 0,1,2, found {seeds!r}") from None
     root = os.environ.get("OLTR_DATA_ROOT")
     run(table, layout, Path(root) if root else None, wanted, **options)
-
-
-@command("oltr forget photos/lynx/0017.jpg")
-@click.argument("images", nargs=-1, required=True)
-@YES
-def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
-    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays."""
-    from flows import workspace
-
-    if not yes:
-        click.confirm(f"Forget {len(images)} images for good?", abort=True)
-    click.echo(workspace.forget(layout, images))
-
-
-@command("oltr clean")
-@YES
-def clean(layout: Layout, yes: bool) -> None:
-    """Remove this workspace's generations, batches and history, after asking. Never touches a user's images."""
-    from flows.loop import alone
-    from tasks import workspace
-
-    lines = workspace.removable(layout)
-    if not lines:
-        click.echo("nothing to remove")
-        return
-    click.echo("this removes, in " + str(layout.root.resolve()) + ":\n  " + "\n  ".join(str(p) for p in lines))
-    if not yes:
-        click.confirm("Remove them?", abort=True)
-    with alone(layout):
-        pass  # a loop at work would write on what is removed
-    workspace.clean(layout)
-
-
-@command("oltr gc", "oltr gc --yes")
-@YES
-def gc(layout: Layout, yes: bool) -> None:
-    """Remove what no generation, batch or cache key refers to, after showing it."""
-    from flows.loop import alone
-    from oltr_core.upkeep import garbage
-
-    found = garbage.leftovers(layout)
-    lines = [f"{item.path} ({item.bytes / 2**20:.1f} MiB): {item.why}" for item in found]
-    click.echo("\n".join(lines) or "nothing is unreferenced")
-    if found and (yes or click.confirm("Remove these?", abort=True)):
-        with alone(layout):
-            garbage.remove(garbage.leftovers(layout))
 
 
 def main() -> None:

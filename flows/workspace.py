@@ -1,11 +1,10 @@
-"""What is done to a workspace as a whole: made, examined, made again, an image forgotten everywhere in it."""
+"""A workspace made, and examined."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -94,50 +93,6 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
     except (ValueError, OSError) as error:
         return [*lines, f"✗ {'images':<9} {error}"], False
     return lines, not refused
-
-
-def make_again(layout: Layout, name: str, keep: Path | None) -> str:
-    """Reproduce a generation; raises ValueError when a digest differs."""
-    from tasks.dvc import reproduce
-
-    if keep is not None and keep.exists():
-        raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
-    scratch = keep or Path(tempfile.mkdtemp(prefix=f"oltr-{name}-")) / "workspace"
-    try:
-        compared = reproduce.reproduce(layout, name, scratch)
-    finally:
-        if keep is None:
-            shutil.rmtree(scratch.parent, ignore_errors=True)
-    lines = [f"{'=' if c.equal else '≠'} {c.file:<22} {c.sealed[:16]}  {c.again[:16]}" for c in compared]
-    different = [c.file for c in compared if not c.equal]
-    if different:
-        raise ValueError(
-            f"{name} came out different in {', '.join(different)}: environment.json of the sealed generation says "
-            "with which packages, code and processor it was made\n" + "\n".join(lines)
-        )
-    return "\n".join([*lines, f"{name} came out equal"])
-
-
-def forget(layout: Layout, names: tuple[str, ...]) -> str:
-    """Forget images by id or address: in the workspace, in DVC's cache and in its remote."""
-    from flows.loop import alone
-    from oltr_core.upkeep import forgetting
-    from tasks import clock
-    from tasks.dvc import repository
-
-    with alone(layout):
-        ids = forgetting.find(layout, list(names))
-        tracked = [p.with_suffix("") for p in sorted(layout.data.glob("*/*.dvc"))]
-        before = repository.objects(layout, *tracked)
-        forgetting.forget(layout, ids, clock.now())
-        here = [path for path in tracked if path.exists()]
-        repository.add(layout, *here)
-        repository.push(layout, *here)
-        dropped = repository.drop(layout, before - repository.objects(layout, *tracked))
-    return (
-        f"forgot {len(ids)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with them; "
-        "their effect on the weights stays until the next full training"
-    )
 
 
 def _python() -> str:
