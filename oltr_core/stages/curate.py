@@ -66,8 +66,7 @@ def run(params: Parameters, layout: Layout) -> None:
 def read_annotations(layout: Layout) -> pl.DataFrame:
     """Every annotation that was ever imported, each once."""
     files = sorted(layout.annotations.glob("*/*.parquet"))
-    nothing = pl.from_arrow(schema.empty(schema.ANNOTATIONS))
-    assert isinstance(nothing, pl.DataFrame)
+    nothing = pl.DataFrame(schema.empty(schema.ANNOTATIONS))
     return pl.concat([nothing, *(read(f, schema.ANNOTATIONS) for f in files)]).unique(
         ["image_id", "annotator", "answered_at"], keep="first", maintain_order=True
     )
