@@ -12,8 +12,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from oltr_core import schema
 from oltr_core.curation import checks
 from oltr_core.frames import read
@@ -46,7 +44,11 @@ def validate(layout: Layout) -> Passed:
     context = checks.Context.of(layout, load_settings(layout).curate)
     declared = checks.declared(context, manifest.lazy())
     rows = checks.prepared(manifest.lazy(), context).collect()
-    passed = _checked(_frame(rows, declared), declared, layout, context.run.generation)
+    # what Great Expectations looks at, as the pandas frame that it needs: the columns that its own expectations name,
+    # and one of true and false for every other check
+    named = sorted({check.arguments["column"] for check in declared if check.expectation})
+    others = ((~check.bad).alias(check.name) for check in declared if not check.expectation)
+    passed = _checked(rows.select(*named, *others).to_pandas(), declared, layout, context.run.generation)
     for check, good in zip(declared, passed, strict=True):
         if not good:
             bad = rows.filter(check.bad)
@@ -54,16 +56,6 @@ def validate(layout: Layout) -> Passed:
             found, count = first[check.column], max(1, bad.height)
             raise ValueError(checks.sentence(check, count, found, first["image_id"], "quality: manifest"))
     return Passed(len(declared), manifest.height, layout.quality_docs / "index.html")
-
-
-def _frame(rows: pl.DataFrame, declared: list[checks.Check]) -> Any:
-    """What Great Expectations looks at, as the pandas frame that it needs.
-
-    The columns that its own expectations name, and one of true and false for every other check.
-    """
-    named = sorted({check.arguments["column"] for check in declared if check.expectation})
-    others = [check for check in declared if not check.expectation]
-    return rows.select(*named, *((~c.bad).alias(c.name) for c in others)).to_pandas()
 
 
 def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generation: str) -> list[bool]:

@@ -70,12 +70,7 @@ def as_rank(train: Train, compute: Compute, layout: Layout) -> None:
         recipe=train.model_dump(mode="json"),
     )
     checkpoint.save(work.base_model, network, card)
-    summary(log).write(layout, "train")
-    shutil.rmtree(state, ignore_errors=True)
-
-
-def summary(log: list[Report]) -> Measured:
-    """The last epoch's means, as train/<name>."""
     last = log[-1] if log else {}
     means = {name: value for name, value in last.items() if isinstance(value, float) and name != "learning_rate"}
-    return Measured({f"train/{name.removeprefix('loss/')}": value for name, value in means.items()})
+    Measured({f"train/{name.removeprefix('loss/')}": value for name, value in means.items()}).write(layout, "train")
+    shutil.rmtree(state, ignore_errors=True)

@@ -26,21 +26,14 @@ def run_stage(name: str, layout: Layout) -> int:
     """`oltr <stage>`: the stage in this process; returns the exit code."""
     from oltr_core import stages
 
-    if "DVC_STAGE" in os.environ:
-        _end_with_parent()
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        # end when the DVC that started this process is killed, for two stages must not write data/work at once;
+        # elsewhere a stage whose parent was killed runs to its end
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         return stages.run(name, layout)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-
-
-def _end_with_parent() -> None:
-    """End this process when the DVC that started it is killed: two stages must not write data/work at once.
-
-    Linux only; elsewhere a stage whose parent was killed runs to its end.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class StageFailed(Exception):
