@@ -13,7 +13,7 @@ from oltr_core.ledger import State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.dvc import git, repository, sealing, stages
+from tasks.dvc import batches, git, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
@@ -28,19 +28,10 @@ def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
 
 
 def ingest(layout: Layout, batch: str) -> dict[str, object]:
-    """Ingest one raw batch, give it to DVC and push it. Returns its card. Raises as the stage's `run` does."""
-    from oltr_core.stages import ingest
-
-    settings, folder, truth = load_settings(layout), layout.batch(batch).folder, layout.truth_of(batch)
+    """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
-        new = not folder.is_dir()
-        if new and repository.pointer(folder):  # taken in elsewhere: a clone of this workspace
-            repository.pull(layout, folder, *([truth] if repository.pointer(truth) else []))
-        card = ingest.run(settings, layout, batch, access=storage.source_access(layout))
-        made = [folder, *([truth] if truth.exists() else [])]
-        repository.set_remote(layout, settings.storage.remote)
-        repository.add(layout, *made)
-        repository.push(layout, *made)
+        new = not layout.batch(batch).folder.is_dir()
+        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout))
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card

@@ -1,0 +1,24 @@
+"""Raw batches: taken in once, kept by DVC, brought back where another clone took them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oltr_core.ingest.record import SourceAccess
+from oltr_core.layout import Layout
+from oltr_core.settings.whole import Settings
+from oltr_core.stages import ingest
+from tasks.dvc import repository
+
+
+def take_in(layout: Layout, settings: Settings, batch: str, access: SourceAccess) -> dict[str, Any]:
+    """Ingest one raw batch, give it to DVC and push it. Returns its card. Raises as `ingest.run` does."""
+    folder, truth = layout.batch(batch).folder, layout.truth_of(batch)
+    if repository.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
+        repository.pull(layout, folder, *([truth] if repository.pointer(truth) else []))
+    card = ingest.run(settings, layout, batch, access=access)
+    made = [folder, *([truth] if truth.exists() else [])]
+    repository.set_remote(layout, settings.storage.remote)
+    repository.add(layout, *made)
+    repository.push(layout, *made)
+    return card
