@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from flows import steps
-from flows.champion import sealed
-from flows.loop import alone
-from flows.tables import rendered
+import click
+
+from flows.command import NEWEST, command, example, oltr
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 
 
-def export(layout: Layout, name: str | None) -> None:
-    """Hand the batch of generation `name` (the newest by default) to people, again if it was."""
-    with alone(layout):
-        steps.export_batch(layout, sealed(layout, name))
+@oltr.group(**example("oltr annotate status", "oltr annotate import 0001"))
+def annotate() -> None:
+    """The batch for people, out and back."""
 
 
-def collect(layout: Layout, name: str | None) -> None:
-    """Import the annotations that are there, all or some. Raises ValueError where there are none."""
+@command("oltr annotate export 0001", group=annotate)
+@NEWEST
+def export(layout: Layout, generation: str | None) -> None:
+    """Write the batch of a generation (the newest by default) as CSV, pictures and a contact sheet."""
+    from flows import steps
+    from flows.loop import alone
+
     with alone(layout):
-        name = sealed(layout, name)
+        steps.export_batch(layout, _sealed(layout, generation))
+
+
+@command("oltr annotate import 0001", group=annotate, name="import")
+@NEWEST
+def collect(layout: Layout, generation: str | None) -> None:
+    """Import the annotations that are there, all or some, checked against what was asked."""
+    from flows import steps
+    from flows.loop import alone
+
+    with alone(layout):
+        name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(load_settings(layout).annotator, "path", "")
             raise ValueError(
@@ -27,13 +42,15 @@ def collect(layout: Layout, name: str | None) -> None:
             )
 
 
-def status(layout: Layout) -> str:
-    """A row per batch: how many images were asked about, annotated, imported."""
+@command("oltr annotate status", group=annotate)
+def status(layout: Layout) -> None:
+    """How far people are with each batch: asked, annotated, imported."""
+    from flows.tables import rendered
     from tasks import annotator
     from tasks.annotator import batch
 
     settings = load_settings(layout).annotator
-    state = steps.state_of(layout)
+    state = ledger.replay(ledger.read(layout.ledger))
     rows = []
     for name in state.sealed:
         if name not in state.exported:
@@ -45,4 +62,14 @@ def status(layout: Layout) -> str:
         there = imported | {row["image_id"] for row in found}
         rows.append([name, *(str(len(ids)) for ids in (asked, asked & there, asked & imported))])
     columns = ["batch of", "asked", "annotated", "imported"]
-    return rendered(columns, rows, right=columns[1:]) if rows else "no batch was exported yet"
+    click.echo(rendered(columns, rows, right=columns[1:]) if rows else "no batch was exported yet")
+
+
+def _sealed(layout: Layout, name: str | None) -> str:
+    """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
+    state = ledger.replay(ledger.read(layout.ledger))
+    if not state.sealed:
+        raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
+    if name is not None and name not in state.sealed:
+        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
+    return name or list(state.sealed)[-1]

@@ -1,59 +1,65 @@
-"""The champion: its classes, its predictions, and how it is moved by hand."""
+"""The champion: its classes, its predictions, and how it is moved by hand; each a command of `oltr`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from flows import steps
-from flows.loop import alone
-from flows.tables import rendered
+import click
+
+from flows.command import AS_JSON, NEWEST, REASON, command, example, oltr
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
-from tasks.prefect.server import prepare_environment
-
-if TYPE_CHECKING:
-    from oltr_core.inference import Prediction
 
 
-def classes(layout: Layout, as_json: bool) -> str:
-    """The class register of the champion, as a table or as JSON."""
+@oltr.group(**example("oltr classes list"))
+def classes() -> None:
+    """The class register."""
+
+
+@command("oltr classes list", group=classes, name="list")
+@AS_JSON
+def classes_list(layout: Layout, as_json: bool) -> None:
+    """Every class of the champion: id, name, since when, status."""
+    from flows.tables import rendered
     from tasks.annotator import batch
 
     rows = batch.register(layout, _champion(layout))
-    if as_json:
-        return json.dumps(rows, indent=1)
     shown = ([str(r["class_id"]), r["name"], r["first_generation"], r["status"]] for r in rows)
-    return rendered(["id", "name", "since", "status"], shown, right=["id"])
+    table = ["id", "name", "since", "status"], shown
+    click.echo(json.dumps(rows, indent=1) if as_json else rendered(*table, right=["id"]))
 
 
-def move_champion(layout: Layout, name: str, event: str, reason: str) -> str:
-    """Make the sealed generation `name` the champion; `event` is promoted or rolled_back. Returns a sentence."""
-    from tasks import clock, gate
-
-    with alone(layout):
-        gate.move(layout, name, event, reason, clock.now())
-        prepare_environment(layout)
-        steps.mirror(layout)
-    return f"{name} is the champion now; the next generation builds on it"
+@command("oltr promote 0002 --reason 'better on the night camera'")
+@click.argument("generation")
+@REASON
+def promote(layout: Layout, generation: str, reason: str) -> None:
+    """Make a sealed generation the champion, whatever the gate said."""
+    _move(layout, generation, "promoted", reason)
 
 
-def roll_back(layout: Layout, name: str | None, reason: str) -> str:
-    """To `name`, or to the parent of the champion."""
-    if name is None:
+@command("oltr rollback --reason 'new class confused with dust'", "oltr rollback 0001 --reason 'see above'")
+@NEWEST
+@REASON
+def rollback(layout: Layout, generation: str | None, reason: str) -> None:
+    """Move the champion back: to its parent, or to the generation named."""
+    if generation is None:
         champion = _champion(layout)
-        name = steps.state_of(layout).parents[champion]
-        if name == GENESIS:
+        generation = ledger.replay(ledger.read(layout.ledger)).parents[champion]
+        if generation == GENESIS:
             raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
-    return move_champion(layout, name, "rolled_back", reason)
+    _move(layout, generation, "rolled_back", reason)
 
 
-def predict(layout: Layout, paths: list[Path], as_json: bool) -> tuple[str, int, int]:
-    """The champion's predictions as text, how many images could not be read, and of how many.
+@command("oltr predict photo.jpg", "oltr predict ~/inbox --json")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@AS_JSON
+def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
+    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class.
 
-    Raises ValueError naming a path where nothing is, before anything is computed.
+    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
     """
     from oltr_core import inference
 
@@ -63,31 +69,37 @@ def predict(layout: Layout, paths: list[Path], as_json: bool) -> tuple[str, int,
     name = _champion(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     rows = list(inference.predictions(layout.generation(name).model, paths, name))
-    text = json.dumps([asdict(r) for r in rows], indent=1) if as_json else "\n".join(map(_line, rows))
-    return text, sum(r.error is not None for r in rows), len(rows)
-
-
-def _line(row: Prediction) -> str:
-    if row.error is not None:
-        return f"{row.path}: could not be read: {row.error}"
-    return (
-        f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, nearest {row.nearest}, "
-        f"generation {row.generation})"
+    lines = (
+        f"{row.path}: could not be read: {row.error}"
+        if row.error is not None
+        else f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, "
+        f"nearest {row.nearest}, generation {row.generation})"
+        for row in rows
     )
+    click.echo(json.dumps([asdict(row) for row in rows], indent=1) if as_json else "\n".join(lines))
+    unread = sum(row.error is not None for row in rows)
+    if unread:
+        click.echo(f"oltr: {unread} of {len(rows)} images could not be read", err=True)
+    if unread == len(rows):
+        sys.exit(2)
+
+
+def _move(layout: Layout, name: str, event: str, reason: str) -> None:
+    """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
+    from flows import steps
+    from flows.loop import alone
+    from tasks import clock, gate
+    from tasks.prefect.server import prepare_environment
+
+    with alone(layout):
+        gate.move(layout, name, event, reason, clock.now())
+        prepare_environment(layout)
+        steps.mirror(layout)
+    click.echo(f"{name} is the champion now; the next generation builds on it")
 
 
 def _champion(layout: Layout) -> str:
-    name = steps.state_of(layout).champion
+    name = ledger.replay(ledger.read(layout.ledger)).champion
     if name == GENESIS:
         raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")
     return name
-
-
-def sealed(layout: Layout, name: str | None) -> str:
-    """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
-    state = steps.state_of(layout)
-    if not state.sealed:
-        raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
-    if name is not None and name not in state.sealed:
-        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
-    return name or list(state.sealed)[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefect.states import Completed
 
 from flows import plan, steps
 from flows.headstart import begun, joined
-from flows.history import headline
+from flows.history import HEADLINE, metrics_of
 from flows.progress import WATCH, say
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -39,33 +40,27 @@ def _infrastructure(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-def _task(step: Callable[..., Any], name: str, retry: bool = True) -> Any:
-    """A step as a Prefect task; what the head start has done of it is joined."""
+def _task(step: Callable[..., Any], label: str, retry: bool = True) -> Any:
+    """A step as a Prefect task named by `label` of its arguments; what the head start has done of it is joined."""
     again: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _infrastructure}
 
-    def run(layout: Layout, *arguments: str) -> Any:
-        return joined(" ".join([step.__name__, *arguments]), lambda: step(layout, *arguments))
+    @wraps(step)
+    def run(layout: Layout, *arguments: Any) -> Any:
+        return joined(" ".join([step.__name__, *map(str, arguments)]), lambda: step(layout, *arguments))
 
     wrap: Any = task
-    return wrap(run, name=step.__name__, task_run_name=name, **(again if retry else {}))
+    return wrap(run, task_run_name=label, **(again if retry else {}))
 
 
-def _named(step: Callable[..., Any], label: str, retry: bool = True) -> Callable[..., Any]:
-    def call(layout: Layout, *arguments: str) -> Any:
-        return _task(step, label.format(*arguments), retry)(layout, *arguments)
-
-    return call
-
-
-ingest = _named(steps.ingest, "ingest-{0}")
-open_generation = _named(steps.open_generation, "open-{0}", retry=False)
-run_stage = _named(steps.run_stage, "{0}")
-seal = _named(steps.seal, "seal-{0}")
-judge = _named(steps.judge, "gate-{0}", retry=False)
-export_batch = _named(steps.export_batch, "export-{0}")
-import_annotations = _named(steps.import_annotations, "import-{0}")
-validate: Any = task(task_run_name="quality-{name}")(steps.validate)
-mirror: Any = task(task_run_name="mirror")(steps.mirror)
+ingest = _task(steps.ingest, "ingest-{batch}")
+open_generation = _task(steps.open_generation, "open-{name}", retry=False)
+run_stage = _task(steps.run_stage, "{stage}")
+validate = _task(steps.validate, "quality-{name}", retry=False)
+seal = _task(steps.seal, "seal-{name}")
+judge = _task(steps.judge, "gate-{name}", retry=False)
+export_batch = _task(steps.export_batch, "export-{name}")
+import_annotations = _task(steps.import_annotations, "import-{name}")
+mirror = _task(steps.mirror, "mirror", retry=False)
 
 
 @flow(name="loop", flow_run_name="loop-to-{generations}", validate_parameters=False)
@@ -75,12 +70,11 @@ def loop(workspace: str, generations: int) -> Any:
     mirrored: list[Any] = []
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
-        match step:
-            case plan.Annotate(name=name):
-                waits = None if annotation(workspace, name) else name
-            case plan.Make(name=name):
-                generation(workspace, name)
-                mirrored.append(mirror.submit(layout))
+        if step.what == "annotate":
+            waits = None if annotation(workspace, step.name) else step.name
+        else:
+            generation(workspace, step.name)
+            mirrored.append(mirror.submit(layout))
     for future in mirrored:
         future.wait()
     if waits is None:
@@ -134,17 +128,14 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
     """What Prefect's page of this run shows: the headline numbers, the way to the report, the batch as a picture."""
     with WATCH.lap("artifacts"):
         sealed = layout.generation(name)
-        figures = {k: "–" if v is None else f"{v:.3f}" for k, v in headline(layout, name).items()}
-        rows = [{"what": k, "figure": v} for k, v in {"verdict": verdict, **figures}.items()]
+        values = metrics_of(layout, name)
+        rows = [{"what": "verdict", "figure": verdict}]
+        rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for k, m in HEADLINE.items()]
         key = f"generation-{name}"
         create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
         report = sealed.report.resolve()
-        create_link_artifact(
-            report.as_uri(),
-            link_text=str(report),
-            key=f"{key}-report",
-            description=f"The report of generation {name}",
-        )
+        said = f"The report of generation {name}"
+        create_link_artifact(report.as_uri(), link_text=str(report), key=f"{key}-report", description=said)
         sheet = sealed.contact_sheet
         if sheet.exists() and sheet.stat().st_size <= PICTURE_BYTES:
             # inline, because a page served over http may not show a file of this machine

@@ -23,12 +23,6 @@ HEADLINE = {
 }
 
 
-def headline(layout: Layout, name: str) -> dict[str, float | None]:
-    """The numbers of the table, from the sealed folder."""
-    values = metrics_of(layout, name)
-    return {column: values.get(metric) for column, metric in HEADLINE.items()}
-
-
 def metrics_of(layout: Layout, name: str) -> dict[str, float]:
     """metrics.json of a sealed generation; where the folder is not here, what the ledger wrote down at the seal."""
     path = layout.generation(name).metrics

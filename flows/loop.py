@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flows import plan
 from flows.headstart import HeadStart
@@ -27,10 +26,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
         if step is None:
-            print(table(layout))
-            print(
-                f"nothing to do: {plan.finished(layout)} generations are finished; `oltr loop --more 1` makes another"
-            )
+            done = f"{plan.finished(layout)} generations are finished"
+            print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
         champion = ledger.replay(ledger.read(layout.ledger)).champion
         ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
@@ -67,7 +64,7 @@ def check_parameters(layout: Layout) -> None:
         workspace.check_parameters(layout)
 
 
-def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Annotate | plan.Make, wanted: int) -> None:
+def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, wanted: int) -> None:
     background = head_start(layout, settings, step)
     background.start()
     threading.Thread(target=_make_database, args=(layout, settings), daemon=True).start()
@@ -86,20 +83,16 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Annota
             settle()
 
 
-def head_start(layout: Layout, settings: Settings, step: plan.Annotate | plan.Make) -> HeadStart:
+def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:
     """Generation 0, or one that was cut off, up to its training."""
     from flows import steps
 
-    to_do: dict[str, Callable[[], Any]] = {}
-    if isinstance(step, plan.Make):
-        name = step.name
-        if name not in steps.state_of(layout).sealed and not layout.generation(name).folder.is_dir():
-            for batch in steps.pending_batches(layout, settings, name):
-                to_do[f"ingest {batch}"] = partial(steps.ingest, layout, batch)
-            to_do[f"open_generation {name}"] = partial(steps.open_generation, layout, name)
-            for stage in ("code", "curate", "train"):
-                to_do[f"run_stage {stage}"] = partial(steps.run_stage, layout, stage)
-    return HeadStart(to_do)
+    what, name = step
+    if what == "annotate" or name in steps.state_of(layout).sealed or layout.generation(name).folder.is_dir():
+        return HeadStart({})
+    to_do = [(steps.ingest, batch) for batch in steps.pending_batches(layout, settings, name)]
+    to_do += [(steps.open_generation, name), *((steps.run_stage, stage) for stage in ("code", "curate", "train"))]
+    return HeadStart({f"{do.__name__} {of}": partial(do, layout, of) for do, of in to_do})
 
 
 def _make_database(layout: Layout, settings: Settings) -> None:

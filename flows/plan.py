@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from oltr_core import ledger
 from oltr_core.layout import Layout, generation_name
 
 
-@dataclass(frozen=True)
-class Annotate:
-    """Import the annotations of this generation's batch."""
+class Step(NamedTuple):
+    """Make a generation, or what is missing of it up to its exported batch; or import its batch's annotations."""
 
+    what: Literal["make", "annotate"]
     name: str
 
 
-@dataclass(frozen=True)
-class Make:
-    """Make this generation, or what is missing of it: up to its exported batch."""
-
-    name: str
-
-
-def next_step(layout: Layout, generations: int) -> Annotate | Make | None:
+def next_step(layout: Layout, generations: int) -> Step | None:
     """The next thing to do until `generations` have a verdict and their batches are out; None: nothing."""
-    events = ledger.read(layout.ledger)
-    state = ledger.replay(events)
+    state = ledger.replay(ledger.read(layout.ledger))
     if state.unfinished is not None:
-        return Make(state.unfinished)
-    last = state.opened[-1] if state.opened else None
-    if last is not None and last not in state.exported:
-        return Make(last)
+        return Step("make", state.unfinished)
+    if state.opened and state.opened[-1] not in state.exported:
+        return Step("make", state.opened[-1])
     if len(state.verdicts) >= generations:
         return None
-    if last is not None and last not in state.imported and _asked(events, last):
-        return Annotate(last)
-    return Make(generation_name(state.next_number))
+    waits = unannotated(layout)
+    return Step("annotate", waits) if waits else Step("make", generation_name(state.next_number))
 
 
 def unannotated(layout: Layout) -> str | None:
-    """The newest generation, if its batch is out and no annotations of it were imported."""
+    """The newest generation, if its batch is out, asks for images, and no annotations of it were imported."""
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
     last = state.opened[-1] if state.opened else None
-    return last if last in state.exported and last not in state.imported and _asked(events, str(last)) else None
+    if last not in state.exported or last in state.imported:
+        return None
+    asked = [e.details.get("images", 1) for e in events if e.event == "exported" and e.generation == last]
+    return last if asked[-1] > 0 else None
 
 
 def finished(layout: Layout) -> int:
     """How many generations have a verdict."""
     return len(ledger.replay(ledger.read(layout.ledger)).verdicts)
-
-
-def _asked(events: list[ledger.Event], name: str) -> bool:
-    """Whether people were asked anything: a batch of no images needs no annotations."""
-    exported = [e for e in events if e.event == "exported" and e.generation == name]
-    return bool(exported) and exported[-1].details.get("images", 1) > 0

@@ -23,7 +23,8 @@ def state_of(layout: Layout) -> State:
 
 def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
     """The raw batches still to ingest before generation `name`: one more each time, as long as there are any."""
-    return batches.missing(layout, [b.batch for b in settings.sources[: int(name) + 1]])
+    folders = {b.batch: layout.batch(b.batch).folder for b in settings.sources[: int(name) + 1]}
+    return [b for b, folder in folders.items() if not (folder.is_dir() and repository.pointer(folder))]
 
 
 def ingest(layout: Layout, batch: str) -> dict[str, object]:
@@ -43,16 +44,11 @@ def open_generation(layout: Layout, name: str) -> None:
     if name in state.opened:
         sealing.reopen(layout, name)
         return
-    sealing.open_generation(layout, name, state.champion, mode_of(settings, state), clock.now())
-    say(f"opened generation {name} (parent {state.champion})")
-
-
-def mode_of(settings: Settings, state: State) -> str:
-    """A full training at first and every so often; else an extension of the champion's classifier."""
     every = settings.schedule.full_training_every
-    if state.champion == GENESIS or (every and state.next_number % every == 0):
-        return "train"
-    return "update"
+    full = state.champion == GENESIS or (every and state.next_number % every == 0)
+    # a full training at first and every so often; else an extension of the champion's classifier
+    sealing.open_generation(layout, name, state.champion, "train" if full else "update", clock.now())
+    say(f"opened generation {name} (parent {state.champion})")
 
 
 def run_stage(layout: Layout, stage: str) -> stages.Outcome:

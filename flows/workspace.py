@@ -1,11 +1,10 @@
-"""What is done to a workspace as a whole: made, examined, filled, made again, forgotten."""
+"""A workspace made, and examined."""
 
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from oltr_core.layout import Layout
 from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings import kinds
 from oltr_core.settings.reading import load_run
-from oltr_core.settings.whole import Settings, load_settings
+from oltr_core.settings.whole import load_settings
 
 NEEDED = ("torch", "prefect", "mlflow", "dvc", "great-expectations", "polars", "pyarrow", "fastapi")
 FREE_GB = 2.0
@@ -31,52 +30,34 @@ def create(folder: Path, like: str = "digits") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     written = workspace.create(folder, like)
     if not fresh:
-        return f"{folder} is a workspace already; " + (
-            f"added {', '.join(written)}" if written else "nothing was missing"
-        )
-    to_edit = "" if like == "digits" else f"\npoint `sources` in {folder / 'params.yaml'} at your images"
-    others = (
-        "" if like != "digits" else f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
-    )
+        added = f"added {', '.join(written)}" if written else "nothing was missing"
+        return f"{folder} is a workspace already; {added}"
+    to_edit, others = f"\npoint `sources` in {folder / 'params.yaml'} at your images", ""
+    if like == "digits":
+        to_edit, others = "", f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
     return (
         f"wrote a workspace for {like} into {folder} ({kinds.KINDS[like]}){to_edit}; then\n"
         f"  oltr --workspace {folder} check\n  oltr --workspace {folder} loop{others}"
     )
 
 
-def upgrade(layout: Layout) -> str:
-    """Bring a workspace of an older version up to date; one line per change."""
-    from flows.loop import alone
-    from tasks import workspace
-
-    with alone(layout):
-        changed = workspace.upgrade(layout)
-    return "\n".join(changed) or f"{layout.root} is up to date"
-
-
-def check_params(layout: Layout) -> None:
-    """Read params.yaml whole. Raises ValueError with file and key."""
-    from oltr_core import params  # for this command alone: its types need torch
-
-    params.load_params(layout)
-
-
 def examine(layout: Layout) -> tuple[list[str], bool]:
     """One line per thing that the loop needs, marked ✓ or ✗, and whether all is well."""
-    settings: list[Settings] = []
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("python", _python),
-        ("packages", _packages),
-        ("settings", lambda: settings.append(load_settings(layout)) or "read"),
-        ("method", lambda: check_params(layout) or "read"),
-        ("sources", lambda: _sources(layout, settings)),
-        ("pipeline", lambda: _pipeline(layout)),
-        ("run", lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout))),
-        ("history", lambda: _history(layout)),
-        ("space", lambda: _space(layout)),
-    ]
+    from oltr_core.params import load_params  # its types need torch
+
+    checks: dict[str, Callable[[], str]] = {
+        "python": _python,
+        "packages": _packages,
+        "settings": lambda: load_settings(layout) and "read",
+        "method": lambda: load_params(layout) and "read",
+        "sources": lambda: _sources(layout),
+        "pipeline": lambda: _pipeline(layout),
+        "run": lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout)),
+        "history": lambda: _history(layout),
+        "space": lambda: _space(layout),
+    }
     lines, fit = [], True
-    for name, look in checks:
+    for name, look in checks.items():
         try:
             lines.append(f"✓ {name:<9} {look()}")
         except (ValueError, OSError) as error:
@@ -114,59 +95,9 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
     return lines, not refused
 
 
-def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
-    """Ingest the named raw batches, or all of params.yaml."""
-    from flows import steps
-    from flows.loop import alone
-
-    with alone(layout):
-        for batch in batches or [b.batch for b in load_settings(layout).sources]:
-            card = steps.ingest(layout, batch)
-            print(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")
-
-
-def make_again(layout: Layout, name: str, keep: Path | None) -> str:
-    """Reproduce a generation; raises ValueError when a digest differs."""
-    from tasks.dvc import reproduce
-
-    if keep is not None and keep.exists():
-        raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
-    scratch = keep or Path(tempfile.mkdtemp(prefix=f"oltr-{name}-")) / "workspace"
-    try:
-        compared = reproduce.reproduce(layout, name, scratch)
-    finally:
-        if keep is None:
-            shutil.rmtree(scratch.parent, ignore_errors=True)
-    lines = [f"{'=' if c.equal else '≠'} {c.file:<22} {c.sealed[:16]}  {c.again[:16]}" for c in compared]
-    different = [c.file for c in compared if not c.equal]
-    if different:
-        raise ValueError(
-            f"{name} came out different in {', '.join(different)}: environment.json of the sealed generation says "
-            "with which packages, code and processor it was made\n" + "\n".join(lines)
-        )
-    return "\n".join([*lines, f"{name} came out equal"])
-
-
-def removable(layout: Layout) -> list[Path]:
-    """What `clean` would remove."""
-    from tasks import workspace
-
-    return workspace.removable(layout)
-
-
-def clean(layout: Layout) -> None:
-    """Remove what the loop made in this workspace."""
-    from flows.loop import alone
-    from tasks import workspace
-
-    with alone(layout):
-        pass  # a loop at work would write on what is removed
-    workspace.clean(layout)
-
-
 def _python() -> str:
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+    found = platform.python_version()
+    if not found.startswith(("3.11.", "3.12.")):
         raise ValueError(
             f"expected Python 3.11 or 3.12, found {found}; `make loop` makes an environment with the right one"
         )
@@ -174,21 +105,20 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    found = {}
-    for name in NEEDED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            raise ValueError(f"{name} is not installed; `make loop` installs everything") from None
-    return ", ".join(f"{name} {version}" for name, version in found.items())
+    try:
+        return ", ".join(f"{name} {metadata.version(name)}" for name in NEEDED)
+    except metadata.PackageNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; `make loop` installs everything") from None
 
 
-def _sources(layout: Layout, settings: list[Settings]) -> str:
-    if not settings:
-        raise ValueError("params.yaml could not be read")
-    if not settings[0].sources:
+def _sources(layout: Layout) -> str:
+    try:
+        batches = load_settings(layout).sources
+    except ValueError:
+        raise ValueError("params.yaml could not be read") from None  # the check of the settings says why
+    if not batches:
         raise ValueError("params.yaml: sources: there is no batch; name at least one with its sources")
-    for batch in settings[0].sources:
+    for batch in batches:
         for source in batch.sources:
             path = str(source.get("path", ""))
             if path and "://" not in path and not (layout.root / Path(path).expanduser()).exists():
@@ -196,7 +126,7 @@ def _sources(layout: Layout, settings: list[Settings]) -> str:
                     f"params.yaml: sources.{batch.batch}: {path} is not here; correct its `path`, which starts at "
                     f"{layout.root}"
                 )
-    return ", ".join(b.batch for b in settings[0].sources)
+    return ", ".join(batch.batch for batch in batches)
 
 
 def _pipeline(layout: Layout) -> str:

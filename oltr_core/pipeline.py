@@ -102,7 +102,7 @@ TABLE = (
         "Choose the images most worth a person's minute.",
         code=(
             *_TRAINED, "operating/__init__.py", "operating/selection.py", "settings/budget.py",
-            "stages/contact_sheet.py", "stages/select.py", "strategies",
+            "stages/select.py", "strategies",
         ),
         reads=("model.safetensors", "manifest.parquet"),
         writes=("selection.parquet", "batch.png"),

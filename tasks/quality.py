@@ -12,8 +12,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from oltr_core import schema
 from oltr_core.curation import checks
 from oltr_core.frames import read
@@ -46,26 +44,18 @@ def validate(layout: Layout) -> Passed:
     context = checks.Context.of(layout, load_settings(layout).curate)
     declared = checks.declared(context, manifest.lazy())
     rows = checks.prepared(manifest.lazy(), context).collect()
-    passed = _checked(_frame(rows, declared), declared, layout, context.run.generation)
+    # what Great Expectations looks at, as the pandas frame that it needs: the columns that its own expectations name,
+    # and one of true and false for every other check
+    named = sorted({check.column for check in declared if check.expectation})
+    others = ((~check.bad).alias(check.name) for check in declared if not check.expectation)
+    passed = _checked(rows.select(*named, *others).to_pandas(), declared, layout, context.run.generation)
     for check, good in zip(declared, passed, strict=True):
         if not good:
             bad = rows.filter(check.bad)
             first = (bad if bad.height else rows).sort("image_id").row(0, named=True)
-            where = "quality: manifest"
-            raise ValueError(
-                checks.sentence(check, max(1, bad.height), first[check.column], first["image_id"], where)
-            )
+            found, count = first[check.column], max(1, bad.height)
+            raise ValueError(checks.sentence(check, count, found, first["image_id"], "quality: manifest"))
     return Passed(len(declared), manifest.height, layout.quality_docs / "index.html")
-
-
-def _frame(rows: pl.DataFrame, declared: list[checks.Check]) -> Any:
-    """What Great Expectations looks at, as the pandas frame that it needs.
-
-    The columns that its own expectations name, and one of true and false for every other check.
-    """
-    named = sorted({check.column for check in declared if check.expectation})
-    others = [check for check in declared if not check.expectation]
-    return rows.select(*named, *((~c.bad).alias(c.name) for c in others)).to_pandas()
 
 
 def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generation: str) -> list[bool]:
@@ -83,12 +73,10 @@ def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generatio
         context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
         suite = gx.ExpectationSuite(name="manifest")
         for check in declared:
+            kind = getattr(expectations, check.expectation or "ExpectColumnValuesToBeInSet")
+            arguments = {"value_set": [True], "column": check.name}
             if check.expectation:
-                kind = getattr(expectations, check.expectation)
                 arguments = {"column": check.column, **check.arguments}
-            else:
-                kind = expectations.ExpectColumnValuesToBeInSet
-                arguments = {"column": check.name, "value_set": [True]}
             suite.add_expectation(kind(**arguments, notes=check.name, meta={"check": check.name}))
         suite = context.suites.add(suite)
         batches = (
@@ -98,29 +86,20 @@ def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generatio
         )
         definition = gx.ValidationDefinition(name=f"generation {generation}", data=batches, suite=suite)
         definition = context.validation_definitions.add(definition)
-        _add_pages(context, layout.quality_docs)
+        layout.quality_docs.mkdir(parents=True, exist_ok=True)
+        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(layout.quality_docs)}
+        site: Any = {"class_name": "SiteBuilder", "store_backend": store}
+        site["site_index_builder"] = {"class_name": "DefaultSiteIndexBuilder"}
+        context.add_data_docs_site(site_name="pages", site_config=site)
         action = gx.checkpoint.UpdateDataDocsAction(name="pages", site_names=["pages"])
         checkpoint = context.checkpoints.add(
             gx.Checkpoint(name=f"generation-{generation}", validation_definitions=[definition], actions=[action])
         )
         result = checkpoint.run({"dataframe": frame}, run_id=RunIdentifier(f"generation-{generation}"))
-    _restyle(layout.quality_docs)
-    outcome: dict[str, bool] = {}
-    for run in result.run_results.values():
-        outcome |= {(r.expectation_config.meta or {})["check"]: bool(r.success) for r in run.results}  # pyright: ignore[reportOptionalMemberAccess]
-    return [outcome[check.name] for check in declared]
-
-
-def _add_pages(context: Any, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
-    index = {"class_name": "DefaultSiteIndexBuilder"}
-    site = {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
-    context.add_data_docs_site(site_name="pages", site_config=site)
-
-
-def _restyle(folder: Path) -> None:
-    for page in folder.rglob("*.html"):
+    for page in layout.quality_docs.rglob("*.html"):
         text = page.read_text()
         if _OFFLINE not in text:
             page.write_text(text.replace("</head>", _OFFLINE, 1))
+    (run,) = result.run_results.values()
+    outcome = {(r.expectation_config.meta or {})["check"]: bool(r.success) for r in run.results}  # pyright: ignore[reportOptionalMemberAccess]
+    return [outcome[check.name] for check in declared]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ def list_below(uri: str) -> Iterator[str]:
     """Every address below a prefix, in the order of their keys."""
     bucket, prefix = split(uri)
     pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    for page in _told(uri, iter(pages)):
-        for entry in page.get("Contents", []):
-            yield f"s3://{bucket}/{entry['Key']}"
+    with _told(uri):
+        for page in pages:
+            for entry in page.get("Contents", []):
+                yield f"s3://{bucket}/{entry['Key']}"
 
 
 def read(uri: str) -> bytes:
@@ -50,8 +52,8 @@ def read(uri: str) -> bytes:
 def stream(uri: str) -> Iterator[bytes]:
     """The object in pieces, without ever holding it whole; boto3 checks the checksum where the store sent one."""
     bucket, key = split(uri)
-    body = _call(uri, "get_object", Bucket=bucket, Key=key)["Body"]
-    yield from _told(uri, body.iter_chunks(CHUNK))
+    with _told(uri):
+        yield from _client().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(CHUNK)
 
 
 @cache
@@ -63,30 +65,21 @@ def _client() -> Any:
     return boto3.client("s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60))
 
 
-def _call(uri: str, name: str, **arguments: Any) -> Any:
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """One sentence with the address for what is not there, what a user can correct, and what may pass."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return getattr(_client(), name)(**arguments)
+        yield
     except (BotoCoreError, ClientError) as error:
-        raise _sentence(uri, error) from error
-
-
-def _told(uri: str, parts: Iterator[Any]) -> Iterator[Any]:
-    """Pass on `parts`; what the store refuses or breaks off becomes one sentence with the address."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield from parts
-    except (BotoCoreError, ClientError) as error:
-        raise _sentence(uri, error) from error
-
-
-def _sentence(uri: str, error: Exception) -> Exception:
-    """Three kinds of error: what is not there, what a user can correct (address, credentials), and what may pass."""
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    if code in ("NoSuchKey", "NoSuchBucket", "404"):
-        return FileNotFoundError(f"{uri}: there is no such object or bucket; correct the address in params.yaml")
-    if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch") or "Credentials" in str(error):
-        return ValueError(f"{uri}: the store refused us ({error}); set the AWS environment variables")
-    return ConnectionError(f"{uri}: {error}")
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code in ("NoSuchKey", "NoSuchBucket", "404"):
+            why = f"{uri}: there is no such object or bucket; correct the address in params.yaml"
+            raise FileNotFoundError(why) from error
+        if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch") or "Credentials" in str(
+            error
+        ):
+            why = f"{uri}: the store refused us ({error}); set the AWS environment variables"
+            raise ValueError(why) from error
+        raise ConnectionError(f"{uri}: {error}") from error

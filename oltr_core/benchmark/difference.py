@@ -14,7 +14,9 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
     """
     if before == after:
         return []
-    if isinstance(before, dict) and isinstance(after, dict) and _alike(before, after):
+    of_method = isinstance(before, dict) and isinstance(after, dict)
+    # one method with other parameters, and not two
+    if of_method and (before.get("name") == after.get("name") or before.keys() == after.keys()):
         keys = {**after, **before}
         changes = [difference(before.get(k, ABSENT), after.get(k, ABSENT), f"{path}.{k}".lstrip(".")) for k in keys]
         return [change for of_key in changes for change in of_key]
@@ -25,11 +27,6 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
             changes += difference(old, new, f"{path}[{i}]")
         return changes
     return [f"{path}: {_text(after)}"]
-
-
-def _alike(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether they are one method with other parameters, and not two."""
-    return before.get("name") == after.get("name") or before.keys() == after.keys()
 
 
 def _text(value: Any) -> str:

@@ -54,8 +54,8 @@ def _digits(seed: int, pool: Pool, as_drawn: bool = False) -> Stream:
         found = [(pixels, scan._replace(digit=role[scan.digit])) for pixels, scan in found]
     else:
         found.sort(key=lambda item: identity_of_pixels(item[0]))
-    parts = [(scan.split, scan.part, pixels, scan.digit) for pixels, scan in found]
-    return stream_of([(s, p, torch.from_numpy(x).permute(2, 0, 1)[None], torch.tensor([y])) for s, p, x, y in parts])
+    images = [(scan, torch.from_numpy(pixels).permute(2, 0, 1)[None]) for pixels, scan in found]
+    return stream_of([(scan.split, scan.part, image, torch.tensor([scan.digit])) for scan, image in images])
 
 
 def cifar10_lt(root: Path | None, seed: int) -> BenchmarkData:
@@ -71,9 +71,8 @@ def cifar100_lt(root: Path | None, seed: int) -> BenchmarkData:
     """
     train, val = _long_tailed_cifar(root, "cifar100")
     test = cifar(root, "cifar100", "test")
-    if root is None or not (root / "tiny-imagenet-resized").is_dir():
-        return BenchmarkData(*train, *test, val=val)
-    return BenchmarkData(*train, *test, *_against_tiny_imagenet(root, test[0]), val)
+    there = root is not None and (root / "tiny-imagenet-resized").is_dir()
+    return BenchmarkData(*train, *test, *(_against_tiny_imagenet(root, test[0]) if there else ({}, "")), val)
 
 
 def cifar100_open(root: Path | None, seed: int) -> BenchmarkData:
@@ -91,14 +90,14 @@ def _long_tailed_cifar(root: Path | None, name: str) -> tuple[tuple[Tensor, Tens
     if len(labels) == 50000:
         return long_tail(images, labels, TAIL)
     # the long tail was drawn before
-    val = read(root, name, "valid") if root is not None and files_of(root, name, "valid") else None
-    return (images, labels), val
+    return (images, labels), read(root, name, "valid") if files_of(root, name, "valid") else None
 
 
 def _against_tiny_imagenet(root: Path | None, test: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], str]:
     """The pairs of known and open images, and how they were encoded."""
     tiny, _ = read(root, "tiny-imagenet-resized", "test")
-    if root is not None and is_jpeg(files_of(root, "tiny-imagenet-resized", "test")[0]):
+    table = pq.ParquetFile(files_of(root, "tiny-imagenet-resized", "test")[0]).read_row_group(0).slice(0, 1)
+    if _cells(table)[0]["bytes"].startswith(b"\xff\xd8"):  # as every JPEG begins
         return {JPEG: (test, tiny)}, "both sides, and the training images: JPEG quality 75"
     note = "CIFAR-100: original 32 pixels, lossless; TinyImageNet: 64 pixels downsampled to 32 (bicubic), lossless"
     return {"TinyImageNet (resized)": (test, tiny), JPEG: (as_jpeg(test), as_jpeg(tiny))}, note
@@ -187,32 +186,28 @@ def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
 
 
-def files_of(root: Path, name: str, split: str) -> list[Path]:
-    return sorted((root / name).glob(f"{split}-*.parquet"))
-
-
-def is_jpeg(file: Path) -> bool:
-    """Whether the first image of a Parquet file is a JPEG."""
-    table = pq.ParquetFile(file).read_row_group(0).slice(0, 1)
-    image = next(f.name for f in table.schema if pa.types.is_struct(f.type))
-    return table.column(image)[0].as_py()["bytes"][:2] == b"\xff\xd8"
+def files_of(root: Path | None, name: str, split: str) -> list[Path]:
+    return sorted((root / name).glob(f"{split}-*.parquet")) if root is not None else []
 
 
 def read(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
     """Images and labels (zeros where there are none) of one split. Raises ValueError where its files are not."""
     from PIL import Image
 
-    files = files_of(root, name, split) if root is not None else []
+    files = files_of(root, name, split)
     if not files:
-        where = root / name if root is not None else name
+        where = Path(root or "") / name
         raise ValueError(f"{where}: no {split}-*.parquet here; name the folder of benchmarks in OLTR_DATA_ROOT")
     table = pa.concat_tables([pq.read_table(file) for file in files])
-    image = next(f.name for f in table.schema if pa.types.is_struct(f.type))
     label = next((name for name in table.column_names if name.endswith("label")), None)
-    cells = table.column(image).to_pylist()
-    pixels = np.stack([np.asarray(Image.open(BytesIO(cell["bytes"])).convert("RGB")) for cell in cells])
+    pixels = np.stack([np.asarray(Image.open(BytesIO(cell["bytes"])).convert("RGB")) for cell in _cells(table)])
     labels = torch.tensor(table.column(label).to_pylist()) if label else torch.zeros(len(pixels), dtype=torch.long)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels
+
+
+def _cells(table: pa.Table) -> list[dict[str, bytes]]:
+    """The images of a table: its column of structs."""
+    return table.column(next(f.name for f in table.schema if pa.types.is_struct(f.type))).to_pylist()
 
 
 def as_jpeg(images: Tensor, quality: int = QUALITY) -> Tensor:

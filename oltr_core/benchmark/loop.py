@@ -7,6 +7,7 @@ would have said with the same parameters; a test holds the two together.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from oltr_core.benchmark.data import Stream
 from oltr_core.class_statistics import measure
-from oltr_core.curation.split import VAL, draw_annotated, draw_order
+from oltr_core.curation.split import TRAIN, VAL, draw_annotated, draw_order
 from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures, Outputs
 from oltr_core.metrics import OPEN, Evaluation, History, Measured
@@ -146,7 +147,9 @@ def _annotate(selected: list[int], generation: str, state: _State) -> list[int]:
     stream, curate = state.stream, Curate()
     selected = sorted(selected)
     base = {stream.labels[i] for i in stream.rows("train")}
-    have = np.array([[-1, -1] if label in base else _counts(label, state) for label in range(1 + max(stream.labels))])
+    counted = Counter((stream.labels[row], code) for row, code in state.annotated.items())
+    had = [[counted[label, VAL], counted[label, TRAIN]] for label in range(1 + max(stream.labels))]
+    have = np.array([[-1, -1] if label in base else counts for label, counts in enumerate(had)])
     order = draw_order([stream.ids[i] for i in selected], curate.seed)
     labels = np.array([stream.labels[i] for i in selected], dtype=np.int64)
     codes = draw_annotated(np.arange(len(selected)), labels, order, have, curate.val_share_of_new, curate.val_from)
@@ -156,9 +159,3 @@ def _annotate(selected: list[int], generation: str, state: _State) -> list[int]:
     state.groups += [generation] * len(fresh)
     state.val = sorted([*state.val, *(i for i in selected if state.annotated[i] == VAL)])
     return [i for i in selected if state.annotated[i] != VAL]
-
-
-def _counts(label: int, state: _State) -> list[int]:
-    """Annotated images of a label in (val, train)."""
-    codes = [code for row, code in state.annotated.items() if state.stream.labels[row] == label]
-    return [codes.count(VAL), len(codes) - codes.count(VAL)]

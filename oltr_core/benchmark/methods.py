@@ -124,9 +124,5 @@ def cifar(epochs: int, strong: bool = False) -> list[Method]:
     ]
 
 
-def cifar_strong(epochs: int) -> list[Method]:
-    return cifar(epochs, strong=True)
-
-
 def _with(spec: S, **change) -> S:
     return spec.model_copy(update=change)

@@ -48,14 +48,12 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     tuning = [cell for cell in cells if cell["seed"] in table.tuning]
     published = [cell for cell in cells if cell["seed"] not in table.tuning]
     sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
-    parts = [legend(cells)]
+    names = " ".join(name for cell in cells for name in cell["figures"])
+    several = len({cell["seed"] for cell in cells}) > 1
+    parts = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
     for title, mine in sides.items():
-        if not mine:
-            continue
-        parts.append(f"## {title}: {_numbers(cell['seed'] for cell in mine)}")
-        parts += [
-            f"### {heading}\n\n{grid(table, methods, mine, columns)}" for heading, columns in groups(mine).items()
-        ]
+        parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
+        parts += [f"### {heading}\n\n{grid(table, methods, mine, of)}" for heading, of in groups(mine).items()]
     return "\n\n".join(parts)
 
 
@@ -81,7 +79,11 @@ def groups(cells: list[Cell]) -> Groups:
 def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]) -> str:
     """A row per method, goals, figures published elsewhere, and each row's paired difference from the first."""
     shown = rows_of(methods, cells)
-    rows = [(_titled(row, cells), [_spread(_values(cells, row, name)) for name in columns]) for row in shown]
+    rows = []
+    for row in shown:
+        lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
+        title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
+        rows.append((title, [_spread(_values(cells, row, name)) for name in columns]))
     first, *others = shown
     elsewhere = {f"published: {name}": of for name, of in table.published.items()}
     for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():
@@ -93,15 +95,6 @@ def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[s
             rows.append((f"{row} less {first}", pairs))
     head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
     return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
-
-
-def legend(cells: list[Cell]) -> str:
-    """What the figures are, of those that there are."""
-    names = " ".join(name for cell in cells for name in cell["figures"])
-    several = len({cell["seed"] for cell in cells}) > 1
-    parts = [INTERVALS if several else ONE_SEED]
-    parts += [text for name, text in LEGEND.items() if name in names]
-    return "\n\n".join(parts)
 
 
 def origin(methods: list[Method], found: Records, code: str) -> str:
@@ -146,11 +139,6 @@ def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
     """Names of the rows that have cells, in the table's order; those that are no longer in the table come last."""
     there = dict.fromkeys(cell["method"] for cell in cells)
     return [m.name for m in methods if m.name in there] + [n for n in there if n not in {m.name for m in methods}]
-
-
-def _titled(row: str, cells: list[Cell]) -> str:
-    lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
-    return f"{row} (diverged on seed {_numbers(lost)})" if lost else row
 
 
 def _values(cells: list[Cell], row: str, name: str) -> dict[int, float]:

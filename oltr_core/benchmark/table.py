@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,7 +93,10 @@ TABLES = {
     "cifar10-lt": Table("CIFAR-10-LT", image_sets.cifar10_lt, methods.cifar, published=_CIFAR10_LT),
     "cifar100-lt": Table("CIFAR-100-LT", image_sets.cifar100_lt, methods.cifar, published=_CIFAR100_LT),
     "cifar100-lt-strong": Table(
-        "CIFAR-100-LT, AutoAugment", image_sets.cifar100_lt, methods.cifar_strong, published=_CIFAR100_LT
+        "CIFAR-100-LT, AutoAugment",
+        image_sets.cifar100_lt,
+        partial(methods.cifar, strong=True),
+        published=_CIFAR100_LT,
     ),
     "cifar100-open": Table(  # Table 5
         "CIFAR-100 and TinyImageNet", image_sets.cifar100_open, methods.cifar, published=_CIFAR100_OPEN

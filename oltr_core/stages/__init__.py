@@ -35,8 +35,8 @@ def run(stage: str, layout: Layout) -> int:
         write_atomically(layout.failure(stage), json.dumps({"stage": stage, "kind": kind, "sentence": sentence}))
         print(f"oltr {stage}: {sentence}", file=sys.stderr)
         return EXIT[kind]
-    seconds = {"stage": stage, "seconds": round(time.perf_counter() - started, 3)}
-    write_atomically(layout.timing(stage), json.dumps(seconds))
+    seconds = round(time.perf_counter() - started, 3)
+    write_atomically(layout.timing(stage), json.dumps({"stage": stage, "seconds": seconds}))
     return 0
 
 
@@ -44,6 +44,6 @@ def kind_of(error: BaseException) -> str:
     """Who can correct it: the user (what they wrote), the infrastructure (try again), or us."""
     if isinstance(error, ValueError):
         return "user"
-    if isinstance(error, (MemoryError, ConnectionError, TimeoutError, OSError)):
+    if isinstance(error, (MemoryError, OSError)):
         return "infrastructure"
     return "internal"

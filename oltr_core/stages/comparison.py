@@ -54,9 +54,8 @@ def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: 
     outputs = classify(network, features, model.statistics)
     score = parse(Score, card.score, "the score of a checkpoint")
     seen = outputs_for(score, images, outputs, network, card.transform, layout, batch_size)
-    scores = score(seen, {name: tensor.cpu() for name, tensor in model.score_state.items()})
     labels = manifest_rows.columns(images, card.class_ids, other=-1)
-    return Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
+    return Answers(outputs.mean_logits.argmax(1) == labels, score(seen, model.score_state), card.threshold)
 
 
 @dataclass(frozen=True)
@@ -107,34 +106,31 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
     }
 
 
-def write(
-    this: Run, model: Checkpoint, test: pa.Table, val: pa.Table, apart: bool, layout: Layout, size: int
-) -> None:
-    """Write data/work/gate.json: `model` against the parent, on the images of `test`, in batches of `size`.
+def write(this: Run, model: Checkpoint, images: pa.Table, answers: Answers, layout: Layout, batch_size: int) -> None:
+    """Write data/work/gate.json: `model`, whose answers these are, against the parent.
 
-    Where `test` has no image of a learned class, `learned_accuracy` is that of the validation images of these
-    classes, which were not learned from either. `apart`: whether reports are about other images.
-    Raises ValueError when the parent was edited since it was sealed.
+    They are compared on the images whose split is `gate`, or where there are none on those of the split `test`, which
+    reports are about too. Where these have no image of a learned class, `learned_accuracy` is that of the validation
+    images of these classes, which were not learned from either. Raises ValueError when the parent was edited since it
+    was sealed.
     """
+    splits, classes = (images.column(name).to_pylist() for name in ("split", "class_id"))
+    apart = "gate" in splits
+    rows = [i for i, split in enumerate(splits) if split == ("gate" if apart else "test")]
+    page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.class_ids)}
     found: dict[str, Compared | str] = {}
     if this.parent != GENESIS:
         folder = layout.generation(this.parent)
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
         learned = set(model.card.class_ids) - set(champion.card.class_ids)
-        images = test
-        if not manifest_rows.of_classes(test, learned).num_rows:
-            images = pa.concat_tables([test, manifest_rows.of_classes(val, learned)])
-        before, after = (answers_of(each, images, layout, size) for each in (champion, model))
-        found = compare(before, after, kinds_of(images, champion, model))
+        if not any(classes[i] in learned for i in rows):
+            rows += [i for i, split in enumerate(splits) if split == "val" and classes[i] in learned]
+        judged = images.take(pa.array(rows, pa.int64()))
+        after = Answers(answers.right[rows], answers.scores[rows], answers.threshold)
+        found = compare(answers_of(champion, judged, layout, batch_size), after, kinds_of(judged, champion, model))
         if not learned:
             found["learned_accuracy"] = "no class was learned that the champion does not know"
-    page = {
-        "champion": this.parent,
-        "images": test.num_rows,
-        "held_apart": apart,
-        "classes": len(model.card.class_ids),
-        "metrics": {name: value._asdict() for name, value in found.items() if not isinstance(value, str)},
-        "absent": {name: value for name, value in found.items() if isinstance(value, str)},
-    }
+    page["metrics"] = {name: value._asdict() for name, value in found.items() if not isinstance(value, str)}
+    page["absent"] = {name: value for name, value in found.items() if isinstance(value, str)}
     write_atomically(layout.work.gate, json.dumps(page, indent=1) + "\n")

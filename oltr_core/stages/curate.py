@@ -65,9 +65,8 @@ def run(params: Parameters, layout: Layout) -> None:
 
 def read_annotations(layout: Layout) -> pl.DataFrame:
     """Every annotation that was ever imported, each once."""
-    files = sorted(layout.annotations.glob("*/*.parquet")) if layout.annotations.is_dir() else []
-    nothing = pl.from_arrow(schema.empty(schema.ANNOTATIONS))
-    assert isinstance(nothing, pl.DataFrame)
+    files = sorted(layout.annotations.glob("*/*.parquet"))
+    nothing = pl.DataFrame(schema.empty(schema.ANNOTATIONS))
     return pl.concat([nothing, *(read(f, schema.ANNOTATIONS) for f in files)]).unique(
         ["image_id", "annotator", "answered_at"], keep="first", maintain_order=True
     )
@@ -75,8 +74,8 @@ def read_annotations(layout: Layout) -> pl.DataFrame:
 
 def read_audits(layout: Layout) -> dict[str, Any]:
     """The newest batch's select/* metrics, and the open classes that any batch was selected from (or null)."""
-    found = sorted(layout.annotations.glob("*/audit.json")) if layout.annotations.is_dir() else []
-    audits = [json.loads(path.read_text()) for path in sorted(found, key=lambda p: int(p.parent.name))]
+    found = sorted(layout.annotations.glob("*/audit.json"), key=lambda path: int(path.parent.name))
+    audits = [json.loads(path.read_text()) for path in found]
     of_truth = [a["open_classes"] for a in audits if a.get("open_classes") is not None]
     newest = audits[-1] if audits else {}
     return {
@@ -114,11 +113,12 @@ def _measure(built: Built, annotations: pl.DataFrame, audit: dict[str, Any], cop
         "cost/labels": annotations.height,
     }
     absent: dict[str, str] = {}
-    if annotations.height and not annotations["seconds"].null_count():
-        values["cost/annotation_minutes"] = float(annotations["seconds"].cast(pl.Float64).sum()) / 60
+    if not annotations.height:
+        absent["cost/annotation_minutes"] = "no annotations yet"
+    elif annotations["seconds"].null_count():
+        absent["cost/annotation_minutes"] = "some annotations have no duration"
     else:
-        reason = "no annotations yet" if not annotations.height else "some annotations have no duration"
-        absent["cost/annotation_minutes"] = reason
+        values["cost/annotation_minutes"] = float(annotations["seconds"].cast(pl.Float64).sum()) / 60
     # select/budget is the select stage's own word, about the batch that it chooses
     values |= {name: audit["metrics"][name] for name in AUDITED if name in audit["metrics"]}
     reason = "no held-back truth to audit with" if annotations.height else "no annotations to audit yet"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,13 +26,12 @@ from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics
 from oltr_core.scores import Score
 from oltr_core.settings.compute import Compute
-from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
 from oltr_core.stages import comparison, manifest_rows
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
-Seen = Callable[[Score], Outputs]  # the outputs that a score looks at: its own, if it moves images
 
 
 class Parameters(Spec):
@@ -57,39 +55,48 @@ def run(params: Parameters, layout: Layout) -> None:
         return outputs_for(score, images, outputs, network, card.transform, layout, size)
 
     own = parse(Score, card.score, f"{layout.work.model}: score")
-    scores = own(seen(own), {name: tensor.cpu() for name, tensor in model.score_state.items()})
+    scores = own(seen(own), model.score_state)
     probability, predicted = (outputs.mean_logits / card.temperature).softmax(1).max(1)
-    write_predictions(layout, images, [card.class_ids[k] for k in predicted.tolist()], probability, scores)
+    table = {name: images.column(name) for name in ("image_id", "split")}
+    table |= {"probability": probability.tolist(), "score": scores.tolist()}
+    table["class_id"] = [card.class_ids[k] for k in predicted.tolist()]
+    schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
-    is_test = mask(images, "test")
+    labels = manifest_rows.columns(images, card.class_ids, other=OPEN)
+    is_test, is_val = mask(images, "test"), mask(images, "val")
+    is_val &= labels != OPEN
     tested = evaluated_images(images.filter(pa.array(is_test.tolist())), outputs[is_test], manifest, model, layout)
     history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
     assert card.threshold is not None
+    assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
-    result |= loop_of(this, tested, scores[is_test], card.threshold, history)
-    result |= by_other_scores(params.evaluate, images, tested, outputs, seen, model, own)
+    learned = tested.loop(scores[is_test], card.threshold, history)
+    if this.parent == GENESIS:
+        learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
+    result |= learned
+    reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
+    how = labels[is_val], card.target_tpr, card.class_balanced  # each threshold is chosen as the card's own was
+    for score in params.evaluate.scores:
+        if score != own:
+            scored = seen(score)
+            fitted = operating_point(score, reference, outputs[is_val], scored[is_val], *how)
+            open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
+            result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result.write(layout, "evaluate")
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.class_names, history)
-
-    apart = manifest_rows.of_splits(images, "gate")
-    judged = apart if apart.num_rows else manifest_rows.of_splits(images, "test")
-    val = manifest_rows.of_splits(images, "val")
-    comparison.write(this, model, judged, val, apart.num_rows > 0, layout, size)
+    answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
+    comparison.write(this, model, images, answers, layout, size)
 
 
 def with_gate(images: pa.Table, share: float) -> pa.Table:
     """The rows with `gate` for the split of those test images that are the gate's."""
     is_test = mask(images, "test")
     test = manifest_rows.of_splits(images, "test")
-    ids, labels, groups, since = (
-        test.column(name).to_pylist() for name in ("image_id", "label", "group_id", "labelled_in")
-    )
-    is_test[is_test.clone()] = gate_side(ids, labels, groups, since, share)
-    splits = [
-        "gate" if gate else split
-        for gate, split in zip(is_test.tolist(), images.column("split").to_pylist(), strict=True)
-    ]
-    return images.set_column(images.column_names.index("split"), "split", pa.array(splits, pa.string()))
+    columns = (test.column(name).to_pylist() for name in ("image_id", "label", "group_id", "labelled_in"))
+    is_test[is_test.clone()] = gate_side(*columns, share=share)
+    splits = images.column("split").to_pylist()
+    named = ["gate" if gate else split for gate, split in zip(is_test.tolist(), splits, strict=True)]
+    return images.set_column(images.column_names.index("split"), "split", pa.array(named, pa.string()))
 
 
 def evaluated_images(
@@ -118,63 +125,6 @@ def evaluated_images(
         groups=[group[i] for i in ids],
         counts=torch.tensor(model.card.class_counts).float(),
     )
-
-
-def loop_of(this: Run, tested: Evaluation, scores: Tensor, threshold: float, history: list[History]) -> Measured:
-    """The `loop/` group; all of it absent before the first update."""
-    result = tested.loop(scores, threshold, history)
-    if this.parent == GENESIS:
-        return Measured({}, dict.fromkeys(sorted(result.values | result.absent), NOT_YET))
-    return result
-
-
-def by_other_scores(
-    evaluate: Evaluate,
-    images: pa.Table,
-    tested: Evaluation,
-    outputs: Outputs,
-    seen: Seen,
-    model: Checkpoint,
-    own: Score,
-) -> Measured:
-    """`open_by_score/<name>/`, each at a threshold chosen as the card's own was."""
-    assert model.statistics is not None
-    is_test, is_val = mask(images, "test"), mask(images, "val")
-    labels = manifest_rows.columns(images, model.card.class_ids, other=OPEN)
-    is_val &= labels != OPEN
-    reference = reference_from_statistics(model.network, model.statistics, model.card.reference_seed)
-    result = Measured()
-    for score in evaluate.scores:
-        if score != own:
-            scored = seen(score)
-            fitted = operating_point(
-                score,
-                reference,
-                outputs[is_val],
-                scored[is_val],
-                labels[is_val],
-                model.card.target_tpr,
-                model.card.class_balanced,
-            )
-            open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
-            result |= open_set.with_prefix(f"open_by_score/{score.name}")
-    return result
-
-
-def write_predictions(
-    layout: Layout, images: pa.Table, class_ids: list[int], probability: Tensor, scores: Tensor
-) -> None:
-    """Write predictions.parquet: a row per image of `images`."""
-    table = pa.table(
-        {
-            "image_id": images.column("image_id"),
-            "class_id": pa.array(class_ids, pa.int32()),
-            "probability": pa.array(probability.tolist(), pa.float32()),
-            "score": pa.array(scores.tolist(), pa.float32()),
-            "split": images.column("split"),
-        }
-    )
-    schema.write(layout.work.predictions, table, schema.PREDICTIONS)
 
 
 def write_plots(
@@ -208,13 +158,8 @@ def write_plots(
 
 def read_history(path: Path) -> list[History]:
     """The accuracies that the parent's line has left behind; none before the first generation."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            History(row["generation"], row["group"], float(row["accuracy"]), int(row["images"]))
-            for row in csv.DictReader(file)
-        ]
+    rows = csv.DictReader(path.read_text().splitlines() if path.exists() else [])
+    return [History(r["generation"], r["group"], float(r["accuracy"]), int(r["images"])) for r in rows]
 
 
 def mask(images: pa.Table, split: str) -> Tensor:

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import time
-from pathlib import Path
 
 import torch
 
@@ -16,6 +15,7 @@ from oltr_core.images.dataset import open_images
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured
+from oltr_core.pipeline import BY_NAME, code_digests
 from oltr_core.settings.compute import Compute
 from oltr_core.stages import manifest_rows
 from oltr_core.training import Report, Train, fit, parallel
@@ -49,7 +49,8 @@ def as_rank(train: Train, compute: Compute, layout: Layout) -> None:
     labels = manifest_rows.columns(rows, class_ids)
     images = open_images(Shards(layout.raw), rows, train.transform, device, compute.workers, train.augment)
     network = train.network(len(class_ids), train.seed)
-    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code_digest()]))
+    code = [torch.__version__, code_digests(BY_NAME["train"])]  # killed under other code, a training begins again
+    state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code]))
     log: list[Report] = []
     epochs, shown = {phase.name: phase.epochs for phase in train.phases}, float("-inf")
     for report in fit(network, images, labels, train, compute, state):
@@ -69,24 +70,7 @@ def as_rank(train: Train, compute: Compute, layout: Layout) -> None:
         recipe=train.model_dump(mode="json"),
     )
     checkpoint.save(work.base_model, network, card)
-    summary(log).write(layout, "train")
-    shutil.rmtree(state, ignore_errors=True)
-
-
-def code_digest() -> str:
-    """Digest of the modules that train: a run killed under other code or another torch begins again."""
-    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == __name__.split(".")[0]}
-    files = {name: digest.of_file(Path(module.__file__)) for name, module in modules.items() if module.__file__}
-    return digest.of_value([torch.__version__, files])
-
-
-def summary(log: list[Report]) -> Measured:
-    """The last epoch's means, as train/<name>."""
     last = log[-1] if log else {}
-    return Measured(
-        {
-            f"train/{name.removeprefix('loss/')}": float(value)
-            for name, value in last.items()
-            if isinstance(value, float) and name != "learning_rate"
-        }
-    )
+    means = {name: value for name, value in last.items() if isinstance(value, float) and name != "learning_rate"}
+    Measured({f"train/{name.removeprefix('loss/')}": value for name, value in means.items()}).write(layout, "train")
+    shutil.rmtree(state, ignore_errors=True)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import tee
 from typing import Any
 
 from filelock import FileLock
@@ -70,9 +71,7 @@ def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
 
 
 def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str, Record]]:
-    for source in sources:
-        for record in source(access):
-            yield source.name, record
+    return ((source.name, record) for source in sources for record in source(access))
 
 
 def _resume(
@@ -97,16 +96,11 @@ def _pack(
 ) -> None:
     from tqdm import tqdm
 
-    names: list[str] = []  # of the sources of records on their way; the packer keeps their order
-
-    def passing() -> Iterator[Record]:
-        for name, record in records:
-            names.append(name)
-            yield record
-
+    sent, named = tee(records)  # they come back in their order
+    looked = look_at_all((record for _, record in sent), access, limits, workers)
     with tqdm(desc=f"ingest {writer.name}", unit=" images", initial=writer.taken, disable=None) as bar:
-        for position, (record, seen) in enumerate(look_at_all(passing(), access, limits, workers)):
-            writer.take(names[position], record, seen)
+        for (source, _), (record, seen) in zip(named, looked, strict=True):
+            writer.take(source, record, seen)
             bar.update()
         writer.flush()
 
@@ -116,10 +110,10 @@ def _finish(writer: BatchWriter, part: Batch, final: Batch, made_from: str, layo
         raise ValueError(f"params.yaml: sources: batch {final.name!r}: its sources hold no image at all")
     index, quarantine, truth = writer.settle()
     if not index.num_rows:
-        first = quarantine.column("reason")[0].as_py()
+        address, reason = (quarantine.column(name)[0].as_py() for name in ("address", "reason"))
         raise ValueError(
             f"params.yaml: sources: batch {final.name!r}: all {writer.taken} files went to quarantine; the first "
-            f"({quarantine.column('address')[0].as_py()}): {first}"
+            f"({address}): {reason}"
         )
     schema.write(part.index, index, schema.INDEX)
     schema.write(part.quarantine, quarantine, schema.QUARANTINE)

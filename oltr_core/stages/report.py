@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -70,61 +69,74 @@ class Parameters(Spec):
 
 def run(params: Parameters, layout: Layout) -> None:
     """Write data/work/report.html and data/work/lineage.json."""
-    this = load_run(layout)
-    measured = read_all(layout.work.stage_metrics)
+    this, work = load_run(layout), layout.work
+    measured = read_all(work.stage_metrics)
     values, absent = measured.values, measured.absent
-    lineage = [*_ancestors(layout, this), _headline(this, values)]
-    layout.work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
-    tables = _Tables.read(layout)
-    page = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            workspace=params.workspace.name,
-            run=this,
-            style=charts.STYLE,
-            headline=HEADLINE,
-            lineage=lineage,
-            parent=lineage[-2] if len(lineage) > 1 else None,
-            values=values,
-            absent=absent,
-            gate=json.loads(layout.work.gate.read_text()),
-            compared=COMPARED,
-            groups=_grouped(values, absent),
-            classes=tables.per_class(this),
-            long_tail=_long_tail(tables, this),
-            lineage_chart=_lineage_chart(lineage),
-            scores=_scores(tables, values),
-            mistaken=tables.mistaken_for(),
-            batch=_batch(layout, tables),
-            splits=tables.splits(),
-            quarantined=tables.quarantined(),
-            learned=tables.learned(),
-            loss_curve=_loss_curve(layout),
-        )
+    before = layout.generation(this.parent).lineage  # genesis has none
+    lineage = json.loads(before.read_text()) if before.exists() else []
+    shown = {name: values[name] for name, *_ in HEADLINE if name in values}
+    lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown})
+    work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
+
+    manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
+    truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
+    predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
+    tested = predictions.filter(pl.col("split") == "test", pl.col("label").is_not_null())
+    known, unknown = (tested.filter(of) for of in (pl.col("true_id").is_not_null(), pl.col("true_id").is_null()))
+    rows = per_class(manifest, classes, known, this)
+    train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
+    since = train.drop_nulls("labelled_in").group_by("labelled_in")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    layout.work.report.write_text(page)
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("oltr_core.stages", "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:.1f}"
     environment.filters["figure"] = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
-    return environment
+    page = environment.get_template("report.html.jinja").render(
+        workspace=params.workspace.name,
+        run=this,
+        style=charts.STYLE,
+        headline=HEADLINE,
+        lineage=lineage,
+        parent=lineage[-2] if len(lineage) > 1 else None,
+        values=values,
+        absent=absent,
+        gate=json.loads(work.gate.read_text()),
+        compared=COMPARED,
+        groups=_grouped(values, absent),
+        classes=rows,
+        long_tail=_long_tail(rows),
+        lineage_chart=_lineage_chart(lineage),
+        scores=_scores(known, unknown, values.get("open/threshold")),
+        mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
+        batch=_batch(layout),
+        splits=sorted(manifest.group_by("split").agg(pl.len(), pl.col("label").count()).iter_rows()),
+        quarantined=Counter(held["reason"].to_list()).most_common(12),
+        # generation, images, images annotated by people
+        learned=sorted(since.agg(pl.len(), (pl.col("label_source") != "source").sum()).iter_rows()),
+        loss_curve=_loss_curve(layout),
+    )
+    work.report.write_text(page)
 
 
-def _ancestors(layout: Layout, this: Run) -> list[dict[str, Any]]:
-    path = layout.generation(this.parent).lineage
-    return json.loads(path.read_text()) if path.exists() else []  # genesis has none
-
-
-def _headline(this: Run, values: dict[str, float]) -> dict[str, Any]:
-    return {
-        "generation": this.generation,
-        "mode": this.mode,
-        "metrics": {name: values[name] for name, *_ in HEADLINE if name in values},
-    }
+def per_class(manifest: pl.DataFrame, classes: pl.DataFrame, known: pl.DataFrame, this: Run) -> list[dict[str, Any]]:
+    """Training images and test accuracy of every active class, most images first."""
+    train = manifest.filter(pl.col("split") == "train").group_by("class_id").agg(train=pl.len())
+    right = (pl.col("class_id") == pl.col("true_id")).mean()
+    tested = known.group_by("true_id").agg(accuracy=right, tested=pl.len())
+    rows = classes.filter(pl.col("status") == "active").join(train, on="class_id", how="left")
+    rows = rows.join(tested, left_on="class_id", right_on="true_id", how="left")
+    since = pl.col("first_generation")
+    rows = rows.select(
+        "name",
+        "accuracy",
+        pl.col("train", "tested").fill_null(0),
+        since=since,
+        new=(since == this.generation) & (int(this.generation) > 0),
+    )
+    return rows.sort("train", "name", descending=[True, False]).to_dicts()
 
 
 def _grouped(values: dict[str, float], absent: dict[str, str]) -> list[tuple[str, list[tuple[str, Any, str | None]]]]:
@@ -136,124 +148,42 @@ def _grouped(values: dict[str, float], absent: dict[str, str]) -> list[tuple[str
     return [(GROUPS.get(group, group), rows[group]) for group in order if group in rows]
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The tables of the generation being made, joined as the page needs them."""
-
-    manifest: pl.DataFrame
-    classes: pl.DataFrame
-    predictions: pl.DataFrame  # with the label and class_id of the manifest beside the predicted ones
-    selection: pl.DataFrame
-
-    @staticmethod
-    def read(layout: Layout) -> _Tables:
-        work = layout.work
-        manifest = read(work.manifest, schema.MANIFEST)
-        truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
-        predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
-        classes, selection = read(work.classes, schema.CLASSES), read(work.selection, schema.SELECTION)
-        return _Tables(manifest, classes, predictions, selection)
-
-    def names(self) -> dict[int, str]:
-        return dict(zip(self.classes["class_id"], self.classes["name"], strict=True))
-
-    def test(self, of_known: bool) -> pl.DataFrame:
-        """Test images whose class this generation knows, or does not."""
-        rows = self.predictions.filter((pl.col("split") == "test") & pl.col("label").is_not_null())
-        return rows.filter(pl.col("true_id").is_not_null() if of_known else pl.col("true_id").is_null())
-
-    def per_class(self, this: Run) -> list[dict[str, Any]]:
-        """Training images and test accuracy of every active class, most images first."""
-        counts = Counter(self.manifest.filter(pl.col("split") == "train")["class_id"].drop_nulls())
-        known = self.test(of_known=True).with_columns(right=pl.col("class_id") == pl.col("true_id"))
-        right = {
-            row["true_id"]: (row["right"], row["len"])
-            for row in known.group_by("true_id").agg(pl.col("right").mean(), pl.len()).iter_rows(named=True)
-        }
-        rows = []
-        for row in self.classes.filter(pl.col("status") == "active").iter_rows(named=True):
-            accuracy, tested = right.get(row["class_id"], (None, 0))
-            rows.append(
-                {
-                    "name": row["name"],
-                    "since": row["first_generation"],
-                    "new": row["first_generation"] == this.generation and int(this.generation) > 0,
-                    "train": counts[row["class_id"]],
-                    "accuracy": accuracy,
-                    "tested": tested,
-                }
-            )
-        return sorted(rows, key=lambda r: (-r["train"], r["name"]))
-
-    def mistaken_for(self, most: int = 8) -> list[dict[str, Any]]:
-        """What unknown test images of each label were taken for."""
-        names = self.names()
-        rows = []
-        for (label,), part in sorted(self.test(of_known=False).group_by("label"), key=lambda kv: kv[0]):
-            taken = Counter(names.get(i, "?") for i in part["class_id"])
-            rows.append({"label": label, "images": len(part), "taken": taken.most_common(3)})
-        return rows[: most * 4]
-
-    def splits(self) -> list[tuple[str, int, int]]:
-        """Split, images, images with a label."""
-        grouped = self.manifest.group_by("split").agg(pl.len(), pl.col("label").is_not_null().sum().alias("labelled"))
-        return sorted(grouped.iter_rows())
-
-    def learned(self) -> list[tuple[str, int, int]]:
-        """Since which generation training images were trained on: generation, images, images annotated by people."""
-        train = self.manifest.filter((pl.col("split") == "train") & pl.col("labelled_in").is_not_null())
-        answered = (pl.col("label_source") != "source").sum()
-        return sorted(train.group_by("labelled_in").agg(pl.len(), answered.alias("answered")).iter_rows())
-
-    def quarantined(self) -> list[tuple[str, int]]:
-        held = self.manifest.filter(pl.col("split") == "quarantine")["reason"]
-        return Counter(held.to_list()).most_common(12)
-
-
-def _shot_colour(row: dict[str, Any]) -> str:
-    if row["since"] != "0000":
-        return "red"
-    return {"many": "blue", "medium": "green", "few": "orange"}[shot(row["train"])]
-
-
-def _long_tail(tables: _Tables, this: Run) -> dict[str, str]:
-    rows = tables.per_class(this)
-    names, colours = [r["name"] for r in rows], [_shot_colour(r) for r in rows]
+def _long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
+    of_shot = {"many": "blue", "medium": "green", "few": "orange"}
+    colours = [of_shot[shot(row["train"])] if row["since"] == "0000" else "red" for row in rows]
+    names = [row["name"] for row in rows]
+    accuracy = [None if row["accuracy"] is None else 100 * row["accuracy"] for row in rows]
     return {
-        "train": charts.bars(names, [r["train"] for r in rows], "Training images per class", colours),
-        "accuracy": charts.bars(
-            names,
-            [None if r["accuracy"] is None else 100 * r["accuracy"] for r in rows],
-            "Test accuracy per class, %",
-            colours,
-            height=160,
-            top=100,
-        ),
+        "train": charts.bars(names, [row["train"] for row in rows], "Training images per class", colours),
+        "accuracy": charts.bars(names, accuracy, "Test accuracy per class, %", colours, height=160, top=100),
     }
 
 
 def _lineage_chart(lineage: list[dict[str, Any]]) -> str:
-    shown = {"closed, overall": "closed/overall", "open AUROC": "open/auroc", "loop, known": "loop/known_accuracy"}
-    shown["loop, unknown"] = "loop/unknown_accuracy"
     series = {
         heading: [(int(g["generation"]), g["metrics"][name]) for g in lineage if name in g["metrics"]]
-        for heading, name in shown.items()
+        for name, heading, _ in HEADLINE
+        if name in ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
     }
     return charts.lines({k: v for k, v in series.items() if v}, "Generations", bottom_at=0, top_at=1)
 
 
-def _scores(tables: _Tables, values: dict[str, float]) -> str:
-    known, unknown = tables.test(of_known=True), tables.test(of_known=False)
+def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:
     series = {"known test images": known["score"].to_list(), "unknown test images": unknown["score"].to_list()}
-    threshold = values.get("open/threshold")
     mark = None if threshold is None else (threshold, "rejected from here on")
     return charts.histogram({k: v for k, v in series.items() if v}, "Score, larger = more unknown", mark)
 
 
-def _batch(layout: Layout, tables: _Tables) -> dict[str, Any]:
+def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> list[dict[str, Any]]:
+    """What unknown test images of each label were taken for."""
+    parts = sorted(unknown.partition_by("label", as_dict=True).items())[:most]
+    taken = {label: Counter(names.get(i, "?") for i in part["class_id"]) for (label,), part in parts}
+    return [{"label": k, "images": of.total(), "taken": of.most_common(3)} for k, of in taken.items()]
+
+
+def _batch(layout: Layout) -> dict[str, Any]:
     """The images that people are asked about: how many, why, and a picture of them."""
-    chosen = tables.selection
-    picture = layout.work.contact_sheet
+    chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
     reasons = Counter(chosen["reason"].to_list())
     return {
         "images": len(chosen),
@@ -266,10 +196,8 @@ def _batch(layout: Layout, tables: _Tables) -> dict[str, Any]:
 
 def _loss_curve(layout: Layout) -> str:
     log = layout.work.training_log
-    if not log.exists():
-        return ""
     series: dict[str, list[tuple[float, float]]] = {}
-    for step, line in enumerate(log.read_text().splitlines()):
+    for step, line in enumerate(log.read_text().splitlines() if log.exists() else []):
         report = json.loads(line)
         if isinstance(report.get("loss"), (int, float)):
             series.setdefault(str(report.get("phase", "training")), []).append((step, report["loss"]))

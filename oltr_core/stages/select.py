@@ -5,6 +5,11 @@ Writes selection.parquet, batch.png and metrics/select.json.
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Iterable
+
+import numpy as np
 import pyarrow as pa
 
 from oltr_core import checkpoint, schema
@@ -20,7 +25,13 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
-from oltr_core.stages.contact_sheet import draw
+
+#: the picture of a batch
+TILE = 72  # pixels
+CAPTION = 14
+COLUMNS = 12
+MOST = 240  # images on one sheet; the table has them all
+PAPER, INK = (255, 255, 255), (60, 60, 60)
 
 
 class Parameters(Spec):
@@ -57,23 +68,48 @@ def arrivals(manifest: pa.Table, layout: Layout) -> int:
     if not names:
         return 0
     newest = in_order(layout.batch(name) for name in names)[-1].name
-    mine = manifest.filter(pa.array([name == newest for name in manifest.column("batch").to_pylist()], pa.bool_()))
-    pairs = zip(mine.column("split").to_pylist(), mine.column("label_source").to_pylist(), strict=True)
-    return sum(split == "pool" or source not in (None, "source") for split, source in pairs)
+    rows = zip(*(manifest.column(name).to_pylist() for name in ("batch", "split", "label_source")), strict=True)
+    return sum(
+        batch == newest and (split == "pool" or source not in (None, "source")) for batch, split, source in rows
+    )
 
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
     """The table that goes to people: best first, with what made the model curious."""
-    count = chosen.num_rows
     return pa.table(
         {
             "image_id": chosen.column("image_id"),
-            "rank": pa.array(range(count), pa.int32()),
-            "u_open": pa.array(outputs.u_open.tolist(), pa.float32()),
-            "u_info": pa.array(outputs.u_info.tolist(), pa.float32()),
-            "merit": pa.array(picks.merit.tolist(), pa.float32()),
-            "reason": pa.array(picks.reasons, pa.string()),
-            "suggested": pa.array([names[k] for k in outputs.mean_logits.argmax(1).tolist()], pa.string()),
-            "strategy": pa.array([strategy] * count, pa.string()),
+            "rank": list(range(chosen.num_rows)),
+            "u_open": outputs.u_open.tolist(),
+            "u_info": outputs.u_info.tolist(),
+            "merit": picks.merit.tolist(),
+            "reason": picks.reasons,
+            "suggested": [names[k] for k in outputs.mean_logits.argmax(1).tolist()],
+            "strategy": [strategy] * chosen.num_rows,
         }
     )
+
+
+def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
+    """A PNG of uint8 images [H, W, 3], each in a square tile above its caption; equal input gives equal bytes."""
+    from PIL import Image, ImageDraw
+
+    captions = captions[:MOST]
+    columns = max(1, min(COLUMNS, len(captions)))
+    size = columns * TILE, max(1, math.ceil(len(captions) / columns)) * (TILE + CAPTION)
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if not captions:
+        pen.text((2, TILE // 2), "nothing to ask", fill=INK)
+    for place, (pixels, caption) in enumerate(zip(images, captions, strict=False)):
+        left, top = place % columns * TILE, place // columns * (TILE + CAPTION)
+        tile = Image.fromarray(pixels)
+        scale = (TILE - 4) / max(tile.size)
+        wide, high = (max(1, round(side * scale)) for side in tile.size)
+        # enlarged pixels stay pixels; a photograph is averaged down
+        tile = tile.resize((wide, high), Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+        sheet.paste(tile, (left + (TILE - wide) // 2, top + (TILE - high) // 2))
+        pen.text((left + TILE // 2, top + TILE), caption, fill=INK, anchor="ma")
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.measured import Measured
 from oltr_core.settings.compute import Compute
-from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
 
 MEASURED = ("train/accuracy", "train/loss")
@@ -30,20 +30,15 @@ class Parameters(Spec):
 def run(params: Parameters, layout: Layout) -> None:
     """Write base.safetensors, metrics.jsonl and metrics/train.json, by a full training or by passing on."""
     this = load_run(layout)
-    if this.mode == "update":
-        pass_on(this, layout)
+    if this.mode == "train":
+        from oltr_core.stages import full_training
+        from oltr_core.training import Train
+
+        full_training.run(parse(Train, params.train, "params.yaml: train"), params.compute, layout)
         return
-    from oltr_core.stages import full_training
-    from oltr_core.training import Train
-
-    full_training.run(parse(Train, params.train, "params.yaml: train"), params.compute, layout)
-
-
-def pass_on(this: Run, layout: Layout) -> None:
-    """The parent's training log, and a base model without weights: `update` extends the parent's own model."""
+    # `update` extends the parent's own model: a base model without weights, and the parent's training log
     reason = f"nothing was trained: generation {this.generation} extends the classifier of {this.parent}"
     print(f"train: {reason}", file=sys.stderr)
-    work, parent = layout.work, layout.generation(this.parent)
-    write_atomically(work.base_model, save({}, metadata={"oltr.extends": this.parent}))
-    shutil.copyfile(parent.training_log, work.training_log)
+    write_atomically(layout.work.base_model, save({}, metadata={"oltr.extends": this.parent}))
+    shutil.copyfile(layout.generation(this.parent).training_log, layout.work.training_log)
     Measured(absent=dict.fromkeys(MEASURED, reason)).write(layout, "train")

@@ -44,13 +44,14 @@ def run(params: Parameters, layout: Layout) -> None:
     device = prepare(compute)
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     names = manifest_rows.class_names(layout)
-    before = load_base(layout, device) if this.mode == "train" else load_parent(this, layout, device)
+    trained = this.mode == "train"
+    before = checkpoint.load(layout.work.base_model, device) if trained else load_parent(this, layout, device)
     transform = before.card.transform
 
     def features(images: pa.Table, network: Network) -> Tensor:
         return features_of(images, network, transform, layout, compute.batch_size)
 
-    if this.mode == "train":
+    if trained:
         network, learned = before.network, 0
         card = before.card.model_copy(update={"class_names": [names[i] for i in before.card.class_ids]})
         base = manifest_rows.training(schema.read(layout.work.base, schema.MANIFEST))
@@ -93,11 +94,6 @@ def run(params: Parameters, layout: Layout) -> None:
     Measured({f"update/{name}": float(number) for name, number in counts.items()}).write(layout, "update")
 
 
-def load_base(layout: Layout, device: torch.device) -> Checkpoint:
-    """The network that this generation's full training made."""
-    return checkpoint.load(layout.work.base_model, device)
-
-
 def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
     """The parent's model. Raises ValueError when it was edited since it was sealed."""
     folder = layout.generation(this.parent)
@@ -114,10 +110,10 @@ def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
 def unlearned(manifest: pa.Table, this: Run, layout: Layout) -> pa.Table:
     """Training rows whose label the parent's manifest does not have: also what a refused sibling learned."""
     before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, ["image_id", "label"])
-    known = dict(zip(*(before.column(name).to_pylist() for name in ("image_id", "label")), strict=True))
     train = manifest_rows.training(manifest)
-    pairs = zip(*(train.column(name).to_pylist() for name in ("image_id", "label")), strict=True)
-    return train.filter(pa.array([known.get(image) != label for image, label in pairs], pa.bool_()))
+    then, now = (zip(*(t.column(c).to_pylist() for c in ("image_id", "label")), strict=True) for t in (before, train))
+    known = dict(then)
+    return train.filter(pa.array([known.get(image) != label for image, label in now], pa.bool_()))
 
 
 def extended(card: Card, news: pa.Table, names: dict[int, str]) -> Card:

@@ -11,26 +11,12 @@ class there, and its place in the union there. What all share is in `batch`: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any
 
-from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator
 
 
-class Module(Protocol):
-    """What the module of an annotator provides."""
-
-    def publish(self, layout: Layout, settings: Any, name: str) -> str: ...
-
-    def collect(self, layout: Layout, settings: Any, name: str, at: str) -> list[Mapping[str, Any]]: ...
-
-    def instructions(self, layout: Layout, settings: Any, name: str) -> str: ...
-
-    def audit(self, layout: Layout, settings: Any, name: str) -> None: ...
-
-
-def of(settings: Annotator) -> Module:
+def of(settings: Annotator) -> Any:
     """The module of the annotator that params.yaml names."""
-    return cast(Module, import_module(f"{__name__}.{settings.name}"))
+    return import_module(f"{__name__}.{settings.name}")

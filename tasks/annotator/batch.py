@@ -47,36 +47,26 @@ def register(layout: Layout, name: str) -> list[dict[str, Any]]:
 # --- out ------------------------------------------------------------------------------------------------------
 def export(layout: Layout, name: str) -> str:
     """Write data/exports/NNNN: images, contact sheet, and a CSV with a row to fill in per image; its digest."""
-    final, part = layout.export(name), layout.export_part(name)
-    generation = layout.generation(name)
+    final, part, generation = layout.export(name), layout.export_part(name), layout.generation(name)
     rows = schema.read(generation.selection, schema.SELECTION).sort_by("rank").to_pylist()
-    text = _csv(rows)
+    rows = [{**row, "file": f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"} for row in rows]
+    text = io.StringIO()
+    writer: Any = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     if not final.folder.exists():
         shutil.rmtree(part.folder, ignore_errors=True)
         part.images.mkdir(parents=True)
-        part.table.write_text(text)
+        part.table.write_text(text.getvalue())
         classes = ", ".join(sorted(set(class_names(layout, name).values())))
         part.instructions.write_text(HOW.format(name=name, classes=classes))
         shutil.copyfile(generation.contact_sheet, part.contact_sheet)
-        _images(layout, name, rows, part)
+        _write_images(layout, name, rows, part)
         rename_into_place(part.folder, final.folder)
-    return digest.of_bytes(text.encode())
+    return digest.of_bytes(text.getvalue().encode())
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer: Any = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "file": f"images/{_file(row)}"})
-    return out.getvalue()
-
-
-def _file(row: dict[str, Any]) -> str:
-    return f"{row['rank']:04d}_{row['image_id'][:12]}.png"
-
-
-def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Export) -> None:
+def _write_images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Export) -> None:
     from PIL import Image
 
     from oltr_core.images.shards import Shards
@@ -86,7 +76,7 @@ def _images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Export)
     places = {r["image_id"]: (r["batch"], r["shard"], r["row"]) for r in manifest.to_pylist()}
     shards = Shards(layout.raw)
     for row in rows:
-        Image.fromarray(shards.read(*places[row["image_id"]])).save(part.images / _file(row))
+        Image.fromarray(shards.read(*places[row["image_id"]])).save(part.folder / row["file"])
 
 
 # --- back -----------------------------------------------------------------------------------------------------

@@ -58,27 +58,16 @@ def read(file: Path, name: str, names: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
     for entry in reader:
         row = {key: (value or "").strip() for key, value in entry.items() if key}
-        if row["verdict"] or row["label"]:
-            rows.append(_row(row, f"{file}:{reader.line_num}", name, names, file.stem, written))
+        if not row["verdict"] and not row["label"]:
+            continue
+        where, verdict, label = f"{file}:{reader.line_num}", row["verdict"] or "label", row["label"]
+        if verdict == "label" and label not in names:
+            known = suggest(label, set(names.values()))
+            raise ValueError(
+                f"{where}: no class is called {label!r}{known}; for a new class write the verdict new_class"
+            )
+        found = {"image_id": row["image_id"], "verdict": verdict, "label": names.get(label, label) or None}
+        found["annotator"] = row.get("annotator") or (file.stem if file.stem != name else "folder")
+        found |= {"answered_at": row.get("answered_at") or written, "seconds": row.get("seconds")}
+        rows.append(found | {"batch_id": name, "where": where})
     return rows
-
-
-def _row(
-    row: dict[str, str], where: str, name: str, names: dict[str, str], stem: str, written: datetime
-) -> dict[str, Any]:
-    verdict, label = row["verdict"] or "label", row["label"]
-    if verdict == "label" and label not in names:
-        raise ValueError(
-            f"{where}: no class is called {label!r}{suggest(label, set(names.values()))}; for a new class write the "
-            "verdict new_class"
-        )
-    return {
-        "image_id": row["image_id"],
-        "verdict": verdict,
-        "label": names.get(label, label) or None,
-        "annotator": row.get("annotator") or (stem if stem != name else "folder"),
-        "answered_at": row.get("answered_at") or written,
-        "seconds": row.get("seconds"),
-        "batch_id": name,
-        "where": where,
-    }

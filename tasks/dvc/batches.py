@@ -11,12 +11,6 @@ from oltr_core.stages import ingest
 from tasks.dvc import repository
 
 
-def missing(layout: Layout, batches: list[str]) -> list[str]:
-    """Those of `batches` that are not here, or that DVC does not keep yet."""
-    folders = {batch: layout.batch(batch).folder for batch in batches}
-    return [batch for batch, folder in folders.items() if not (folder.is_dir() and repository.pointer(folder))]
-
-
 def take_in(layout: Layout, settings: Settings, batch: str, access: SourceAccess) -> dict[str, Any]:
     """Ingest one raw batch, give it to DVC and push it. Returns its card. Raises as `ingest.run` does."""
     folder, truth = layout.batch(batch).folder, layout.truth_of(batch)

@@ -22,40 +22,45 @@ def commit(layout: Layout, name: str, message: str) -> str:
     A generation that has its tag is left as it is. Raises ValueError with git's own words.
     """
     tag = f"refs/tags/oltr/{name}"
-    if there := _try(layout, "rev-parse", "--verify", "--quiet", tag):
-        return there
+    there, branch, head = (
+        answer(layout.root, "rev-parse", "--quiet", "--verify", ref) for ref in (tag, BRANCH, "HEAD")
+    )
+    if there:
+        return there.strip()
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        head = _try(layout, "rev-parse", "--verify", "--quiet", "HEAD")
         if head:
-            _git(layout, index, "read-tree", head)
+            _git(layout, index, "read-tree", head.strip())
         _git(layout, index, "add", "--all", ".")
         tree = _git(layout, index, "write-tree")
-    parent = _try(layout, "rev-parse", "--verify", "--quiet", BRANCH) or head
-    revision = _git(layout, {}, "commit-tree", tree, *(["-p", parent] if parent else []), "-m", message)
-    _git(layout, {}, "update-ref", BRANCH, revision)
-    _git(layout, {}, "update-ref", tag, revision)
+    parent = ["-p", (branch or head).strip()] if branch or head else []
+    revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
+    for ref in (BRANCH, tag):
+        _git(layout, {}, "update-ref", ref, revision)
     return revision
 
 
 def _git(layout: Layout, environment: dict[str, str], *arguments: str) -> str:
+    variables = {**os.environ, **environment}
     done = subprocess.run(
-        ["git", *arguments], cwd=layout.root, env={**os.environ, **environment}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+        ["git", *arguments], cwd=layout.root, env=variables, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        why = " ".join(done.stderr.split())
-        raise ValueError(f"git {arguments[0]} in {layout.root}: {why}")
+        raise ValueError(f"git {arguments[0]} in {layout.root}: {' '.join(done.stderr.split())}")
     return done.stdout.strip()
 
 
-def _try(layout: Layout, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=layout.root, capture_output=True, text=True, check=False)
-    return done.stdout.rstrip()
+def answer(folder: Path, *arguments: str) -> str:
+    """What git prints in `folder`; empty where it refuses or is not installed."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def uncommitted(layout: Layout) -> list[str]:
     """Files that a user is meant to commit now, relative to the repository; empty where git knows nothing of it."""
-    return [
-        line[3:] for line in _try(layout, "status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
-    ]
+    status = answer(layout.root, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    return [line[3:] for line in status.splitlines()]

@@ -41,19 +41,18 @@ def _repo(layout: Layout) -> Iterator[Any]:
     """As `opened`; what DVC refuses becomes a ValueError of one sentence."""
     from dvc.exceptions import DvcException
 
-    with contextlib.ExitStack() as stack:
-        try:
-            yield stack.enter_context(opened(layout))
-        except DvcException as error:
-            why = ": ".join(str(e) for e in (error, error.__cause__) if e is not None and str(e))
-            raise ValueError(f"DVC in {layout.root}: {' '.join(why.split())}") from error
+    try:
+        with opened(layout) as repo:
+            yield repo
+    except DvcException as error:
+        why = ": ".join(str(e) for e in (error, error.__cause__) if e is not None and str(e))
+        raise ValueError(f"DVC in {layout.root}: {' '.join(why.split())}") from error
 
 
 def add(layout: Layout, *paths: Path) -> None:
     """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing."""
-    targets = [str(path.resolve()) for path in paths]
     with _repo(layout) as repo:
-        repo.add(targets)
+        repo.add([str(path.resolve()) for path in paths])
 
 
 def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
@@ -67,9 +66,8 @@ def push(layout: Layout, *paths: Path, stages: bool = False) -> None:
 
 def pull(layout: Layout, *paths: Path) -> None:
     """Bring back what `paths` point at, from the cache or the remote."""
-    targets = [f"{path.resolve()}.dvc" for path in paths]
     with _repo(layout) as repo:
-        repo.pull(targets=targets)
+        repo.pull(targets=[f"{path.resolve()}.dvc" for path in paths])
 
 
 def set_remote(layout: Layout, wanted: str) -> str:
@@ -115,13 +113,10 @@ def objects(layout: Layout, *paths: Path) -> set[str]:
 
 def drop(layout: Layout, names: set[str]) -> int:
     """Delete objects from DVC's cache and from the remote; how many there were."""
-    dropped: set[str] = set()
     with _repo(layout) as repo:
         remote = repo.config.get("core", {}).get("remote")
         stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=remote)] if remote else [])]
-        for store in stores:
-            for name in sorted(names):
-                if store.exists(name):
-                    store.delete(name)
-                    dropped.add(name)
-    return len(dropped)
+        found = [(store, name) for store in stores for name in sorted(names) if store.exists(name)]
+        for store, name in found:
+            store.delete(name)
+    return len({name for _, name in found})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import yaml
@@ -21,6 +19,7 @@ from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from tasks.dvc import repository
+from tasks.dvc.stages import let_dvc_find_oltr
 
 #: the tables of a generation, by their names in Layout
 TABLES = {
@@ -32,8 +31,7 @@ TABLES = {
 }
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """One result: its digest when it was sealed, and made again (empty where it was not made)."""
 
     file: str
@@ -55,10 +53,9 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     ledger.verify_sealed(layout.ledger, sealed.folder)
     again = Layout(scratch)
     restore(layout, name, again)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    let_dvc_find_oltr()
     command = [sys.executable, "-P", "-m", "dvc", "repro", "--force"]
-    result = subprocess.run(command, cwd=scratch, env={**os.environ, "PATH": path}, check=False)
-    if result.returncode:
+    if subprocess.run(command, cwd=scratch, check=False).returncode:
         raise ValueError(f"{name}: making it again in {scratch} failed; the reason is in the lines above")
     return compare(sealed, again)
 
@@ -68,7 +65,8 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     sealed = layout.generation(name)
     shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {_cache(layout)}\n"
+    with repository.opened(layout) as repo:
+        local = f"[core]\n    no_scm = true\n[cache]\n    dir = {repo.cache.local.path}\n"
     (again.root / ".dvc" / "config.local").write_text(local)
     again.run.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(sealed.run, again.run)
@@ -80,13 +78,19 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
     again.annotations.mkdir(parents=True, exist_ok=True)
     again.raw.mkdir(parents=True, exist_ok=True)
-    inputs = json.loads(sealed.environment.read_text())["inputs"]
-    for relative, pointed in inputs.items():
-        if relative.endswith(f"/{GENESIS}"):
-            shutil.copytree(layout.root / relative, again.root / relative)
+    pulled = []
+    for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
+        path = again.root / relative
+        if path.name == GENESIS:
+            shutil.copytree(layout.root / relative, path)
             continue
-        write_pointer(again.root / relative, pointed)
-    pulled = [again.root / relative for relative in inputs if not relative.endswith(f"/{GENESIS}")]
+        if "md5" not in pointed:
+            raise ValueError(f"{path.name}: environment.json has no version of it")
+        # <path>.dvc as it was when the generation was sealed
+        out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
+        pulled.append(path)
     repository.pull(again, *pulled)
     # stages verify a sealed parent against the history, which is not part of what is compared
     shutil.copyfile(layout.ledger, again.ledger)
@@ -97,23 +101,13 @@ def is_old(sealed: Generation) -> bool:
     return "compute" not in json.loads(sealed.environment.read_text())
 
 
-def write_pointer(path: Path, pointed: dict[str, object]) -> None:
-    """<path>.dvc as it was when the generation was sealed."""
-    if "md5" not in pointed:
-        raise ValueError(f"{path.name}: environment.json has no version of it")
-    out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
-
-
 def compare(sealed: Generation, again: Layout) -> list[Compared]:
     """Every result that must come out equal (on a CPU); reports and times may differ."""
     by_content = is_old(sealed)
     found = []
     for name in (*TABLES, "model"):
-        path, other = getattr(sealed, name), getattr(again.work, name)
-        kind = TABLES.get(name)
-        found.append(Compared(path.name, *(_digest(p, kind, by_content) for p in (path, other))))
+        paths = getattr(sealed, name), getattr(again.work, name)
+        found.append(Compared(paths[0].name, *(_digest(path, TABLES.get(name), by_content) for path in paths)))
     measured = read_all(again.work.stage_metrics)
     for path, value in ((sealed.metrics, measured.values), (sealed.metrics_absent, measured.absent)):
         before: dict[str, Any] = json.loads(path.read_text())
@@ -138,8 +132,3 @@ def _digest(path: Path, kind: pa.Schema | None, by_content: bool) -> str:
         return digest.of_bytes(sink.getvalue())
     data = path.read_bytes()  # the header's length, the header, the tensors in the order of their names
     return digest.of_bytes(data[8 + int.from_bytes(data[:8], "little") :])
-
-
-def _cache(layout: Layout) -> str:
-    with repository.opened(layout) as repo:
-        return str(repo.cache.local.path)

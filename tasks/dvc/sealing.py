@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -80,26 +78,15 @@ def fill(layout: Layout, run: Run, to: Generation) -> None:
             raise ValueError(
                 f"{source}: this result is missing, so {run.generation} cannot be sealed; run `dvc repro`"
             )
-    copies = {
-        layout.run: to.run,
-        layout.params: to.params,
-        layout.dvc_yaml: to.dvc_yaml,
-        layout.dvc_lock: to.dvc_lock,
-    }
-    for source, copy in copies.items():
-        shutil.copyfile(source, copy)
+    for name in ("run", "params", "dvc_yaml", "dvc_lock"):
+        shutil.copyfile(getattr(layout, name), getattr(to, name))
     measured = read_all(layout.work.stage_metrics)
-    _write_json(to.metrics, measured.values)
-    _write_json(to.metrics_absent, measured.absent)
-    _write_json(to.timings, stage_seconds(layout))
-    _write_json(to.environment, environment.describe(layout, run))
-
-
-def stage_seconds(layout: Layout) -> dict[str, float]:
-    """Seconds inside each stage of the run in progress; a stage that DVC skipped is not there."""
-    paths = {stage: layout.timing(stage) for stage in STAGES}
-    return {stage: json.loads(p.read_text())["seconds"] for stage, p in paths.items() if p.exists()}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    times = [(stage, layout.timing(stage)) for stage in STAGES]  # a stage that DVC skipped has none
+    described = {
+        to.metrics: measured.values,
+        to.metrics_absent: measured.absent,
+        to.timings: {stage: json.loads(p.read_text())["seconds"] for stage, p in times if p.exists()},
+        to.environment: environment.describe(layout, run),
+    }
+    for path, value in described.items():
+        path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -26,21 +26,14 @@ def run_stage(name: str, layout: Layout) -> int:
     """`oltr <stage>`: the stage in this process; returns the exit code."""
     from oltr_core import stages
 
-    if "DVC_STAGE" in os.environ:
-        _end_with_parent()
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        # end when the DVC that started this process is killed, for two stages must not write data/work at once;
+        # elsewhere a stage whose parent was killed runs to its end
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         return stages.run(name, layout)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-
-
-def _end_with_parent() -> None:
-    """End this process when the DVC that started it is killed: two stages must not write data/work at once.
-
-    Linux only; elsewhere a stage whose parent was killed runs to its end.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class StageFailed(Exception):
@@ -64,7 +57,7 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     from dvc.exceptions import DvcException
 
     layout = Layout(layout.root.resolve())
-    _let_dvc_find_oltr()
+    let_dvc_find_oltr()
     layout.failure(stage).unlink(missing_ok=True)
     before = _stamp(layout.timing(stage))  # a time that is there afterwards with a new stamp is of this run
     try:
@@ -121,9 +114,8 @@ def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _let_dvc_find_oltr() -> None:
-    # dvc.yaml says `oltr <stage>`: the one beside the interpreter that runs this
-    here = str(Path(sys.executable).parent)
-    path = os.environ.get("PATH", "")
-    if here not in path.split(os.pathsep):
+def let_dvc_find_oltr() -> None:
+    """Put the folder of this interpreter first on PATH: dvc.yaml says `oltr <stage>`, and means the one there."""
+    here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if path.split(os.pathsep)[0] != here:
         os.environ["PATH"] = f"{here}{os.pathsep}{path}"

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from oltr_core import ledger
+from oltr_core import digest, ledger
 from oltr_core.layout import Generation, Layout
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
@@ -66,25 +66,22 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
     Returns the names that were added.
     """
     client = connect(layout, tracking)
-    events = ledger.read(layout.ledger)
-    state = ledger.replay(events)
-    shown = {run.data.tags["oltr.digest"]: run for run in _runs(client, tracking)}
-    added = []
-    for name, digest in state.sealed.items():
-        generation = layout.generation(name)
-        if digest not in shown and generation.folder.is_dir():
-            with warnings.catch_warnings():  # its advice on examples: the signature is given
-                warnings.simplefilter("ignore")
-                _add(client, tracking, generation, digest, state)
-            added.append(name)
+    state = ledger.replay(ledger.read(layout.ledger))
+    shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
+    new = [layout.generation(name) for name, sealed in state.sealed.items() if sealed not in shown]
+    new = [generation for generation in new if generation.folder.is_dir()]
+    for generation in new:
+        with warnings.catch_warnings():  # its advice on examples: the signature is given
+            warnings.simplefilter("ignore")
+            _add(client, tracking, generation, state)
     _follow(client, tracking, state)
-    return added
+    return [generation.name for generation in new]
 
 
 def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
     """Verdicts, and the alias of the champion, as the ledger has them now."""
     versions = {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}
-    for run in _runs(client, tracking):
+    for run in runs(tracking):
         name, version = run.data.tags["oltr.generation"], versions.get(run.info.run_id)
         if state.sealed.get(name) != run.data.tags["oltr.digest"]:
             continue  # of a workspace that was cleaned and begun again
@@ -97,45 +94,37 @@ def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
             client.set_registered_model_alias(tracking.model, CHAMPION, version)
 
 
-def metrics_of(layout: Layout, tracking: Tracking, name: str) -> dict[str, float]:
-    """What MLflow says of a generation; empty where it does not show it."""
-    client = connect(layout, tracking)
-    for run in _runs(client, tracking):
-        if run.data.tags["oltr.generation"] == name:
-            return dict(run.data.metrics)
-    return {}
-
-
-def _runs(client: Any, tracking: Tracking) -> list[Any]:
-    """Finished runs of this experiment that mirror a generation."""
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    found, token = [], None
-    while True:
-        page = client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", page_token=token)
-        found += [run for run in page if "oltr.digest" in run.data.tags]
-        token = page.token
-        if not token:
-            return found
-
-
-def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, state: ledger.State) -> None:
+def runs(tracking: Tracking) -> list[Any]:
+    """Finished runs of this experiment that mirror a generation; of the MLflow that was connected to last."""
     import mlflow
+
+    finished = "attributes.status = 'FINISHED'"
+    found = mlflow.search_runs(experiment_names=[tracking.experiment], filter_string=finished, output_format="list")
+    return [run for run in found if "oltr.digest" in run.data.tags]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.State) -> None:
+    import mlflow
+    from mlflow.data.meta_dataset import MetaDataset
     from mlflow.utils.logging_utils import disable_logging
 
     experiment = client.get_experiment_by_name(tracking.experiment)
     run_file = read_yaml(generation.run)
+    trained = run_file["mode"] == "train"
     tags = {
         "oltr.generation": generation.name,
         "oltr.parent": state.parents[generation.name],
         "oltr.mode": run_file["mode"],
-        "oltr.digest": digest,
+        "oltr.digest": state.sealed[generation.name],
         "oltr.verdict": state.verdicts.get(generation.name, ""),
     }
-    made = "A full training." if run_file["mode"] == "train" else f"Extends the classifier of {run_file['parent']}."
+    made = "A full training." if trained else f"Extends the classifier of {run_file['parent']}."
     named = {"run_name": f"generation {generation.name}", "description": made, "tags": tags}
     with mlflow.start_run(experiment_id=experiment.experiment_id, **named) as run:
         mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
-        data = _data(generation)
+        source: Any = mlflow.data.dataset_source_registry.resolve_dataset_source(str(generation.manifest))  # pyright: ignore
+        content = digest.of_file(generation.manifest)[:32]  # MLflow keeps 36 characters of a digest
+        data = MetaDataset(source, name=f"manifest-{generation.name}", digest=content)
         mlflow.log_input(data, context="manifest")
         for path in (generation.report, generation.contact_sheet):
             if path.exists():
@@ -145,9 +134,10 @@ def _add(client: Any, tracking: Tracking, generation: Generation, digest: str, s
         # the last figures of a training are the last ones of its epochs, and no point of their own
         measured = {name: value for name, value in figures.items() if not name.startswith("train/")}
         mlflow.log_metrics(measured, step=int(generation.name), model_id=model.model_id, dataset=data)
-        if run_file["mode"] == "train":  # else the log is the one of the full training that came before
-            for epoch, values in _training_log(generation.training_log):
-                mlflow.log_metrics(values, step=epoch)
+        # of an update, the log is the one of the full training that came before
+        for epoch, line in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
+            means = {name: value for name, value in json.loads(line).items() if isinstance(value, float)}
+            mlflow.log_metrics({f"train/{k.removeprefix('loss/')}": v for k, v in means.items()}, step=epoch)
         if not client.search_registered_models(f"name = '{tracking.model}'"):
             client.create_registered_model(tracking.model, description=REGISTERED)
         kept = {key: tags[key] for key in ("oltr.generation", "oltr.verdict") if tags[key]}
@@ -184,31 +174,9 @@ def requirements() -> list[str]:
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING]
 
 
-def _data(generation: Generation) -> Any:
-    import mlflow
-    from mlflow.data.meta_dataset import MetaDataset
-
-    from oltr_core import digest
-
-    source: Any = mlflow.data.dataset_source_registry.resolve_dataset_source(str(generation.manifest))  # pyright: ignore
-    # MLflow keeps 36 characters of a digest
-    return MetaDataset(source, name=f"manifest-{generation.name}", digest=digest.of_file(generation.manifest)[:32])
-
-
-def _training_log(path: Path) -> list[tuple[int, dict[str, float]]]:
-    """(epochs so far, its means) of every epoch, under the names that its last figures have in metrics.json."""
-    reports = [json.loads(line) for line in path.read_text().splitlines()]
-    return [
-        (i, {f"train/{k.removeprefix('loss/')}": v for k, v in report.items() if isinstance(v, float)})
-        for i, report in enumerate(reports, start=1)
-    ]
-
-
 def flat(value: Any, path: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} -> {"a.b": "1"}; a list is one value."""
-    if isinstance(value, dict) and value:
-        found: dict[str, str] = {}
-        for key, inner in value.items():
-            found |= flat(inner, f"{path}.{key}" if path else str(key))
-        return found
-    return {path: str(value)[:6000]}
+    if not isinstance(value, dict) or not value:
+        return {path: str(value)[:6000]}
+    inner = (flat(of_key, f"{path}.{key}".lstrip(".")) for key, of_key in value.items())
+    return {name: text for part in inner for name, text in part.items()}

@@ -20,14 +20,8 @@ from oltr_core.layout import Layout
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
 #: services that deployments need and a loop that drives itself does not
 UNNEEDED = (
-    "SCHEDULER",
-    "LATE_RUNS",
-    "FOREMAN",
-    "PAUSE_EXPIRATIONS",
-    "REPOSSESSOR",
-    "TRIGGERS",
-    "CANCELLATION_CLEANUP",
-)
+    "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
+)  # fmt: skip
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -64,7 +58,9 @@ class Server:
         if os.environ.get("PREFECT_API_URL"):
             self.url = os.environ["PREFECT_API_URL"]
             return
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = self.url
         layout.prefect_home.mkdir(parents=True, exist_ok=True)
@@ -106,20 +102,14 @@ class Server:
         self.process = None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns when the other end is closed
-    os._exit(0)
-
-
 def main(port: int) -> None:
     """Serve until terminated or until the parent is gone."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()  # returns when the other end is closed
+        os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 

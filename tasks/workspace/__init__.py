@@ -13,7 +13,6 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oltr_core import pipeline, schema
@@ -50,13 +49,11 @@ def files(like: str = "digits") -> dict[str, bytes]:
     texts |= {".dvc/config": CONFIG, ".gitignore": IGNORED}
     found |= {name: text.encode() for name, text in texts.items()}
     tables = {"base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES}
-    return found | {f"data/generations/{GENESIS}/{name}.parquet": _empty(kind) for name, kind in tables.items()}
-
-
-def _empty(kind: pa.Schema) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
-    return sink.getvalue()
+    for name, kind in tables.items():
+        sink = io.BytesIO()
+        pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
+        found[f"data/generations/{GENESIS}/{name}.parquet"] = sink.getvalue()
+    return found
 
 
 def create(folder: Path, like: str = "digits") -> list[str]:
@@ -97,7 +94,7 @@ def upgrade(layout: Layout) -> list[str]:
         link.unlink()
         changed.append("oltr_core: the link to the code is gone; stages depend on digests of the installed package")
     template = resources.files(__name__) / "template" / "prefect.yaml"
-    if "flows.serve.tend" in _text(layout.prefect_yaml):
+    if layout.prefect_yaml.exists() and "flows.serve.tend" in layout.prefect_yaml.read_text():
         write_atomically(layout.prefect_yaml, template.read_bytes())
         changed.append("prefect.yaml: the flow of this version; deploy it again")
     return changed
@@ -112,21 +109,16 @@ def check_parameters(layout: Layout) -> None:
         raise ValueError(result.stderr.strip().splitlines()[-1].removeprefix("oltr: "))
 
 
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
 def _git(folder: Path, *arguments: str) -> int:
     try:
         return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False).returncode
     except FileNotFoundError:
-        raise ValueError(
-            "git is not installed; a workspace is versioned with git and DVC, so install it first"
-        ) from None
+        raise ValueError("git is not installed; a workspace is versioned with git and DVC: install it") from None
 
 
 def removable(layout: Layout) -> list[Path]:
     """What the loop made in this workspace and nobody else put there, as far as it exists."""
+    dvc = layout.root / ".dvc"
     made = [layout.ledger, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
     made += [
         layout.raw,
@@ -137,10 +129,9 @@ def removable(layout: Layout) -> list[Path]:
         layout.timings,
         layout.store,
     ]
-    made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent]
-    made += [layout.root / ".dvc" / "cache", layout.root / ".dvc" / "tmp"]
-    made += [p for p in _children(layout.generations) if p.name not in (GENESIS, "README.md")]
-    made += [p for p in _children(layout.annotations) if p.name != "README.md"]
+    made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent, dvc / "cache", dvc / "tmp"]
+    made += [p for p in sorted(layout.generations.glob("*")) if p.name not in (GENESIS, "README.md")]
+    made += [p for p in sorted(layout.annotations.glob("*")) if p.name != "README.md"]
     made += sorted(layout.data.glob("ledger.torn-*"))
     return [p for p in made if p.exists() or p.is_symlink()]
 
@@ -154,7 +145,3 @@ def clean(layout: Layout) -> None:
             shutil.rmtree(path)
     write_atomically(layout.run, RUN)
     write_atomically(layout.root / ".dvc" / "config", CONFIG)
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []

@@ -115,7 +115,7 @@ def test_without_a_pool_a_generation_is_made_and_nobody_is_asked(photos):
     edit(photos, lambda p: p["sources"][0]["sources"].pop())
     generation(photos)
     assert "sealed" in [e.event for e in ledger.read(photos.ledger)]
-    assert plan.next_step(photos, 2) == plan.Make("0001"), "there is no answer to wait for"
+    assert plan.next_step(photos, 2) == plan.Step("make", "0001"), "there is no answer to wait for"
 
 
 def test_without_open_images_a_generation_is_made_and_says_what_it_could_not_measure(photos):
@@ -126,7 +126,7 @@ def test_without_open_images_a_generation_is_made_and_says_what_it_could_not_mea
 
     absent = json.loads(photos.generation("0000").metrics_absent.read_text())
     assert "open/auroc" in absent
-    assert plan.next_step(photos, 2) == plan.Annotate("0000")
+    assert plan.next_step(photos, 2) == plan.Step("annotate", "0000")
     refused_annotations_leave_nothing_behind(photos)
     annotations_of_people_come_in(photos)
 
@@ -165,7 +165,7 @@ def annotations_of_people_come_in(photos: Layout) -> None:
     assert steps.import_annotations(photos, "0000") == len(asked)
     assert steps.import_annotations(photos, "0000") == len(asked)
     assert len(list(photos.annotations.glob("0000/*.parquet"))) == 2
-    assert plan.next_step(photos, 2) == plan.Make("0001")
+    assert plan.next_step(photos, 2) == plan.Step("make", "0001")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import pytest
 from flows.generation import WAITING
 from oltr_core.layout import Layout
 from tests.flows.conftest import commit, edit, environment, new_world, run
+from tests.servers import PATIENCE, free_port, served
 
 pytestmark = pytest.mark.slow
-PATIENCE = 300  # seconds for whatever a server, a worker or a flow does
 
 
 def ask(url: str, what: str, **filters) -> list[dict]:
@@ -54,28 +54,11 @@ def log_of(url: str, name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
     """The address of a server with all its services."""
-    from tasks.prefect.server import _free_port
-
-    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
     url = f"http://127.0.0.1:{port}/api"
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tasks.prefect.server", str(port)], cwd=home, stdin=subprocess.PIPE, stdout=log,
-            stderr=log, env=environment(PREFECT_HOME=str(home), PREFECT_API_URL=url),
-        )  # fmt: skip
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=2).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
-            time.sleep(0.5)
-    yield url
-    server.kill()
-    server.wait()
-    assert server.stdin is not None
-    server.stdin.close()
+    command = [sys.executable, "-m", "tasks.prefect.server", port]
+    with served(command, f"{url}/health", home, environment(PREFECT_HOME=str(home), PREFECT_API_URL=url)):
+        yield url
 
 
 @pytest.fixture(scope="module")

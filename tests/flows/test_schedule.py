@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks import workspace
+from tests.servers import free_port, served
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,21 +20,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def api(tmp_path):
     """The address of a server with all its services, as a team runs it."""
-    from tasks.prefect.server import QUIET, _free_port
+    from tasks.prefect.server import QUIET
 
-    port = _free_port()
-    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(tmp_path / "prefect")}
-    environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    log = tmp_path / "server.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tasks.prefect.server", str(port)],
-            cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=out, stderr=out,
-        )  # fmt: skip
-    yield environment, log
-    server.kill()
-    server.wait()
-    server.stdin.close()
+    port = free_port()
+    url, path = f"http://127.0.0.1:{port}/api", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    home = str(tmp_path / "prefect")
+    environment = {**os.environ, **QUIET, "PREFECT_HOME": home, "PREFECT_API_URL": url, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "tasks.prefect.server", port]
+    with served(command, f"{url}/health", tmp_path / "server", environment) as log:
+        yield environment, log
 
 
 def test_the_deployments_of_a_workspace_are_scheduled(api, tmp_path):

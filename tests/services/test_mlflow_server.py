@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,7 +9,7 @@ import pytest
 from oltr_core.settings.operations import Tracking
 from tasks import mlflow as tracking
 from tests.core.stages import loop_world as world
-from tests.services.test_servers import free_port
+from tests.servers import free_port, mlflow_server
 from tests.tasks.test_mlflow import seal
 
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]
@@ -24,31 +18,9 @@ pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture
 def server(tmp_path):
     """Its address."""
-    port, home = free_port(), tmp_path / "server"
-    home.mkdir()
-    mlflow = Path(sys.executable).parent / "mlflow"
-    options = [
-        "--backend-store-uri",
-        f"sqlite:///{home}/mlflow.db",
-        "--artifacts-destination",
-        str(home / "artifacts"),
-    ]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(mlflow), "server", "--port", str(port), "--workers", "1", *options],
-            cwd=home, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
-            time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    url = f"http://127.0.0.1:{free_port()}"
+    with mlflow_server(url, tmp_path / "server"):
+        yield url
 
 
 def test_the_artifacts_of_a_generation_are_on_the_server_and_not_in_a_folder_of_this_machine(server, tmp_path):
@@ -60,7 +32,7 @@ def test_the_artifacts_of_a_generation_are_on_the_server_and_not_in_a_folder_of_
     settings = Tracking(uri=server)
     assert tracking.mirror(layout, settings) == ["0000"]
     client = tracking.connect(layout, settings)
-    (run,) = tracking._runs(client, settings)
+    (run,) = tracking.runs(settings)
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     assert not layout.mlflow_artifacts.exists()
     # another machine has no folder of this one: what comes through the server is enough

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -15,51 +11,21 @@ import pytest
 
 from oltr_core import ledger
 from tests.flows.conftest import edit, environment, new_world, run
+from tests.servers import free_port, mlflow_server, served
 
 pytestmark = pytest.mark.services
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
     """Addresses of a Prefect server and an MLflow server."""
     home = tmp_path_factory.mktemp("servers")
-    prefect, mlflow = free_port(), free_port()
-    answers = {
-        f"http://127.0.0.1:{prefect}/api/health": [BIN / "prefect", "server", "start", "--port", str(prefect)],
-        f"http://127.0.0.1:{mlflow}/health": [
-            BIN / "mlflow", "server", "--port", str(mlflow), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"),
-        ],
-    }  # fmt: skip
-    log = (home / "log").open("wb")
-    processes = [
-        subprocess.Popen(
-            [str(part) for part in command], env=environment(PREFECT_HOME=str(home / "prefect")), cwd=home,
-            stdout=log, stderr=log, start_new_session=True,
-        )
-        for command in answers.values()
-    ]  # fmt: skip
-    deadline = time.monotonic() + 180
-    for address in answers:
-        while True:
-            try:
-                urllib.request.urlopen(address, timeout=2).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, (home / "log").read_text()[-2000:]
-                time.sleep(0.5)
-    yield f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}"
-    for process in processes:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-    log.close()
+    prefect, mlflow = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    env = environment(PREFECT_HOME=str(home / "prefect"))
+    start = [BIN / "prefect", "server", "start", "--port", prefect.rpartition(":")[2]]
+    with served(start, f"{prefect}/api/health", home, env), mlflow_server(mlflow, home):
+        yield f"{prefect}/api", mlflow
 
 
 def test_a_loop_uses_the_servers_of_a_team_and_leaves_them_running(servers, tmp_path):

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from oltr_core import digest, ledger
+from oltr_core.benchmark import code
 from oltr_core.layout import Layout
 from oltr_core.measured import read_all
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from tasks import mlflow as tracking
-from tests.architecture.closure import _file, _imports, _parents
 from tests.architecture.imports import imports_of
 from tests.core.stages import loop_world as world
 
@@ -59,8 +59,8 @@ def shown(tmp_path_factory) -> Layout:
 
 
 def runs(layout: Layout) -> dict:
-    client = tracking.connect(layout, SETTINGS)
-    return {run.data.tags["oltr.generation"]: run for run in tracking._runs(client, SETTINGS)}
+    tracking.connect(layout, SETTINGS)
+    return {run.data.tags["oltr.generation"]: run for run in tracking.runs(SETTINGS)}
 
 
 def test_every_sealed_figure_is_shown(shown):
@@ -177,12 +177,8 @@ def test_the_model_requires_the_versions_in_use_of_all_that_it_imports():
     required = dict(line.split("==") for line in tracking.requirements())
     for name, version in required.items():
         assert version == metadata.version(name).partition("+")[0]
-    waiting, found = ["oltr_core.inference", "oltr_core.checkpoint"], set()
-    while waiting:
-        if (module := waiting.pop()) not in found:
-            found.add(module)
-            waiting += [*_parents(module), *_imports(module)]
-    imported = {i.top for module in found for i in imports_of(_file(module))} - set(sys.stdlib_module_names)
+    files = {**code.executed("oltr_core.inference"), **code.executed("oltr_core.checkpoint")}.values()
+    imported = {i.top for file in files for i in imports_of(file)} - set(sys.stdlib_module_names)
     packages = {"pillow" if name == "PIL" else name for name in imported}
     assert "timm" in packages
     assert packages - set(required) == {"oltr_core", "jaxtyping"}  # which is logged with it, and not needed there

@@ -1,0 +1,39 @@
+"""What the commands of `oltr` share: the group that they belong to, and their common options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oltr_core.layout import Layout
+
+
+def example(*lines: str) -> dict[str, Any]:
+    """The end of a command's --help."""
+    return {"epilog": "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)}
+
+
+@click.group(**example("oltr loop", "oltr generations", "oltr --workspace ~/birds check"))
+@click.option(
+    "--workspace", "-w", default=".", type=click.Path(path_type=Path, file_okay=False),
+    help="The workspace (default: here).",
+)  # fmt: skip
+@click.version_option(package_name="oltr")
+@click.pass_context
+def oltr(context: click.Context, workspace: Path) -> None:
+    """Maintain an image classifier on long-tailed, open data: generation after generation."""
+    context.obj = Layout(workspace.expanduser().absolute())
+
+
+def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:
+    """A command of `group` whose function gets the workspace first; `fields` are click's own."""
+    return lambda do: group.command(**fields, **example(*examples))(click.pass_obj(do))
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+REASON = click.option("--reason", required=True, help="Why; it is written into the ledger.")
+NEWEST = click.argument("generation", required=False)
