@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oltr_core.devices import resolve
+from oltr_core.devices import multiplies_bfloat16, resolve
 from oltr_core.images.dataset import Images, in_order
 from oltr_core.images.transfer import onto
 from oltr_core.interfaces import Context, Progress, Targets
@@ -55,7 +55,8 @@ def fit(
     safe = device.type != "cpu" or not _narrow(network)
     if compute.channels_last and safe:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    stepper = Stepper(network, device, bfloat16=train.precision == "bfloat16", compiled=compute.compile and safe)
+    bfloat16 = train.precision == "bfloat16" and multiplies_bfloat16(device)
+    stepper = Stepper(network, device, bfloat16, compiled=compute.compile and safe)
     labels = labels.cpu()
     saved = resume.place_in(state)
     reports = list(saved.reports) if saved else []

@@ -94,7 +94,9 @@ class Train(Spec):
     """The recipe of a full training; how this machine computes it is `compute`."""
 
     seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
+    precision: Literal["float32", "bfloat16"] = (
+        "float32"  # of the trunk; heads and memory are always float32, and all is on a CPU that has no bfloat16
+    )
     network: NetworkSpec = NetworkSpec()
     transform: Transform = Transform()
     augment: Augment = Augment(pad=1, rotate=15, zoom=0.15)

@@ -303,7 +303,8 @@ def test_mixed_images_train_with_soft_targets_through_the_same_loop(mix):
     assert one[1][-1]["loss"] < one[1][0]["loss"]
 
 
-def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
+def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     network, reports = _train(recipe(precision="bfloat16"))
     assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
     plain, _ = _train(recipe())
@@ -326,6 +327,8 @@ def test_a_compiled_network_trains_as_the_plain_one_and_is_saved_by_the_same_nam
             wide = NETWORK.backbone.model_copy(update={"widths": (8, 16)})  # narrow ones are not compiled on a CPU
             train = recipe(phases=phases, network=NETWORK.model_copy(update={"backbone": wide}))
             network = train.network(4, 0)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert _digest(plain) == _digest(_train(recipe(precision="bfloat16"))[0])
             reports = fit(network, images, labels, train, Compute(compile=compiled))
             losses.append([report["loss"] for report in reports])
             names.append(list(network.state_dict()))
