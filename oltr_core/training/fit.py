@@ -63,8 +63,8 @@ def fit(
     yield from reports
     for number, phase in enumerate(train.phases):
         head = phase.head or train.network.head
-        if network.spec.head != head:
-            network.replace_heads(head, train.seed)
+        if phase.fresh_head or network.spec.head != head:
+            network.replace_heads(head, train.seed, phase.fresh_head)
         if saved and number < saved.phase:
             continue  # done before the run was killed
         optimizer = optimizer_for(network, phase, fused=device.type == "cuda")
