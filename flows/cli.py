@@ -5,6 +5,7 @@ A user's mistake exits 2 with one sentence, our own 1 with a traceback, infrastr
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,8 @@ def gc(layout: Layout, yes: bool) -> None:
 
 def main() -> None:
     """Entry point of the `oltr` command."""
+    # a thread that waits for another spins so long, then sleeps; by default it takes the core from whom it waits for
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         oltr.main(prog_name="oltr", standalone_mode=False)
     except click.exceptions.Abort as stop:
