@@ -128,7 +128,9 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     score = _take(tensors, _SCORE)
-    statistics = _take(tensors, _STATISTICS)
+    kept = _take(tensors, f"{_STATISTICS}kept.")
+    rest = _take(tensors, _STATISTICS)
+    statistics = ClassStatistics(**rest, kept=kept) if rest else None
     network = card.network.without_downloads()(len(card.class_ids))
     try:
         network.load_state_dict(tensors)
@@ -142,7 +144,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
             f"{path}: the weights were changed after they were written; `dvc checkout` restores the file"
         )
     network.to(device).eval()
-    return Checkpoint(network, card, score, _statistics(statistics) if statistics else None)
+    return Checkpoint(network, card, score, statistics)
 
 
 def _open(path: Path) -> Any:
@@ -157,8 +159,3 @@ def _open(path: Path) -> Any:
 def _take(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Take the tensors of one prefix out of the dict, without the prefix."""
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-
-
-def _statistics(tensors: dict[str, torch.Tensor]) -> ClassStatistics:
-    kept = _take(tensors, "kept.")
-    return ClassStatistics(tensors["means"], tensors["stds"], tensors["counts"], kept)
