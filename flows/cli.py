@@ -151,6 +151,8 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **op
 
 def main() -> None:
     """Entry point of the `oltr` command."""
+    # a thread that waits for another spins so long, then sleeps; by default it takes the core from whom it waits for
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         oltr.main(prog_name="oltr", standalone_mode=False)
     except click.exceptions.Abort as stop:

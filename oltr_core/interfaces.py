@@ -73,6 +73,9 @@ class Targets:
     labels: Int[Tensor, "B"]  # column numbers, not class ids
     soft: Float[Tensor, "B K"] | None = None
 
+    def __getitem__(self, rows: slice | Tensor) -> "Targets":
+        return Targets(self.labels[rows], None if self.soft is None else self.soft[rows])
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -12,6 +12,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     HF_HUB_OFFLINE="1",
+    GOMP_SPINCOUNT="1000",  # as the command line sets it: threads that wait leave the cores to other tests
 )
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads than these would only wait

@@ -21,6 +21,7 @@ from oltr_core.benchmark.cell import measure
 from oltr_core.benchmark.code import digest_of_code
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.table import find
+from oltr_core.devices import multiplies_bfloat16
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.compute import Compute
 from oltr_core.training import Diverged
@@ -101,4 +102,5 @@ def machine(device: str) -> dict[str, str | int]:
     """How this machine computes, for the page; no part of a cell's identity."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     with_ = f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}, {platform.machine()}"
+    with_ += "" if multiplies_bfloat16(torch.device(device)) else ", float32 for want of bfloat16"
     return {"device": name, "threads": torch.get_num_threads(), "with": with_}

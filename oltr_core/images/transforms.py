@@ -112,16 +112,12 @@ class Augment(Spec):
 
 def shifted(images: Tensor, pad: int, fill: str, generator: torch.Generator) -> Tensor:
     """Crops of the padded images at random places, as one gather."""
-    batch, channels, size, _ = images.shape
+    size = images.shape[2]
     mode = "constant" if fill == "zero" else "replicate"
     padded = F.pad(images.float() if fill == "edge" else images, (pad,) * 4, mode=mode)
-    top, left = onto(torch.randint(0, 2 * pad + 1, (2, batch), generator=generator), images.device)
-    steps = torch.arange(size, device=images.device)
-    rows = (top[:, None] + steps)[:, None, :, None]  # [B, 1, S, 1]
-    columns = (left[:, None] + steps)[:, None, None, :]  # [B, 1, 1, S]
-    image = torch.arange(batch, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[image, channel, rows, columns].to(images.dtype)
+    top, left = onto(torch.randint(0, 2 * pad + 1, (2, len(images)), generator=generator), images.device)
+    crops = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view of all there are: [B, 3, 2·pad+1, 2·pad+1, S, S]
+    return crops[torch.arange(len(images), device=images.device), :, top, left].to(images.dtype)
 
 
 def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:

@@ -39,9 +39,7 @@ def fine_tune(
         # [B, E, K] with the same labels for every expert
         every = labels[:, None].expand(logits.shape[:2])
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
-        gradients = torch.autograd.grad(loss, rows)
-        for row, gradient in zip(rows, gradients, strict=True):
-            row.grad = gradient
+        optimizer.zero_grad()
+        loss.backward(inputs=rows)
         optimizer.step()
-    for row in rows:
-        row.grad = None
+    optimizer.zero_grad()

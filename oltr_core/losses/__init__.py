@@ -29,15 +29,3 @@ Loss = Annotated[
     CrossEntropy | BalancedSoftmax | LogitAdjusted | LDAM | Focal | LargeMargin | BBN | Diversity,
     Field(discriminator="name"),
 ]
-
-__all__ = [
-    "BBN",
-    "LDAM",
-    "BalancedSoftmax",
-    "CrossEntropy",
-    "Diversity",
-    "Focal",
-    "LargeMargin",
-    "LogitAdjusted",
-    "Loss",
-]

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-import torch
-
 from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.losses.base import LossSpec, cross_entropy
 from oltr_core.shapes import Float, Tensor
@@ -28,11 +26,5 @@ class BBN(LossSpec):
         half = num_images // 2
         alpha = 1 - context.progress.fraction**2
         z = alpha * outputs.logits[:half, 0] + (1 - alpha) * outputs.logits[half:, 1]
-        conventional, rebalancing = (_part(targets, rows) for rows in (slice(half), slice(half, None)))
-        loss = alpha * cross_entropy(z[:, None], conventional) + (1 - alpha) * cross_entropy(z[:, None], rebalancing)
-        return {self.name: self.weight * loss}
-
-
-def _part(targets: Targets, rows: slice) -> Targets:
-    soft: torch.Tensor | None = None if targets.soft is None else targets.soft[rows]
-    return Targets(targets.labels[rows], soft)
+        conventional, rebalancing = (cross_entropy(z[:, None], part) for part in (targets[:half], targets[half:]))
+        return {self.name: self.weight * (alpha * conventional + (1 - alpha) * rebalancing)}

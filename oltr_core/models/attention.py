@@ -82,10 +82,5 @@ class SpatialAttention(nn.Module):
 
 def attention(kind: AttentionKind, channels: int) -> nn.Module:
     """The module of that name, for feature maps of so many channels."""
-    match kind:
-        case "modulated":
-            return ModulatedAttention(channels)
-        case "spatial":
-            return SpatialAttention(channels)
-        case "none":
-            return nn.Identity()
+    kinds = {"modulated": ModulatedAttention, "spatial": SpatialAttention, "none": nn.Identity}
+    return kinds[kind](channels)

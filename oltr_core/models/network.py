@@ -142,13 +142,14 @@ class Network(nn.Module):
                 head.memory.replace(sums / counts.clamp_min(1)[:, None], present=counts > 0)
                 head.fit_scale(torch.cat([head.memory(part).amin(1) for part in x.split(1024)]))
 
-    def replace_heads(self, spec: HeadSpec, seed: int = 0) -> None:
-        """Put heads of another kind in the place of these, each continuing the classifier it replaces."""
+    def replace_heads(self, spec: HeadSpec, seed: int = 0, fresh: bool = False) -> None:
+        """Put other heads in the place of these; unless `fresh`, each continues the classifier that it replaces."""
         with default_torch_generator(seed, "heads", spec.name):
             new: list[Head] = [spec(self.num_classes, self.num_features) for _ in self.heads]
         for old, head in zip(self._heads, new, strict=True):
             head.to(old.weight.device)
-            head.warm_start(*old.as_linear())
+            if not fresh:
+                head.warm_start(*old.as_linear())
         self.heads = nn.ModuleList(new)
         self.spec = self.spec.model_copy(update={"head": spec})
 

@@ -59,21 +59,5 @@ def operating_point(
     """
     state = score.fit(replace(reference, held_out=known, held_out_labels=labels))
     scores = score(scored, state)
-    if class_balanced:
-        threshold = balanced_threshold(scores, labels, target_tpr)
-    else:
-        threshold = operating_threshold(scores, target_tpr)
+    threshold = operating_threshold(scores, target_tpr, labels if class_balanced else None)
     return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))
-
-
-def balanced_threshold(scores: Tensor, labels: Tensor, share: float) -> float:
-    """The smallest score such that at least `share` is accepted, as the mean of the classes' shares.
-
-    A class that was found later has fewer validation images, chosen because they were hard; counted by image they
-    would be turned away for the sake of the many easy ones. Where all classes have as many images it is
-    `operating_threshold`.
-    """
-    scores, order = scores.sort()
-    weights = 1 / labels.bincount().double()[labels[order]]
-    accepted = weights.cumsum(0) / weights.sum()
-    return float(scores[int((accepted >= share - 1e-9).int().argmax())])

@@ -24,5 +24,3 @@ from oltr_core.samplers.square_root import SquareRoot
 Sampler = Annotated[
     Instance | ClassAware | SquareRoot | Progressive | Reversed | Bilateral, Field(discriminator="name")
 ]
-
-__all__ = ["Bilateral", "ClassAware", "Instance", "Progressive", "Reversed", "Sampler", "SquareRoot"]

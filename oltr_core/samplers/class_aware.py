@@ -23,7 +23,7 @@ class ClassAware(Spec):
         self, labels: Int[Tensor, "N"], progress: Progress, generator: torch.Generator
     ) -> Int[Tensor, "1 N"]:
         n, num_images = self.images_per_class, len(labels)
-        members = [m for m in _members(labels) if len(m)]
+        members = [m for m in labels.argsort(stable=True).split(torch.bincount(labels).tolist()) if len(m)]
         visits = -(-num_images // n)
         rounds = -(-visits // len(members))
         order = torch.cat([torch.randperm(len(members), generator=generator) for _ in range(rounds)])[:visits]
@@ -32,11 +32,6 @@ class ClassAware(Spec):
             turns = (order == k).nonzero()[:, 0]
             drawn[turns] = _cycle(images, len(turns) * n, generator).view(-1, n)
         return drawn.flatten()[None, :num_images]
-
-
-def _members(labels: Int[Tensor, "N"]) -> list[Tensor]:
-    """The images of every class."""
-    return list(labels.argsort(stable=True).split(torch.bincount(labels).tolist()))
 
 
 def _cycle(images: Int[Tensor, "M"], count: int, generator: torch.Generator) -> Int[Tensor, "C"]:

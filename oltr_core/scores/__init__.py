@@ -17,9 +17,9 @@
 perturbs (network).
 """
 
-import math
 from typing import Annotated, get_args
 
+import torch
 from pydantic import Field
 
 from oltr_core.scores.energy import Energy
@@ -32,7 +32,7 @@ from oltr_core.scores.odin import Odin
 from oltr_core.scores.openmax import OpenMax
 from oltr_core.scores.reachability import Reachability
 from oltr_core.scores.u_product import UProduct
-from oltr_core.shapes import Float, Tensor
+from oltr_core.shapes import Float, Int, Tensor
 
 Score = Annotated[
     Msp | MaxLogit | Energy | Entropy | Reachability | UProduct | Knn | Mahalanobis | OpenMax | Odin,
@@ -41,11 +41,16 @@ Score = Annotated[
 MEMBERS = get_args(get_args(Score)[0])
 
 
-def operating_threshold(known: Float[Tensor, "B"], keep: float) -> float:
+def operating_threshold(known: Float[Tensor, "B"], keep: float, labels: Int[Tensor, "B"] | None = None) -> float:
     """The smallest score such that at least `keep` of the known validation images score no higher: they are accepted.
+
+    With `labels`, `keep` is the mean of the classes' shares: a class found later has fewer validation images,
+    chosen because they were hard, and by image they would be turned away for the sake of the many easy ones.
 
     No open image has a say. Departs from the paper: its fixed 0.1 on the softmax can never reject with 10 classes
     or fewer, since the largest of K probabilities is at least 1/K.
     """
-    ordered = known.sort().values
-    return float(ordered[max(0, math.ceil(keep * len(ordered) - 1e-9) - 1)])
+    ordered, order = known.sort()
+    weights = torch.ones(len(known)).double() if labels is None else 1 / labels.bincount().double()[labels[order]]
+    accepted = weights.cumsum(0) / weights.sum()
+    return float(ordered[int((accepted >= keep - 1e-9).int().argmax())])

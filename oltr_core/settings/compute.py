@@ -14,7 +14,7 @@ class Compute(Spec):
 
     The results stay those of the method up to rounding: sums over other devices, threads, ranks or batches are added
     in another order. environment.json of a generation says what it was computed with. `train.precision` is not here:
-    bfloat16 instead of float32 is a choice about the weights, and every device can make it.
+    bfloat16 instead of float32 is a choice about the weights. A processor that does not multiply it takes float32.
     """
 
     device: str = "cpu"  # cpu, cuda, cuda:1, mps; an absent one is an error

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oltr_core.devices import onto, resolve
+from oltr_core.devices import multiplies_bfloat16, onto, resolve
 from oltr_core.images.dataset import Images, in_order
 from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.models import Network
@@ -54,15 +54,16 @@ def fit(
     safe = device.type != "cpu" or not _narrow(network)
     if compute.channels_last and safe:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    stepper = Stepper(network, device, bfloat16=train.precision == "bfloat16", compiled=compute.compile and safe)
+    bfloat16 = train.precision == "bfloat16" and multiplies_bfloat16(device)
+    stepper = Stepper(network, device, bfloat16, compiled=compute.compile and safe)
     labels = labels.cpu()
     saved = resume.place_in(state)
     reports = list(saved.reports) if saved else []
     yield from reports
     for number, phase in enumerate(train.phases):
         head = phase.head or train.network.head
-        if network.spec.head != head:
-            network.replace_heads(head, train.seed)
+        if phase.fresh_head or network.spec.head != head:
+            network.replace_heads(head, train.seed, phase.fresh_head)
         if saved and number < saved.phase:
             continue  # done before the run was killed
         optimizer = optimizer_for(network, phase, fused=device.type == "cuda")

@@ -14,21 +14,16 @@ from oltr_core.training.recipe import Part, Phase
 def modules_of(network: Network, part: Part) -> list[nn.Module]:
     """The modules that a name in `freeze` stands for."""
     trunk = network.trunk
-    match part:
-        case "trunk":
-            return [trunk]
-        case "shared":
-            return [trunk.shared]
-        case "branches":
-            return [trunk.branches]
-        case "attention":
-            return [trunk.attentions]
-        case "projection":
-            return [trunk.projections]
-        case "heads":
-            return [network.heads]
-        case "batch_norm":
-            return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    modules: dict[Part, list[nn.Module]] = {
+        "trunk": [trunk],
+        "shared": [trunk.shared],
+        "branches": [trunk.branches],
+        "attention": [trunk.attentions],
+        "projection": [trunk.projections],
+        "heads": [network.heads],
+        "batch_norm": [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
+    }
+    return modules[part]
 
 
 def set_training_mode(network: Network, freeze: Iterable[Part]) -> None:

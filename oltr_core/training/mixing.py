@@ -30,11 +30,13 @@ class _Mixing(Spec):
     def __call__(
         self, images: Tensor, targets: Targets, num_classes: int, streams: int, generator: torch.Generator
     ) -> tuple[Tensor, Targets]:
-        """Float images [B, 3, H, W], mixed within each of the `streams`."""
+        """Float images [B, 3, H, W], mixed within each of the `streams`; labels become those of the larger part."""
         share = draw_share(self.alpha, self.probability, generator)
         partner = onto(draw_partners(len(images), streams, generator), images.device)
         mixed, kept = self._mix(images, partner, share, generator)
-        return mixed, mixed_targets(targets, partner, kept, num_classes)
+        first = torch.nn.functional.one_hot(targets.labels, num_classes).float()
+        labels = targets.labels if kept >= 0.5 else targets.labels[partner]
+        return mixed, Targets(labels, kept * first + (1 - kept) * first[partner])
 
     def _mix(self, images: Tensor, partner: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, float]:
         """The mixed images, and the share of each that is really its own."""
@@ -82,13 +84,6 @@ def draw_partners(count: int, streams: int, generator: torch.Generator) -> Tenso
     """For every image another of its own stream."""
     size = count // streams
     return torch.cat([torch.randperm(size, generator=generator) + stream * size for stream in range(streams)])
-
-
-def mixed_targets(targets: Targets, partner: Tensor, share: float, num_classes: int) -> Targets:
-    """The mixture of two distributions; `labels` become those of the larger share."""
-    first = torch.nn.functional.one_hot(targets.labels, num_classes).float()
-    labels = targets.labels if share >= 0.5 else targets.labels[partner]
-    return Targets(labels, share * first + (1 - share) * first[partner])
 
 
 def _edge(middle: float, side: float, length: int) -> tuple[int, int]:

@@ -55,6 +55,7 @@ class Phase(Spec):
     name: str
     epochs: Annotated[int, Field(ge=0)]  # the paper: 30; the authors' second phase: 60
     head: HeadSpec | None = None  # heads of this phase; null: those of network.head
+    fresh_head: bool = False  # draw the heads' weights anew, even where the phase before had the same head
     losses: Annotated[list[Loss], Field(min_length=1)] = [CrossEntropy()]
     sampler: Sampler = Instance()
     mix: Mix | None = None  # {name: mixup, alpha: 1.0} or {name: cutmix, alpha: 1.0, probability: 0.5}
@@ -94,7 +95,9 @@ class Train(Spec):
     """The recipe of a full training; how this machine computes it is `compute`."""
 
     seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the trunk; heads and memory are always float32
+    precision: Literal["float32", "bfloat16"] = (
+        "float32"  # of the trunk; heads and memory are always float32, and all is on a CPU that has no bfloat16
+    )
     network: NetworkSpec = NetworkSpec()
     transform: Transform = Transform()
     augment: Augment = Augment(pad=1, rotate=15, zoom=0.15)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 
@@ -82,8 +81,8 @@ class Stepper:
         rows = _cut(len(images), streams, self.pieces)
         features, gammas, logged = [], [], []
         for mine in rows:
-            goal = _rows(targets, mine)
-            with self._autocast():
+            goal = targets[mine]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 v_direct = self.trunk(images[mine])
             outputs = self.classify(v_direct)
             terms = {name: value for loss in phase.losses for name, value in loss(outputs, goal, context).items()}
@@ -102,12 +101,9 @@ class Stepper:
         parallel.average_gradients(optimizer)
         optimizer.step()
         labels = [targets.labels[mine] for mine in rows]
-        taken_in, whose = (parallel.gather(_joined(parts)) for parts in (features, labels))
-        self.network.observe(taken_in, whose, parallel.gather(_joined(gammas)) if gammas else None)
+        taken_in, whose = (parallel.gather(torch.cat(parts)) for parts in (features, labels))
+        self.network.observe(taken_in, whose, parallel.gather(torch.cat(gammas)) if gammas else None)
         return _weighted(logged)
-
-    def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
 
 Rows = Tensor | slice
@@ -119,14 +115,6 @@ def _cut(num_images: int, streams: int, pieces: int) -> list[Rows]:
         return [slice(None)]
     rows = torch.arange(num_images).view(streams, -1)
     return [part.flatten() for part in rows.tensor_split(min(pieces, rows.shape[1]), dim=1)]
-
-
-def _rows(targets: Targets, rows: Rows) -> Targets:
-    return Targets(targets.labels[rows], None if targets.soft is None else targets.soft[rows])
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _weighted(parts: list[tuple[float, dict[str, Tensor]]]) -> dict[str, Tensor]:

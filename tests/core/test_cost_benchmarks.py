@@ -45,3 +45,16 @@ def test_precision_compares_a_step_in_either():
     result = _last_line("precision", *sizes)
     expected = result["float32_step_ms"] / result["bfloat16_step_ms"]
     assert result["ratio"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_train_epoch_divides_a_step_and_compares_its_kinds():
+    sizes = ["--batch", "4", "--threads", "1", "--repeats", "1", "--warmup", "1"]
+    rows = _last_line("train_epoch", *sizes, "--experts", "1", "2", "--kinds", "plain", "bfloat16")["experts"]
+    for row in rows.values():
+        assert row["bfloat16 / plain"] == pytest.approx(row["step, bfloat16_ms"] / row["step, plain_ms"], abs=2e-3)
+        assert row["epoch_s"] == pytest.approx(row["step, plain_ms"] / 1000 * (10_847 // 4), abs=0.1)
+        assert min(row[f"{part}_ms"] for part in ("data", "forward", "backward", "optimiser")) > 0
+    waits = _last_line("train_epoch", *sizes, "--spin", "--turns", "1")
+    assert waits["ratio"] == pytest.approx(
+        waits["step_ms"]["GOMP_SPINCOUNT=1000"][0] / waits["step_ms"]["default"][0], abs=1e-3
+    )

@@ -17,5 +17,3 @@ from oltr_core.models.backbones.residual import ResNet10, ResNet18Cifar, ResNet3
 from oltr_core.models.backbones.timm import Timm
 
 Backbone = Annotated[SmallResNet | ResNet32 | ResNet18Cifar | ResNet10 | Timm, Field(discriminator="name")]
-
-__all__ = ["Backbone", "ResNet10", "ResNet18Cifar", "ResNet32", "SmallResNet", "Timm"]

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -38,8 +37,10 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
-        y = self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x))))) + self.shortcut(x)
-        return torch.relu(y) if self.relu else y
+        # in place: a normalisation keeps its input for the gradient, not its output
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu_()))
+        y += self.shortcut(x)
+        return y.relu_() if self.relu else y
 
 
 class PadShortcut(nn.Module):
@@ -82,10 +83,10 @@ class _Residual(Spec):
 
     def _stem(self) -> nn.Module:
         width = self.widths[0]
+        rest = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         if self.stem == "small":
-            return nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        conv = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+            return nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), *rest)
+        return nn.Sequential(nn.Conv2d(3, width, 7, 2, 3, bias=False), *rest, nn.MaxPool2d(3, 2, 1))
 
     def _stage(self, stage: int, last_relu: bool) -> nn.Sequential:
         inputs = self.widths[max(0, stage - 1)]

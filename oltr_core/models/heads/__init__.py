@@ -17,5 +17,3 @@ from oltr_core.models.heads.meta_embedding import MetaEmbedding, MetaEmbeddingHe
 
 HeadSpec = Annotated[Linear | Cosine | MetaEmbedding, Field(discriminator="name")]
 Head = LinearHead | CosineHead | MetaEmbeddingHead
-
-__all__ = ["Cosine", "CosineHead", "Head", "HeadSpec", "Linear", "LinearHead", "MetaEmbedding", "MetaEmbeddingHead"]

@@ -12,7 +12,6 @@ from oltr_core.metrics.calibration import best_temperature, ece
 from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
 from oltr_core.metrics.detection import aupr, auroc, fpr_at_tpr, oscr
 from oltr_core.metrics.recognition import f_measure, macro_f1, shot_groups
-from oltr_core.operating.rejection import balanced_threshold
 from oltr_core.scores import operating_threshold
 
 
@@ -198,9 +197,9 @@ def test_a_balanced_threshold_accepts_the_mean_of_the_classes_shares():
     scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 5.0, 9.0])
     labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
     # eight easy images of one class and two hard ones of another: 4 / 8 and 0 / 2 are a quarter
-    assert balanced_threshold(scores, labels, 0.25) == pytest.approx(0.4)
-    assert balanced_threshold(scores, labels, 0.75) == 5.0
-    assert balanced_threshold(scores, labels, 0.76) == 9.0
+    assert operating_threshold(scores, 0.25, labels) == pytest.approx(0.4)
+    assert operating_threshold(scores, 0.75, labels) == 5.0
+    assert operating_threshold(scores, 0.76, labels) == 9.0
     assert operating_threshold(scores, 0.75) == pytest.approx(0.8)
 
 
@@ -209,9 +208,9 @@ def test_where_classes_have_as_many_images_a_balanced_threshold_is_the_plain_one
     generator = torch.Generator().manual_seed(1)
     scores = (torch.randn(60, generator=generator) * 5).round()
     labels = torch.arange(60) % 6
-    assert balanced_threshold(scores, labels, share) == operating_threshold(scores, share)
+    assert operating_threshold(scores, share, labels) == operating_threshold(scores, share)
     scores = torch.randn(60, generator=generator)
-    assert balanced_threshold(scores, labels, share) == operating_threshold(scores, share)
+    assert operating_threshold(scores, share, labels) == operating_threshold(scores, share)
 
 
 def test_ece_is_the_naive_sum_over_bins():

@@ -18,7 +18,7 @@ from oltr_core.metrics.calibration import best_temperature
 from oltr_core.metrics.detection import auroc
 from oltr_core.models import NetworkSpec
 from oltr_core.operating.learning import learn
-from oltr_core.operating.rejection import balanced_threshold, operating_point, reference_from_statistics
+from oltr_core.operating.rejection import operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
 from oltr_core.scores import Energy, Knn, operating_threshold
 from oltr_core.settings.reading import load_run, load_sections
@@ -73,7 +73,7 @@ def figures(layout: Layout) -> dict[str, float]:
 # --- evaluate ---------------------------------------------------------------------------------------------------
 def test_another_scores_threshold_comes_from_validation_images_and_is_applied_to_test_images(first):
     val, test = Seen(first, "val"), Seen(first, "test")
-    threshold = balanced_threshold(Energy()(val.known, {}), val.known_labels, 0.95)
+    threshold = operating_threshold(Energy()(val.known, {}), 0.95, val.known_labels)
     found = figures(first)
     assert found["open_by_score/energy/threshold"] == pytest.approx(threshold, rel=1e-5)
     assert threshold != pytest.approx(operating_threshold(Energy()(test.known, {}), 0.95), rel=1e-3)
@@ -97,7 +97,9 @@ def test_another_score_is_fitted_on_the_reference_of_the_cards_seed(first):
 def test_the_cards_threshold_and_temperature_come_from_validation_images_alone(first):
     val, test = Seen(first, "val"), Seen(first, "test")
     card, score = val.card, load_sections(update.Parameters, first).update.score
-    assert card.threshold == pytest.approx(balanced_threshold(score(val.known, {}), val.known_labels, 0.95), rel=1e-5)
+    assert card.threshold == pytest.approx(
+        operating_threshold(score(val.known, {}), 0.95, val.known_labels), rel=1e-5
+    )
     assert card.temperature == pytest.approx(best_temperature(val.known.mean_logits, val.known_labels), rel=1e-4)
     assert card.temperature != pytest.approx(best_temperature(test.known.mean_logits, test.known_labels), rel=1e-3)
     found = figures(first)
@@ -158,7 +160,7 @@ def test_the_share_of_accepted_validation_images_and_the_score_are_those_of_para
     val = Seen(copied, "val")
     assert after.card.target_tpr == 0.5
     assert after.card.score["name"] == "energy"
-    expected = balanced_threshold(Energy()(val.known, {}), val.known_labels, 0.5)
+    expected = operating_threshold(Energy()(val.known, {}), 0.5, val.known_labels)
     assert after.card.threshold == pytest.approx(expected, rel=1e-5)
 
 

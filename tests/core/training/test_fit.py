@@ -88,6 +88,23 @@ def test_a_run_that_stops_and_continues_ends_with_the_same_weights_and_log(tmp_p
     assert second_log == log
 
 
+def test_a_fresh_head_is_drawn_anew_where_the_phase_before_had_the_same(tmp_path):
+    """Under a frozen trunk and rates of zero, the heads of the second phase are those that it began with."""
+    first = recipe().phases[0].model_copy(update={"head": Cosine()})
+    still = {"name": "still", "freeze": ["trunk"], "learning_rates": LearningRates(heads=0), "weight_decay": 0}
+    heads = {}
+    for fresh in (False, True):
+        train = recipe(phases=[first, first.model_copy(update={**still, "fresh_head": fresh})])
+        network, _ = _train(train)
+        _train(train, tmp_path / str(fresh), epochs=4)  # killed in the second phase
+        assert _digest(_train(train, tmp_path / str(fresh))[0]) == _digest(network)
+        heads[fresh] = network.heads[0].weight
+    before, _ = _train(recipe(phases=[first]))
+    assert torch.equal(heads[False], before.heads[0].weight)
+    assert not torch.isclose(heads[True], before.heads[0].weight).any()
+    assert float(heads[True].detach().norm(dim=1).mean()) == pytest.approx(1, abs=0.3)  # as `Cosine` draws them
+
+
 @pytest.mark.slow
 def test_a_training_killed_in_mid_step_continues_to_the_same_weights(tmp_path, one_thread):
     train = recipe(phases=[p.model_copy(update={"epochs": 30}) for p in recipe().phases])
@@ -303,12 +320,15 @@ def test_mixed_images_train_with_soft_targets_through_the_same_loop(mix):
     assert one[1][-1]["loss"] < one[1][0]["loss"]
 
 
-def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32():
+def test_bfloat16_trains_the_trunk_and_keeps_heads_and_memory_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     network, reports = _train(recipe(precision="bfloat16"))
     assert all(t.dtype == torch.float32 for t in network.state_dict().values() if t.is_floating_point())
     plain, _ = _train(recipe())
     assert reports[-1]["loss"] < reports[0]["loss"]
     assert _digest(plain) != _digest(network)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert _digest(plain) == _digest(_train(recipe(precision="bfloat16"))[0])
 
 
 @pytest.mark.slow
