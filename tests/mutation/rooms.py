@@ -113,7 +113,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/benchmark/image_sets.py": [f"{CORE}/benchmark/test_image_sets.py"],
     "oltr_core/benchmark/loop.py": [f"{CORE}/benchmark/test_cell.py"],
     "oltr_core/benchmark/untrained.py": [f"{CORE}/benchmark/test_image_sets.py"],
-    "oltr_core/settings": [f"{CORE}/test_spec_and_settings.py"],
+    "oltr_core/settings": [f"{CORE}/test_spec_and_settings.py", f"{CORE}/test_params_yaml.py"],
     "oltr_core/charts.py": [f"{CORE}/test_charts.py"],
     "oltr_core/devices.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/digest.py": [f"{CORE}/test_small_modules.py"],

@@ -205,9 +205,8 @@ def test_a_label_without_a_name_is_quarantined_and_labels_are_their_own_names_wi
         picture(tmp_path / f"images/{n}.png", n)
     (tmp_path / "list.txt").write_text("0.png 10\n1.png 2\n2.png -1\n")
     (tmp_path / "names.txt").write_text("tench\nshark\nray\n")
-    source = {"name": "image_list", "path": "list.txt", "root": "images"}
-    rows, bad = ingested(tmp_path / "a", *[{k: str(tmp_path / v) if k in ("path", "root", "classes_file") else v
-                                           for k, v in (source | {"classes_file": "names.txt"}).items()}])  # fmt: skip
+    source = {"name": "image_list", "path": "list.txt", "root": "images", "classes_file": "names.txt"}
+    rows, bad = ingested(tmp_path, source)
     assert [r["label"] for r in rows] == ["ray", "unknown"]
     assert bad == [("0.png", "the label 10 has no name among the 3 of the classes file")]
     plain = ImageList(path="list.txt", root="images", open_label="other")

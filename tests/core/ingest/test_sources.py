@@ -262,12 +262,12 @@ def thumbnails_of(root) -> dict[str, Image.Image]:
 
 
 def test_a_thumbnail_has_48_pixels_on_its_longer_side_and_shows_the_image(tmp_path):
-    sizes = {"wide.png": (120, 60), "high.png": (30, 90), "small.png": (8, 4), "thin.png": (400, 2)}
+    sizes = {"wide.png": (120, 60), "high.png": (30, 90), "small.png": (8, 4), "thin.png": (150, 8)}
     for seed, (name, size) in enumerate(sizes.items()):
         picture(tmp_path / "photos/cat" / name, seed, size)
     index_of(tmp_path, {"name": "folder", "path": "photos"})
     found = {name.rpartition("/")[2]: image for name, image in thumbnails_of(tmp_path).items()}
-    expected = {"wide.png": (48, 24), "high.png": (16, 48), "small.png": (48, 24), "thin.png": (48, 1)}
+    expected = {"wide.png": (48, 24), "high.png": (16, 48), "small.png": (48, 24), "thin.png": (48, 3)}
     assert {name: image.size for name, image in found.items()} == expected
     for name in ("wide.png", "high.png", "small.png"):
         with Image.open(tmp_path / "photos/cat" / name) as whole:
