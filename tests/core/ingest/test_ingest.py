@@ -210,6 +210,7 @@ def test_a_card_says_what_the_batch_is_and_the_digest_of_every_file(tmp_path):
     (card,) = run_ingest(layout, "b")
     batch = layout.batch("b")
     assert card == json.loads(batch.card.read_text())
+    assert batch.card.read_text().startswith('{\n "batch": "b",\n "files": {\n'), "for people to read"
     assert card["batch"] == "b"
     files = files_of(batch.folder)
     assert card["files"] == {name: found for name, found in files.items() if name != "batch.json"}
