@@ -141,6 +141,7 @@ ROOMS: dict[str, list[str]] = {
     "flows/steps.py": ["tests/tasks/test_sealing.py"],
     "tasks/gate.py": ["tests/tasks/test_gate.py"],
     "tasks/mlflow": ["tests/tasks/test_small_tasks.py", "tests/tasks/test_mlflow.py"],
+    "tasks/prefect": ["tests/tasks/test_prefect_server.py"],
     "tasks/quality.py": ["tests/tasks/test_quality.py"],
     "tasks/workspace": ["tests/tasks/test_workspace.py"],
     "tasks/storage.py": ["tests/tasks/test_storage.py"],

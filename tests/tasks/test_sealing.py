@@ -11,11 +11,13 @@ import yaml
 
 from flows import steps
 from oltr_core import digest, ledger, schema
+from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, truth
-from tasks.dvc import environment, repository, reproduce, sealing
+from tasks.dvc import batches, environment, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
 
@@ -314,3 +316,79 @@ def test_the_selection_of_a_generation_is_its_tables_order(sealed):
 def test_the_folder_of_the_code_is_the_one_that_runs():
     assert (environment.CODE / "oltr_core" / "__init__.py").is_file()
     assert Path(environment.__file__).is_relative_to(environment.CODE)
+
+
+# --- stages through DVC -----------------------------------------------------------------------------------------
+def test_a_stage_whose_inputs_are_as_they_were_does_not_run(copied):
+    copied.failure("report").parent.mkdir(parents=True)
+    copied.failure("report").write_text("of an earlier run")
+    assert stages.bring_up_to_date("report", copied) == stages.Outcome(False, 0.0)
+    assert not copied.failure("report").exists()
+    assert copied.work.report.read_text() == "the report.html of 0000\n"
+
+
+def test_results_that_are_gone_come_back_from_the_cache_without_a_run(copied):
+    copied.work.report.unlink()
+    assert stages.bring_up_to_date("report", copied) == stages.Outcome(False, 0.0)
+    assert copied.work.report.read_text() == "the report.html of 0000\n"
+
+
+def test_a_stage_runs_alone_and_its_seconds_are_those_inside_it(copied):
+    outcome = stages.bring_up_to_date("code", copied)
+    assert outcome.ran
+    assert outcome.seconds == json.loads(copied.timing("code").read_text())["seconds"] > 0
+    assert copied.work.code("train").read_text() != "{}"
+    assert copied.work.report.read_text() == "the report.html of 0000\n", "what depends on it waits for its turn"
+
+
+def test_a_stage_that_fails_is_told_in_its_own_words(copied):
+    copied.work.predictions.write_text("no table, and not what it was")
+    with pytest.raises(stages.StageFailed, match="predictions.parquet: expected a Parquet file") as caught:
+        stages.bring_up_to_date("report", copied)
+    assert (caught.value.stage, caught.value.kind) == ("report", "user")
+    assert not stages.worth_retrying(caught.value)
+
+
+def test_a_stage_runs_in_this_process_and_leaves_its_time_or_its_reason(copied, monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert stages.run_stage("code", copied) == 0
+    assert json.loads(copied.timing("code").read_text())["stage"] == "code"
+    copied.work.predictions.write_text("no table")
+    assert stages.run_stage("report", copied) == 2
+    assert json.loads(copied.failure("report").read_text())["kind"] == "user"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oltr_core.stages.run", stopped)
+    assert stages.run_stage("code", copied) == 130
+
+
+# --- raw batches ------------------------------------------------------------------------------------------------
+def test_a_batch_is_missing_until_it_is_here_and_kept(copied):
+    assert batches.missing(copied, ["b", "c"]) == ["c"]
+    pointer = copied.raw / "b.dvc"
+    kept = pointer.read_text()
+    pointer.unlink()
+    assert batches.missing(copied, ["b"]) == ["b"]
+    pointer.write_text(kept)
+    shutil.rmtree(copied.batch("b").folder)
+    assert batches.missing(copied, ["b"]) == ["b"]
+
+
+def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
+    settings, access = load_settings(copied), SourceAccess(copied.root)
+    card = batches.take_in(copied, settings, "b", access)
+    assert card["images"] == 12
+    remote = Path(repository.set_remote(copied, "")) / "files" / "md5"
+    for path in (copied.batch("b").folder, copied.truth_of("b")):
+        names = repository.objects(copied, path)
+        assert names
+        assert all((remote / n[:2] / n[2:]).exists() for n in names)
+    before = digest.of_folder(copied.batch("b").folder)
+    shutil.rmtree(copied.batch("b").folder)
+    shutil.rmtree(copied.root / "known")
+    copied.truth_of("b").unlink()
+    assert batches.take_in(copied, settings, "b", access) == card, "a clone has the batch, and not its sources"
+    assert digest.of_folder(copied.batch("b").folder) == before
+    assert copied.truth_of("b").exists()
