@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.tasks.conftest import KEYS
@@ -91,24 +89,6 @@ def test_what_a_store_answers_says_who_can_correct_it(monkeypatch, code, kind, s
         for call in (storage.read, lambda address: list(storage.list_below(address))):
             with pytest.raises(kind, match=f"^s3://bucket/key: .*{sentence}"):
                 call("s3://bucket/key")
-    storage._client.cache_clear()
-
-
-def test_no_credentials_are_the_users_to_bring(monkeypatch, tmp_path):
-    import boto3
-
-    from tasks import storage
-
-    for key in list(os.environ):
-        if key.startswith("AWS_"):
-            monkeypatch.delenv(key)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers what it found
-    storage._client.cache_clear()
-    with pytest.raises(ValueError, match="set the AWS environment variables"):
-        storage.read("s3://bucket/key")
     storage._client.cache_clear()
 
 
