@@ -92,6 +92,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/upkeep": [f"{CORE}/upkeep"],
     "oltr_core/preflight": [f"{CORE}/preflight"],
     "oltr_core/stages": [f"{CORE}/stages/test_wiring.py", f"{CORE}/stages/test_update_evaluate_select.py"],
+    "oltr_core/stages/__init__.py": [f"{CORE}/stages/test_run_stage.py"],
     "oltr_core/stages/code.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/stages/comparison.py": [f"{CORE}/stages/test_comparison.py"],
     "oltr_core/stages/contact_sheet.py": [f"{CORE}/stages/test_contact_sheet.py"],

@@ -331,6 +331,7 @@ def test_everything_measured_stands_under_its_group_in_the_order_of_the_page(lay
 def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout):
     page = written(layout)
     (_, here) = json.loads(layout.work.lineage.read_text())
+    assert layout.work.lineage.read_text().startswith('[\n {\n  "generation": "0000",\n'), "for people to read"
     metrics = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
     assert here == {"generation": "0001", "mode": "update", "metrics": metrics}
     assert "digits: generation 0001" in page
