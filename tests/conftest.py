@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         path = item.path.relative_to(config.rootpath)
         fixture = next((name for name in COSTLY if name in item.fixturenames), None)
-        item.add_marker(pytest.mark.xdist_group(fixture or path.as_posix()))
+        if config.pluginmanager.hasplugin("xdist"):  # tests.mutation runs without plugins, where the mark is unknown
+            item.add_marker(pytest.mark.xdist_group(fixture or path.as_posix()))
         if fixture or path.parts[1] in ("flows", "services"):  # servers, and commands in processes of their own
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:  # a long test that begins last would keep the other worker waiting

@@ -108,3 +108,15 @@ def test_no_parameter_is_called_like_a_key_of_the_run():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert not set(params) & {"generation", "parent", "mode"}
     assert load_run(Layout(ROOT)).generation
+
+
+def test_a_sealed_generation_keeps_every_result_but_the_digests_of_code_and_the_model_before_its_update():
+    written = [name for stage in TABLE for name in stage.writes]
+    assert list(pipeline.KEPT) == [name for name in written if name not in ("code", "base.safetensors")]
+    assert set(written) - set(pipeline.KEPT) == {"code", "base.safetensors"}
+
+
+def test_a_stage_that_computes_is_one_that_runs_a_network_and_all_but_two_measure():
+    assert [stage.name for stage in TABLE if stage.computes] == ["train", "update", "evaluate", "select"]
+    assert [stage.name for stage in TABLE if not stage.measures] == ["code", "report"]
+    assert BY_NAME["select"].metrics == ("metrics/select.json", "metrics/select.absent.json")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -126,3 +127,81 @@ def test_an_edited_file_in_a_sealed_generation_is_found(path, tmp_path):
 def test_a_generation_that_was_never_sealed_is_no_parent(path, tmp_path):
     with pytest.raises(ValueError, match="knows no sealed generation"):
         ledger.verify_sealed(path, tmp_path / "0007")
+
+
+def sealed_folder(root, name: str, text: str):
+    folder = root / name
+    folder.mkdir()
+    (folder / "metrics.json").write_text(text)
+    return folder
+
+
+def test_the_seal_of_another_folder_does_not_do(path, tmp_path):
+    one, two = sealed_folder(tmp_path, "0000", "{}"), sealed_folder(tmp_path, "0001", '{"a": 1}')
+    for folder in (one, two):
+        ledger.append(path, Event("sealed", folder.name, digest.of_folder(folder), "2026-11-21T00:00:00Z"))
+        ledger.verify_sealed(path, folder)
+    (two / "metrics.json").write_text("{}")
+    assert digest.of_folder(one) == digest.of_folder(two)
+    with pytest.raises(ValueError, match="0001: a file in this sealed generation was changed"):
+        ledger.verify_sealed(path, two)
+
+
+def test_a_file_that_was_added_to_a_sealed_generation_is_found_and_a_folder_that_is_not_here_is_named(path, tmp_path):
+    folder = sealed_folder(tmp_path, "0000", "{}")
+    ledger.append(path, Event("sealed", "0000", digest.of_folder(folder), "2026-11-21T00:00:00Z"))
+    (folder / "extra").write_text("")
+    with pytest.raises(ValueError, match="was changed"):
+        ledger.verify_sealed(path, folder)
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="this sealed generation is not here; `dvc pull` brings it back"):
+        ledger.verify_sealed(path, folder)
+
+
+def test_the_empty_first_parent_needs_no_seal(path, tmp_path):
+    ledger.verify_sealed(path, tmp_path / GENESIS)
+
+
+def test_what_was_forgotten_is_remembered_and_changes_the_digests_of_the_generations_it_was_in():
+    state = ledger.replay(
+        [
+            _event("opened", "0000", parent=GENESIS),
+            _event("sealed", "0000", content="a"),
+            _event("opened", "0001", parent="0000"),
+            _event("sealed", "0001", content="b"),
+            _event("forgotten", "0001", images=["x", "y"], generations={"0000": "new"}),
+            _event("forgotten", "0001", content="c", images=["z"], generations={}),
+        ]
+    )
+    assert state.sealed == {"0000": "new", "0001": digest.of_value("b")}
+    assert state.forgotten == {"x", "y", "z"}
+
+
+def test_an_empty_history_is_the_state_before_the_first_generation(path):
+    state = ledger.replay(ledger.read(path))
+    assert (state.champion, state.unfinished, state.next_number, state.opened) == (GENESIS, None, 0, ())
+
+
+def test_a_refused_generation_that_becomes_champion_by_hand_keeps_its_verdict():
+    history = [_event("opened", "0000", parent=GENESIS), _event("refused", "0000"), _event("rolled_back", "0000")]
+    state = ledger.replay(history)
+    assert (state.champion, state.verdicts, state.unfinished) == ("0000", {"0000": "refused"}, None)
+    state = ledger.replay([_event("opened", "0000", parent=GENESIS), _event("promoted", "0000")])
+    assert (state.champion, state.verdicts) == ("0000", {"0000": "promoted"})
+
+
+def test_a_batch_that_was_exported_waits_until_its_answers_are_imported():
+    state = ledger.replay([_event("opened", "0000", parent=GENESIS), _event("exported", "0000")])
+    assert (state.exported, state.imported) == ({"0000"}, frozenset())
+
+
+def test_an_event_is_durable_before_the_call_returns(path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(path.read_bytes().endswith(b"\n")))
+    ledger.append(path, _event("sealed"))
+    assert seen == [True]
+
+
+def test_an_event_that_nobody_knows_is_refused(path):
+    with pytest.raises(AssertionError, match="deleted"):
+        _event("deleted")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -50,3 +52,77 @@ def test_a_required_column_refuses_a_missing_value(tmp_path):
     table = pa.table({"image_id": ["a", None], "label": ["x", "y"]})
     with pytest.raises((ValueError, pa.ArrowInvalid)):
         schema.write(tmp_path / "t", table, schema.TRUTH)
+
+
+#: table -> version, key, and the columns that may be without a value
+TABLES = {
+    "index": (1, "image_id", "group_id captured_at attributes label split"),
+    "quarantine": (1, "address reason", "image_id"),
+    "thumbnails": (1, "image_id", ""),
+    "manifest": (2, "image_id", "address group_id captured_at label class_id label_source labelled_in reason"),
+    "classes": (1, "class_id", "successor"),
+    "predictions": (1, "image_id", ""),
+    "selection": (2, "rank", ""),
+    "annotations": (1, "image_id annotator answered_at", "label seconds"),
+    "truth": (1, "image_id", ""),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_its_version_its_key_and_values_in_all_columns_but_these(name):
+    kind = getattr(schema, name.upper())
+    version, key, optional = TABLES[name]
+    assert schema.version(kind) == schema.version(schema.empty(kind).schema) == version
+    assert schema.key(kind) == tuple(key.split())
+    assert {field.name for field in kind if field.nullable} == set(optional.split())
+    assert schema.version(pa.schema([])) == 0
+
+
+def as_version_1(path, table: pa.Table, name: str) -> None:
+    pq.write_table(table.replace_schema_metadata({"oltr.table": name, "oltr.version": "1"}), path)
+
+
+def test_a_manifest_of_version_1_is_read_with_an_empty_address_in_its_place(tmp_path):
+    place = {"shard": 0, "row": 3, "width": 8, "height": 9}
+    row = {"image_id": "a", "batch": "b", "source": "s", "split": "pool", **place}
+    as_version_1(tmp_path / "m", schema.from_rows(schema.MANIFEST, [row]).drop_columns(["address"]), "manifest")
+    read = schema.read(tmp_path / "m", schema.MANIFEST)
+    assert read.column_names == schema.MANIFEST.names
+    assert read.to_pylist() == [dict.fromkeys(schema.MANIFEST.names) | row]
+    assert schema.read(tmp_path / "m", schema.MANIFEST, ["row", "address"]).to_pylist() == [
+        {"row": 3, "address": None}
+    ]
+    assert schema.check_header(tmp_path / "m", schema.MANIFEST) == 1
+
+
+def test_a_selection_of_version_1_called_the_merit_energy(tmp_path):
+    row = {"image_id": "a", "rank": 0, "u_open": 1.0, "u_info": 2.0, "merit": 3.0, "reason": "r", "suggested": "x",
+           "strategy": "y"}  # fmt: skip
+    table = schema.from_rows(schema.SELECTION, [row])
+    old = table.rename_columns(["energy" if c == "merit" else c for c in table.column_names])
+    as_version_1(tmp_path / "s", old, "selection")
+    assert schema.read(tmp_path / "s", schema.SELECTION).to_pylist() == [row]
+
+
+def test_a_table_of_a_newer_version_is_refused_with_both_numbers(tmp_path):
+    newer = schema.empty(schema.TRUTH).replace_schema_metadata({"oltr.table": "truth", "oltr.version": "2"})
+    pq.write_table(newer, tmp_path / "t")
+    with pytest.raises(ValueError, match="expected version 1 or older of this table, found 2: it was written by"):
+        schema.read(tmp_path / "t", schema.TRUTH)
+
+
+def test_rows_are_sorted_by_every_column_of_the_key_and_columns_are_in_the_order_of_the_schema(tmp_path):
+    at = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
+    rows = [
+        {"image_id": image, "annotator": who, "answered_at": when, "verdict": "label", "label": "x", "batch_id": "0"}
+        for image in "ba" for who in "dc" for when in at[::-1]
+    ]  # fmt: skip
+    table = schema.from_rows(schema.ANNOTATIONS, rows)
+    schema.write(tmp_path / "deep" / "t", table.select(table.column_names[::-1]), schema.ANNOTATIONS)
+    read = schema.read(tmp_path / "deep" / "t", schema.ANNOTATIONS)
+    assert read.column_names == schema.ANNOTATIONS.names
+    assert list(zip(*(read.column(c).to_pylist() for c in schema.key(schema.ANNOTATIONS)), strict=True)) == [
+        (image, who, when) for image in "ab" for who in "cd" for when in at
+    ]
+    assert schema.read(tmp_path / "deep" / "t", schema.ANNOTATIONS, ["label"]).column_names == ["label"]
+    assert read.schema.metadata == schema.ANNOTATIONS.metadata

@@ -20,7 +20,7 @@ from oltr_core.settings.annotator import Annotator
 from oltr_core.settings.reading import load_run
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
-from oltr_core.spec import members, parse
+from oltr_core.spec import Spec, members, parse, suggest
 from oltr_core.strategies import Strategy
 from oltr_core.training.mixing import Mix
 
@@ -158,3 +158,32 @@ def test_run_yaml_and_params_yaml_share_no_key():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     run = yaml.safe_load((ROOT / "data" / "run.yaml").read_text())
     assert not set(params) & set(run)
+
+
+def test_a_field_may_be_called_as_pydantic_calls_its_own():
+    class Named(Spec):
+        model_dump_to: str = "x"
+
+    assert Named().model_dump_to == "x"
+
+
+def test_a_spec_is_frozen_and_checks_its_own_defaults():
+    class Wrong(Spec):
+        number: int = "x"  # pyright: ignore
+
+    with pytest.raises(ValueError, match="integer"):
+        Wrong()
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().storage = None  # pyright: ignore
+
+
+def test_the_shallowest_mistake_is_the_one_that_is_told():
+    value = {"sources": [{"batch": "b", "sources": [{}], "x": 1}], "budget": 3}
+    with pytest.raises(ValueError, match=r"^params.yaml: budget: .*found 3$"):
+        parse(Settings, value, "params.yaml")
+
+
+def test_names_of_a_suggestion_are_sorted_and_none_is_said_so():
+    assert suggest("bat", ["cat", "bee"]) == "; did you mean 'cat'? (there are: bee, cat)"
+    assert suggest("zzz", ["cat", "bee"]) == " (there are: bee, cat)"
+    assert suggest("x", []) == " (there are: none)"

@@ -67,6 +67,8 @@ def test_every_sealed_figure_is_shown(shown):
     for name, run in runs(shown).items():
         sealed = json.loads(shown.generation(name).metrics.read_text())
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
+        (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
+        assert point.step == int(name), "a line over generations"
 
 
 def test_a_training_is_shown_once_epoch_by_epoch_and_ends_with_its_sealed_figures(shown):

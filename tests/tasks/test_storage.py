@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.tasks.conftest import KEYS
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # botocore's own
 
 
@@ -58,3 +60,53 @@ def test_a_store_that_cannot_be_reached_is_infrastructure(s3, monkeypatch):
     s3._client.cache_clear()
     with pytest.raises(ConnectionError, match="s3://away/x"):
         s3.read("s3://away/x")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [
+        ("NoSuchKey", FileNotFoundError, "there is no such object or bucket"),
+        ("NoSuchBucket", FileNotFoundError, "there is no such object or bucket"),
+        ("404", FileNotFoundError, "there is no such object or bucket"),
+        ("AccessDenied", ValueError, "the store refused us .*set the AWS environment variables"),
+        ("403", ValueError, "the store refused us"),
+        ("InvalidAccessKeyId", ValueError, "the store refused us"),
+        ("SignatureDoesNotMatch", ValueError, "the store refused us"),
+        ("SlowDown", ConnectionError, "SlowDown"),
+    ],
+)
+def test_what_a_store_answers_says_who_can_correct_it(monkeypatch, code, kind, sentence):
+    from botocore.stub import Stubber
+
+    from tasks import storage
+
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    storage._client.cache_clear()
+    with Stubber(storage._client()) as answers:
+        for _ in range(2):
+            answers.add_client_error("get_object" if _ == 0 else "list_objects_v2", code)
+        for call in (storage.read, lambda address: list(storage.list_below(address))):
+            with pytest.raises(kind, match=f"^s3://bucket/key: .*{sentence}"):
+                call("s3://bucket/key")
+    storage._client.cache_clear()
+
+
+def test_sources_read_from_the_workspace_the_store_and_the_folder_of_data_sets(monkeypatch, tmp_path):
+    from oltr_core.layout import Layout
+    from tasks import storage
+
+    monkeypatch.delenv("OLTR_DATA_ROOT", raising=False)
+    access = storage.source_access(Layout(tmp_path))
+    assert (access.path("in"), access.fetch, access.list) == (tmp_path / "in", storage.read, storage.list_below)
+    with pytest.raises(ValueError, match="set the environment variable OLTR_DATA_ROOT"):
+        access.path("$OLTR_DATA_ROOT/cifar")
+    monkeypatch.setenv("OLTR_DATA_ROOT", str(tmp_path / "sets"))
+    assert storage.source_access(Layout(tmp_path)).path("$OLTR_DATA_ROOT/cifar") == tmp_path / "sets" / "cifar"
+
+
+def test_an_address_is_a_bucket_and_a_key():
+    from tasks import storage
+
+    assert storage.split("s3://bucket/a/b.png") == ("bucket", "a/b.png")
+    assert storage.split("s3://bucket") == ("bucket", "")

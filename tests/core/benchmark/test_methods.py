@@ -39,3 +39,29 @@ def test_seeds_for_tuning_and_for_publishing_never_meet():
     assert any(table.tuning for table in TABLES.values())
     for table in TABLES.values():
         assert not set(table.tuning) & set(table.seeds)
+
+
+def test_a_table_is_published_on_three_seeds_at_200_epochs_unless_it_says_otherwise():
+    for name in ("cifar10-lt", "cifar100-lt", "cifar100-lt-strong", "cifar100-open", "tiny-imagenet-lt"):
+        table = TABLES[name]
+        assert (table.seeds, table.tuning, table.epochs, table.threads) == (range(3), range(0), 200, 0)
+        assert not table.seeded
+    for name, tuning in (("digits", range(100, 110)), ("ablation", range(0))):
+        table = TABLES[name]
+        assert (table.seeds, table.tuning, table.epochs, table.threads) == (range(5), tuning, 0, 1)
+        assert table.seeded
+
+
+def test_the_strong_rows_are_the_plain_ones_with_autoaugment_and_cutout():
+    for plain, strong in zip(methods.cifar(200), methods.cifar_strong(200), strict=True):
+        assert strong.train.augment.policy.name == "auto_augment"
+        assert (strong.train.augment.cutout, plain.train.augment.policy, plain.train.augment.cutout) == (16, None, 0)
+        weak = strong.train.augment.model_copy(update={"policy": None, "cutout": 0})
+        assert plain.train == strong.train.model_copy(update={"augment": weak})
+
+
+@pytest.mark.parametrize(("epochs", "phases"), [(200, (160, 40)), (30, (24, 6)), (4, (3, 1))])
+def test_the_second_phase_of_oltr_has_a_fifth_of_the_epochs_and_an_epoch_at_least(epochs, phases):
+    for row in methods.cifar(epochs):
+        found = tuple(phase.epochs for phase in row.train.phases)
+        assert found == (phases if row.name.startswith("OLTR") else (epochs,))

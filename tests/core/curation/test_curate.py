@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -458,3 +459,135 @@ def test_a_newcomers_photographs_become_a_world(tmp_path):
         of_class = Counter(rows.filter(pl.col("label") == name)["split"])
         assert of_class["test"] == round(0.2 * number)
         assert of_class["train"] >= 2
+
+
+def test_a_parent_whose_base_is_of_a_newer_version_is_not_passed_on(layout):
+    put_batch(layout, "b", two_classes())
+    run_curate(layout)
+    newer = pq.read_table(layout.work.base)
+    newer = newer.replace_schema_metadata({**(newer.schema.metadata or {}), b"oltr.version": b"9"})
+    pq.write_table(newer, layout.work.base)
+    opened(layout, 1, seal(layout, 0), "update")
+    with pytest.raises(ValueError, match=r"base.parquet: expected version 2 or older of this table, found 9"):
+        run_curate(layout)
+
+
+# --- the data card and the figures of the data --------------------------------------------------------------------
+
+
+def tables_of(layout) -> dict[str, list[list[str]]]:
+    """Heading -> rows of the card's table in Markdown."""
+    parts = layout.work.data_card_text.read_text().split("\n## ")[1:]
+    return {
+        part.partition("\n")[0]: [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in part.splitlines()
+            if line.startswith("| ")
+        ][1:]
+        for part in parts
+    }
+
+
+def problems_of(layout) -> list[str]:
+    text = layout.work.data_card_text.read_text()
+    return [line[2:] for line in text.splitlines() if line.startswith("- ")]
+
+
+def test_the_figures_of_the_data_are_counts_of_its_rows(layout):
+    answers = [
+        answer(100, "cat", seconds=30.0),
+        answer(101, "dog", seconds=60.0),
+        answer(102, None, verdict="discard"),
+    ]
+    second_generation(layout, answers)
+    values = json.loads(layout.work.metrics("curate").read_text())
+    assert {k: v for k, v in values.items() if not k.startswith("select/")} == {
+        "data/train": 18, "data/val": 3, "data/test": 3, "data/pool": 37, "data/quarantine": 1, "data/images": 62,
+        "data/duplicates": 0, "data/refused_files": 0, "data/classes": 2, "data/imbalance_ratio": 11 / 7,
+        "cost/labels": 3, "cost/annotation_minutes": pytest.approx(1.55),
+    }  # fmt: skip
+    absent = json.loads(layout.work.absent("curate").read_text())
+    assert absent["select/open_hit_rate"] == "no held-back truth to audit with"
+
+
+def test_minutes_are_absent_where_an_answer_has_no_duration(layout):
+    second_generation(layout, [answer(100, "cat"), answer(101, "dog", seconds=None)])
+    assert "cost/annotation_minutes" not in json.loads(layout.work.metrics("curate").read_text())
+    absent = json.loads(layout.work.absent("curate").read_text())
+    assert absent["cost/annotation_minutes"] == "some annotations have no duration"
+
+
+def test_the_card_says_what_is_in_it_by_split_source_and_class(layout):
+    put_batch(layout, "c", [index_row(n, source="folder") for n in range(200, 205)])
+    second_generation(layout, [answer(100, "cat"), answer(101, "cat"), answer(102, None, verdict="discard")])
+    found = tables_of(layout)
+    assert found["What is in it"] == [
+        ["train", "18", "2", ""], ["val", "3", "1", ""], ["test", "3", "0", "3"], ["pool", "42", "0", ""],
+        ["quarantine", "1", "0", ""],
+    ]  # fmt: skip
+    assert found["Where it came from"] == [["b", "table", "62", "24", "2"], ["c", "folder", "5", "0", "0"]]
+    assert found["Classes"] == [["cat", "few", "12", "3", "0", "0000"], ["dog", "few", "6", "0", "0", "0000"]]
+    assert found["Quarantine"] == [["discarded by …", "1"]]
+
+
+def test_the_card_names_what_weakens_its_figures(layout):
+    put_batch(layout, "b", [*two_classes(), *labelled("emu", range(60, 62)), *labelled("emu", range(62, 63), "test")])
+    configure(layout, [], curate={"min_train_per_class": 1})
+    run_curate(layout)
+    assert problems_of(layout) == [
+        "2 classes have no test image, so nothing is measured of them: cat, dog.",
+        "2 classes have no validation image: dog, emu.",
+        "Images carry no group (site, sequence, burst): only copies and near-copies are kept from leaking.",
+    ]
+
+
+def test_the_card_names_classes_of_a_single_image_a_missing_pool_and_what_was_refused(layout):
+    rows = [r for r in two_classes() if r["split"] != "pool" and r["label"] != "eel"]
+    rows += [*labelled("emu", range(60, 61), group_id="g"), *labelled("cat", range(63, 64), "test", group_id="h")]
+    put_batch(layout, "b", rows)
+    refused = [{"address": "x", "image_id": None, "source": "table", "reason": "empty file"}]
+    schema.write(layout.batch("b").quarantine, schema.from_rows(schema.QUARANTINE, refused), schema.QUARANTINE)
+    configure(layout, [], curate={"min_train_per_class": 1})
+    run_curate(layout)
+    found = problems_of(layout)
+    assert "1 classes have a single training image: emu." in found
+    assert "There is no pool: nothing can be selected for annotation." in found
+    assert any(one.startswith("No test image is of an unknown class: open-set figures are absent.") for one in found)
+    assert "1 images or files are in quarantine." in found
+    assert not any("carry no group" in one for one in found)
+    assert tables_of(layout)["Quarantine"] == [["empty file", "1"]]
+
+
+def test_many_names_are_shortened_to_twelve_and_their_number(layout):
+    names = [f"class {n:02d}" for n in range(15)]
+    put_batch(layout, "b", [row for n, name in enumerate(names) for row in labelled(name, range(10 * n, 10 * n + 2))])
+    run_curate(layout)
+    said = next(one for one in problems_of(layout) if "no test image" in one)
+    assert said.endswith(": " + ", ".join(names[:12]) + " and 3 more.")
+
+
+def test_reasons_of_quarantine_are_counted_without_the_names_in_them_the_most_frequent_first(layout):
+    put_batch(layout, "a", two_classes())
+    put_batch(layout, "b", [*labelled("dog", range(2)), *labelled("cat", range(10, 11))])
+    reasons = ["duplicate of x.png", "duplicate of y.png", "duplicate of z.png", "empty file", "already in batch a"]
+    rows = [{"address": str(n), "image_id": None, "source": "t", "reason": r} for n, r in enumerate(reasons)]
+    schema.write(layout.batch("b").quarantine, schema.from_rows(schema.QUARANTINE, rows), schema.QUARANTINE)
+    run_curate(layout)
+    assert tables_of(layout)["Quarantine"] == [
+        ["duplicate of …", "3"], ["the same image with different labels: …", "3"], ["already in batch …", "1"],
+        ["empty file", "1"],
+    ]  # fmt: skip
+
+
+def test_a_bar_in_the_name_of_a_class_does_not_break_the_table(layout):
+    put_batch(layout, "b", [*two_classes(), *labelled("a|b", range(200, 203))])
+    run_curate(layout)
+    assert "| a\\|b | few | 3 |" in layout.work.data_card_text.read_text()
+
+
+def test_a_copy_brings_the_group_and_the_time_that_the_first_did_not_have(layout):
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    put_batch(layout, "a", [*two_classes(), index_row(150)])
+    put_batch(layout, "b", [index_row(150, group_id="g", captured_at=at)])
+    row = of(run_curate(layout), 150)
+    assert (row["batch"], row["group_id"], row["captured_at"], row["split"]) == ("a", "g", at, "pool")

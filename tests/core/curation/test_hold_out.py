@@ -194,3 +194,30 @@ def test_the_truth_annotator_knows_the_labels_that_are_held_back(layout):
     hold(layout, ["fox"])
     known_labels = truth.held_back(layout)
     assert {known_labels[i] for i in held_back(run_curate(layout))} == {"fox"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "most"),
+    [
+        ({"a": 30, "b": 30, "c": 30}, 1),  # two classes must remain
+        ({"a": 30, "b": 29, "c": 29, "d": 29}, 1),  # of those with enough images
+        ({"a": 90, "b": 90}, 0),
+        ({"a": 90}, 0),
+        ({"a": 30, "b": 31, "c": 32, "d": 1}, 2),
+    ],
+)
+def test_as_many_classes_may_be_drawn_as_have_enough_images_and_leave_two(counts, most):
+    for number in range(most + 1):
+        found = hold_out.drawn(counts, number, 0)
+        assert len(set(found)) == number
+        assert all(counts[name] >= 30 for name in found)
+    with pytest.raises(ValueError, match=f"expected at most {most}, found {most + 1}"):
+        hold_out.drawn(counts, most + 1, 0)
+
+
+def test_which_classes_are_drawn_depends_on_the_seed_and_not_on_their_order():
+    counts = dict.fromkeys("abcdefgh", 40)
+    drawn = [hold_out.drawn(counts, 3, seed) for seed in range(6)]
+    assert len({tuple(names) for names in drawn}) > 3
+    assert hold_out.drawn(dict(reversed(counts.items())), 3, 0) == drawn[0]
+    assert hold_out.drawn(counts, 2, 0) == drawn[0][:2]

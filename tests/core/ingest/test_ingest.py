@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from oltr_core import ledger
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
 from oltr_core.ingest.record import SourceAccess
@@ -44,6 +45,25 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch)
         run_ingest(layout, "b", workers=workers)
         found.append(files_of(layout.batch("b").folder))
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(("images", "workers", "started"), [(20, 3, None), (21, 3, 3), (21, 1, None)])
+def test_processes_are_started_for_many_images_and_as_many_as_are_asked_for(
+    tmp_path, monkeypatch, images, workers, started
+):
+    pools = []
+
+    def pool(number, mp_context):
+        pools.append((number, mp_context.get_start_method()))
+        return ThreadPoolExecutor(number)
+
+    monkeypatch.setattr(packing, "ALONE", 20)
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(packing, "ProcessPoolExecutor", pool)
+    layout = workspace(tmp_path, FOLDER)
+    photos(layout.root, images)
+    assert run_ingest(layout, "b", workers=workers)[0]["images"] == images
+    assert pools == ([(started, "spawn")] if started else [])
 
 
 def test_every_image_reads_back_by_its_row_of_the_index(tmp_path):
@@ -159,6 +179,52 @@ def test_rows_in_are_rows_kept_and_rows_quarantined(tmp_path):
     assert reasons["photos/emu"] == "an empty class: the folder of 'emu' holds no image"
     assert reasons["photos/stray.png"] == "not in a class folder"
     assert reasons["photos/cat/copy.png"] == "duplicate of photos/cat/001.png"
+
+
+def test_an_image_that_was_forgotten_on_request_does_not_come_back(tmp_path):
+    layout = workspace(tmp_path, FOLDER)
+    photos(layout.root, 3)
+    gone = hashlib.sha256((layout.root / "photos/cat/001.png").read_bytes()).hexdigest()
+    forgotten = ledger.Event("forgotten", "0000", "x", "2026-01-01", {"images": [gone], "generations": {}})
+    ledger.append(layout.ledger, forgotten)
+    assert run_ingest(layout, "b")[0]["images"] == 2
+    rows = pl.read_parquet(layout.batch("b").quarantine).select("address", "reason").rows()
+    assert rows == [("photos/cat/001.png", "forgotten on request")]
+
+
+def test_a_label_for_an_image_of_an_earlier_batch_is_taken_in(tmp_path):
+    batches = [
+        {"batch": b, "sources": [{"name": n, "path": b}]} for b, n in (("one", "unlabelled"), ("two", "folder"))
+    ]
+    layout = workspace(tmp_path, batches)
+    picture(tmp_path / "one/a.png", 1)
+    picture(tmp_path / "two/cat/a.png", 1)
+    run_ingest(layout, "one", "two")
+    (row,) = pl.read_parquet(layout.batch("two").index).to_dicts()
+    assert (row["label"], row["split"]) == ("cat", None)
+
+
+def test_a_card_says_what_the_batch_is_and_the_digest_of_every_file(tmp_path):
+    layout = workspace(tmp_path, FOLDER)
+    photos(layout.root, 5)
+    (card,) = run_ingest(layout, "b")
+    batch = layout.batch("b")
+    assert card == json.loads(batch.card.read_text())
+    assert batch.card.read_text().startswith('{\n "batch": "b",\n "files": {\n'), "for people to read"
+    assert card["batch"] == "b"
+    files = files_of(batch.folder)
+    assert card["files"] == {name: found for name, found in files.items() if name != "batch.json"}
+    assert set(files) == {"batch.json", "index.parquet", "quarantine.parquet", "thumbnails.parquet",
+                          "shard-00000.arrow"}  # fmt: skip
+    assert not [p for p in layout.raw.iterdir() if p.name.endswith(".part")]
+
+
+def test_a_batch_whose_sources_hold_nothing_is_refused(tmp_path):
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "table", "path": "list.csv"}]}])
+    (tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(ValueError, match="batch 'b': its sources hold no image at all"):
+        run_ingest(layout, "b")
+    assert not layout.batch("b").folder.exists()
 
 
 def test_an_image_of_an_earlier_batch_is_not_packed_again(tmp_path):

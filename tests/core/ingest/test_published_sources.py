@@ -200,6 +200,32 @@ def test_list_files_of_the_published_shape_are_read_whole(tmp_path, name):
         next(iter(ImageList(path=f"{name}.txt", root="images")(SourceAccess(tmp_path))))
 
 
+def test_a_label_without_a_name_is_quarantined_and_labels_are_their_own_names_without_a_file_of_them(tmp_path):
+    for n in range(3):
+        picture(tmp_path / f"images/{n}.png", n)
+    (tmp_path / "list.txt").write_text("0.png 10\n1.png 2\n2.png -1\n")
+    (tmp_path / "names.txt").write_text("tench\nshark\nray\n")
+    source = {"name": "image_list", "path": "list.txt", "root": "images", "classes_file": "names.txt"}
+    rows, bad = ingested(tmp_path, source)
+    assert [r["label"] for r in rows] == ["ray", "unknown"]
+    assert bad == [("0.png", "the label 10 has no name among the 3 of the classes file")]
+    plain = ImageList(path="list.txt", root="images", open_label="other")
+    assert plain.labels(SourceAccess(tmp_path)) == ["10", "2", "other"]
+    assert plain.classes(SourceAccess(tmp_path)) == ["2", "10"], "in the order of the numbers, less the open one"
+    named = ImageList(path="list.txt", root="images", classes_file="names.txt")
+    assert named.classes(SourceAccess(tmp_path)) == ["tench", "shark", "ray"]
+
+
+def test_a_list_file_is_read_from_far_away(tmp_path):
+    stored = {"s3://b/l.txt": b"x/a.png 0\nx/b.gif2 0\n", "s3://b/n.txt": b"fox\n",
+              "s3://b/root/x/a.png": picture(tmp_path / "a.png", 1).read_bytes()}  # fmt: skip
+    access = SourceAccess(tmp_path, fetch=stored.__getitem__)
+    source = {"name": "image_list", "path": "s3://b/l.txt", "root": "s3://b/root/", "classes_file": "s3://b/n.txt"}
+    rows, bad = ingested(tmp_path / "w", source, access=access)
+    assert [(r["address"], r["label"]) for r in rows] == [("x/a.png", "fox")]
+    assert bad == [("x/b.gif2", "wrong extension: .gif2 is no image's")]
+
+
 # --- COCO ------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +268,53 @@ def test_camera_traps_bring_location_sequence_and_time(tmp_path):
         ("f.jpg", "more than one category: bobcat, empty"),
         ("traps.json:gone", "an annotation of an image that is not listed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("group", "groups"),
+    [
+        ("location", ["location:26", "location:26", "seq_id:s2"]),
+        ("sequence", ["seq_id:s1", "seq_id:s1", "seq_id:s2"]),
+        ("none", [None, None, None]),
+    ],
+)
+def test_the_group_of_a_camera_trap_image_is_what_params_yaml_says(tmp_path, group, groups):
+    camera_traps(tmp_path)
+    rows, _ = ingested(tmp_path, {"name": "coco", "path": "traps.json", "root": "images", "group": group})
+    assert [r["group_id"] for r in rows] == groups
+
+
+@pytest.mark.parametrize("root", ["", "s3://b/pictures/"])
+def test_coco_is_read_from_far_away(tmp_path, root):
+    images = [{"id": n, "file_name": name} for n, name in enumerate(["a.png", "../b.png", "/c.png", "d.txt"])]
+    said = [{"image_id": 0, "category_id": 1}]
+    file = {"images": images, "annotations": said, "categories": [{"id": 1, "name": "fox"}]}
+    place = "s3://b/pictures/a.png" if root else "s3://b/a.png"
+    stored = {"s3://b/c.json": json.dumps(file).encode(), place: picture(tmp_path / "a.png", 1).read_bytes()}
+    access = SourceAccess(tmp_path, fetch=stored.__getitem__)
+    rows, bad = ingested(tmp_path / "w", {"name": "coco", "path": "s3://b/c.json", "root": root}, access=access)
+    assert [(r["address"], r["label"]) for r in rows] == [("a.png", "fox")]
+    leaves = "its path leaves the root of its source"
+    assert bad == [("../b.png", leaves), ("/c.png", leaves), ("d.txt", "wrong extension: .txt is no image's")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2011-05-13 23:43:18",
+        "2011:05:13 23:43:18",
+        "2011-05-13T23:43:18",
+        "2011-05-13 23:43:18.0",
+        "13-May-11 23:43:18",
+    ],
+)
+@pytest.mark.parametrize("key", ["datetime", "date_captured"])
+def test_times_of_camera_traps_are_read_in_every_form_that_they_have(tmp_path, text, key):
+    picture(tmp_path / "a.jpg", 1)
+    file = {"images": [{"id": 0, "file_name": "a.jpg", key: text}], "annotations": [], "categories": []}
+    (tmp_path / "c.json").write_text(json.dumps(file))
+    ((row,), _) = ingested(tmp_path, {"name": "coco", "path": "c.json"})
+    assert row["captured_at"] == datetime(2011, 5, 13, 23, 43, 18, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +369,31 @@ def test_cifar_is_read_from_the_files_that_torchvision_downloads(tmp_path, monke
         r for r in Torchvision(dataset="CIFAR10", download=False)(SourceAccess(tmp_path)) if r.address.endswith("07")
     ]
     assert np.array_equal(record.content, data[7].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "part", "folder", "classes"),
+    [
+        ("EuroSAT", True, "eurosat/2750", {"Forest": "Forest", "River": "River"}),
+        ("Imagenette", True, "imagenette2/train", {"n01440764": "tench", "n03425413": "gas pump"}),
+        ("Imagenette", False, "imagenette2/val", {"n01440764": "tench", "n03425413": "gas pump"}),
+    ],
+)
+def test_data_sets_of_a_folder_per_class_are_read_in_the_part_that_is_asked_for(
+    tmp_path, dataset, part, folder, classes
+):
+    for other in ("imagenette2/train", "imagenette2/val"):  # both parts are there, with other files
+        picture(tmp_path / "downloads" / other / "n01440764" / f"of {other[-3:]}.JPEG", 90, format="JPEG")
+    for seed, name in enumerate(classes):
+        picture(tmp_path / "downloads" / folder / name / f"{seed}.JPEG", seed, format="JPEG")
+    source = Torchvision(dataset=dataset, train=part, download=False)  # pyright: ignore[reportArgumentType]
+    records = [r for r in source(SourceAccess(tmp_path)) if "of " not in r.address]
+    assert [(r.address, r.label) for r in records] == [
+        (f"{dataset}/{seed}.JPEG", label) for seed, label in enumerate(classes.values())
+    ]
+    assert all(r.content.is_file() and folder in str(r.content) for r in records)
+    assert source.classes(SourceAccess(tmp_path)) == list(classes.values())
+    assert set(source.labels(SourceAccess(tmp_path))) == set(classes.values())
 
 
 def test_a_data_set_that_is_not_there_says_so(tmp_path):

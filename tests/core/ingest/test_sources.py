@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from oltr_core.ingest.record import SourceAccess
 from tests.core.data_world import configure, picture, run_ingest, workspace
 
 
@@ -138,3 +142,149 @@ def test_links_may_lead_out_where_that_is_allowed(tmp_path):
         run_ingest(layout, "b")
     configure(layout, [{"batch": "b", "sources": [source | {"follow_links": True}]}])
     assert run_ingest(layout, "b")[0]["images"] == 1
+
+
+FAR_TABLE = """path,label
+s3://other/x/a.png,cat
+b.png,dog
+sub/c.png,dog
+../d.png,dog
+/e.png,dog
+f.txt,dog
+s3://other/x/g.txt,cat
+"""
+
+
+@pytest.mark.parametrize("root", ["", "s3://bucket/pictures/"])
+def test_a_table_far_away_names_images_beside_it_below_its_root_or_anywhere(tmp_path, root):
+    folder = "s3://bucket/pictures" if root else "s3://bucket/lists"
+    stored = {"s3://bucket/lists/t.csv": FAR_TABLE.encode()}
+    for seed, name in enumerate(["s3://other/x/a.png", f"{folder}/b.png", f"{folder}/sub/c.png"]):
+        stored[name] = picture(tmp_path / f"{seed}.png", seed).read_bytes()
+    source = {"name": "table", "path": "s3://bucket/lists/t.csv", "root": root}
+    layout = workspace(tmp_path / "w", [{"batch": "b", "sources": [source]}])
+    run_ingest(layout, "b", access=SourceAccess(layout.root, fetch=stored.__getitem__))
+    rows = pl.read_parquet(layout.batch("b").index).sort("address").to_dicts()
+    assert columns(rows, "address", "label") == [
+        ("b.png", "dog"),
+        ("s3://other/x/a.png", "cat"),
+        ("sub/c.png", "dog"),
+    ]
+    bad = dict(pl.read_parquet(layout.batch("b").quarantine).select("address", "reason").rows())
+    assert bad == {
+        "../d.png": "its path leaves the root of its source",
+        "/e.png": "its path leaves the root of its source",
+        "f.txt": "wrong extension: .txt is no image's",
+        "s3://other/x/g.txt": "wrong extension: .txt is no image's",
+    }
+
+
+def test_a_table_may_have_its_images_in_another_folder_and_a_mark_of_its_encoding(tmp_path):
+    picture(tmp_path / "pictures/a.png", 1)
+    (tmp_path / "list.csv").write_text("\ufeffpath,label\n\na.png,cat\n")
+    (row,) = index_of(tmp_path, {"name": "table", "path": "list.csv", "root": "pictures"})
+    assert (row["address"], row["label"]) == ("a.png", "cat")
+
+
+def test_what_a_source_knows_besides_is_kept_in_the_order_of_its_names(tmp_path):
+    picture(tmp_path / "a.png", 1)
+    (tmp_path / "list.csv").write_text("path,label,zoom,camera\na.png,cat,2,C1\n")
+    (row,) = index_of(tmp_path, {"name": "table", "path": "list.csv"})
+    assert row["attributes"] == '{"camera": "C1", "zoom": "2"}'
+
+
+def test_links_in_a_table_may_lead_out_where_that_is_allowed(tmp_path):
+    picture(tmp_path / "store/a.png", 1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/list.csv").write_text("path,label\n../store/a.png,cat\n")
+    source = {"name": "table", "path": "in/list.csv"}
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [source]}])
+    with pytest.raises(ValueError, match="its path leaves the root of its source"):
+        run_ingest(layout, "b")
+    configure(layout, [{"batch": "b", "sources": [source | {"follow_links": True}]}])
+    assert run_ingest(layout, "b")[0]["images"] == 1
+
+
+# --- what is drawn from a source ---------------------------------------------------------------------------------
+def three_classes(root) -> None:
+    for seed in range(12):
+        picture(root / "photos" / ("ant", "bee", "cat")[seed % 3] / f"{seed}.png", seed)
+
+
+@pytest.mark.parametrize("where", ["names", "file"])
+def test_open_classes_of_a_draw_are_named_in_params_yaml_or_in_a_file(tmp_path, where):
+    three_classes(tmp_path)
+    (tmp_path / "open.txt").write_text("bee\n")
+    chosen = {"names": ["bee"]} if where == "names" else {"file": "open.txt"}
+    rows = index_of(tmp_path, {"name": "folder", "path": "photos", "draw": {"open": chosen, "val": 1}})
+    assert {(r["label"], r["split"]) for r in rows} == {
+        ("ant", "train"), ("ant", "val"), ("cat", "train"), ("cat", "val"), (None, "pool"),
+    }  # fmt: skip
+    truth = pl.read_parquet(tmp_path / "data/truth/b.parquet")["label"].to_list()
+    assert truth == ["bee"] * 4
+    assert len(rows) == 12
+
+
+def test_images_that_a_draw_does_not_take_stay_out_of_the_batch(tmp_path):
+    three_classes(tmp_path)
+    draw = {"tail": {"name": "exponential", "ratio": 4, "max": 4}}
+    rows = index_of(tmp_path, {"name": "folder", "path": "photos", "draw": draw})
+    counts = {name: sum(r["label"] == name for r in rows) for name in ("ant", "bee", "cat")}
+    assert counts == {"ant": 4, "bee": 2, "cat": 1}
+    assert {r["split"] for r in rows} == {"train"}
+
+
+def test_a_draw_needs_the_label_of_every_image(tmp_path):
+    three_classes(tmp_path)
+    picture(tmp_path / "photos/stray.png", 99)
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "folder", "path": "photos", "draw": {}}]}])
+    with pytest.raises(ValueError, match="draw: image 12 of this source has no label, and a draw needs them all"):
+        run_ingest(layout, "b")
+
+
+@pytest.mark.parametrize("role", ["train", "val", "test"])
+def test_an_image_without_a_label_cannot_play_a_role_that_needs_one(tmp_path, role):
+    picture(tmp_path / "a.png", 1)
+    picture(tmp_path / "b.png", 2)
+    (tmp_path / "list.csv").write_text("path,label\na.png,cat\nb.png,\n")
+    rows = index_of(tmp_path, {"name": "table", "path": "list.csv", "role": role})
+    assert columns(rows, "address", "split") == [("a.png", role)]
+    (bad,) = pl.read_parquet(tmp_path / "data/raw/b/quarantine.parquet")["reason"].to_list()
+    assert bad == f"no label, and a {role} image needs one"
+
+
+# --- thumbnails ---------------------------------------------------------------------------------------------------
+def thumbnails_of(root) -> dict[str, Image.Image]:
+    """Address -> picture."""
+    names = dict(pl.read_parquet(root / "data/raw/b/index.parquet").select("image_id", "address").iter_rows())
+    rows = pl.read_parquet(root / "data/raw/b/thumbnails.parquet").iter_rows()
+    return {names[image]: Image.open(io.BytesIO(jpeg)) for image, jpeg in rows}
+
+
+def test_a_thumbnail_has_48_pixels_on_its_longer_side_and_shows_the_image(tmp_path):
+    sizes = {"wide.png": (120, 60), "high.png": (30, 90), "small.png": (8, 4), "thin.png": (150, 8)}
+    for seed, (name, size) in enumerate(sizes.items()):
+        picture(tmp_path / "photos/cat" / name, seed, size)
+    index_of(tmp_path, {"name": "folder", "path": "photos"})
+    found = {name.rpartition("/")[2]: image for name, image in thumbnails_of(tmp_path).items()}
+    expected = {"wide.png": (48, 24), "high.png": (16, 48), "small.png": (48, 24), "thin.png": (48, 3)}
+    assert {name: image.size for name, image in found.items()} == expected
+    for name in ("wide.png", "high.png", "small.png"):
+        with Image.open(tmp_path / "photos/cat" / name) as whole:
+            way = Image.Resampling.NEAREST if name == "small.png" else Image.Resampling.BOX
+            small = np.asarray(whole.convert("RGB").resize(expected[name], way), float)
+        assert np.abs(np.asarray(found[name], float) - small).mean() < 12, name
+
+
+def test_of_each_class_eight_images_have_a_thumbnail_those_to_train_on_first(tmp_path):
+    lines = ["path,label,split"]
+    for n in range(12):
+        picture(tmp_path / f"{n:02d}.png", n)
+        lines.append(f"{n:02d}.png,cat,{'test' if n < 6 else 'train' if n < 11 else ''}")
+    picture(tmp_path / "dog.png", 50)
+    lines.append("dog.png,dog,test")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    index_of(tmp_path, {"name": "table", "path": "list.csv"})
+    names = set(thumbnails_of(tmp_path))
+    assert len(names) == 9
+    assert names >= {"06.png", "07.png", "08.png", "09.png", "10.png", "11.png", "dog.png"}

@@ -239,3 +239,52 @@ def test_the_network_of_a_profile_takes_its_images(name):
     side = train.transform.size
     batch = train.transform(train.transform.canvas(np.zeros((side, side + 10, 3), np.uint8))[None])
     assert train.network(3).eval()(batch).mean_logits.shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batch_size", "sizes"),
+    [
+        (0.0, 48, [4, 16, 48]),
+        (duration.ENOUGH / 4, 48, [4, 16, 48]),
+        (duration.ENOUGH / 2, 48, [4, 8, 16, 32, 48]),
+        (duration.ENOUGH, 8, [4, 8]),
+        (2 * duration.ENOUGH, 48, [4]),
+        (0.0, 2, [2]),
+    ],
+)
+def test_the_batch_that_is_measured_grows_until_its_time_can_be_told(monkeypatch, seconds, batch_size, sizes):
+    found = []
+
+    def measured(train, phase, compute, classes, size):
+        found.append(size)
+        assert classes == 2
+        return seconds
+
+    monkeypatch.setattr(duration, "_measured", measured)
+    train = Train(phases=[Phase(name="a", epochs=1, batch_size=batch_size)])
+    said = duration.estimate(train, Compute(), {"ant": 40, "bee": 56})
+    assert found == sizes
+    assert said.steps == 96 // batch_size
+    assert said.seconds == pytest.approx(said.steps * seconds * batch_size / sizes[-1])
+
+
+def test_phases_that_step_alike_are_measured_once_and_others_begin_where_the_last_ended(monkeypatch):
+    sizes = []
+
+    def measured(train, phase, compute, classes, size):
+        sizes.append(size)
+        return 0.001
+
+    monkeypatch.setattr(duration, "_measured", measured)
+    alike = [Phase(name=name, epochs=n, batch_size=32) for name, n in (("a", 1), ("b", 4))]
+    train = Train(phases=[*alike, Phase(name="c", epochs=1, batch_size=64, freeze=["trunk"])])
+    found = duration.estimate(train, Compute(), {"ant": 128})
+    assert sizes == [4, 16, 32, 32, 64]
+    assert found.steps == 5 * 4 + 2
+    assert (found.seconds, found.per_step) == (pytest.approx(0.022), pytest.approx(0.001))
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(89, "89 seconds"), (90, "2 minutes"), (5399, "90 minutes"),
+                                              (5400, "1.5 hours")])  # fmt: skip
+def test_seconds_become_minutes_and_minutes_hours(seconds, said):
+    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10, 4).sentence(Compute())

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import html
 import json
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -157,3 +160,180 @@ def test_a_world_without_unknown_images_still_has_a_page(layout):
 def test_a_page_with_unknown_images_does_not_say_how_to_get_some(layout):
     report.run(report.Parameters(), layout)
     assert "hold_out_classes" not in layout.work.report.read_text()
+
+
+# --- what stands in which table and chart ------------------------------------------------------------------------
+def written(layout: Layout) -> str:
+    report.run(report.Parameters(), layout)
+    return layout.work.report.read_text()
+
+
+def section(page: str, heading: str) -> str:
+    return page.split(f"<h2>{heading}</h2>")[1].split("<h2>")[0]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The words of every row of data of every table."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", text, re.S)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in row] for row in cells if row]
+
+
+def charts_of(text: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.S)]
+
+
+def words_of(chart: ElementTree.Element) -> list[str | None]:
+    return [t.text for t in chart.iter("text")]
+
+
+def change(path, kind, *changes: tuple[int, dict]) -> None:
+    rows = schema.read(path, kind).to_pylist()
+    for place, values in changes:
+        rows[place] |= values
+    schema.write(path, schema.from_rows(kind, rows), kind)
+
+
+@pytest.fixture
+def mistaken(layout):
+    """The first of seven tested otters is taken for a deer, and two training images were named by people."""
+    change(layout.work.predictions, schema.PREDICTIONS, (41, {"class_id": 0}))
+    change(layout.work.manifest, schema.MANIFEST, (1, {"label_source": "ann"}), (2, {"labelled_in": "0001"}))
+    return layout
+
+
+def test_every_class_has_its_training_images_and_its_accuracy_most_images_first(mistaken):
+    part = section(written(mistaken), "The long tail")
+    assert rows_of(part) == [
+        ["deer", "0000", "112", "38", "100.0"],
+        ["otter", "0001 (new)", "23", "7", "85.7"],
+        ["lynx", "0000", "9", "3", "100.0"],
+    ]
+    train, accuracy = charts_of(part)
+    assert words_of(train) == ["112", "deer", "23", "otter", "9", "lynx"]
+    assert words_of(accuracy) == ["100", "deer", "86", "otter", "100", "lynx"]
+    for chart in (train, accuracy):
+        assert [r.attrib["fill"] for r in chart.iter("rect")] == ["var(--blue)", "var(--red)", "var(--orange)"]
+    assert [float(r.attrib["height"]) for r in accuracy.iter("rect")] == [116, 99.4, 116]  # of 160 - 26 - 18 pixels
+    assert [c.findtext("title") for c in (train, accuracy)] == [
+        "Training images per class", "Test accuracy per class, %",
+    ]  # fmt: skip
+
+
+def test_a_class_that_was_not_tested_has_no_accuracy_and_a_retired_one_no_row(layout):
+    change(layout.work.classes, schema.CLASSES, (0, {"status": "retired"}))
+    kept = [r for r in schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist() if r["class_id"] != 1]
+    schema.write(layout.work.predictions, schema.from_rows(schema.PREDICTIONS, kept), schema.PREDICTIONS)
+    rows = rows_of(section(written(layout), "The long tail"))
+    assert [row[0] for row in rows] == ["otter", "lynx"]
+    assert rows[1][3:] == ["0", "–"]
+
+
+def test_no_class_of_the_first_generation_is_called_new(layout):
+    layout.run.write_text('{generation: "0000", parent: genesis, mode: train}\n')
+    assert "(new)" not in written(layout)
+
+
+def test_unknown_images_are_shown_by_what_they_were_taken_for(layout):
+    wolves = [n for n, r in enumerate(schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist())][-20:]
+    taken = [0] * 9 + [1] * 7 + [2] * 4
+    change(layout.work.predictions, schema.PREDICTIONS, *[(n, {"class_id": k}) for n, k in zip(wolves, taken)])  # noqa: B905
+    part = section(written(layout), "Known and unknown")
+    assert rows_of(part) == [["<wolf>", "20", "deer (9), lynx (7), otter (4)"]]
+    assert "60.0&thinsp;% of the unknown test images" in part
+    assert "90.0&thinsp;% of the known ones" in part
+    (scores,) = charts_of(part)
+    assert "known test images (48)" in words_of(scores)
+    assert "unknown test images (20)" in words_of(scores)
+    assert "rejected from here on" in words_of(scores)
+
+
+def test_every_split_has_its_images_and_its_labels(layout):
+    rows = schema.read(layout.work.manifest, schema.MANIFEST).to_pylist()
+    pool = [{**rows[0], "image_id": f"{n:064x}", "split": "pool", "label": None, "class_id": None}
+            for n in range(2**200, 2**200 + 3)]  # fmt: skip
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows + pool), schema.MANIFEST)
+    part = section(written(layout), "Data")
+    assert rows_of(part)[:4] == [
+        ["pool", "3", "0"], ["quarantine", "1", "1"], ["test", "68", "68"], ["train", "144", "144"],
+    ]  # fmt: skip
+    assert "In quarantine: discarded by anna (1)." in part
+
+
+def test_it_is_told_since_when_and_by_whom_training_images_were_named(mistaken):
+    assert rows_of(section(written(mistaken), "Data"))[-2:] == [["0000", "143", "1"], ["0001", "1", "0"]]
+
+
+def test_the_line_of_generations_is_a_table_and_a_chart_from_none_to_all(layout):
+    page = written(layout)
+    part = section(page, "Generations")
+    first, second = rows_of(part)
+    assert first[:4] == ["0000", "training", "97.0", "–"]
+    assert second[:3] == ["0001", "update", "95.0"]
+    assert second[8:11] == ["90.0", "60.0", "90.0"]
+    assert part.count('class="here"') == 1
+    (chart,) = charts_of(part)
+    assert words_of(chart)[:3] == ["0", "0.5", "1"]
+    assert words_of(chart)[3:5] == ["closed, overall", "open AUROC"]
+    assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 1]
+    assert chart.findtext("title") == "Generations"
+    layout.generation("0000").lineage.unlink()
+    assert "<h2>Generations</h2>" not in written(layout)
+
+
+def test_the_loss_is_drawn_phase_by_phase_over_all_reports(layout):
+    lines = [("a", 4.0), ("a", 2.0), ("b", 1.0), ("b", None), ("b", 0.5)]
+    layout.work.training_log.write_text(
+        "".join(json.dumps({"phase": phase, "loss": loss}) + "\n" for phase, loss in lines)
+    )
+    (chart,) = charts_of(section(written(layout), "Training"))
+    assert chart.findtext("title") == "Training loss per report"
+    assert words_of(chart) == ["0", "2", "4", "a", "b", "0", "4"]
+    assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 2]
+    layout.work.training_log.unlink()
+    assert "<h2>Training</h2>" not in written(layout)
+
+
+@pytest.mark.parametrize(("kinds", "shown"), [(1, False), (2, True), (6, True), (7, False)])
+def test_few_reasons_of_a_batch_are_counted_and_many_or_one_are_not(layout, kinds, shown):
+    rows = [
+        {"image_id": f"{i:064x}", "rank": i, "u_open": 1.0, "u_info": 1.0, "merit": 1.0, "reason": f"r{i % kinds}",
+         "suggested": "lynx" if i < 9 else "deer", "strategy": "s"} for i in range(14)
+    ]  # fmt: skip
+    schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    layout.work.contact_sheet.write_bytes(b"picture")
+    part = section(written(layout), "The batch for people")
+    assert ("Reasons:" in part) is shown
+    assert "14 images, chosen by <code>s</code>" in part
+    assert "They look most like lynx (9), deer (5)." in part
+    assert "data:image/png;base64,cGljdHVyZQ==" in part
+
+
+def test_a_batch_of_nothing_says_why_nobody_is_asked(layout):
+    schema.write(layout.work.selection, schema.empty(schema.SELECTION), schema.SELECTION)
+    Measured({}, {"select/budget": "there is no pool"}).write(layout, "select")
+    part = section(written(layout), "The batch for people")
+    assert "Nobody is asked: there is no pool." in part
+    assert "<img" not in part
+
+
+def test_everything_measured_stands_under_its_group_in_the_order_of_the_page(layout):
+    Measured({"zoo/x": 3.0, "data/images": 216.0}, {"cost/labels": "none"}).write(layout, "curate")
+    part = section(written(layout), "Everything measured")
+    headings = re.findall(r"<summary>(.*?)</summary>", part)
+    assert [h.split(":")[0].split(",")[0] for h in headings] == ["Closed set", "Open set", "Cost", "Data", "zoo"]
+    assert ["closed/overall", "0.95"] in rows_of(part)
+    assert ["cost/labels", "none"] in rows_of(part)
+    assert ["data/images", "216"] in rows_of(part)
+    assert part.count("<details open>") == 1
+
+
+def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout):
+    page = written(layout)
+    (_, here) = json.loads(layout.work.lineage.read_text())
+    assert layout.work.lineage.read_text().startswith('[\n {\n  "generation": "0000",\n'), "for people to read"
+    metrics = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
+    assert here == {"generation": "0001", "mode": "update", "metrics": metrics}
+    assert "digits: generation 0001" in page
+    assert "Parent 0000;" in page
+    assert page.count('class="tile"') == 4

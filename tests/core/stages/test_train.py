@@ -243,3 +243,18 @@ def test_weights_of_timm_on_disk_are_what_training_begins_with_frozen_or_not(tmp
         any(t.shape == tensor.shape and torch.equal(t, tensor) for t in trained.values()) for _, tensor in of_stage
     ]
     assert set(kept) == {bool(freeze)}
+
+
+def test_training_begins_with_the_weights_of_the_seed_of_params_yaml(tmp_path):
+    """What is frozen from the first phase on is still what it was at first."""
+    frozen = [p.model_copy(update={"freeze": ["trunk"], "epochs": 1}) for p in recipe().phases]
+    began = {}
+    for seed in (0, 5):
+        layout = _workspace(tmp_path / str(seed))
+        section = recipe(phases=frozen, seed=seed)
+        layout.params.write_text(yaml.safe_dump({"train": section.model_dump(mode="json")}))
+        assert stages.run("train", layout) == 0
+        began[seed] = dict(checkpoint.load(layout.work.base_model).network.trunk.named_parameters())
+        for name, weights in section.network(4, seed).trunk.named_parameters():
+            assert torch.equal(began[seed][name], weights), name
+    assert not all(torch.equal(began[0][name], began[5][name]) for name in began[0])

@@ -1,5 +1,6 @@
 """What the stages hand to the functions they call: which images, which seed, which order of columns."""
 
+import csv
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify, features_of
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.layout import Layout
+from oltr_core.metrics import curves
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.metrics.detection import auroc
 from oltr_core.models import NetworkSpec
@@ -216,3 +218,41 @@ def test_each_row_of_a_selection_says_what_the_model_saw_in_that_image(first):
     assert [row["u_info"] for row in asked] == pytest.approx(mine.u_info.tolist(), rel=1e-4)
     suggested = [pool.card.class_names[k] for k in mine.mean_logits.argmax(1).tolist()]
     assert [row["suggested"] for row in asked] == suggested
+
+
+# --- plots ------------------------------------------------------------------------------------------------------
+def plot(layout: Layout, name: str) -> dict[str, list[str]]:
+    header, *rows = csv.reader((layout.work.plots / f"{name}.csv").read_text().splitlines())
+    return {column: [row[n] for row in rows] for n, column in enumerate(header)}
+
+
+def test_curves_are_those_of_test_images_under_the_cards_score(first):
+    test = Seen(first, "test")
+    score = load_sections(update.Parameters, first).update.score
+    scores, is_open = score(test.outputs, {}), test.labels == -1
+    right = test.outputs.mean_logits.argmax(1) == test.labels
+    probability = (test.outputs.mean_logits / test.card.temperature).softmax(1).amax(1)
+    expected = {
+        "roc": curves.roc(scores[~is_open], scores[is_open]),
+        "risk": curves.risk(scores, right),
+        "score_histogram": curves.histogram(scores, test.labels),
+        "reliability": curves.reliability_columns(probability[~is_open], right[~is_open]),
+    }
+    for name, columns in expected.items():
+        found = plot(first, name)
+        assert list(found) == list(columns)
+        for column, values in columns.items():
+            assert [float(v) for v in found[column]] == pytest.approx([float(v) for v in values], abs=1e-5), name
+
+
+def test_the_table_of_classes_has_their_training_and_test_images_and_accuracies(first):
+    test, train = Seen(first, "test"), Seen(first, "train")
+    found = plot(first, "per_class")
+    assert found["class"] == test.card.class_names
+    assert set(found["group"]) == {"0000"}
+    columns = range(len(test.card.class_ids))
+    assert [float(n) for n in found["training_images"]] == [float((train.labels == k).sum()) for k in columns]
+    assert [float(n) for n in found["test_images"]] == [int((test.labels == k).sum()) for k in columns]
+    right = test.outputs.mean_logits.argmax(1) == test.labels
+    accuracy = [float(right[test.labels == k].double().mean()) for k in columns]
+    assert [float(a) for a in found["accuracy"]] == pytest.approx(accuracy)

@@ -1,0 +1,173 @@
+"""Charts as SVG: where each bar, bin, point and word stands, worked out by hand on a plot of 100 by 100 pixels."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from oltr_core import charts
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)
+
+
+def rects(svg: str) -> list[tuple[float, float, float, float, str]]:
+    """x, y, width, height, colour."""
+    return [
+        (*(float(r.attrib[k]) for k in ("x", "y", "width", "height")), r.attrib["fill"][6:-1])
+        for r in parsed(svg).iter("rect")
+    ]
+
+
+def texts(svg: str) -> list[tuple[float, float, str, str | None]]:
+    """x, y, anchor, words."""
+    return [
+        (float(t.attrib["x"]), float(t.attrib["y"]), t.attrib["text-anchor"], t.text)
+        for t in parsed(svg).iter("text")
+    ]
+
+
+def strokes(svg: str) -> list[tuple[float, float, float, float, str]]:
+    return [
+        (*(float(r.attrib[k]) for k in ("x1", "y1", "x2", "y2")), r.attrib["class"]) for r in parsed(svg).iter("line")
+    ]
+
+
+# --- bars -------------------------------------------------------------------------------------------------------
+def test_a_bar_is_as_high_as_its_share_of_the_highest_and_its_value_stands_above_it():
+    svg = charts.bars(["cat", "dog"], [10, 5], "images", width=116, height=144)
+    assert rects(svg) == [(15, 18, 36, 100, "blue"), (65, 68, 36, 50, "blue")]
+    assert texts(svg) == [
+        (33, 14, "middle", "10"), (33, 136, "middle", "cat"), (83, 64, "middle", "5"), (83, 136, "middle", "dog"),
+    ]  # fmt: skip
+    assert strokes(svg) == [(8, 118, 108, 118, "axis")]
+    assert parsed(svg).attrib["viewBox"] == "0 0 116 144"
+    assert parsed(svg).findtext("title") == "images"
+
+
+def test_a_value_that_is_not_there_is_a_dash_and_no_bar():
+    svg = charts.bars(["cat", "dog"], [None, 0.5], "share", form="{:.1f}", width=116, height=144)
+    assert [r[3] for r in rects(svg)] == [0, 100]
+    assert [t[3] for t in texts(svg)] == ["–", "cat", "0.5", "dog"]
+    assert [r[3] for r in rects(charts.bars(["cat"], [0], "none"))] == [0]
+    assert charts.bars([], [], "nothing") == ""
+
+
+def test_bars_may_have_colours_of_their_own_and_a_top_that_is_given():
+    svg = charts.bars(["cat", "dog"], [0.5, 1], "share", colours=["red", "green"], top=2, width=116, height=144)
+    assert [(r[3], r[4]) for r in rects(svg)] == [(25, "red"), (50, "green")]
+
+
+@pytest.mark.parametrize(("number", "values", "labels"), [(30, True, True), (31, False, True), (57, False, True),
+                                                          (58, False, False)])  # fmt: skip
+def test_where_bars_are_narrow_values_are_left_out_and_then_labels(number, values, labels):
+    """820 pixels less 16 of margin: 26.8, 25.9, 14.1 and 13.9 pixels a bar."""
+    said = [t[3] for t in texts(charts.bars(["class"] * number, [7] * number, "many"))]
+    assert ("7" in said) is values
+    assert any(word is not None and word.endswith("…") for word in said) is labels
+
+
+def test_a_wide_bar_is_64_pixels_and_a_long_label_is_shortened_to_its_room():
+    svg = charts.bars(["a name of many letters", "ten letter"], [1, 1], "x", width=196, height=144)
+    assert [r[2] for r in rects(svg)] == [64, 64]
+    assert [t[3] for t in texts(svg) if t[1] == 136] == ["a name of m…", "ten letter"]  # 90 pixels: 12 letters of 7
+
+
+def test_words_are_text_and_never_markup():
+    svg = charts.bars(["<b>&"], [1], "<i>", width=300)
+    assert parsed(svg).findtext("title") == "<i>"
+    assert texts(svg)[1][3] == "<b>&"
+
+
+# --- histogram --------------------------------------------------------------------------------------------------
+SCORES = {"known": [0.0, 0.1, 1.0], "unknown": [1.0]}
+
+
+def test_a_bin_is_as_high_as_the_share_of_its_own_series():
+    svg = charts.histogram(SCORES, "scores", num_bins=4, width=116, height=150)
+    assert parsed(svg).findtext("title") == "scores"
+    known, unknown = rects(svg)[:4], rects(svg)[5:9]
+    assert known == [(8, 57.3, 24, 66.7, "blue"), (33, 124, 24, 0, "blue"), (58, 124, 24, 0, "blue"),
+                     (83, 90.7, 24, 33.3, "blue")]  # fmt: skip
+    assert unknown == [(x, 124, 24, 0, "orange") for x in (8, 33, 58)] + [(83, 24, 24, 100, "orange")]
+    assert [r[4] for r in (rects(svg)[4], rects(svg)[9])] == ["blue", "orange"]
+    assert [r[:4] for r in (rects(svg)[4], rects(svg)[9])] == [(12, 4, 10, 10), (202, 4, 10, 10)]
+    assert texts(svg) == [
+        (28, 13, "start", "known (3)"), (218, 13, "start", "unknown (1)"), (8, 142, "start", "0"),
+        (108, 142, "end", "1"),
+    ]  # fmt: skip
+    assert strokes(svg) == [(8, 124, 108, 124, "axis")]
+
+
+@pytest.mark.parametrize(("at", "x", "text", "side"), [(0.25, 33, 38, "start"), (0.75, 83, 78, "end")])
+def test_the_mark_stands_at_its_value_and_its_words_inside_the_picture(at, x, text, side):
+    svg = charts.histogram(SCORES, "scores", mark=(at, "threshold"), width=116, height=150)
+    assert (x, 20, x, 124, "mark") in strokes(svg)
+    assert (text, 34, side, "threshold") in texts(svg)
+
+
+def test_a_mark_beyond_the_values_widens_the_axis():
+    said = [t[3] for t in texts(charts.histogram({"known": [0.0, 1.0]}, "s", mark=(2.0, "t")))]
+    assert said[-2:] == ["0", "2"]
+    said = [t[3] for t in texts(charts.histogram({"known": [0.5, 1.0]}, "s", mark=(-1.0, "t")))]
+    assert said[-2:] == ["-1", "1"]
+
+
+def test_equal_values_fill_the_first_bin_and_no_values_are_no_picture():
+    svg = charts.histogram({"known": [3.0, 3.0]}, "s", num_bins=2, width=116, height=150)
+    assert [r[3] for r in rects(svg)[:2]] == [100, 0]
+    assert [t[3] for t in texts(svg)][-2:] == ["3", "4"]
+    assert charts.histogram({"known": []}, "s") == ""
+    assert len(rects(charts.histogram({"known": [1.0], "unknown": []}, "s"))) == 2 * (40 + 1)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------
+def points(svg: str) -> list[list[tuple[float, ...]]]:
+    return [
+        [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
+        for line in parsed(svg).iter("polyline")
+    ]
+
+
+def test_points_lie_between_the_lowest_and_the_highest_and_the_axis_names_them():
+    svg = charts.lines({"loss": [(1, 2.0), (2, 6.0), (3, 4.0)]}, "training", width=156, height=150)
+    assert points(svg) == [[(44, 124), (94, 24), (144, 74)]]
+    assert [(float(c.attrib["cx"]), float(c.attrib["cy"])) for c in parsed(svg).iter("circle")] == points(svg)[0]
+    assert texts(svg) == [
+        (38, 128, "end", "2"), (38, 78, "end", "4"), (38, 28, "end", "6"), (64, 13, "start", "loss"),
+        (44, 142, "middle", "1"), (144, 142, "end", "3"),
+    ]  # fmt: skip
+    assert strokes(svg) == [(44, 124, 144, 124, "axis"), (44, 24, 44, 124, "axis")]
+    assert rects(svg) == [(48, 4, 10, 10, "blue")]
+    assert parsed(svg).findtext("title") == "training"
+
+
+def test_the_ends_of_the_axis_may_be_given():
+    svg = charts.lines({"a": [(0, 0.5), (1, 1.0)]}, "x", bottom_at=0, top_at=2, width=156, height=150)
+    assert points(svg) == [[(44, 99), (144, 74)]]
+    assert charts.lines({"a": [(0, 1)]}, "x", bottom_at=0, top_at=0, width=156, height=150).count("nan") == 0
+
+
+def test_each_series_has_its_colour_and_its_name_and_a_fifth_begins_again():
+    svg = charts.lines({str(n): [(0, n), (1, n)] for n in range(5)}, "x", x_form="{:.1f}")
+    assert [r[4] for r in rects(svg)] == ["blue", "orange", "green", "red", "blue"]
+    assert [r[0] for r in rects(svg)] == [48, 208, 368, 528, 688]
+    assert [t[0] for t in texts(svg)[3:8]] == [64, 224, 384, 544, 704]
+    assert [line.attrib["stroke"][6:-1] for line in parsed(svg).iter("polyline")][:2] == ["blue", "orange"]
+    assert [t[3] for t in texts(svg)][-2:] == ["0.0", "1.0"]
+
+
+@pytest.mark.parametrize(("number", "dots"), [(1, 1), (12, 12), (13, 0)])
+def test_few_points_are_dots_and_many_a_line_alone(number, dots):
+    svg = charts.lines({"a": [(n, 1.0) for n in range(number)]}, "x")
+    assert len(list(parsed(svg).iter("circle"))) == dots
+    assert len(points(svg)[0]) == number
+    assert charts.lines({"a": []}, "x") == ""
+
+
+def test_equal_values_lie_at_the_bottom_of_an_axis_of_one():
+    svg = charts.lines({"a": [(0, 3.0), (1, 3.0)]}, "x", width=156, height=150)
+    assert points(svg) == [[(44, 124), (144, 124)]]
+    assert [t[3] for t in texts(svg)][:3] == ["3", "3.5", "4"]

@@ -1,0 +1,197 @@
+"""Digests, generators by name, measurements, shot groups, devices and profiles: small parts that others rest on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from oltr_core import devices, digest, seeding
+from oltr_core.layout import Layout
+from oltr_core.measured import Measured, read_all
+from oltr_core.profiles import PROFILES
+from oltr_core.settings.compute import Compute
+from oltr_core.shots import GROUPS, shot
+
+
+# --- digests ----------------------------------------------------------------------------------------------------
+def test_a_digest_is_the_sha_256_of_bytes_of_a_file_and_of_canonical_json(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    expected = hashlib.sha256(b"abc").hexdigest()
+    assert (
+        digest.of_bytes(b"abc") == digest.of_bytes(memoryview(b"abc")) == digest.of_file(tmp_path / "f") == expected
+    )
+    assert digest.of_value({"b": [1, None], "a": "x"}) == hashlib.sha256(b'{"a":"x","b":[1,null]}').hexdigest()
+    assert digest.of_value({"a": 1, "b": 2}) == digest.of_value({"b": 2, "a": 1})
+
+
+def test_the_digest_of_a_folder_is_that_of_its_files_by_path_and_content(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b").write_bytes(b"2")
+    (tmp_path / "a").write_bytes(b"1")
+    listed = [["a", digest.of_bytes(b"1")], ["sub/b", digest.of_bytes(b"2")]]
+    assert digest.of_folder(tmp_path) == digest.of_value(listed)
+    assert digest.of_folder(tmp_path, frozenset({"b"})) == digest.of_value(listed[:1])
+    (tmp_path / "sub" / "b").rename(tmp_path / "sub" / "c")
+    assert digest.of_folder(tmp_path) != digest.of_value(listed)
+
+
+# --- generators -------------------------------------------------------------------------------------------------
+def test_a_generator_draws_for_ever_what_its_seed_and_names_say():
+    """Published results were drawn so: other numbers here are other results."""
+    assert seeding.numpy_generator(0, "a", 1).integers(0, 1000, 4).tolist() == NUMPY
+    drawn = torch.randint(0, 1000, (4,), generator=seeding.torch_generator(0, "a", 1)).tolist()
+    assert drawn == TORCH
+    with seeding.default_torch_generator(0, "a", 1):
+        assert torch.randint(0, 1000, (4,)).tolist() == TORCH
+
+
+NUMPY, TORCH = [515, 930, 716, 279], [690, 134, 922, 703]
+
+
+def test_seed_and_every_name_count():
+    drawn = {
+        tuple(seeding.numpy_generator(*who).integers(0, 2**40, 3).tolist())
+        for who in ((0,), (1,), (0, "a"), (0, "a", "b"), (0, "b", "a"), (0, "a", 1))
+    }
+    assert len(drawn) == 6
+
+
+def test_the_default_generator_goes_on_as_if_nothing_had_been_drawn():
+    before = torch.get_rng_state()
+    with seeding.default_torch_generator(3, "x"):
+        torch.rand(5)
+    assert torch.equal(before, torch.get_rng_state())
+    with pytest.raises(TypeError), seeding.default_torch_generator(3, "x"):
+        torch.rand("five")  # pyright: ignore
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# --- measurements -----------------------------------------------------------------------------------------------
+def test_a_metric_is_a_number_or_a_reason_and_comes_back_from_its_files(tmp_path):
+    layout = Layout(tmp_path)
+    one = Measured()
+    one.put("b", 2)
+    one.put("a", np.float32(0.5))  # pyright: ignore[reportArgumentType]
+    one.put("c", "nothing to measure")
+    (one.with_prefix("closed") | Measured({"open/x": 1.0})).write(layout, "evaluate")
+    Measured({"train/loss": 0.25}).write(layout, "train")
+    written = {"closed/a": 0.5, "closed/b": 2.0, "open/x": 1.0}
+    assert json.loads(layout.work.metrics("evaluate").read_text()) == written
+    assert json.loads(layout.work.absent("evaluate").read_text()) == {"closed/c": "nothing to measure"}
+    assert layout.work.metrics("evaluate").read_text().startswith('{\n "closed/a": 0.5,\n "closed/b"')
+    found = read_all(layout.work.stage_metrics)
+    assert found.values == written | {"train/loss": 0.25}
+    assert found.absent == {"closed/c": "nothing to measure"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_refused(value, tmp_path):
+    with pytest.raises(AssertionError, match="say why it is absent"):
+        Measured().put("a", value)
+    with pytest.raises(AssertionError, match="leave it out"):
+        Measured({"a": value}).write(Layout(tmp_path), "train")
+    with pytest.raises(AssertionError, match="is there and absent"):
+        Measured({"a": 1.0}, {"a": "why"}).write(Layout(tmp_path), "train")
+
+
+# --- shot groups ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("images", "group"), [(0, "few"), (20, "few"), (21, "medium"), (99, "medium"), (100, "many")]
+)
+def test_a_class_is_many_from_100_images_on_and_few_up_to_20(images, group):
+    assert shot(images) == group
+    assert group in GROUPS
+
+
+# --- devices ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_the_cpu_is_always_there_and_threads_are_set_where_they_are_asked_for():
+    before = torch.get_num_threads()
+    try:
+        assert devices.prepare(Compute(threads=before + 1)) == torch.device("cpu")
+        assert torch.get_num_threads() == before + 1
+        devices.prepare(Compute(threads=0))
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1", "cpu"])
+def test_every_device_of_the_machine_may_be_named(two_gpus, name):
+    assert str(devices.resolve(name)) == name
+    assert devices.available()[:4] == ["cpu", "cuda", "cuda:0", "cuda:1"]
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "xpu", "gpu", "cpu:1"])
+def test_a_device_that_is_not_there_is_answered_with_those_that_are(two_gpus, name):
+    with pytest.raises(
+        ValueError, match=f"compute.device: expected one of cpu, cuda, cuda:0, cuda:1.*found '{name}'"
+    ):
+        devices.resolve(name)
+
+
+def test_a_process_for_each_gpu_and_no_more(two_gpus):
+    devices.enough("cuda", 2)
+    devices.enough("cuda:1", 1)
+    devices.enough("cpu", 64)
+    with pytest.raises(ValueError, match="compute.processes: expected at most 2 on compute.device 'cuda', found 3"):
+        devices.enough("cuda", 3)
+    with pytest.raises(ValueError, match="expected at most 1 on compute.device 'cuda:1', found 2"):
+        devices.enough("cuda:1", 2)
+
+
+# --- profiles ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "size", "pad", "epochs", "trunk", "batch_size"),
+    [
+        ("small_photos", 32, 4, (40, 12), (0.05, 0.02), 32),
+        ("photos", 224, 16, (20, 10), (0.02, 0.01), 32),
+        ("faces", 112, 8, (30, 20), (0.05, 0.02), 64),
+    ],
+)
+def test_a_profile_of_photographs_trains_as_it_was_tried(name, size, pad, epochs, trunk, batch_size):
+    params = PROFILES[name]()
+    train = params.train
+    assert (train.transform.size, train.augment.pad, train.augment.flip) == (size, pad, True)
+    assert train.transform.fit == ("crop" if name == "photos" else type(train.transform)().fit)
+    first, second = train.phases
+    assert (first.name, second.name) == ("representation", "meta_embedding")
+    assert (first.epochs, second.epochs) == epochs
+    assert (first.learning_rates.trunk, second.learning_rates.trunk) == trunk
+    assert {(p.learning_rates.heads, p.schedule.warmup, p.batch_size) for p in (first, second)} == {
+        (0.1, 0.1, batch_size)
+    }
+    assert (first.head is not None and first.head.name, second.head) == ("linear", None)
+    assert [loss.name for loss in second.losses] == ["cross_entropy", "large_margin"]
+    assert (first.sampler.name, second.sampler.name) == (type(first)(name="x", epochs=1).sampler.name, "class_aware")
+    assert [b.batch for b in params.sources] == ["batch-0"]
+    labelled, unlabelled = params.sources[0].sources
+    assert unlabelled == {"name": "unlabelled", "path": "images/unlabelled"}
+    assert labelled == (
+        {"name": "identities", "path": "images/identities", "min_images": 3}
+        if name == "faces"
+        else {"name": "folder", "path": "images/labelled"}
+    )
+
+
+def test_the_networks_of_photographs_and_faces_are_resnets():
+    assert PROFILES["photos"]().train.network.backbone.model == "resnet18"  # pyright: ignore
+    assert PROFILES["faces"]().train.network.backbone.name == "resnet10"
+
+
+def test_the_digits_come_in_two_parts_with_a_mixed_pool():
+    found = PROFILES["digits"]()
+    sources = [(b.batch, b.sources) for b in found.sources]
+    assert sources == [
+        (f"batch-{part}", [{"name": "digits", "part": part, "seed": 0, "pool": "mixed"}]) for part in (0, 1)
+    ]
+    assert found.train == type(found)().train

@@ -1,0 +1,115 @@
+"""Prefect's server as the loop sees it: whose it is, whether it answers, and what is set around it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from oltr_core.layout import Layout
+from tasks.prefect import server
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "MLFLOW_HTTP_", "MLFLOW_ENABLE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", "theirs")
+    yield monkeypatch
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "MLFLOW_HTTP_", "MLFLOW_ENABLE_")):
+            os.environ.pop(name)
+
+
+def test_what_a_user_set_stays_and_nobody_is_told_what_the_loop_does(clean, tmp_path):
+    server.prepare_environment(Layout(tmp_path))
+    assert os.environ["PREFECT_HOME"] == "theirs"
+    for name, value in server.QUIET.items():
+        assert os.environ[name] == value
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "2"
+    assert float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]) == server.STARTUP_SECONDS
+    clean.delenv("PREFECT_HOME")
+    server.prepare_environment(Layout(tmp_path))
+    assert os.environ["PREFECT_HOME"] == str(Layout(tmp_path).prefect_home.resolve())
+
+
+def test_a_server_that_is_named_is_used_and_not_ended(clean, tmp_path):
+    clean.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    found = server.Server(Layout(tmp_path))
+    assert (found.url, found.process) == ("http://127.0.0.1:9/api", None)
+    assert not found.answers()
+    found.stop()
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:9/api"
+
+
+def test_a_server_answers_where_its_health_is_asked_for(clean, tmp_path):
+    asked = []
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200 if self.path == "/api/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Health) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        clean.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api")
+        assert server.Server(Layout(tmp_path)).answers()
+        there.shutdown()
+    assert asked == ["/api/health"]
+
+
+def test_a_server_that_died_or_stays_silent_is_infrastructure(clean, tmp_path):
+    clean.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    found = server.Server(Layout(tmp_path))
+    begun = time.monotonic()
+    found.wait_a_moment()
+    assert 0.05 < time.monotonic() - begun < 5
+    found.deadline = time.monotonic() - 1
+    with pytest.raises(ConnectionError, match="did not answer within 120 s"):
+        found.wait_a_moment()
+    found.process, found.log = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "server.log"
+    found.process.wait()
+    with pytest.raises(ConnectionError, match="did not start; the reason is in .*server.log"):
+        found.wait_a_moment()
+
+
+def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_path, monkeypatch):
+    started = {}
+
+    def sleeper(command, **how):
+        started.update(command=command, **how)
+        return real([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", sleeper)
+    found = server.Server(Layout(tmp_path))
+    process = found.process
+    assert process is not None
+    assert process.poll() is None
+    port = started["command"][-1]
+    assert os.environ["PREFECT_API_URL"] == found.url == f"http://127.0.0.1:{port}/api"
+    assert started["command"][:-1] == [sys.executable, "-P", "-m", "tasks.prefect.server"]
+    assert (started["stdin"], started["start_new_session"]) == (subprocess.PIPE, True)
+    off = {
+        name
+        for name, value in started["env"].items()
+        if name.startswith("PREFECT_SERVER_SERVICES_") and value == "false"
+    }
+    assert off == {f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in server.UNNEEDED}
+    assert started["env"]["PREFECT_UI_API_URL"] == found.url
+    found.stop()
+    assert process.poll() is not None
+    process.stdin.close()
+    assert found.process is None
+    assert "PREFECT_API_URL" not in os.environ
+    found.stop()

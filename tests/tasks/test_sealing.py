@@ -1,0 +1,394 @@
+"""A generation from its number to its seal, in a real repository of git and DVC, without a training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import steps
+from oltr_core import digest, ledger, schema
+from oltr_core.ingest.record import SourceAccess
+from oltr_core.layout import Layout
+from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.reading import Run, load_run
+from oltr_core.settings.whole import load_settings
+from tasks.annotator import batch, truth
+from tasks.dvc import batches, environment, repository, reproduce, sealing, stages
+from tests.tasks import waiting_world as world
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Layout:
+    """0000 opened and data/work whole: every stage is recorded by DVC as done."""
+    layout = world.make(tmp_path_factory.mktemp("filled") / "world")
+    repository.set_remote(layout, "")
+    repository.add(layout, layout.batch("b").folder)
+    repository.push(layout, layout.batch("b").folder)
+    layout.annotations.mkdir(exist_ok=True)
+    with repository.opened(layout) as repo:
+        for stage in STAGES:
+            repo.commit(target=stage, force=True)
+    return layout
+
+
+@pytest.fixture
+def copied(filled, tmp_path) -> Layout:
+    shutil.copytree(filled.root, tmp_path / "world", symlinks=True)
+    return Layout(tmp_path / "world")
+
+
+@pytest.fixture(scope="module")
+def sealed(filled, tmp_path_factory) -> Layout:
+    root = tmp_path_factory.mktemp("sealed") / "world"
+    shutil.copytree(filled.root, root, symlinks=True)
+    sealing.seal(Layout(root), world.AT)
+    return Layout(root)
+
+
+@pytest.fixture
+def asked(sealed, tmp_path) -> Layout:
+    """A copy of it that a test may change."""
+    shutil.copytree(sealed.root, tmp_path / "world", symlinks=True)
+    return Layout(tmp_path / "world")
+
+
+def events(layout: Layout) -> list[str]:
+    return [e.event for e in ledger.read(layout.ledger)]
+
+
+# --- opening ----------------------------------------------------------------------------------------------------
+def test_opening_writes_the_run_and_the_ledger_and_again_changes_neither(copied):
+    assert load_run(copied) == Run(generation="0000", parent="genesis", mode="train")
+    (opened,) = ledger.read(copied.ledger)
+    assert (opened.event, opened.generation, opened.at) == ("opened", "0000", world.AT)
+    assert opened.details == {"parent": "genesis", "mode": "train"}
+    stamp, lines = copied.run.stat().st_mtime_ns, copied.ledger.read_text()
+    sealing.open_generation(copied, "0000", "genesis", "train", "later")
+    assert (copied.run.stat().st_mtime_ns, copied.ledger.read_text()) == (stamp, lines)
+    assert copied.timing("train").exists(), "the times of the run in progress stay"
+
+
+def test_after_a_crash_the_run_is_what_the_ledger_says(copied):
+    copied.run.write_text("generation: '0009'\nparent: '0008'\nmode: update\n")
+    assert (
+        sealing.reopen(copied, "0000") == load_run(copied) == Run(generation="0000", parent="genesis", mode="train")
+    )
+    assert events(copied) == ["opened"]
+
+
+def test_the_next_generation_starts_with_no_times_of_the_one_before(asked):
+    sealing.open_generation(asked, "0001", "0000", "update", world.AT)
+    assert load_run(asked).mode == "update"
+    assert sealing.stage_seconds(asked) == {}
+
+
+def test_a_parent_that_was_edited_or_never_sealed_is_none(asked):
+    with pytest.raises(ValueError, match="the ledger knows no sealed generation"):
+        sealing.open_generation(asked, "0001", "0007", "update", world.AT)
+    asked.generation("0000").report.write_text("better")
+    with pytest.raises(ValueError, match="was changed"):
+        sealing.open_generation(asked, "0001", "0000", "update", world.AT)
+    assert load_run(asked).generation == "0000"
+    assert events(asked) == ["opened", "sealed"]
+
+
+# --- sealing ----------------------------------------------------------------------------------------------------
+def test_a_generation_that_was_never_opened_is_not_sealed(copied):
+    copied.run.write_text("generation: '0001'\nparent: genesis\nmode: train\n")
+    with pytest.raises(ValueError, match="generation 0001 was never opened; `oltr loop` opens one"):
+        sealing.seal(copied, world.AT)
+    assert not copied.generation("0001").folder.exists()
+    assert events(copied) == ["opened"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_generation_with_a_result_missing_is_not_sealed(copied, name):
+    path = copied.work.folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(ValueError, match=f"{name}: this result is missing, so 0000 cannot be sealed"):
+        sealing.seal(copied, world.AT)
+    assert not copied.generation("0000").folder.exists()
+    assert events(copied) == ["opened"]
+
+
+def test_a_sealed_generation_is_the_results_the_recipe_and_what_it_was_made_with(sealed, filled):
+    final = sealed.generation("0000")
+    for name in KEPT:
+        path = filled.work.folder / name
+        if path.is_file():
+            assert (final.folder / name).read_bytes() == path.read_bytes()
+        else:
+            assert digest.of_folder(final.folder / name) == digest.of_folder(path)
+    assert not (final.folder / "base.safetensors").exists()
+    for copy, source in ((final.run, filled.run), (final.params, filled.params), (final.dvc_yaml, filled.dvc_yaml)):
+        assert copy.read_bytes() == source.read_bytes()
+    assert set(yaml.safe_load(final.dvc_lock.read_text())["stages"]) == set(STAGES)
+    assert json.loads(final.metrics.read_text())["closed/overall"] == 0.75
+    assert json.loads(final.metrics_absent.read_text())["open/auroc"] == "no open image"
+    assert json.loads(final.timings.read_text()) == {"train": 12.5}
+    made = json.loads(final.environment.read_text())
+    assert made["python"].startswith("3.")
+    assert made["compute"]["device"] == "cpu"
+    assert made["code"]["version"]
+    assert not sealed.unsealed("0000").folder.exists()
+
+
+def test_the_environment_names_every_input_by_its_version(sealed):
+    inputs = json.loads(sealed.generation("0000").environment.read_text())["inputs"]
+    pointed = yaml.safe_load((sealed.raw / "b.dvc").read_text())["outs"][0]
+    assert inputs["data/raw/b"] == {k: pointed[k] for k in ("md5", "size", "nfiles")}
+    assert inputs["data/generations/genesis"] == {"sealed": ""}
+    run = Run(generation="0001", parent="0000", mode="update")
+    parent = environment.inputs(sealed, run)["data/generations/0000"]
+    assert parent["sealed"] == ledger.read(sealed.ledger)[-1].digest
+    assert parent["md5"].endswith(".dir")
+
+
+def test_the_seal_is_the_digest_of_the_folder_and_is_written_once(asked):
+    event = ledger.read(asked.ledger)[-1]
+    assert (event.event, event.generation, event.at) == ("sealed", "0000", world.AT)
+    assert event.digest == digest.of_folder(asked.generation("0000").folder)
+    assert (event.details["parent"], event.details["mode"]) == ("genesis", "train")
+    assert event.details["metrics"]["closed/overall"] == 0.75
+    assert sealing.seal(asked, "later") == event.digest
+    assert events(asked) == ["opened", "sealed"]
+    ledger.verify_sealed(asked.ledger, asked.generation("0000").folder)
+
+
+def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(asked):
+    folder = asked.generation("0000").folder
+    kept = repository.pointer(folder)
+    assert kept["nfiles"] == sum(p.is_file() for p in folder.rglob("*"))
+    remote = Path(repository.set_remote(asked, "")) / "files" / "md5"
+    names = repository.objects(asked, folder)
+    assert len(names) > len(KEPT)
+    assert all((remote / n[:2] / n[2:]).exists() for n in names)
+    base_model = yaml.safe_load(asked.dvc_lock.read_text())["stages"]["train"]["outs"]
+    (md5,) = [out["md5"] for out in base_model if out["path"].endswith("base.safetensors")]
+    assert (remote / md5[:2] / md5[2:]).exists(), "what is not sealed is what `dvc pull` has to bring back"
+    shutil.rmtree(folder)
+    shutil.rmtree(asked.root / ".dvc" / "cache")
+    repository.pull(asked, folder)
+    ledger.verify_sealed(asked.ledger, folder)
+
+
+def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_on(copied):
+    part = copied.unsealed("0000").folder
+    part.mkdir(parents=True)
+    (part / "rubbish").write_text("of a run that was killed")
+    sealing.seal(copied, world.AT)
+    folder = copied.generation("0000").folder
+    assert not (folder / "rubbish").exists()
+    lines = copied.ledger.read_text().splitlines(keepends=True)
+    copied.ledger.write_text(lines[0])
+    copied.work.report.write_text("of a later run")
+    sealing.seal(copied, world.AT)
+    assert events(copied) == ["opened", "sealed"]
+    assert (folder / "report.html").read_text() == "the report.html of 0000\n"
+
+
+def test_the_seconds_of_a_stage_that_was_skipped_are_not_there(filled):
+    assert sealing.stage_seconds(filled) == {"train": 12.5}
+
+
+# --- what DVC keeps ---------------------------------------------------------------------------------------------
+def test_a_remote_that_is_named_stays_until_another_is_wished_for(copied, tmp_path):
+    own = str(copied.root / ".oltr" / "remote")
+    config = copied.root / ".dvc" / "config"
+    before = config.read_text()
+    here = repository.set_remote(copied, "")
+    assert here != own, "a clone keeps the remote of the workspace that it was cloned from"
+    assert config.read_text() == before
+    assert repository.set_remote(copied, "s3://bucket/x") == "s3://bucket/x"
+    assert "s3://bucket/x" in config.read_text()
+    assert repository.set_remote(copied, "") == "s3://bucket/x"
+    assert repository.set_remote(copied, "../else") == str((copied.root / "../else").resolve())
+
+
+def test_what_is_dropped_is_gone_from_the_cache_and_from_the_remote(asked):
+    folder = asked.generation("0000").folder
+    names = repository.objects(asked, folder)
+    stores = (asked.remote, asked.root / ".dvc" / "cache")
+    repository.set_remote(asked, str(asked.remote))
+    repository.push(asked, folder)
+    (one,) = sorted(names)[:1]
+    places = [store / "files" / "md5" / one[:2] / one[2:] for store in stores]
+    assert all(place.exists() for place in places)
+    assert repository.drop(asked, {one, "0" * 32}) == 1
+    assert not any(place.exists() for place in places)
+
+
+def test_what_dvc_refuses_is_one_sentence(copied):
+    with pytest.raises(ValueError, match="^DVC in .*none") as caught:
+        repository.add(copied, copied.root / "none")
+    assert "\n" not in str(caught.value)
+    assert repository.pointer(copied.root / "none") == {}
+
+
+# --- people's answers -------------------------------------------------------------------------------------------
+def test_answers_are_checked_before_they_are_stored(asked, monkeypatch):
+    mine = batch.asked(asked, "0000")
+    rows = truth.collect(asked, None, "0000", world.AT)  # pyright: ignore[reportArgumentType]
+    wrong = [*rows, {**rows[0], "image_id": "f" * 64}]
+    monkeypatch.setattr(truth, "collect", lambda *arguments: wrong)
+    with pytest.raises(ValueError, match="batch 0000:4: this image was never selected"):
+        steps.import_annotations(asked, "0000")
+    assert not list(asked.annotations_of("0000").glob("*.parquet"))
+    assert "imported" not in events(asked)
+    monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
+    assert steps.import_annotations(asked, "0000") == len(mine)
+    event = ledger.read(asked.ledger)[-1]
+    assert (event.event, event.details) == ("imported", {"annotations": 3, "annotator": "truth"})
+    assert sorted(batch.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
+    assert repository.pointer(asked.annotations_of("0000"))["nfiles"] == 2
+    assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
+
+
+def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked, monkeypatch):
+    rows = truth.collect(asked, None, "0000", world.AT)[:2]  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
+    assert steps.import_annotations(asked, "0000") is None
+    assert not list(asked.annotations_of("0000").glob("*.parquet"))
+    assert steps.import_annotations(asked, "0000", partial=True) == 2
+
+
+# --- made again -------------------------------------------------------------------------------------------------
+def test_results_made_again_are_compared_file_by_file(sealed, tmp_path):
+    again = Layout(tmp_path / "again")
+    shutil.copytree(sealed.work.folder, again.work.folder)
+    found = {c.file: c for c in reproduce.compare(sealed.generation("0000"), again)}
+    assert set(found) == {
+        "base.parquet", "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet",
+        "model.safetensors", "metrics.json", "metrics_absent.json",
+    }  # fmt: skip
+    assert all(c.equal and c.sealed for c in found.values())
+    again.work.model.unlink()
+    again.work.selection.write_bytes(b"x")
+    changed = json.loads(again.work.metrics("evaluate").read_text()) | {"closed/overall": 0.5}
+    again.work.metrics("evaluate").write_text(json.dumps(changed))
+    found = reproduce.compare(sealed.generation("0000"), again)
+    assert {c.file for c in found if not c.equal} == {"model.safetensors", "selection.parquet", "metrics.json"}
+    assert {c.file: c.again for c in found}["model.safetensors"] == ""
+
+
+def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_path):
+    again = Layout(tmp_path / "again")
+    reproduce.restore(sealed, "0000", again)
+    final = sealed.generation("0000")
+    for copy, source in ((again.run, final.run), (again.params, final.params), (again.dvc_yaml, final.dvc_yaml)):
+        assert copy.read_bytes() == source.read_bytes()
+    assert digest.of_folder(again.batch("b").folder) == digest.of_folder(sealed.batch("b").folder)
+    assert digest.of_folder(again.generation("genesis").folder) == digest.of_folder(
+        sealed.generation("genesis").folder
+    )
+    assert again.ledger.read_bytes() == sealed.ledger.read_bytes()
+    assert repository.pointer(again.batch("b").folder) == repository.pointer(sealed.batch("b").folder)
+
+
+@pytest.mark.xfail(strict=True, reason="tasks.dvc.reproduce names files/md5 of the cache as the cache's folder")
+def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
+    sealing.seal(copied, world.AT)
+    repository.set_remote(copied, str(tmp_path / "gone"))
+    reproduce.restore(copied, "0000", Layout(tmp_path / "again"))
+
+
+def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):
+    asked.generation("0000").metrics.write_text("{}")
+    with pytest.raises(ValueError, match="was changed"):
+        reproduce.reproduce(asked, "0000", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_input_whose_version_is_not_known_cannot_be_brought_back(tmp_path):
+    with pytest.raises(ValueError, match=r"b: environment.json has no version of it"):
+        reproduce.write_pointer(tmp_path / "data" / "b", {})
+
+
+def test_the_selection_of_a_generation_is_its_tables_order(sealed):
+    rows = schema.read(sealed.generation("0000").selection, schema.SELECTION).to_pylist()
+    assert batch.asked(sealed, "0000") == [row["image_id"] for row in sorted(rows, key=lambda row: row["rank"])]
+
+
+def test_the_folder_of_the_code_is_the_one_that_runs():
+    assert (environment.CODE / "oltr_core" / "__init__.py").is_file()
+    assert Path(environment.__file__).is_relative_to(environment.CODE)
+
+
+# --- stages through DVC -----------------------------------------------------------------------------------------
+def test_a_stage_whose_inputs_are_as_they_were_does_not_run(copied):
+    copied.failure("report").parent.mkdir(parents=True)
+    copied.failure("report").write_text("of an earlier run")
+    assert stages.bring_up_to_date("report", copied) == stages.Outcome(False, 0.0)
+    assert not copied.failure("report").exists()
+    assert copied.work.report.read_text() == "the report.html of 0000\n"
+
+
+def test_results_that_are_gone_come_back_from_the_cache_without_a_run(copied):
+    copied.work.report.unlink()
+    assert stages.bring_up_to_date("report", copied) == stages.Outcome(False, 0.0)
+    assert copied.work.report.read_text() == "the report.html of 0000\n"
+
+
+def test_a_stage_runs_alone_and_its_seconds_are_those_inside_it(copied):
+    outcome = stages.bring_up_to_date("code", copied)
+    assert outcome.ran
+    assert outcome.seconds == json.loads(copied.timing("code").read_text())["seconds"] > 0
+    assert copied.work.code("train").read_text() != "{}"
+    assert copied.work.report.read_text() == "the report.html of 0000\n", "what depends on it waits for its turn"
+
+
+def test_a_stage_that_fails_is_told_in_its_own_words(copied):
+    copied.work.predictions.write_text("no table, and not what it was")
+    with pytest.raises(stages.StageFailed, match="predictions.parquet: expected a Parquet file") as caught:
+        stages.bring_up_to_date("report", copied)
+    assert (caught.value.stage, caught.value.kind) == ("report", "user")
+    assert not stages.worth_retrying(caught.value)
+
+
+def test_a_stage_runs_in_this_process_and_leaves_its_time_or_its_reason(copied, monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert stages.run_stage("code", copied) == 0
+    assert json.loads(copied.timing("code").read_text())["stage"] == "code"
+    copied.work.predictions.write_text("no table")
+    assert stages.run_stage("report", copied) == 2
+    assert json.loads(copied.failure("report").read_text())["kind"] == "user"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oltr_core.stages.run", stopped)
+    assert stages.run_stage("code", copied) == 130
+
+
+# --- raw batches ------------------------------------------------------------------------------------------------
+def test_a_batch_is_missing_until_it_is_here_and_kept(copied):
+    assert batches.missing(copied, ["b", "c"]) == ["c"]
+    pointer = copied.raw / "b.dvc"
+    kept = pointer.read_text()
+    pointer.unlink()
+    assert batches.missing(copied, ["b"]) == ["b"]
+    pointer.write_text(kept)
+    shutil.rmtree(copied.batch("b").folder)
+    assert batches.missing(copied, ["b"]) == ["b"]
+
+
+def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
+    settings, access = load_settings(copied), SourceAccess(copied.root)
+    card = batches.take_in(copied, settings, "b", access)
+    assert card["images"] == 12
+    remote = Path(repository.set_remote(copied, "")) / "files" / "md5"
+    for path in (copied.batch("b").folder, copied.truth_of("b")):
+        names = repository.objects(copied, path)
+        assert names
+        assert all((remote / n[:2] / n[2:]).exists() for n in names)
+    before = digest.of_folder(copied.batch("b").folder)
+    shutil.rmtree(copied.batch("b").folder)
+    shutil.rmtree(copied.root / "known")
+    copied.truth_of("b").unlink()
+    assert batches.take_in(copied, settings, "b", access) == card, "a clone has the batch, and not its sources"
+    assert digest.of_folder(copied.batch("b").folder) == before
+    assert copied.truth_of("b").exists()
