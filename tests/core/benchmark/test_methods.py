@@ -65,3 +65,16 @@ def test_the_second_phase_of_oltr_has_a_fifth_of_the_epochs_and_an_epoch_at_leas
     for row in methods.cifar(epochs):
         found = tuple(phase.epochs for phase in row.train.phases)
         assert found == (phases if row.name.startswith("OLTR") else (epochs,))
+
+
+def test_the_rows_of_cifar_step_as_published_and_the_second_phase_of_oltr_gently():
+    for row in methods.cifar(200):
+        first, *second = row.train.phases
+        assert {(p.batch_size, p.weight_decay) for p in row.train.phases} == {(128, 2e-4)}
+        assert (first.schedule.warmup, first.learning_rates) == (0.05, type(first)(name="x", epochs=1).learning_rates)
+        for phase in second:
+            assert (phase.schedule.warmup, phase.learning_rates.trunk, phase.learning_rates.heads) == (
+                0.0,
+                0.01,
+                0.05,
+            )

@@ -250,6 +250,8 @@ def test_an_image_in_train_and_test_of_one_batch_is_kept_for_the_test(tmp_path):
         ("test/cat/a.png", "test"),
         ("train/cat/b.png", "train"),
     ]
+    quarantined = pl.read_parquet(layout.batch("b").quarantine).select("address", "reason").rows()
+    assert quarantined == [("train/cat/a.png", "duplicate of test/cat/a.png")]
 
 
 def test_far_images_are_fetched_through_the_functions_that_tasks_give(tmp_path):
