@@ -10,9 +10,10 @@ ABSENT = "not there"
 def difference(before: Any, after: Any, path: str = "") -> list[str]:
     """`path: value` for each part of `after` that is other than in `before`.
 
-    A training phase that `before` lacks is compared with the phase before it.
+    A training phase that `before` lacks is compared with the phase before it. A switch that is off is one that
+    older settings lack.
     """
-    if before == after:
+    if before == after or (before is False and after == ABSENT):
         return []
     if isinstance(before, dict) and isinstance(after, dict) and _alike(before, after):
         keys = {**after, **before}
@@ -28,8 +29,8 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
 
 
 def _alike(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether they are one method with other parameters, and not two."""
-    return before.get("name") == after.get("name") or before.keys() == after.keys()
+    """Whether they are one method with other parameters, and not two; phases have names of their own."""
+    return before.get("name") == after.get("name") or before.keys() == after.keys() or "epochs" in before
 
 
 def _text(value: Any) -> str:
