@@ -10,13 +10,14 @@ ABSENT = "not there"
 def difference(before: Any, after: Any, path: str = "") -> list[str]:
     """`path: value` for each part of `after` that is other than in `before`.
 
-    A training phase that `before` lacks is compared with the phase before it.
+    A training phase that `before` lacks is compared with the phase before it. A switch that is off is one that
+    older settings lack.
     """
-    if before == after:
+    if before == after or (before is False and after == ABSENT):
         return []
     of_method = isinstance(before, dict) and isinstance(after, dict)
-    # one method with other parameters, and not two
-    if of_method and (before.get("name") == after.get("name") or before.keys() == after.keys()):
+    # one method with other parameters, and not two; phases, which have epochs, have names of their own
+    if of_method and (before.get("name") == after.get("name") or before.keys() == after.keys() or "epochs" in before):
         keys = {**after, **before}
         changes = [difference(before.get(k, ABSENT), after.get(k, ABSENT), f"{path}.{k}".lstrip(".")) for k in keys]
         return [change for of_key in changes for change in of_key]

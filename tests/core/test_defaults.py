@@ -158,5 +158,5 @@ def test_a_phase_is_trained_by_plain_sgd_along_a_cosine_unless_it_says_otherwise
     assert Phase(name="p", epochs=1).model_dump(exclude={"name", "epochs", "learning_rates", "schedule"}) == {
         "head": None, "losses": [{"name": "cross_entropy", "weight": 1.0}], "sampler": {"name": "instance"},
         "mix": None, "batch_size": 32, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "freeze": [],
-        "refresh_every": 0,
+        "refresh_every": 0, "fresh_head": False,
     }  # fmt: skip

@@ -123,6 +123,9 @@ def test_differences_of_phases_losses_and_keys_that_came_later():
     assert changes[2].startswith("phases[1].losses: [ldam(")
     assert difference(after, before) == ["phases: 1 in the place of 2"]
     assert difference({"name": "a", "new": 1}, {"name": "a"}, "learner") == ["learner.new: not there"]
+    assert difference({"name": "a", "new": False}, {"name": "a"}, "learner") == []
+    one, other = {"name": "first", "epochs": 3, "new": False}, {"name": "all", "epochs": 4}
+    assert difference([one], [other], "phases") == ["phases[0].name: all", "phases[0].epochs: 4"]
     assert difference({"head": {"name": "linear"}}, {"head": {"name": "cosine", "scale": 0.5}}) == [
         "head: cosine(scale=0.5)"
     ]
