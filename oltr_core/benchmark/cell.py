@@ -18,6 +18,7 @@ from oltr_core.benchmark.untrained import separation
 from oltr_core.devices import prepare
 from oltr_core.images.dataset import Resident, in_order
 from oltr_core.interfaces import Outputs, concatenate
+from oltr_core.layout import write_atomically
 from oltr_core.metrics import closed
 from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
@@ -26,9 +27,10 @@ from oltr_core.operating.selection import Select
 from oltr_core.scores import Energy, Msp, Reachability
 from oltr_core.settings.compute import Compute
 from oltr_core.spec import Spec
-from oltr_core.training import Train, direct_features, fit
+from oltr_core.training import Train, direct_features, fit, resume
 
 Echo = Callable[[str], object]
+State = Callable[[Train], Path]  # the folder of a recipe's saved training
 CPU = Compute()
 EVERY = 60.0  # seconds between lines of progress
 SCORES = (Msp(), Energy(), Reachability())
@@ -44,11 +46,11 @@ class Method(Spec):
 
 
 def measure(
-    method: Method, data: BenchmarkData, compute: Compute = CPU, state: Path | None = None, echo: Echo = print
+    method: Method, data: BenchmarkData, compute: Compute = CPU, state: State | None = None, echo: Echo = print
 ) -> dict[str, float]:
     """Figures by name: closed/…, <open set>/<score>/{auroc, fpr95}, <stream>/<generation>/…, seconds/train.
 
-    `method.train.seed` is the cell's; a training goes on from what the folder `state` holds. Raises Diverged.
+    `method.train.seed` is the cell's; a training goes on from what its `state` folder holds. Raises Diverged.
     """
     train, begin = method.train, time.perf_counter()
     network = trained(train, data, compute, state, echo)
@@ -75,13 +77,23 @@ def measure(
 
 
 def trained(
-    train: Train, data: BenchmarkData, compute: Compute = CPU, state: Path | None = None, echo: Echo = print
+    train: Train, data: BenchmarkData, compute: Compute = CPU, state: State | None = None, echo: Echo = print
 ) -> Network:
-    """The network of a recipe after its training, on the device of `compute`."""
+    """The network of a recipe after its training, on the device of `compute`.
+
+    With `state`, the first phase is a training of its own, which recipes that begin alike share.
+    """
     device = prepare(compute)
+    images = _resident(data.train, train, device)
+    folder = state(train) if state else None
+    if state and folder and len(train.phases) > 1 and resume.place_in(folder) is None:
+        begin = train.model_copy(update={"phases": train.phases[:1]})
+        trained(begin, data, compute, state, echo)
+        if (saved := resume.file_in(state(begin))).exists():
+            write_atomically(resume.file_in(folder), saved.read_bytes())
     network = train.network(int(data.train_labels.max()) + 1, train.seed)
     shown = time.monotonic()
-    for report in fit(network, _resident(data.train, train, device), data.train_labels, train, compute, state):
+    for report in fit(network, images, data.train_labels, train, compute, folder):
         if time.monotonic() - shown > EVERY:
             shown = time.monotonic()
             echo(f"  {report['phase']}, epoch {int(report['epoch']) + 1}: loss {report['loss']:.3f}")

@@ -84,16 +84,18 @@ def ablation(epochs: int) -> list[Method]:
     return [Method(name=name, train=train) for name, train in rows.items()]
 
 
-def cifar(epochs: int, strong: bool = False) -> list[Method]:
-    """ResNet-32 on 32 pixels, crop and flip; `strong` adds AutoAugment and Cutout.
-
-    The rates, batches and weight decay of Cao et al.; one schedule that suits any length in the place of their steps.
-    """
-    base = Train(
+def cifar_recipe(strong: bool = False) -> Train:
+    """What the CIFAR tables train on: 32 pixels, crop and flip; `strong` adds AutoAugment and Cutout."""
+    return Train(
         precision="bfloat16",
         transform=Transform(size=32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),
         augment=Augment(pad=4, flip=True, **({"policy": AutoAugment(), "cutout": 16} if strong else {})),
     )
+
+
+def cifar(epochs: int) -> list[Method]:
+    """ResNet-32, with the rates, batches and weight decay of Cao et al.; one schedule that suits any length."""
+    base = cifar_recipe()
     late = max(1, epochs // 5)
 
     def phase(name: str, epochs: int, losses: list[Loss], warmup: float = 0.0, **fields) -> Phase:
@@ -122,6 +124,46 @@ def cifar(epochs: int, strong: bool = False) -> list[Method]:
         oltr("OLTR++, two heads", CrossEntropy(), experts=2),
         oltr("OLTR++, two heads, balanced softmax first", BalancedSoftmax(), experts=2),
     ]
+
+
+def cifar_strong(epochs: int) -> list[Method]:
+    """Two stages: cross-entropy, then for a tenth of the epochs a new classifier on the frozen trunk.
+
+    The first is SHIKE's: AutoAugment, Cutout, weight decay 5e-4, cosine heads; rows of as many experts share it.
+    The second is cross-entropy, balanced softmax, the meta-embedding on class-aware batches, or the two by halves.
+    """
+    late = max(2, epochs // 10)
+    cosine, meta = Cosine(scale=30.0), MetaEmbedding(scale=30.0)
+
+    def phase(name: str, epochs: int, losses: list[Loss], head: HeadSpec, **fields) -> Phase:
+        schedule = Schedule(warmup=0.03)
+        return Phase(name=name, epochs=epochs, losses=losses, head=head, batch_size=128, schedule=schedule, **fields)
+
+    def classifier(epochs: int, loss: Loss) -> Phase:
+        return phase("classifier", epochs, [loss], cosine, fresh_head=True, freeze=["trunk"])
+
+    def embedding(epochs: int, fresh: bool) -> Phase:
+        losses, fields = [CrossEntropy(), LargeMargin()], {"fresh_head": fresh, "freeze": ["trunk"]}
+        return phase("meta_embedding", epochs, losses, meta, sampler=ClassAware(), **fields)
+
+    first = phase("representation", epochs - late, [CrossEntropy()], cosine)
+    rows = {
+        "cross-entropy": [classifier(late, CrossEntropy())],
+        "balanced softmax": [classifier(late, BalancedSoftmax())],
+        "OLTR++": [embedding(late, fresh=True)],
+        "OLTR++ after balanced softmax": [
+            classifier(late // 2, BalancedSoftmax()),
+            embedding(late - late // 2, fresh=False),
+        ],
+    }
+
+    def method(name: str, second: list[Phase], experts: int) -> Method:
+        backbone = ResNet32(shared_stages=2)
+        network = NetworkSpec(backbone=backbone, experts=experts, attention="none", head=cosine)
+        train = _with(cifar_recipe(strong=True), network=network, phases=[first, *second])
+        return Method(name=name if experts == 1 else f"{name}, {experts} experts", train=train)
+
+    return [method(name, second, experts) for experts in (1, 3) for name, second in rows.items()]
 
 
 def _with(spec: S, **change) -> S:

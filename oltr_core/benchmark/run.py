@@ -24,7 +24,7 @@ from oltr_core.benchmark.table import find
 from oltr_core.devices import multiplies_bfloat16
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.compute import Compute
-from oltr_core.training import Diverged
+from oltr_core.training import Diverged, Train
 
 
 def run(
@@ -61,7 +61,7 @@ def run(
     path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     code = digest_of_code()
-    compute = Compute(device=device, threads=table.threads, save_every=10)
+    compute = Compute(device=device, threads=table.threads, save_every=2)
 
     @cache
     def load(seed: int) -> tuple[BenchmarkData, str]:
@@ -77,14 +77,18 @@ def run(
             if (rows and method.name not in rows) or made_by.items() <= finished.items():
                 continue
             echo(f"{stem}: seed {seed}, {method.name}")
-            state = layout.resume(digest.of_value([stem, made_by, seed]))
+
+            def state(train: Train, made_by: dict[str, str] = made_by) -> Path:
+                of = {**made_by, "spec": train.model_dump(mode="json")}
+                return layout.resume(digest.of_value(of))
+
             cell = {"method": method.name, "seed": seed, **made_by, "note": data.note, "diverged": ""}
             seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": seed})})
             try:
                 cell["figures"] = measure(seeded, data, compute, state, echo)
             except Diverged as error:  # a finding about the method
                 cell |= {"figures": {}, "diverged": str(error)}
-            shutil.rmtree(state, ignore_errors=True)
+            shutil.rmtree(state(seeded.train), ignore_errors=True)
             records.add(path, cell | {"compute": machine(device)}, method)
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,7 +94,7 @@ TABLES = {
     "cifar100-lt-strong": Table(
         "CIFAR-100-LT, AutoAugment",
         image_sets.cifar100_lt,
-        partial(methods.cifar, strong=True),
+        methods.cifar_strong,
         published=_CIFAR100_LT,
     ),
     "cifar100-open": Table(  # Table 5

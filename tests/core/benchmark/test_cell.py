@@ -9,18 +9,20 @@ import sys
 import pytest
 import torch
 
+from oltr_core import digest
 from oltr_core.benchmark import image_sets, records, run
 from oltr_core.benchmark.cell import Method, measure, trained
 from oltr_core.benchmark.data import BenchmarkData, from_stream
 from oltr_core.benchmark.image_sets import stream_of
 from oltr_core.benchmark.loop import REPORTED, loop
+from oltr_core.checkpoint import digest_of
 from oltr_core.images.dataset import from_pixels
 from oltr_core.layout import Layout
 from oltr_core.losses import CrossEntropy
 from oltr_core.models.heads import Linear, MetaEmbedding
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
-from oltr_core.training import direct_features
+from oltr_core.training import direct_features, resume
 from tests.core.stages import loop_world as world
 from tests.core.training.worlds import recipe
 from tests.core.training.worlds import world as squares
@@ -112,3 +114,22 @@ def test_a_cell_runs_on_a_bare_host(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_recipes_that_begin_alike_share_their_first_stage_and_end_as_if_they_had_not(tmp_path):
+    images, labels = squares()
+    data = BenchmarkData(images.images, labels, images.images, labels)
+    one = recipe()
+    other = one.model_copy(update={"phases": [one.phases[0], one.phases[1].model_copy(update={"weight_decay": 0.0})]})
+    alone = {name: digest_of(trained(train, data).trunk_state()) for name, train in (("one", one), ("other", other))}
+
+    def state(train):
+        return tmp_path / digest.of_value(train.model_dump(mode="json"))
+
+    assert digest_of(trained(one, data, state=state).trunk_state()) == alone["one"]
+    first = one.model_copy(update={"phases": one.phases[:1]})
+    kept = resume.file_in(state(first))
+    assert (resume.place_in(state(first)).phase, resume.place_in(state(first)).epoch) == (0, one.phases[0].epochs)
+    written = kept.stat().st_mtime_ns
+    assert digest_of(trained(other, data, state=state).trunk_state()) == alone["other"] != alone["one"]
+    assert kept.stat().st_mtime_ns == written, "the second began from the first stage of the first"

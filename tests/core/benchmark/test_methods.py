@@ -52,12 +52,27 @@ def test_a_table_is_published_on_three_seeds_at_200_epochs_unless_it_says_otherw
         assert table.seeded
 
 
-def test_the_strong_rows_are_the_plain_ones_with_autoaugment_and_cutout():
-    for plain, strong in zip(methods.cifar(200), methods.cifar_strong(200), strict=True):
-        assert strong.train.augment.policy.name == "auto_augment"
-        assert (strong.train.augment.cutout, plain.train.augment.policy, plain.train.augment.cutout) == (16, None, 0)
-        weak = strong.train.augment.model_copy(update={"policy": None, "cutout": 0})
-        assert plain.train == strong.train.model_copy(update={"augment": weak})
+def test_the_strong_rows_share_a_first_stage_and_train_a_new_classifier_on_its_frozen_trunk():
+    rows = methods.cifar_strong(200)
+    assert [row.train.network.experts for row in rows] == [1] * 4 + [3] * 4
+    for row in rows:
+        first, *second = row.train.phases
+        assert (row.train.network, first) == (rows[4 * (row.train.network.experts > 1)].train.network, first)
+        assert (first.epochs, first.weight_decay, first.learning_rates.trunk, first.head.scale) == (
+            180,
+            5e-4,
+            0.1,
+            30,
+        )
+        assert (row.train.augment.policy.name, row.train.augment.cutout) == ("auto_augment", 16)
+        assert sum(phase.epochs for phase in second) == 20
+        assert all(phase.freeze == ["trunk"] for phase in second)
+        assert second[0].fresh_head
+    names = [[phase.name for phase in row.train.phases[1:]] for row in rows[:4]]
+    assert names == [["classifier"], ["classifier"], ["meta_embedding"], ["classifier", "meta_embedding"]]
+    losses = [[loss.name for loss in row.train.phases[1].losses] for row in rows[:4]]
+    assert losses[:2] == [["cross_entropy"], ["balanced_softmax"]]
+    assert losses[2:] == [["cross_entropy", "large_margin"], ["balanced_softmax"]]
 
 
 @pytest.mark.parametrize(("epochs", "phases"), [(200, (160, 40)), (30, (24, 6)), (4, (3, 1))])
