@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oltr_core.interfaces import Outputs, Progress, concatenate
+from oltr_core.interfaces import Outputs, Progress, Targets, concatenate
 
 
 def outputs(num: int, with_distances: bool = True, seed: int = 0) -> Outputs:
@@ -36,6 +36,10 @@ def test_rows_are_taken_of_every_tensor(rows):
     for name in ("logits", "features", "embeddings", "distances"):
         assert torch.equal(getattr(part, name), getattr(every, name)[rows])
     assert outputs(5, with_distances=False)[rows].distances is None
+    targets = Targets(torch.arange(5), torch.rand(5, 3, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(targets[rows].labels, targets.labels[rows])
+    assert torch.equal(targets[rows].soft, targets.soft[rows])
+    assert Targets(targets.labels)[rows].soft is None
 
 
 def test_batches_are_put_together_in_their_order():
