@@ -95,9 +95,13 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/stages/__init__.py": [f"{CORE}/stages/test_run_stage.py"],
     "oltr_core/stages/code.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/stages/comparison.py": [f"{CORE}/stages/test_comparison.py"],
-    "oltr_core/stages/contact_sheet.py": [f"{CORE}/stages/test_contact_sheet.py"],
     "oltr_core/stages/curate.py": [f"{CORE}/curation/test_curate.py"],
     "oltr_core/stages/full_training.py": [f"{CORE}/stages/test_train.py"],
+    "oltr_core/stages/select.py": [
+        f"{CORE}/stages/test_contact_sheet.py",
+        f"{CORE}/stages/test_wiring.py",
+        f"{CORE}/stages/test_update_evaluate_select.py",
+    ],
     "oltr_core/stages/ingest.py": [
         f"{CORE}/ingest/test_ingest.py",
         "--deselect",
