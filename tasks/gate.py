@@ -113,7 +113,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
         compared = json.loads(sealed.gate.read_text())
         reasons += learned_too_little(compared, gate.least_learned)
         if compared["champion"] == champion:
-            grounds = {"comparison": compared, "not_compared": compared["absent"]}
+            grounds = {"comparison": compared, "not_compared": dict(compared["absent"])}
             reasons += fallen(compared, tolerances)
             tolerances = {
                 n: far for n, far in tolerances.items() if n not in {**compared["metrics"], **compared["absent"]}

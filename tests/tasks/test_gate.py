@@ -138,6 +138,18 @@ def test_a_tolerance_for_another_metric_compares_the_sealed_metrics(layout):
     assert judged(layout, **rule)[0] == "promoted"  # closed/overall is gated on the same images alone
 
 
+def test_what_the_sealed_metrics_cannot_compare_is_no_part_of_the_comparison(layout):
+    compared = page(absent={"auroc": "no open image"}, known_accuracy=figure(0.9, 0.9, 0, 0))
+    generation = layout.generation("0001")
+    generation.folder.mkdir(parents=True)
+    generation.gate.write_text(json.dumps(compared))
+    sealed(layout, "0001", "0000", {"closed/overall": 0.9}, {"closed/few": "no class is small"})
+    assert judged(layout, tolerances={"closed/few": 0.2})[0] == "promoted"
+    details = ledger.read(layout.ledger)[-1].details
+    assert details["comparison"] == compared
+    assert details["not_compared"] == {"auroc": "no open image", "closed/few": "no class is small"}
+
+
 def test_where_the_champion_was_moved_by_hand_the_sealed_metrics_are_compared(layout):
     """0001 was compared with 0000; then 0002 became champion, against which its metrics have fallen."""
     write(layout, page(known_accuracy=figure(0.9, 0.95, 0.0, 0.1), learned_accuracy=learned(0.1, 0.0)))
