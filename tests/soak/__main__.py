@@ -1,0 +1,105 @@
+"""`python -m tests.soak`: 200 points of failure over two generations, and what came of each.
+
+    python -m tests.soak --points 200 --log soak.jsonl      goes on where a run with the same log stopped
+    python -m tests.soak --log soak.jsonl --page            write the result into docs/reliability.md, run nothing
+
+Points are drawn with a seed: changes of files in each process of a command, moments of the whole command, full disks,
+and services that are down. Exits 1 if one was not survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+from tests.soak.faults import Fault, changes, expected, suffer
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
+#: start, command, share of the points
+COMMANDS = (("new", "loop", 0.4), ("one", "loop", 0.35), ("two", "forget", 0.15), ("two", "gc --yes", 0.02))
+
+
+def points(number: int, seed: int) -> list[Fault]:
+    """So many faults, the same for the same seed and code."""
+    rng = random.Random(seed)
+    found = [Fault(start, "loop", "down", who) for start in ("new", "one") for who in ("remote", "mlflow")]
+    found += [Fault("one", "loop", "size", "ulimit", kib * 1024) for kib in (4, 64, 256, 1024)]
+    for start, command, share in COMMANDS:
+        counts = changes(start, command)
+        took = expected(start, command)[1]
+        for _ in range(round(number * share)):
+            kind = rng.random()
+            if kind < 0.25:  # the first seconds are when databases are made
+                second = round(rng.uniform(0.5, 6 if kind < 0.08 else took), 1)
+                found.append(Fault(start, command, rng.choice(["alone", "group"]), at=second))
+            else:
+                who = rng.choices(list(counts), weights=[c**0.5 for c in counts.values()])[0]
+                what = "full" if kind > 0.88 else rng.choice(["alone", "group"])
+                found.append(Fault(start, command, what, who, rng.randint(1, counts[who])))
+    return found[:number]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.partition("\n")[0])
+    parser.add_argument("--points", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--log", type=Path, default=ROOT / "soak.jsonl", help="one JSON line per point")
+    parser.add_argument("--page", action="store_true", help="write the result into docs/reliability.md, run nothing")
+    asked = parser.parse_args()
+    before = [json.loads(line) for line in asked.log.read_text().splitlines()] if asked.log.exists() else []
+    if asked.page:
+        write_page(before)
+        return 0
+    done, begun = {row["key"] for row in before}, time.monotonic()
+    failed = sum(bool(row["wrong"]) for row in before)
+    for fault in points(asked.points, asked.seed):
+        if fault.key in done or time.monotonic() - begun > asked.seconds:
+            continue
+        row = {"key": fault.key, "revision": revision(), "date": date.today().isoformat(), **suffer(fault)}
+        failed += bool(row["wrong"])
+        with asked.log.open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        print("·" if not row["wrong"] else f"✗ {fault.key}: {row['wrong']}", flush=True)
+    return 1 if failed else 0
+
+
+def revision() -> str:
+    return subprocess.check_output(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], text=True).strip()
+
+
+def write_page(rows: list[dict]) -> None:
+    """The table of the points in the log, between the marks of docs/reliability.md."""
+    groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    kinds = {"alone": "SIGKILL of one process", "group": "SIGKILL of all", "full": "no space left",
+             "size": "no larger files", "down": "a service down"}  # fmt: skip
+    for row in rows:
+        fault = json.loads(row["key"])
+        groups[f"{fault['command']}, from {fault['start']}", kinds[fault["what"]]].append(row)
+    lines = [
+        BEGIN,
+        "",
+        "| command, workspace | failure | points | reached | as if nothing had been |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for (command, kind), mine in sorted(groups.items()):
+        hit = sum(row["hit"] for row in mine)
+        lines.append(f"| {command} | {kind} | {len(mine)} | {hit} | {sum(not row['wrong'] for row in mine)} |")
+    revisions = sorted({row["revision"] for row in rows})
+    days = sorted({row["date"] for row in rows})
+    lines += ["", f"{len(rows)} points, revision {', '.join(revisions)}, {', '.join(days)}.", "", END]
+    text = PAGE.read_text()
+    PAGE.write_text(text[: text.index(BEGIN)] + "\n".join(lines) + text[text.index(END) + len(END) :])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""A command that is made to fail somewhere, the same command again, and whether all is as it would have been."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from oltr_core import digest, ledger
+from oltr_core.layout import Layout
+from tests.flows.conftest import commit, edit, environment, new_world, run
+
+INJECTED = Path(__file__).parent / "injected"
+SAME = (
+    "manifest.parquet",
+    "classes.parquet",
+    "model.safetensors",
+    "predictions.parquet",
+    "selection.parquet",
+    "metrics.json",
+)
+TRIES = 3  # a command that was made to fail ends well by the third time at the latest
+PATIENCE = 900
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong during one command in a workspace that has come so far."""
+
+    start: str  # new: nothing ingested; one: after a generation; two: after two
+    command: str  # loop, forget, gc
+    what: str  # alone, group: SIGKILL of the process, of its group; full, size: no space, no larger files; down
+    who: str = ""  # the process by its command; "": the one that was started, after a time
+    at: float = 0  # the number of its change of a file; or seconds; or bytes
+
+    @property
+    def key(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+# --- workspaces to start from ---------------------------------------------------------------------------------
+@cache
+def base(start: str) -> Layout:
+    """Made once per process, by the command line."""
+    folder = Path(tempfile.mkdtemp(prefix=f"oltr-soak-{start}-")) / "world"
+    if start == "new":
+        layout = new_world(folder)
+        edit(layout, lambda p: p["versions"].update(commit=True))
+        commit(layout, "versions")
+        return layout
+    before = {"one": "new", "two": "one"}[start]
+    layout = copy(base(before), folder)
+    done = run(layout, "oltr", "loop", "--generations", {"one": "1", "two": "2"}[start])
+    assert done.returncode == 0, done.stderr
+    return layout
+
+
+def copy(layout: Layout, to: Path) -> Layout:
+    """A workspace of its own: its remote lies inside."""
+    shutil.copytree(layout.root, to, symlinks=True)
+    config = to / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(layout.root.resolve()), str(to.resolve())))
+    return Layout(to)
+
+
+def words(fault: Fault, layout: Layout) -> list[str]:
+    """The command line of a fault's command."""
+    match fault.command:
+        case "loop":
+            return ["oltr", "loop", "--generations", "2" if fault.start == "one" else "1"]
+        case "forget":
+            return ["oltr", "forget", "--yes", victim(layout)]
+        case command:
+            return ["oltr", *command.split()]
+
+
+def victim(layout: Layout) -> str:
+    """An image of the training set."""
+    import polars as pl
+
+    rows = pl.read_parquet(base("two").generation("0001").manifest).filter(split="train").sort("image_id")
+    return rows["address"][0]
+
+
+# --- what must be the same ------------------------------------------------------------------------------------
+def facts(layout: Layout) -> dict[str, Any]:
+    """What a workspace holds, less times and the names of machines."""
+    events = ledger.read(layout.ledger)
+    state = ledger.replay(events)
+    runs = sqlite3.connect(layout.mlflow_db)
+    try:
+        mirrored = Counter(status for (status,) in runs.execute("select status from runs"))
+    finally:
+        runs.close()
+    return {
+        "events": sorted((e.event, e.generation) for e in events if e.event != "forgetting"),
+        "results": {
+            f"{name}/{file}": digest.of_file(layout.generation(name).folder / file)
+            for name in state.sealed
+            for file in SAME
+        },
+        "annotations": sorted(p.relative_to(layout.root).as_posix() for p in layout.annotations.rglob("*.parquet")),
+        "champion": state.champion,
+        "mlflow": dict(mirrored),
+        "tags": run(layout, "git", "tag").stdout.split(),
+    }
+
+
+def left_over(layout: Layout) -> list[str]:
+    """Temporary files that nobody will use again."""
+    kinds = ("*.tmp", "*.part", ".part*")
+    return sorted({str(p.relative_to(layout.root)) for kind in kinds for p in layout.data.rglob(kind)})
+
+
+def processes_of(layout: Layout) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if (entry / "cwd").resolve() == layout.root.resolve():
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue  # it ended while we looked
+    return found
+
+
+@cache
+def expected(start: str, command: str) -> tuple[str, float]:
+    """The facts after the command without a fault, as JSON, and how long it took."""
+    layout = copy(base(start), Path(tempfile.mkdtemp(prefix="oltr-soak-")) / "world")
+    begun = time.monotonic()
+    done = run(layout, *words(Fault(start, command, ""), layout))
+    took = time.monotonic() - begun
+    assert done.returncode == 0, done.stderr
+    found = json.dumps(facts(layout), sort_keys=True)
+    shutil.rmtree(layout.root.parent)
+    return found, took
+
+
+def changes(start: str, command: str) -> dict[str, int]:
+    """Process -> how many changes of files it makes in the workspace during the command."""
+    folder = Path(tempfile.mkdtemp(prefix="oltr-soak-"))
+    layout, log = copy(base(start), folder / "world"), folder / "log"
+    done = run(
+        layout, *words(Fault(start, command, ""), layout), **injected({"root": str(layout.root), "log": str(log)})
+    )
+    assert done.returncode == 0, done.stderr
+    counts = Counter(line.split("\t")[0] for line in log.read_text().splitlines())
+    shutil.rmtree(folder)
+    return dict(counts)
+
+
+def injected(fault: dict[str, Any]) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(INJECTED), os.environ.get("PYTHONPATH", "")]))
+    return {"PYTHONPATH": path, "OLTR_FAULT": json.dumps(fault)}
+
+
+# --- one fault ------------------------------------------------------------------------------------------------
+def suffer(fault: Fault) -> dict[str, Any]:
+    """Make the command fail, repeat it, and say what is not as it would have been: `wrong`, empty if all is well."""
+    wanted = json.loads(expected(fault.start, fault.command)[0])
+    folder = Path(tempfile.mkdtemp(prefix="oltr-soak-"))
+    layout = copy(base(fault.start), folder / "world")
+    try:
+        with broken(fault, layout, folder) as first:
+            pass
+        wrong = []
+        if "Traceback" in first["said"]:
+            wrong.append("a traceback: " + first["said"].strip().splitlines()[-1][:200])
+        if first["code"] not in (0, 2, 75, -signal.SIGKILL):
+            wrong.append(f"the first time ended with {first['code']}")
+        deadline = time.monotonic() + 20
+        while (alive := processes_of(layout)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        wrong += [f"still running: {line[:100]}" for line in alive]
+        tries, done = 0, None
+        while tries < TRIES and (done is None or done.returncode):
+            tries += 1
+            done = run(layout, *words(fault, layout))
+        assert done is not None
+        if done.returncode:
+            wrong.append(f"it does not end well: {done.stderr.strip()[-300:]}")
+        else:
+            if tries > 1:
+                wrong.append(f"it took {tries} times")
+            found = json.loads(json.dumps(facts(layout)))
+            wrong += [f"{k}: expected {wanted[k]}, found {found[k]}"[:500] for k in wanted if found[k] != wanted[k]]
+            wrong += [f"left over: {path}" for path in left_over(layout)]
+            checked = run(layout, "oltr", "check")
+            if checked.returncode:
+                wrong += [line for line in checked.stdout.splitlines() if line.startswith("✗")]
+        return {"first": first["code"], "hit": first["hit"], "wrong": wrong}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the command with the fault: its exit code, what it said, and whether the fault happened at all."""
+    line, fired = words(fault, layout), folder / "fired"
+    more: dict[str, str] = {}
+    if fault.who:
+        of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "what": fault.what, "fired": str(fired)}
+        more = injected(of)
+    if fault.what == "size":  # files of so many bytes at most, as where a quota or a disk ends
+        line = ["bash", "-c", f'ulimit -f {int(fault.at) // 1024}; exec "$0" "$@"', *line]
+    if fault.what == "down" and fault.who == "remote":
+        more = {}
+        layout.remote.rename(folder / "remote")
+        layout.remote.write_text("no folder")
+    if fault.what == "down" and fault.who == "mlflow":
+        more = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+        edit(layout, lambda p: p["tracking"].update(uri="http://127.0.0.1:9"))
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen(
+            line, cwd=layout.root, env=environment(**more), stdout=said, stderr=said, start_new_session=True
+        )
+        hit = False
+        try:
+            code = process.wait(PATIENCE if fault.who else fault.at)
+        except subprocess.TimeoutExpired:
+            hit = True
+            if fault.what == "group":
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                os.kill(process.pid, signal.SIGKILL)
+            code = process.wait()
+    if fault.what == "down" and fault.who == "remote":
+        layout.remote.unlink()
+        (folder / "remote").rename(layout.remote)
+    if fault.what == "down" and fault.who == "mlflow":
+        edit(layout, lambda p: p["tracking"].update(uri=""))
+    happened = hit or fired.exists() or fault.what in ("full", "size", "down")
+    yield {"code": code, "said": (folder / "said").read_text(errors="replace"), "hit": happened}
