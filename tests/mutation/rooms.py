@@ -67,6 +67,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
     "oltr_core/ingest": [
+        f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_ingest.py",
         f"{CORE}/ingest/test_bad_inputs.py",
         "--deselect",
