@@ -66,7 +66,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
     with repository.opened(layout) as repo:
-        local = f"[core]\n    no_scm = true\n[cache]\n    dir = {repo.cache.local.path}\n"
+        local = f"[core]\n    no_scm = true\n[cache]\n    dir = {repo.cache.local_cache_dir}\n"
     (again.root / ".dvc" / "config.local").write_text(local)
     again.run.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(sealed.run, again.run)
