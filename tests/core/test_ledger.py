@@ -179,7 +179,7 @@ def test_what_was_forgotten_is_remembered_and_changes_the_digests_of_the_generat
 
 def test_an_empty_history_is_the_state_before_the_first_generation(path):
     state = ledger.replay(ledger.read(path))
-    assert (state.champion, state.unfinished, state.next_number, state.opened) == (GENESIS, None, 0, ())
+    assert (state.champion, state.unfinished, state.next_number, state.opened) == (GENESIS, None, 0, [])
 
 
 def test_a_refused_generation_that_becomes_champion_by_hand_keeps_its_verdict():
