@@ -25,7 +25,10 @@ def example(*lines: str) -> dict[str, Any]:
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
+    from oltr_core.settings.workspace import keep_private  # not for --help
+
     context.obj = Layout(workspace.expanduser().absolute())
+    keep_private(context.obj)
 
 
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:

@@ -18,7 +18,8 @@ from flows import plan
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
 from oltr_core.layout import Layout
-from oltr_core.settings.whole import load_settings
+from oltr_core.settings.masking import mask_logs
+from oltr_core.settings.workspace import keep_private
 
 
 @flow(name="nightly", validate_parameters=False)
@@ -29,7 +30,8 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     read before anything is computed.
     """
     layout = Layout(Path(workspace).resolve())
-    load_settings(layout)
+    keep_private(layout)
+    mask_logs()
     check_parameters(layout)
     with alone(layout):
         before = plan.finished(layout)

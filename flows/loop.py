@@ -15,13 +15,16 @@ from flows.history import table
 from flows.progress import WATCH, account, say
 from oltr_core import ledger
 from oltr_core.layout import Layout
-from oltr_core.settings.whole import Settings, load_settings
+from oltr_core.settings.masking import mask_logs, masked
+from oltr_core.settings.whole import Settings
 from tasks.prefect.server import Server, prepare_environment
 
 
 def run(layout: Layout, generations: int | None, more: int | None) -> None:
     """Run the loop in this workspace. Raises ValueError for what a user can correct."""
-    settings = load_settings(layout)
+    from tasks import workspace
+
+    settings = workspace.settings(layout)
     with alone(layout):
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
@@ -32,13 +35,14 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         champion = ledger.replay(ledger.read(layout.ledger)).champion
         ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
         prepare_environment(layout)
+        mask_logs()
         check_parameters(layout)
         server = Server(layout)
         try:
             _drive(layout, settings, server, step, wanted)
         finally:
             server.stop()
-    print(summary(layout, settings))
+    print(masked(summary(layout, settings)))
 
 
 @contextlib.contextmanager

@@ -110,8 +110,9 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         events = ledger.read(layout.ledger)
         at = next(e.at for e in events if e.event == "sealed" and e.generation == name)
         rows = kind.collect(layout, settings, name, at)
-        annotated = {row["image_id"] for row in rows}
-        if not rows or (not partial and not annotated.issuperset(asked)):
+        annotated = {row.get("image_id") for row in rows}
+        wrong = any("problem" in row for row in rows)  # whoever wrote it has to know, and the check says so
+        if not wrong and (not rows or (not partial and not annotated.issuperset(asked))):
             return None
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
         kind.audit(layout, settings, name)

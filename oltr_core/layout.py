@@ -62,6 +62,7 @@ class Layout:
     params_before = _At("params.before-upgrade.yaml")  # as it was before `oltr upgrade`
     dvc_yaml = _At("dvc.yaml")
     dvc_lock = _At("dvc.lock")
+    dvc_cache = _At(".dvc/cache")
     prefect_yaml = _At("prefect.yaml")
 
     # --- what the loop keeps

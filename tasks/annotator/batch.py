@@ -53,7 +53,7 @@ def export(layout: Layout, name: str) -> str:
     text = io.StringIO()
     writer: Any = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: schema.defused(cell) for column, cell in row.items()} for row in rows)
     if not final.folder.exists():
         shutil.rmtree(part.folder, ignore_errors=True)
         part.images.mkdir(parents=True)
@@ -85,6 +85,13 @@ def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Ta
     from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need
 
     return check_annotations(rows, asked(layout, name), f"batch {name}")
+
+
+def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that can be imported, and a sentence for each other one."""
+    from oltr_core.curation.annotations import sort_answers
+
+    return sort_answers(rows, asked(layout, name), f"batch {name}")
 
 
 def store(layout: Layout, name: str, annotations: pa.Table) -> Path:

@@ -34,6 +34,8 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
             )
         label = truth[image_id]
         verdict = "label" if label in known else "new_class"
+        if label == schema.UNKNOWN and label not in known:  # an image of a published open set, of no class
+            verdict, label = "unsure", None
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
     return rows
 

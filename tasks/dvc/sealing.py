@@ -12,6 +12,7 @@ from oltr_core.layout import GENESIS, Generation, Layout, rename_into_place, wri
 from oltr_core.ledger import Event
 from oltr_core.measured import read_all
 from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
 from tasks.dvc import environment, repository
 
@@ -80,6 +81,7 @@ def fill(layout: Layout, run: Run, to: Generation) -> None:
             )
     for name in ("run", "params", "dvc_yaml", "dvc_lock"):
         shutil.copyfile(getattr(layout, name), getattr(to, name))
+    to.params.write_text(masked(to.params.read_text()))
     measured = read_all(layout.work.stage_metrics)
     times = [(stage, layout.timing(stage)) for stage in STAGES]  # a stage that DVC skipped has none
     described = {

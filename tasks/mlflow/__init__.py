@@ -15,6 +15,7 @@ from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.layout import Generation, Layout
+from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
 
@@ -177,6 +178,6 @@ def requirements() -> list[str]:
 def flat(value: Any, path: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} -> {"a.b": "1"}; a list is one value."""
     if not isinstance(value, dict) or not value:
-        return {path: str(value)[:6000]}
+        return {path: masked(str(value))[:6000]}
     inner = (flat(of_key, f"{path}.{key}".lstrip(".")) for key, of_key in value.items())
     return {name: text for part in inner for name, text in part.items()}

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from oltr_core import pipeline, schema
 from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
+from oltr_core.settings.whole import Settings, load_settings
 
 RUN = 'generation: "0000"\nparent: genesis\nmode: train\n'
 CONFIG = "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
@@ -98,6 +100,18 @@ def upgrade(layout: Layout) -> list[str]:
         write_atomically(layout.prefect_yaml, template.read_bytes())
         changed.append("prefect.yaml: the flow of this version; deploy it again")
     return changed
+
+
+def settings(layout: Layout) -> Settings:
+    """The settings, with the keys of sources and the figures of the gate. Raises ValueError naming file and key."""
+    from oltr_core.ingest.sources import parse_sources
+
+    found = load_settings(layout)
+    for batch in found.sources:
+        parse_sources(batch)
+    if not found.gate.tolerances.keys() <= Gate().tolerances.keys():  # only the metrics' code knows the others
+        check_parameters(layout)
+    return found
 
 
 def check_parameters(layout: Layout) -> None:

@@ -47,7 +47,10 @@ def shown(tmp_path_factory) -> Layout:
     """A full training and a generation that extends it, both shown in MLflow, one after the other."""
     layout = world.make(tmp_path_factory.mktemp("mlflow") / "world")
     world.compute(layout)
+    plain = layout.params.read_text()
+    layout.params.write_text(f"{plain}\ntracking: {{artifacts: 'https://eve:hunter2@host/x?token=hunter2'}}\n")
     seal(layout, "0000", "genesis", "train")
+    layout.params.write_text(plain)
     assert tracking.mirror(layout, SETTINGS) == ["0000"]
     world.answer(layout, "0000")
     ingest.run(load_settings(layout), layout, "batch-1")
@@ -69,6 +72,14 @@ def test_every_sealed_figure_is_shown(shown):
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
+
+
+def test_no_secret_of_the_parameters_is_in_the_database(shown):
+    """The first generation was sealed with them, as version 0.1 sealed parameters."""
+    assert "hunter2" in shown.generation("0000").params.read_text()
+    assert runs(shown)["0000"].data.params["tracking.artifacts"] == "https://***@host/x?token=***"
+    assert b"hunter2" not in shown.mlflow_db.read_bytes()
+    assert not [p for p in shown.mlflow_artifacts.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
 
 
 def test_a_training_is_shown_once_epoch_by_epoch_and_ends_with_its_sealed_figures(shown):
