@@ -16,6 +16,7 @@ from flows.progress import WATCH, account, say
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import Settings, load_settings
+from tasks.dvc import inputs
 from tasks.prefect.server import Server, prepare_environment
 
 
@@ -30,7 +31,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
         champion = ledger.replay(ledger.read(layout.ledger)).champion
-        ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
+        with inputs.original_pointers(layout):  # what comes next is built on it
+            ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
         prepare_environment(layout)
         check_parameters(layout)
         server = Server(layout)
