@@ -89,7 +89,12 @@ def ingested(events: list[Event]) -> dict[str, Event]:
 def _files_of(batch: Batch) -> dict[Path, str | None]:
     """Every file of a batch with the digest that its card has; None for one that it does not name."""
     there = dict.fromkeys(p for p in batch.folder.rglob("[!.]*") if p.is_file() and p != batch.card)
-    return there | {batch.folder / name: value for name, value in json.loads(batch.card.read_text())["files"].items()}
+    try:
+        named = json.loads(batch.card.read_text())["files"].items()
+    except (ValueError, TypeError, KeyError):
+        restoring = ledger.restoring(batch.folder, ())
+        raise ValueError(f"{batch.card}: expected the card of a batch, found something else; {restoring}") from None
+    return there | {batch.folder / name: value for name, value in named}
 
 
 def _verify_annotations(layout: Layout, name: str, events: list[Event], digests: Digests) -> None:

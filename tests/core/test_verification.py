@@ -180,6 +180,10 @@ def test_a_batch_that_the_ledger_does_not_have_is_verified_by_its_card(layout):
     with pytest.raises(ValueError, match=r"shard-00000\.arrow: this file was changed .*after `git checkout b\.dvc`"):
         verification.verify(layout)
 
+    layout.batch("b").card.write_text("torn")
+    with pytest.raises(ValueError, match=r"batch\.json: expected the card of a batch, found something else; `dvc"):
+        verification.verify(layout)
+
 
 def test_what_an_import_that_was_killed_left_half_written_is_not_learned(layout):
     (path,) = layout.annotations_of("0000").glob("*.parquet")
