@@ -17,6 +17,7 @@ from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs, masked
 from oltr_core.settings.whole import Settings
+from tasks.dvc import inputs
 from tasks.prefect.server import Server, prepare_environment
 
 
@@ -33,7 +34,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
         champion = ledger.replay(ledger.read(layout.ledger)).champion
-        ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
+        with inputs.original_pointers(layout):  # what comes next is built on it
+            ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
         prepare_environment(layout)
         mask_logs()
         check_parameters(layout)

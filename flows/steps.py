@@ -13,7 +13,7 @@ from oltr_core.ledger import State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.dvc import batches, git, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
@@ -31,7 +31,7 @@ def ingest(layout: Layout, batch: str) -> dict[str, object]:
     """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
         new = not layout.batch(batch).folder.is_dir()
-        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout))
+        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout), clock.now())
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card
@@ -115,11 +115,14 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         if not wrong and (not rows or (not partial and not annotated.issuperset(asked))):
             return None
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
-        kind.audit(layout, settings, name)
-        repository.add(layout, layout.annotations_of(name))
-        repository.push(layout, layout.annotations_of(name))
-        details = {"annotations": len(rows), "annotator": settings.name}
-        ledger.append(layout.ledger, ledger.Event("imported", name, path.stem, clock.now(), details))
+        if ("imported", name, path.stem) not in (e.key for e in events):
+            kind.audit(layout, settings, name)
+            event = batches_of_questions.event(layout, path, clock.now(), settings.name)
+            inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
+            repository.add(layout, path.parent)
+            repository.push(layout, path.parent)
+            event.details["dvc"] = repository.pointers(layout, path.parent)
+            ledger.append(layout.ledger, event)
         say(f"imported {len(rows)} annotations of the batch of {name}")
         return len(rows)
 

@@ -45,17 +45,20 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     from flows.loop import alone
     from oltr_core.upkeep import forgetting
     from tasks import clock
-    from tasks.dvc import repository
+    from tasks.dvc import inputs, repository
 
     if not yes:
         click.confirm(f"Forget {len(images)} images for good?", abort=True)
     with alone(layout):
+        inputs.verify(layout)  # forgetting writes digests anew: what was changed by others is restored first
         ids = forgetting.find(layout, list(images))
         tracked = [p.with_suffix("") for p in sorted(layout.data.glob("*/*.dvc"))]
         before = repository.objects(layout, *tracked)
         forgetting.forget(layout, ids, clock.now())
         here = [path for path in tracked if path.exists()]
         repository.add(layout, *here)
+        for batch in layout.batches:  # its card is another one now
+            inputs.record(layout, batch.name, clock.now())
         repository.push(layout, *here)
         dropped = repository.drop(layout, before - repository.objects(layout, *tracked))
     click.echo(

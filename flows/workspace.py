@@ -54,6 +54,7 @@ def examine(layout: Layout) -> tuple[list[str], bool]:
         "pipeline": lambda: _pipeline(layout),
         "run": lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout)),
         "history": lambda: _history(layout),
+        "inputs": lambda: _inputs(layout),
         "space": lambda: _space(layout),
     }
     lines, fit = [], True
@@ -139,10 +140,21 @@ def _pipeline(layout: Layout) -> str:
     return "dvc.yaml and git are here"
 
 
+def _inputs(layout: Layout) -> str:
+    from tasks.dvc import inputs
+
+    inputs.verify(layout, read_all=True)
+    imported = sum(e.event == "imported" for e in ledger.read(layout.ledger))
+    return f"{len(layout.batches)} raw batches, {imported} files of annotations; all digests agree"
+
+
 def _history(layout: Layout) -> str:
+    from tasks.dvc import inputs
+
     state = ledger.replay(ledger.read(layout.ledger))
-    for name in state.sealed:
-        ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    with inputs.original_pointers(layout):
+        for name in state.sealed:
+            ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     return f"{len(state.sealed)} sealed generations, champion {state.champion}; all digests agree"
 
 

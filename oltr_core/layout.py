@@ -84,6 +84,7 @@ class Layout:
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")
+    digests = _At("data/store/digests.json")  # of files that were verified, with their size and times
     lock = _At("data/loop.lock")  # held by the process that drives the loop
     results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 

@@ -59,7 +59,7 @@ TABLE = (
         "Turn raw images and annotations into the tables of this generation.",
         code=(
             "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
-            "settings/workspace.py", "shots.py", "stages/curate.py",
+            "settings/workspace.py", "shots.py", "stages/curate.py", "verification.py",
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from oltr_core import digest, schema
 from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
+from oltr_core.ledger import Event
 
 COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
 HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
@@ -105,6 +106,15 @@ def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
         write_atomically(final, part.read_bytes())
     part.unlink()
     return final
+
+
+def event(layout: Layout, path: Path, at: str, annotator: str) -> Event:
+    """What the ledger is told of the annotations in `path`, and of the audit beside them."""
+    name = path.parent.name
+    audit = layout.audit_of(name)
+    details = {"annotations": schema.read(path, schema.ANNOTATIONS, ["image_id"]).num_rows, "annotator": annotator}
+    details |= {"audit": digest.of_file(audit) if audit.exists() else None}
+    return Event("imported", name, path.stem, at, details)
 
 
 def stored(layout: Layout, name: str) -> pa.Table:

@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from oltr_core.layout import Layout
+from oltr_core import ledger
+from oltr_core.layout import Layout, write_atomically
 from oltr_core.pipeline import STAGES
 
 REMOTE = "default"  # the remote's name in .dvc/config
@@ -97,6 +98,38 @@ def pointer(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     return {k: v for k, v in yaml.safe_load(file.read_text())["outs"][0].items() if k in ("md5", "size", "nfiles")}
+
+
+def pointers(layout: Layout, *paths: Path) -> dict[str, dict[str, Any]]:
+    """Path in the workspace -> its pointer, where it has one, as the ledger keeps it."""
+    return {path.relative_to(layout.root).as_posix(): found for path in paths if (found := pointer(path))}
+
+
+def point_back(layout: Layout) -> list[str]:
+    """Make every pointer say what the ledger has of it; returns a sentence per pointer that said something else."""
+    moved = []
+    for name, known in ledger.pointers(ledger.read(layout.ledger)).items():
+        path = layout.root / name
+        if pointer(path) not in ({}, known):
+            file = path.with_name(f"{path.name}.dvc")
+            content = yaml.safe_load(file.read_text())
+            content["outs"][0] |= known
+            write_atomically(file, yaml.safe_dump(content, sort_keys=False))
+            moved.append(f"{name}.dvc named another copy, and names the original again")
+    return moved
+
+
+def refuse_changed(layout: Layout, *paths: Path) -> None:
+    """Raise ValueError for a path that is not what its pointer says. One without pointer is new."""
+    targets = {f"{path.resolve()}.dvc": path for path in paths if pointer(path) and path.exists()}
+    if not targets:
+        return
+    with _repo(layout) as repo:
+        changed = [path for target, path in targets.items() if repo.status(targets=[target])]
+    if changed:
+        raise ValueError(
+            f"{changed[0]}: this was changed after it was given to DVC; {ledger.restoring(changed[0], ())}"
+        )
 
 
 def objects(layout: Layout, *paths: Path) -> set[str]:

@@ -92,8 +92,10 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
         pulled.append(path)
     repository.pull(again, *pulled)
-    # stages verify a sealed parent against the history, which is not part of what is compared
-    shutil.copyfile(layout.ledger, again.ledger)
+    # stages verify their inputs against the history as it was then; it is not part of what is compared
+    events = [(e.event, e.generation) for e in ledger.read(layout.ledger)]
+    lines = layout.ledger.read_bytes().splitlines(keepends=True)
+    again.ledger.write_bytes(b"".join(lines[: events.index(("sealed", name)) + 1]))
 
 
 def is_old(sealed: Generation) -> bool:

@@ -14,7 +14,7 @@ from oltr_core.measured import read_all
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
-from tasks.dvc import environment, repository
+from tasks.dvc import environment, inputs, repository
 
 
 def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
@@ -24,7 +24,11 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     """
     run = Run(generation=name, parent=parent, mode=mode)  # pyright: ignore[reportArgumentType]
     if parent != GENESIS:
-        ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
+        with inputs.original_pointers(layout):
+            ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
+    inputs.verify(layout)
+    for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
+        inputs.record(layout, batch.name, at)
     text = yaml.safe_dump(run.model_dump(), sort_keys=False)
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
@@ -50,7 +54,9 @@ def seal(layout: Layout, at: str) -> str:
     if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
         raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
-    if not final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not
+    if final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not
+        repository.refuse_changed(layout, final.folder)
+    else:
         temporary = layout.unsealed(run.generation)
         shutil.rmtree(temporary.folder, ignore_errors=True)
         fill(layout, run, temporary)
@@ -59,6 +65,7 @@ def seal(layout: Layout, at: str) -> str:
     repository.push(layout, final.folder, stages=True)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
+    details |= {"dvc": repository.pointers(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed
 

@@ -22,8 +22,9 @@ from oltr_core.layout import Layout
 from tests.flows.conftest import environment, new_world, run
 
 EXPECTED = [
-    ("opened", "0000"), ("sealed", "0000"), ("promoted", "0000"), ("exported", "0000"), ("imported", "0000"),
-    ("opened", "0001"), ("sealed", "0001"), ("promoted", "0001"), ("exported", "0001"),
+    ("ingested", ""), ("opened", "0000"), ("sealed", "0000"), ("promoted", "0000"), ("exported", "0000"),
+    ("imported", "0000"),
+    ("ingested", ""), ("opened", "0001"), ("sealed", "0001"), ("promoted", "0001"), ("exported", "0001"),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from oltr_core import checkpoint, digest, metrics, schema
+from oltr_core import checkpoint, digest, ledger, metrics, schema
 from oltr_core.inference import features_of, predict, predictions
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
@@ -179,6 +179,10 @@ def test_without_a_validation_image_there_is_no_threshold_and_a_sentence_says_so
 def test_without_new_annotations_the_model_stays_as_it_was(first, tmp_path):
     layout = copied(first, tmp_path / "w")
     shutil.rmtree(layout.annotations_of("0000"))
+    *before, imported = layout.ledger.read_bytes().splitlines(keepends=True)
+    assert b'"imported"' in imported
+    layout.ledger.write_bytes(b"".join(before))
+    ledger.head_of(layout.ledger).unlink()
     world.opened(layout, "0001", "0000", "update")
     world.compute(layout, curate, update)
     assert (
