@@ -17,6 +17,7 @@ from prefect.states import Completed
 from flows import plan
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
+from flows.upkeep import finish_forgetting
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 
@@ -32,6 +33,7 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     load_settings(layout)
     check_parameters(layout)
     with alone(layout):
+        finish_forgetting(layout)
         before = plan.finished(layout)
         loop(str(layout.root), before + more)
         made, waits = plan.finished(layout) - before, plan.unannotated(layout)

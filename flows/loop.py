@@ -13,6 +13,7 @@ from flows import plan
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
+from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import Settings, load_settings
@@ -23,6 +24,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
     """Run the loop in this workspace. Raises ValueError for what a user can correct."""
     settings = load_settings(layout)
     with alone(layout):
+        if said := finish_forgetting(layout):
+            print(said)
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
         if step is None:

@@ -141,6 +141,8 @@ def _pipeline(layout: Layout) -> str:
 
 def _history(layout: Layout) -> str:
     state = ledger.replay(ledger.read(layout.ledger))
+    if state.forgetting:
+        raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
     for name in state.sealed:
         ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     return f"{len(state.sealed)} sealed generations, champion {state.champion}; all digests agree"
