@@ -88,8 +88,9 @@ def replace(layout: Layout, tracking: Tracking, digests: dict[str, tuple[str, st
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    client, root = connect(layout, tracking), f"{layout.root.resolve().as_uri()}/"
+    root = f"{layout.root.resolve().as_uri()}/"
     try:
+        client = connect(layout, tracking)
         every = [e.experiment_id for e in client.search_experiments(view_type=ViewType.ALL)]
         for name, (before, now) in digests.items():
             wanted = f"tags.`oltr.digest` = '{before}'"
