@@ -92,7 +92,7 @@ def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Ta
     from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need
 
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
-    left = [row for row in rows if row["image_id"] not in gone]
+    left = [row for row in rows if row.get("image_id") not in gone]
     return check_annotations(left, asked(layout, name), f"batch {name}")
 
 
