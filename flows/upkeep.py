@@ -117,8 +117,7 @@ def finish_forgetting(layout: Layout) -> str:
     for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
         path.unlink()  # copies that no run and no batch here refers to
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
-    remote = Path(repository.remote(layout))
-    found = search.holding([*layout.owned, *([remote] if remote.is_dir() else [])], traces)
+    found = search.holding([*layout.owned, *repository.remote_folder(layout)], traces)
     root = layout.root.resolve()
     inside = [str(path) for path in found if path.resolve().is_relative_to(root)]
     if inside:

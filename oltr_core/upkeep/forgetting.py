@@ -79,7 +79,9 @@ def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
     layout.forgetting.mkdir(parents=True)
     ids, state = sorted(set(image_ids)), ledger.replay(ledger.read(layout.ledger))
     digests: dict[str, str] = {}
-    values = [v for b in layout.batches for v in _bytes_of(b, ids)]
+    mine = pl.col("image_id").is_in(ids)
+    others = {digest.of_bytes(v) for b in layout.batches for v in _bytes_of(b, ~mine)}  # one may be in two encodings
+    values = [v for b in layout.batches for v in _bytes_of(b, mine) if digest.of_bytes(v) not in others]
     of_trunk: dict[str, Any] = {}
     for generation in _generations(layout):
         if not _knows(generation, ids):
@@ -183,9 +185,8 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _bytes_of(batch: Batch, ids: list[str]) -> Iterable[bytes]:
+def _bytes_of(batch: Batch, mine: pl.Expr) -> Iterable[bytes]:
     """The packed images, and their thumbnails."""
-    mine = pl.col("image_id").is_in(ids)
     for (shard,), rows in scan(batch.index, schema.INDEX).filter(mine).collect().group_by("shard"):
         yield from _packed(batch.shard(shard)).column("data").take(rows["row"].to_arrow()).to_pylist()
     if batch.thumbnails.exists():

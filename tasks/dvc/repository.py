@@ -106,10 +106,11 @@ def tracked(layout: Layout) -> list[Path]:
     return [path.with_suffix("") for path in sorted(layout.data.glob("*/*.dvc"))]
 
 
-def remote(layout: Layout) -> str:
-    """The address of the remote; empty without one."""
+def remote_folder(layout: Layout) -> list[Path]:
+    """The remote, if it is a folder of this machine."""
     with _repo(layout) as repo:
-        return repo.config.get("remote", {}).get(repo.config.get("core", {}).get("remote"), {}).get("url", "")
+        stores = [repo.cloud.get_remote_odb()] if repo.config["core"].get("remote") else []
+        return [Path(store.path) for store in stores if store.fs.protocol == "local" and Path(store.path).is_dir()]
 
 
 def record(layout: Layout, *results: Path) -> None:

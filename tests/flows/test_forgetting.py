@@ -209,6 +209,18 @@ def test_what_the_search_finds_is_named_and_the_removal_is_not_over_before_it_is
     assert_gone(photos, pieces)
 
 
+def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_left(tmp_path, made):
+    shutil.copytree(made.root, tmp_path / "world", ignore=shutil.ignore_patterns("0000*", "raw", "truth", "ledger*"))
+    layout = Layout(tmp_path / "world")
+    repository.set_remote(layout, str(tmp_path / "remote"))
+    natural(9, 30).save(layout.root / "photos" / "cat" / "same.bmp")
+    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout))
+    done = forget(layout, "photos/cat/09.png")
+    assert done.exit_code == 0, done.exception
+    assert search.holding([layout.raw], search.pieces(natural(9, 30).tobytes()))
+    assert ledger.replay(ledger.read(layout.ledger)).forgetting == {}
+
+
 def test_data_that_are_not_here_are_asked_for_before_anything_is_changed(photos):
     shutil.rmtree(photos.generation("0000").folder)
     before = photos.ledger.read_bytes()
