@@ -266,7 +266,9 @@ def learned(layout):
     features = features_of(rows, network, Transform(), layout)
     known = measure(features[:4], torch.tensor([0, 0, 1, 1]), 2)
     statistics = grow(known, AnnotatedFeatures(features[4:7], torch.tensor([0, 0, 2])))
-    network.heads[0].memory.centroids.copy_(statistics.means[0])
+    centroids = network.memory(0)
+    assert centroids is not None
+    centroids.copy_(statistics.means[0])
     state = Knn().fit(reference_from_statistics(network, statistics, 0))
     card = checkpoint.Card(
         class_ids=[0, 1, 2], class_counts=[4, 2, 1], network=network.spec, transform=Transform(),
