@@ -17,6 +17,7 @@ from prefect.states import Completed
 from flows import plan
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
+from flows.upkeep import finish_forgetting
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.workspace import keep_private
@@ -34,6 +35,7 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     mask_logs()
     check_parameters(layout)
     with alone(layout):
+        finish_forgetting(layout)
         before = plan.finished(layout)
         loop(str(layout.root), before + more)
         made, waits = plan.finished(layout) - before, plan.unannotated(layout)

@@ -13,6 +13,7 @@ from flows import plan
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
+from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs, masked
@@ -27,6 +28,8 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
 
     settings = workspace.settings(layout)
     with alone(layout):
+        if said := finish_forgetting(layout):
+            print(said)
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
         if step is None:

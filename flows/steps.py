@@ -104,7 +104,8 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
     kind = annotator.of(settings)
     with WATCH.lap("annotate"):
         asked = batches_of_questions.asked(layout, name)
-        if not asked:
+        if not asked:  # none was selected, or all were forgotten since
+            ledger.append(layout.ledger, ledger.Event("imported", name, "", clock.now(), {"annotations": 0}))
             return 0
         # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
         events = ledger.read(layout.ledger)

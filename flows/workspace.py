@@ -152,6 +152,8 @@ def _history(layout: Layout) -> str:
     from tasks.dvc import inputs
 
     state = ledger.replay(ledger.read(layout.ledger))
+    if state.forgetting:
+        raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
     with inputs.original_pointers(layout):
         for name in state.sealed:
             ledger.verify_sealed(layout.ledger, layout.generation(name).folder)

@@ -62,7 +62,6 @@ class Layout:
     params_before = _At("params.before-upgrade.yaml")  # as it was before `oltr upgrade`
     dvc_yaml = _At("dvc.yaml")
     dvc_lock = _At("dvc.lock")
-    dvc_cache = _At(".dvc/cache")
     prefect_yaml = _At("prefect.yaml")
 
     # --- what the loop keeps
@@ -85,15 +84,21 @@ class Layout:
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")
     digests = _At("data/store/digests.json")  # of files that were verified, with their size and times
+    forgetting = _At("data/.forgetting")  # what `oltr forget` works with until it is done: cleaned generations, and
+    traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
     lock = _At("data/loop.lock")  # held by the process that drives the loop
     results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 
     # --- what the tools around the loop keep
     remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
     prefect_home = _At(".oltr/prefect")
+    prefect_db = _At(".oltr/prefect/prefect.db")
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
     mlflow_db = _At("mlflow.db")
     mlflow_artifacts = _At("mlartifacts")
+    dvc = _At(".dvc")
+    dvc_cache = _At(".dvc/cache")
+    dvc_runs = _At(".dvc/cache/runs")  # DVC's memory of what each stage made, by what it was made from
 
     def batch(self, name: str) -> Batch:
         return Batch(self.raw / name)
@@ -115,6 +120,13 @@ class Layout:
     @property
     def work(self) -> Work:
         return Work(self.data / "work")
+
+    @property
+    def owned(self) -> list[Path]:
+        """What the loop and its tools write: everything below this folder that is no file of a user's."""
+        data = (self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store)
+        databases = self.root.glob(f"{self.mlflow_db.name}*")  # SQLite has files beside it
+        return [*data, self.work.folder, self.remote.parent, self.dvc, self.mlflow_artifacts, *databases]
 
     def export(self, name: str) -> Export:
         return Export(self.exports / name)

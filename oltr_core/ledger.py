@@ -31,7 +31,8 @@ EVENTS = (
     "exported",  # its batch went to the annotator
     "imported",  # annotations of its batch came back; `digest` is that of the file
     *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired")),
-    "forgotten",  # an image was removed everywhere
+    "forgetting",  # images are being removed; `objects` are DVC's that hold them, `generations` the digests to come
+    "forgotten",  # that is over
 )
 _RESTORE = "restore the file from version control or a backup"
 _ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
@@ -156,6 +157,7 @@ class State:
     exported: set[str] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)  # generations whose batch has answers
     forgotten: set[str] = field(default_factory=set)  # ids of images that were removed on request
+    forgetting: dict[str, Any] = field(default_factory=dict)  # details of a removal that is not over; {}: none
 
     @property
     def unfinished(self) -> str | None:
@@ -187,7 +189,11 @@ def replay(events: list[Event]) -> State:
                 state.exported.add(e.generation)
             case "imported":
                 state.imported.add(e.generation)
+            case "forgetting":
+                state.forgetting = e.details
+                state.forgotten |= set(e.details["images"])
             case "forgotten":  # pictures were taken out of these generations: their digests from now on
+                state.forgetting = {}
                 state.sealed |= e.details["generations"]
                 state.forgotten |= set(e.details["images"])
     return state
@@ -208,7 +214,8 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
 
     `of` is the digest of a file.
     """
-    expected = replay(read(path)).sealed.get(folder.name)
+    state = replay(read(path))
+    expected = state.sealed.get(folder.name)
     if expected is None:
         if folder.name == GENESIS:
             return
@@ -216,7 +223,7 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
     if not folder.is_dir():
         raise ValueError(f"{folder}: this sealed generation is not here; `dvc pull` brings it back")
     found = digest.of_folder(folder, of=of)
-    if found != expected:
+    if found not in (expected, state.forgetting.get("generations", {}).get(folder.name)):
         raise ValueError(
             f"{folder}: a file in this sealed generation was changed (expected digest {expected[:12]}, found "
             f"{found[:12]}); {restoring(folder, pointers(read(path)))}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from oltr_core.layout import Layout, write_atomically
 from oltr_core.pipeline import STAGES
 
 REMOTE = "default"  # the remote's name in .dvc/config
+_OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 #: DVC's repository object is not made for two threads; the loop has a head start in a second one
 _turn = threading.Lock()
 
@@ -132,24 +134,63 @@ def refuse_changed(layout: Layout, *paths: Path) -> None:
         )
 
 
-def objects(layout: Layout, *paths: Path) -> set[str]:
-    """The names, in DVC's stores, of everything that `paths` point at, as far as the cache can tell."""
-    found: set[str] = set()
+def tracked(layout: Layout) -> list[Path]:
+    """What the pointers below data/ point at, whether it is here or not."""
+    return [path.with_suffix("") for path in sorted(layout.data.glob("*/*.dvc"))]
+
+
+def remote_folder(layout: Layout) -> list[Path]:
+    """The remote, if it is a folder of this machine."""
     with _repo(layout) as repo:
-        for md5 in filter(None, (pointer(path).get("md5") for path in paths)):
-            found.add(md5)
-            listing = Path(repo.cache.local.oid_to_path(md5))
-            if md5.endswith(".dir") and listing.exists():
+        stores = [repo.cloud.get_remote_odb()] if repo.config["core"].get("remote") else []
+        return [Path(store.path) for store in stores if store.fs.protocol == "local" and Path(store.path).is_dir()]
+
+
+def record(layout: Layout, *results: Path) -> None:
+    """Let dvc.lock point at these results of stages as they are now; of what they were made from it keeps its word.
+
+    So a stage that has to run again is stale as before, and a clone can pull what dvc.lock names.
+    """
+    wanted = {str(path.resolve()) for path in results}
+    with _repo(layout) as repo, repo.lock:
+        for stage in repo.index.stages:
+            mine = [out for out in stage.outs if out.fs_path in wanted and out.hash_info]  # made at least once
+            for out in mine:
+                out.save()
+                out.commit()
+            if mine:
+                stage.dump(update_pipeline=False)
+
+
+def objects(layout: Layout, *paths: Path, locks: Iterable[Path] = ()) -> set[str]:
+    """The names, in DVC's stores, of everything that `paths` and the results in `locks` point at.
+
+    What is in a folder is known as far as the cache can tell.
+    """
+    stages = [s for lock in locks if lock.exists() for s in yaml.safe_load(lock.read_text())["stages"].values()]
+    outs = [pointer(path) for path in paths] + [out for stage in stages for out in stage.get("outs", ())]
+    found = {out["md5"] for out in outs if "md5" in out}
+    with _repo(layout) as repo:
+        for listing in [Path(repo.cache.local.oid_to_path(name)) for name in found if name.endswith(".dir")]:
+            if listing.exists():
                 found |= {entry["md5"] for entry in json.loads(listing.read_text())}
     return found
 
 
-def drop(layout: Layout, names: set[str]) -> int:
-    """Delete objects from DVC's cache and from the remote; how many there were."""
+def drop(layout: Layout, names: Iterable[str], files: Iterable[Path] = ()) -> int:
+    """Delete objects from DVC's cache and from the remote, but those in use; how many there were.
+
+    `files` are of the cache: objects too, or what a run that was killed left there.
+    """
+    wanted = set(names)
+    for file in files:
+        name = f"{file.parent.name}{file.name}"
+        wanted.add(name) if _OBJECT.fullmatch(name) else file.unlink(missing_ok=True)
+    wanted -= objects(layout, *tracked(layout), locks=[layout.dvc_lock])
     with _repo(layout) as repo:
-        remote = repo.config.get("core", {}).get("remote")
-        stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=remote)] if remote else [])]
-        found = [(store, name) for store in stores for name in sorted(names) if store.exists(name)]
+        place = repo.config.get("core", {}).get("remote")
+        stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=place)] if place else [])]
+        found = [(store, name) for store in stores for name in sorted(wanted) if store.exists(name)]
         for store, name in found:
             store.delete(name)
     return len({name for _, name in found})

@@ -78,7 +78,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
     again.annotations.mkdir(parents=True, exist_ok=True)
     again.raw.mkdir(parents=True, exist_ok=True)
-    pulled = []
+    pulled, forgotten = [], ledger.replay(ledger.read(layout.ledger)).forgotten
     for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
         path = again.root / relative
         if path.name == GENESIS:
@@ -86,6 +86,12 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
             continue
         if "md5" not in pointed:
             raise ValueError(f"{path.name}: environment.json has no version of it")
+        now = repository.pointer(layout.root / relative).get("md5", pointed["md5"])
+        if now != pointed["md5"] and path.parent != again.annotations and forgotten:
+            raise ValueError(
+                f"{name}: it was made from images in {relative} that `oltr forget` has removed since, so it cannot "
+                "be made again"
+            )
         # <path>.dvc as it was when the generation was sealed
         out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
         path.parent.mkdir(parents=True, exist_ok=True)

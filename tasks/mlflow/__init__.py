@@ -79,6 +79,48 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
     return [generation.name for generation in new]
 
 
+def replace(layout: Layout, tracking: Tracking, digests: dict[str, tuple[str, str]]) -> None:
+    """Put the files of generations as they are now in the place of those that were shown before.
+
+    `digests` are those of a generation then and now; a run that has the new one is done. Raises ConnectionError.
+    """
+    if not tracking.uri and not layout.mlflow_db.exists():
+        return
+    from mlflow.entities import ViewType
+    from mlflow.exceptions import MlflowException
+
+    root = f"{layout.root.resolve().as_uri()}/"
+    try:
+        client = connect(layout, tracking)
+        every = [e.experiment_id for e in client.search_experiments(view_type=ViewType.ALL)]
+        for name, (before, now) in digests.items():
+            wanted = f"tags.`oltr.digest` = '{before}'"
+            for run in client.search_runs(every, wanted, run_view_type=ViewType.ALL):
+                if tracking.uri or not run.info.artifact_uri.startswith("file:") or root in run.info.artifact_uri:
+                    _replace(client, every, run, layout.generation(name), now)
+    except MlflowException as error:
+        why = " ".join(str(error).split())[:200]
+        raise ConnectionError(f"MLflow at {tracking.uri or layout.mlflow_db}: {why}") from error
+
+
+def _replace(client: Any, experiments: list[str], run: Any, generation: Generation, now: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    files = get_artifact_repository(run.info.artifact_uri)
+    shown = {file.path for file in files.list_artifacts()}
+    for path in (generation.report, generation.contact_sheet):
+        if path.exists():
+            files.log_artifact(str(path))
+        elif path.name in shown:
+            files.delete_artifacts(path.name)
+    of_run = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models(experiments, filter_string=of_run):
+        client.log_model_artifact(model.model_id, str(generation.model), "artifacts")
+        client.set_logged_model_tags(model.model_id, {"oltr.digest": now})
+    if run.info.lifecycle_stage == "active":
+        client.set_tag(run.info.run_id, "oltr.digest", now)
+
+
 def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
     """Verdicts, and the alias of the champion, as the ledger has them now."""
     versions = {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}

@@ -98,6 +98,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         del os.environ["PREFECT_API_URL"]
         self.process = None
 
