@@ -34,6 +34,7 @@ def collect(layout: Layout, generation: str | None) -> None:
     from flows.loop import alone
 
     with alone(layout):
+        steps.mend(layout)
         name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(load_settings(layout).annotator, "path", "")

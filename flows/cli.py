@@ -108,6 +108,7 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     from oltr_core.settings.whole import load_settings
 
     with alone(layout):
+        steps.mend(layout)
         for batch in batches or [b.batch for b in load_settings(layout).sources]:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")

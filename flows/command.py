@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,11 @@ def example(*lines: str) -> dict[str, Any]:
 def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
     context.obj = Layout(workspace.expanduser().absolute())
+    for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
+        try:
+            known()
+        except (RuntimeError, LookupError, OSError):  # a user who is not in passwd, as in some containers
+            os.environ[variable] = str(value)
 
 
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:

@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
-from flows import plan
+from flows import plan, steps
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
 from oltr_core.layout import Layout
@@ -32,6 +32,7 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     load_settings(layout)
     check_parameters(layout)
     with alone(layout):
+        steps.mend(layout)
         before = plan.finished(layout)
         loop(str(layout.root), before + more)
         made, waits = plan.finished(layout) - before, plan.unannotated(layout)
