@@ -5,6 +5,7 @@ A file is mended where it can be made again from data that agree with their dige
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from oltr_core.layout import Layout
 from tasks.dvc import repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
+SAME_TIME = 2.0  # seconds that the clocks of files and of processes may differ by
 SETTINGS = {"analytics": "false", "autostage": "false", "check_update": "false"}  # of a new workspace
 
 
@@ -122,8 +124,9 @@ def at_work(layout: Layout) -> str:
         since = layout.dvc_rwlock.stat().st_mtime if layout.dvc_rwlock.exists() else 0.0
         for pid, command in (holders(layout) or {}).items():
             # a process that began after the file was written has got the number of one that is gone
-            if pid != os.getpid() and psutil.pid_exists(pid) and psutil.Process(pid).create_time() <= since:
-                return f"process {pid}: {command}"
+            with contextlib.suppress(psutil.Error):
+                if pid != os.getpid() and psutil.Process(pid).create_time() <= since + SAME_TIME:
+                    return f"process {pid}: {command}"
         if not lock.exists():
             return ""
         try:
