@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,11 @@ def oltr(context: click.Context, workspace: Path) -> None:
 
     context.obj = Layout(workspace.expanduser().absolute())
     keep_private(context.obj)
+    for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
+        try:
+            known()
+        except (RuntimeError, LookupError, OSError):  # a user who is not in passwd, as in some containers
+            os.environ[variable] = str(value)
 
 
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:

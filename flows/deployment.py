@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
-from flows import plan
+from flows import plan, steps
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
 from flows.upkeep import finish_forgetting
@@ -35,6 +35,7 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     mask_logs()
     check_parameters(layout)
     with alone(layout):
+        steps.mend(layout)
         finish_forgetting(layout)
         before = plan.finished(layout)
         loop(str(layout.root), before + more)

@@ -73,6 +73,7 @@ def loop(workspace: str, generations: int) -> Any:
     """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING."""
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
+    steps.commit_last(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
@@ -80,6 +81,8 @@ def loop(workspace: str, generations: int) -> Any:
         else:
             generation(workspace, step.name)
             mirrored.append(mirror.submit(layout))
+    if not mirrored and steps.mlflow_is_behind(layout):  # a kill left it undone
+        mirrored.append(mirror.submit(layout))
     for future in mirrored:
         future.wait()
     if waits is None:

@@ -13,12 +13,25 @@ from oltr_core.ledger import State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.dvc import batches, git, inputs, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, repair, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
     """The state of the workspace by its ledger."""
     return ledger.replay(ledger.read(layout.ledger))
+
+
+def mend(layout: Layout) -> None:
+    """What a full disk or a kill left of the files of DVC and MLflow; call it with the workspace held.
+
+    Raises ValueError where nobody may work now, and for a file that cannot be made again.
+    """
+    from tasks import mlflow
+
+    aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
+    for sentence in (*repair.mend(layout), *filter(None, [aside])):
+        say(sentence)
+    repository.follow_origin(layout)
 
 
 def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
@@ -140,8 +153,28 @@ def mirror(layout: Layout) -> None:
             say(f"MLflow does not show this yet ({why}); the next generation tries again")
 
 
+def catch_up(layout: Layout) -> None:
+    """What a kill took after the export of the last generation: its place in MLflow, and its commit."""
+    commit_last(layout)
+    if mlflow_is_behind(layout):
+        mirror(layout)
+
+
+def mlflow_is_behind(layout: Layout) -> bool:
+    """Whether MLflow may not show all of the history; costs no import of it and asks no server."""
+    from tasks import mlflow
+
+    return mlflow.behind(layout, load_settings(layout).tracking)
+
+
+def commit_last(layout: Layout) -> None:
+    """The commit of the last generation with a verdict, where it is wanted and was not made."""
+    if verdicts := state_of(layout).verdicts:
+        commit(layout, *list(verdicts.items())[-1])
+
+
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
-    if load_settings(layout).versions.commit:
+    if load_settings(layout).versions.commit and not git.tagged(layout, name):
         revision = git.commit(layout, name, f"generation {name}: {verdict}")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")

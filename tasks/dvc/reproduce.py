@@ -66,8 +66,12 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
     with repository.opened(layout) as repo:
-        local = f"[core]\n    no_scm = true\n[cache]\n    dir = {repo.cache.local_cache_dir}\n"
-    (again.root / ".dvc" / "config.local").write_text(local)
+        cache, remote = repo.cache.local_cache_dir, repo.config["core"].get("remote")
+        address = str(repo.config["remote"][remote]["url"]) if remote else ""
+    repository.configure(again.dvc_config_local, "core", no_scm="true")
+    repository.configure(again.dvc_config_local, "cache", dir=cache)
+    if address:  # in .dvc/config it is relative to that workspace
+        repository.configure(again.dvc_config_local, f'remote "{remote}"', url=address)
     again.run.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(sealed.run, again.run)
     if is_old(sealed):

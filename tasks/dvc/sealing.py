@@ -62,12 +62,28 @@ def seal(layout: Layout, at: str) -> str:
         fill(layout, run, temporary)
         rename_into_place(temporary.folder, final.folder)
     repository.add(layout, final.folder)
-    repository.push(layout, final.folder, stages=True)
+    copy(layout, run)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
     details |= {"dvc": repository.pointers(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed
+
+
+def copy(layout: Layout, run: Run) -> None:
+    """Everything in data/ to the remote. Raises ConnectionError unless it has all that this generation needs.
+
+    What an earlier push did not copy is copied now: a pointer says that DVC knows the data, not where they are.
+    """
+    unneeded = {p for p in layout.generations.glob("*") if p.name not in (run.generation, run.parent)}
+    everything = repository.tracked(layout)
+    needed = [path for path in everything if path not in unneeded]
+    repository.push(layout, *(path for path in everything if path in needed or path.exists()), stages=True)
+    if missing := repository.missing(layout, *needed, stages=True):
+        raise ConnectionError(
+            f"{layout.root}: the DVC remote does not have all of {', '.join(missing)} after they were copied; "
+            f"`oltr loop` tries again, `dvc push` says more"
+        )
 
 
 def fill(layout: Layout, run: Run, to: Generation) -> None:

@@ -72,7 +72,7 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     try:
         with repository.opened(layout) as repo:
             reproduce: Any = repo.reproduce
-            reproduce(targets=[f"{layout.dvc_yaml}:{stage}"], single_item=True)
+            reproduce(targets=[f"{layout.dvc_yaml.name}:{stage}"], single_item=True)
     except DvcException as error:
         if interrupted(error):
             raise KeyboardInterrupt from None
@@ -89,7 +89,7 @@ def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
         found = json.loads(path.read_text())
         return StageFailed(stage, found["kind"], found["sentence"])
     chain = _causes(error)
-    sentence = str(chain[-1]) or type(chain[-1]).__name__
+    sentence = repository.said(error)
     names = {type(e).__name__ for e in chain}
     missing = next((e for e in chain if isinstance(e, FileNotFoundError) and e.filename), None)
     if missing is not None:

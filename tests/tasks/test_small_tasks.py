@@ -102,6 +102,22 @@ def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     assert not stages.interrupted(StageCmdFailedError("oltr train", -9))
 
 
+def test_of_what_dvc_says_its_own_sentence_is_told_and_not_what_a_parser_said(tmp_path):
+    from dvc.exceptions import DvcException
+
+    try:
+        try:
+            try:
+                raise KeyError("outs")
+            except KeyError as inner:
+                raise ValueError("line 1") from inner
+        except ValueError as middle:
+            raise DvcException("'data/raw/first.dvc' is corrupted") from middle
+    except DvcException as error:
+        found = stages.failure("curate", Layout(tmp_path), error)
+    assert found.sentence == "'data/raw/first.dvc' is corrupted: line 1"
+
+
 def test_the_environment_names_the_processor_and_what_it_adds_up_with():
     found = environment.processor()
     assert found["model"]
