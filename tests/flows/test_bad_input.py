@@ -196,7 +196,7 @@ COMMANDS = ["ingest", "annotate status", "annotate export", "annotate import", "
 def test_every_command_refuses_a_slip_that_would_do_nothing(photos, words):
     """A misspelt key of a source, of which there is a second batch; two batches of one name; one key twice."""
     edit(photos, lambda p: p["sources"].append({"batch": "second", "sources": [{"name": "folder", "pathe": "x"}]}))
-    assert "sources.second[0]: there is no key 'pathe' here; did you mean 'path'?" in said(photos, words)
+    assert "there is no key 'pathe' here; did you mean 'path'?" in said(photos, words)
     edit(photos, lambda p: p["sources"][1].update(batch="first"))
     assert "2 batches are called 'first'; give each a name of its own" in said(photos, words)
     photos.params.write_text(photos.params.read_text() + "curate: {}\n")

@@ -94,6 +94,11 @@ CASES = [
         ": gate.tolerances: no figure is called 'open_by_sco",
     ),
     case(
+        "a gate on what the champion cannot have",
+        params("gate: {tolerances: {learned_accuracy: .1}}\n"),
+        ": gate.tolerances: no figure is called 'learned_accuracy'",
+    ),
+    case(
         "a gate on a metric of another stage", params("gate: {tolerances: {data/images: 1}}\n"), ".*no figure is call"
     ),
     case("a negative tolerance", params("gate: {tolerances: {auroc: -1}}\n"), ": gate.tolerances.auroc: .*found -1"),
