@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from oltr_core import checkpoint, digest, ledger, metrics, schema
@@ -151,7 +152,8 @@ def test_an_update_reads_neither_the_train_section_nor_a_base_model(first, tmp_p
     """The recipe is the one on the parent's card."""
     layout = copied(first, tmp_path / "w")
     world.opened(layout, "0001", "0000", "update")
-    layout.params.write_text(layout.params.read_text() + "\ntrain: {nonsense: 1}\n")
+    params = yaml.safe_load(layout.params.read_text()) | {"train": {"nonsense": 1}}
+    layout.params.write_text(yaml.safe_dump(params))
     layout.work.base_model.unlink()
     world.compute(layout, curate, update)
     parent = checkpoint.read_card(layout.generation("0000").model)
