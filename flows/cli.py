@@ -20,6 +20,7 @@ from flows.command import command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
 from oltr_core.settings import kinds
+from oltr_core.settings.masking import masked
 
 BESIDE = (annotation, champion, upkeep)  # each adds its commands when it is imported
 
@@ -94,7 +95,7 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
         from flows.workspace import examine
 
         lines, fit = examine(layout)
-        click.echo("\n".join(lines))
+        click.echo(masked("\n".join(lines)))
         if not fit:
             raise ValueError("this workspace is not fit to run; the lines marked ✗ say what to do")
 
@@ -105,10 +106,12 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""
     from flows import steps
     from flows.loop import alone
-    from oltr_core.settings.whole import load_settings
+    from tasks import workspace
 
+    wanted = [b.batch for b in workspace.settings(layout).sources]
     with alone(layout):
-        for batch in batches or [b.batch for b in load_settings(layout).sources]:
+        steps.mend(layout)
+        for batch in batches or wanted:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")
 
@@ -169,8 +172,8 @@ def main() -> None:
         if kind == "internal":
             import traceback
 
-            traceback.print_exc()
-        click.echo(f"oltr: {error}", err=True)
+            click.echo(masked(traceback.format_exc()), err=True, nl=False)
+        click.echo(masked(f"oltr: {error}"), err=True)
         sys.exit(EXIT[kind])
 
 

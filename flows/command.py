@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,15 @@ def example(*lines: str) -> dict[str, Any]:
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
+    from oltr_core.settings.workspace import keep_private  # not for --help
+
     context.obj = Layout(workspace.expanduser().absolute())
+    keep_private(context.obj)
+    for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
+        try:
+            known()
+        except (RuntimeError, LookupError, OSError):  # a user who is not in passwd, as in some containers
+            os.environ[variable] = str(value)
 
 
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:

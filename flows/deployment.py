@@ -14,11 +14,13 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
-from flows import plan
+from flows import plan, steps
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
+from flows.upkeep import finish_forgetting
 from oltr_core.layout import Layout
-from oltr_core.settings.whole import load_settings
+from oltr_core.settings.masking import mask_logs
+from oltr_core.settings.workspace import keep_private
 
 
 @flow(name="nightly", validate_parameters=False)
@@ -29,9 +31,12 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     read before anything is computed.
     """
     layout = Layout(Path(workspace).resolve())
-    load_settings(layout)
+    keep_private(layout)
+    mask_logs()
     check_parameters(layout)
     with alone(layout):
+        steps.mend(layout)
+        finish_forgetting(layout)
         before = plan.finished(layout)
         loop(str(layout.root), before + more)
         made, waits = plan.finished(layout) - before, plan.unannotated(layout)

@@ -21,6 +21,7 @@ from flows.history import HEADLINE, metrics_of
 from flows.progress import WATCH, say
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
+from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from tasks import annotator, notify
 from tasks.dvc.stages import worth_retrying
@@ -46,7 +47,11 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True) -> Any:
 
     @wraps(step)
     def run(layout: Layout, *arguments: Any) -> Any:
-        return joined(" ".join([step.__name__, *map(str, arguments)]), lambda: step(layout, *arguments))
+        try:
+            return joined(" ".join([step.__name__, *map(str, arguments)]), lambda: step(layout, *arguments))
+        except Exception as error:
+            mask_error(error)  # Prefect keeps its sentence and its traceback
+            raise
 
     wrap: Any = task
     return wrap(run, task_run_name=label, **(again if retry else {}))
@@ -68,6 +73,7 @@ def loop(workspace: str, generations: int) -> Any:
     """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING."""
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
+    steps.commit_last(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
@@ -75,6 +81,8 @@ def loop(workspace: str, generations: int) -> Any:
         else:
             generation(workspace, step.name)
             mirrored.append(mirror.submit(layout))
+    if not mirrored and steps.mlflow_is_behind(layout):  # a kill left it undone
+        mirrored.append(mirror.submit(layout))
     for future in mirrored:
         future.wait()
     if waits is None:

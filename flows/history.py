@@ -24,13 +24,24 @@ HEADLINE = {
 
 
 def metrics_of(layout: Layout, name: str) -> dict[str, float]:
-    """metrics.json of a sealed generation; where the folder is not here, what the ledger wrote down at the seal."""
-    path = layout.generation(name).metrics
-    if path.exists():
-        return json.loads(path.read_text())
+    """The metrics of a sealed generation, as the ledger wrote them down at the seal; else metrics.json."""
     events = ledger.read(layout.ledger)
     sealed = next((e for e in events if e.event == "sealed" and e.generation == name), None)
-    return dict(sealed.details.get("metrics", {})) if sealed else {}
+    if sealed and "metrics" in sealed.details:
+        return dict(sealed.details["metrics"])
+    path = layout.generation(name).metrics
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def edited(layout: Layout, name: str) -> str:
+    """A sentence, where metrics.json in the sealed folder says something else than the ledger; else nothing."""
+    path = layout.generation(name).metrics
+    try:
+        if not path.exists() or json.loads(path.read_text()) == metrics_of(layout, name):
+            return ""
+    except ValueError:
+        pass
+    return f"{path}: this file was changed after it was sealed; shown is what the ledger holds, see `oltr check`"
 
 
 def generations(layout: Layout) -> list[dict[str, Any]]:
@@ -54,6 +65,7 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
                 "imported": name in state.imported,
                 "digest": state.sealed.get(name),
                 "metrics": metrics_of(layout, name),
+                "edited": edited(layout, name),
                 "reasons": verdict.get("reasons", []),
                 "comparison": verdict.get("comparison"),  # with the champion, by the gate
             }
@@ -63,9 +75,10 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
 
 def table(layout: Layout) -> str:
     """The table of generations; a star marks the champion, a dash what was not measured."""
-    rows = []
+    rows, notes = [], []
     for entry in generations(layout):
         numbers = [entry["metrics"].get(metric) for metric in HEADLINE.values()]
         name = entry["generation"] + ("*" if entry["champion"] else "")
         rows.append([name, entry["status"], *("-" if n is None else f"{n:.3f}" for n in numbers)])
-    return rendered(["generation", "verdict", *HEADLINE], rows, right=HEADLINE)
+        notes += [entry["edited"]] if entry["edited"] else []
+    return "\n".join([rendered(["generation", "verdict", *HEADLINE], rows, right=HEADLINE), *notes])

@@ -8,37 +8,50 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
-from flows import plan
+from flows import plan, steps
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
+from flows.upkeep import finish_forgetting
 from oltr_core import ledger
-from oltr_core.layout import Layout
-from oltr_core.settings.whole import Settings, load_settings
-from tasks.prefect.server import Server, prepare_environment
+from oltr_core.layout import Layout, sqlite_address
+from oltr_core.settings.masking import mask_logs, masked
+from oltr_core.settings.whole import Settings
+from tasks.dvc import inputs
+from tasks.prefect.server import Server, database_address, prepare_environment
 
 
 def run(layout: Layout, generations: int | None, more: int | None) -> None:
     """Run the loop in this workspace. Raises ValueError for what a user can correct."""
-    settings = load_settings(layout)
+    from tasks import workspace
+
+    settings = workspace.settings(layout)
     with alone(layout):
+        steps.mend(layout)
+        if said := finish_forgetting(layout):
+            print(said)
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
         if step is None:
+            prepare_environment(layout)
+            steps.catch_up(layout)
             done = f"{plan.finished(layout)} generations are finished"
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
         champion = ledger.replay(ledger.read(layout.ledger)).champion
-        ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)  # what comes next is built on it
+        with inputs.original_pointers(layout):  # what comes next is built on it
+            ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
         prepare_environment(layout)
+        mask_logs()
         check_parameters(layout)
         server = Server(layout)
         try:
             _drive(layout, settings, server, step, wanted)
         finally:
             server.stop()
-    print(summary(layout, settings))
+    print(masked(summary(layout, settings)))
 
 
 @contextlib.contextmanager
@@ -85,8 +98,6 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
 
 def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:
     """Generation 0, or one that was cut off, up to its training."""
-    from flows import steps
-
     what, name = step
     if what == "annotate" or name in steps.state_of(layout).sealed or layout.generation(name).folder.is_dir():
         return HeadStart({})
@@ -118,9 +129,10 @@ def summary(layout: Layout, settings: Settings) -> str:
     if state.sealed:
         lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
     files = git.uncommitted(layout)
+    prefect = {"PREFECT_HOME": str(layout.prefect_home.resolve()), **database_address(layout)}
     lines += [
         f"MLflow   {_where_mlflow_is(layout, settings.tracking.uri)}",
-        f"Prefect  PREFECT_HOME={layout.prefect_home.resolve()} {here}/prefect server start",
+        f"Prefect  {' '.join(f'{key}={quote(value)}' for key, value in prefect.items())} {here}/prefect server start",
         "git      " + ("commit when you like: " + " ".join(files) if files else "nothing to commit"),
         "",
         account(WATCH.elapsed),
@@ -134,4 +146,4 @@ def _where_mlflow_is(layout: Layout, uri: str) -> str:
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
     command = f"{Path(sys.executable).parent}/mlflow ui --backend-store-uri"
-    return f"{command} {uri or f'sqlite:///{layout.mlflow_db.resolve()}'}, then open http://127.0.0.1:5000/{page}"
+    return f"{command} {quote(uri or sqlite_address(layout.mlflow_db))}, then open http://127.0.0.1:5000/{page}"

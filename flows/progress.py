@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 from oltr_core.pipeline import BY_NAME
+from oltr_core.settings.masking import masked
 from tasks.clock import Stopwatch
 
 WATCH = Stopwatch()  # of this process; started when it was
@@ -16,6 +17,7 @@ _record: ContextVar[list[str] | None] = ContextVar("record", default=None)
 
 def say(text: str) -> None:
     """One line of progress: on the terminal with the seconds since the start, and in the log of Prefect's run."""
+    text = masked(text)
     print(f"[{WATCH.elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
     if (record := _record.get()) is not None:
         record.append(text)

@@ -13,12 +13,25 @@ from oltr_core.ledger import State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.dvc import batches, git, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, repair, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
     """The state of the workspace by its ledger."""
     return ledger.replay(ledger.read(layout.ledger))
+
+
+def mend(layout: Layout) -> None:
+    """What a full disk or a kill left of the files of DVC and MLflow; call it with the workspace held.
+
+    Raises ValueError where nobody may work now, and for a file that cannot be made again.
+    """
+    from tasks import mlflow
+
+    aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
+    for sentence in (*repair.mend(layout), *filter(None, [aside])):
+        say(sentence)
+    repository.follow_origin(layout)
 
 
 def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
@@ -31,7 +44,7 @@ def ingest(layout: Layout, batch: str) -> dict[str, object]:
     """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
         new = not layout.batch(batch).folder.is_dir()
-        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout))
+        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout), clock.now())
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card
@@ -104,21 +117,26 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
     kind = annotator.of(settings)
     with WATCH.lap("annotate"):
         asked = batches_of_questions.asked(layout, name)
-        if not asked:
+        if not asked:  # none was selected, or all were forgotten since
+            ledger.append(layout.ledger, ledger.Event("imported", name, "", clock.now(), {"annotations": 0}))
             return 0
         # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
         events = ledger.read(layout.ledger)
         at = next(e.at for e in events if e.event == "sealed" and e.generation == name)
         rows = kind.collect(layout, settings, name, at)
-        annotated = {row["image_id"] for row in rows}
-        if not rows or (not partial and not annotated.issuperset(asked)):
+        annotated = {row.get("image_id") for row in rows}
+        wrong = any("problem" in row for row in rows)  # whoever wrote it has to know, and the check says so
+        if not wrong and (not rows or (not partial and not annotated.issuperset(asked))):
             return None
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
-        kind.audit(layout, settings, name)
-        repository.add(layout, layout.annotations_of(name))
-        repository.push(layout, layout.annotations_of(name))
-        details = {"annotations": len(rows), "annotator": settings.name}
-        ledger.append(layout.ledger, ledger.Event("imported", name, path.stem, clock.now(), details))
+        if ("imported", name, path.stem) not in (e.key for e in events):
+            kind.audit(layout, settings, name)
+            event = batches_of_questions.event(layout, path, clock.now(), settings.name)
+            inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
+            repository.add(layout, path.parent)
+            repository.push(layout, path.parent)
+            event.details["dvc"] = repository.pointers(layout, path.parent)
+            ledger.append(layout.ledger, event)
         say(f"imported {len(rows)} annotations of the batch of {name}")
         return len(rows)
 
@@ -135,8 +153,28 @@ def mirror(layout: Layout) -> None:
             say(f"MLflow does not show this yet ({why}); the next generation tries again")
 
 
+def catch_up(layout: Layout) -> None:
+    """What a kill took after the export of the last generation: its place in MLflow, and its commit."""
+    commit_last(layout)
+    if mlflow_is_behind(layout):
+        mirror(layout)
+
+
+def mlflow_is_behind(layout: Layout) -> bool:
+    """Whether MLflow may not show all of the history; costs no import of it and asks no server."""
+    from tasks import mlflow
+
+    return mlflow.behind(layout, load_settings(layout).tracking)
+
+
+def commit_last(layout: Layout) -> None:
+    """The commit of the last generation with a verdict, where it is wanted and was not made."""
+    if verdicts := state_of(layout).verdicts:
+        commit(layout, *list(verdicts.items())[-1])
+
+
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
-    if load_settings(layout).versions.commit:
+    if load_settings(layout).versions.commit and not git.tagged(layout, name):
         revision = git.commit(layout, name, f"generation {name}: {verdict}")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from flows.command import YES, command
+from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.settings.whole import load_settings
 
 
 @command("oltr reproduce 0001")
@@ -37,31 +39,108 @@ def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
     click.echo("\n".join([*lines, f"{generation} came out equal"]))
 
 
-@command("oltr forget photos/lynx/0017.jpg")
-@click.argument("images", nargs=-1, required=True)
+@command("oltr forget photos/lynx/0017.jpg", "oltr forget")
+@click.argument("images", nargs=-1)
 @YES
 def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
-    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays."""
+    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays.
+
+    Without IMAGES, go on with what was cut off.
+    """
     from flows.loop import alone
     from oltr_core.upkeep import forgetting
-    from tasks import clock
-    from tasks.dvc import repository
 
-    if not yes:
+    if images and not yes:
         click.confirm(f"Forget {len(images)} images for good?", abort=True)
     with alone(layout):
-        ids = forgetting.find(layout, list(images))
-        tracked = [p.with_suffix("") for p in sorted(layout.data.glob("*/*.dvc"))]
-        before = repository.objects(layout, *tracked)
-        forgetting.forget(layout, ids, clock.now())
-        here = [path for path in tracked if path.exists()]
-        repository.add(layout, *here)
-        repository.push(layout, *here)
-        dropped = repository.drop(layout, before - repository.objects(layout, *tracked))
-    click.echo(
-        f"forgot {len(ids)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with them; "
-        "their effect on the weights stays until the next full training"
+        said = finish_forgetting(layout)
+        if not images and not said:
+            raise ValueError("oltr forget: expected ids or addresses of images, found none, and nothing was cut off")
+        if said:
+            click.echo(said)
+        ids = forgetting.find(layout, images) if images else []
+        left = sorted({*ids} - ledger.replay(ledger.read(layout.ledger)).forgotten)
+        if ids and not left and not said:
+            click.echo("these images were forgotten before")
+        if left:
+            begin_forgetting(layout, left)
+            click.echo(finish_forgetting(layout))
+
+
+def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
+    """Write into the ledger what is to go, before anything is changed. Raises ValueError for what is not here."""
+    from oltr_core.upkeep import forgetting
+    from tasks import clock
+    from tasks.dvc import inputs, repository
+
+    for path in repository.tracked(layout):
+        if not path.exists():
+            raise ValueError(f"{path}: expected all data here, to clean them; `dvc pull` brings back what is missing")
+    inputs.verify(layout)  # digests are written anew: what was changed by others is restored first
+    holders = forgetting.holders(layout, image_ids)
+    sealed = [layout.generation(p.name).dvc_lock for p in holders if p.parent == layout.generations]
+    objects = repository.objects(layout, *holders, locks=[layout.dvc_lock, *sealed])
+    forgetting.begin(layout, forgetting.prepare(layout, image_ids) | {"objects": sorted(objects)}, clock.now())
+
+
+def finish_forgetting(layout: Layout) -> str:
+    """Do a removal that the ledger says is not over, from its first step on; what to say, or "" if there is none.
+
+    Raises ValueError naming the files of this workspace where something is left.
+    """
+    state = ledger.replay(ledger.read(layout.ledger))
+    pending = state.forgetting
+    if not pending:
+        shutil.rmtree(layout.forgetting, ignore_errors=True)  # of one that never began, or that is over
+        return ""
+    from oltr_core.upkeep import forgetting, search
+    from tasks import clock, mlflow
+    from tasks.dvc import inputs, repository
+    from tasks.prefect import artifacts
+    from tasks.prefect.server import prepare_environment
+
+    prepare_environment(layout)
+    settings, images, names = load_settings(layout), pending["images"], pending["generations"]
+    if not layout.traces.exists():
+        forgetting.prepare(layout, images)
+    traces = forgetting.traces(layout)
+    forgetting.replace_generations(layout)
+    forgetting.clean_batches(layout, images)
+    forgetting.clean_rest(layout, images)
+    here = [path for path in repository.tracked(layout) if path.exists()]
+    repository.add(layout, *here)
+    for batch in layout.batches:
+        inputs.record(layout, batch.name, clock.now())
+    repository.record(layout, *forgetting.shown(layout))
+    repository.push(layout, *here, stages=layout.dvc_lock.exists())
+    stray = search.holding([layout.dvc_cache, layout.remote], traces)
+    dropped = repository.drop(layout, pending["objects"], stray)
+    digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
+    mlflow.replace(layout, settings.tracking, digests)
+    for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
+        path.unlink()  # copies that no run and no batch here refers to
+    server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
+    found = search.holding([*layout.owned, *repository.remote_folder(layout)], traces)
+    root = layout.root.resolve()
+    inside = [str(path) for path in found if path.resolve().is_relative_to(root)]
+    if inside:
+        raise ValueError(
+            f"{', '.join(inside)}: a search found something of a forgotten image here; remove it, and `oltr forget` "
+            "goes on from here"
+        )
+    forgetting.end(layout, clock.now())
+    done = (
+        f"forgot {len(images)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with "
+        "them, and a search found nothing of them; weights, and means over several images, keep what they learned "
+        "from them until the next full training"
     )
+    if server:
+        done += f"; events in Prefect's server at {server} keep pictures until their retention period is over"
+    if found:
+        raise ValueError(
+            f"{done}; but {', '.join(map(str, found))} still hold something of them for other workspaces"
+        )
+    return done
 
 
 @command("oltr clean")

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -23,6 +24,7 @@ FREE_GB = 2.0
 def create(folder: Path, like: str = "digits") -> str:
     """A new workspace, or what is missing of one that is there. Raises ValueError for a folder of other files."""
     from tasks import workspace
+    from tasks.dvc import repository
 
     fresh = not (folder / "params.yaml").exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
@@ -30,14 +32,17 @@ def create(folder: Path, like: str = "digits") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     written = workspace.create(folder, like)
     if not fresh:
+        if remote := repository.follow_origin(Layout(folder)):
+            written.append(f".dvc/config.local (the data are in the remote of the clone's origin, {remote})")
         added = f"added {', '.join(written)}" if written else "nothing was missing"
         return f"{folder} is a workspace already; {added}"
+    place = quote(str(folder))
     to_edit, others = f"\npoint `sources` in {folder / 'params.yaml'} at your images", ""
     if like == "digits":
         to_edit, others = "", f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
     return (
         f"wrote a workspace for {like} into {folder} ({kinds.KINDS[like]}){to_edit}; then\n"
-        f"  oltr --workspace {folder} check\n  oltr --workspace {folder} loop{others}"
+        f"  oltr --workspace {place} check\n  oltr --workspace {place} loop{others}"
     )
 
 
@@ -54,12 +59,17 @@ def examine(layout: Layout) -> tuple[list[str], bool]:
         "pipeline": lambda: _pipeline(layout),
         "run": lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout)),
         "history": lambda: _history(layout),
+        "inputs": lambda: _inputs(layout),
+        "dvc": lambda: _dvc(layout),
+        "remote": lambda: _remote(layout),
+        "mlflow": lambda: _mlflow(layout),
         "space": lambda: _space(layout),
     }
     lines, fit = [], True
     for name, look in checks.items():
         try:
-            lines.append(f"✓ {name:<9} {look()}")
+            said = look()
+            lines.append(f"! {name:<9} {said[2:]}" if said.startswith("! ") else f"✓ {name:<9} {said}")
         except (ValueError, OSError) as error:
             fit = False
             lines.append(f"✗ {name:<9} {error}")
@@ -139,11 +149,51 @@ def _pipeline(layout: Layout) -> str:
     return "dvc.yaml and git are here"
 
 
+def _inputs(layout: Layout) -> str:
+    from tasks.dvc import inputs
+
+    inputs.verify(layout, read_all=True)
+    imported = sum(e.event == "imported" for e in ledger.read(layout.ledger))
+    return f"{len(layout.batches)} raw batches, {imported} files of annotations; all digests agree"
+
+
 def _history(layout: Layout) -> str:
+    from tasks.dvc import inputs
+
     state = ledger.replay(ledger.read(layout.ledger))
-    for name in state.sealed:
-        ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    if state.forgetting:
+        raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
+    with inputs.original_pointers(layout):
+        for name in state.sealed:
+            ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     return f"{len(state.sealed)} sealed generations, champion {state.champion}; all digests agree"
+
+
+def _dvc(layout: Layout) -> str:
+    from tasks.dvc import repair
+
+    return " · ".join(["! torn", *found]) if (found := repair.findings(layout)) else "its files are whole"
+
+
+def _remote(layout: Layout) -> str:
+    from tasks.dvc import repository
+
+    if not (paths := repository.tracked(layout)):
+        return "nothing is to be copied yet"
+    if missing := repository.missing(layout, *paths):
+        if origin := repository.remote_of_origin(layout):
+            raise ValueError(f"this clone has no data yet; `oltr init {layout.root}` names the remote {origin}")
+        found = f"! the remote does not have all of {', '.join(missing)}"
+        return f"{found}; the next seal copies what is here, `dvc push` at once"
+    return f"it has all of {len(paths)} folders and files of data"
+
+
+def _mlflow(layout: Layout) -> str:
+    from tasks.mlflow import database
+
+    if not load_settings(layout).tracking.uri and (why := database.fault(layout.mlflow_db)):
+        return f"! {layout.mlflow_db}: {why}; the next `oltr loop` sets it aside and makes it again from the ledger"
+    return "its database is whole" if layout.mlflow_db.exists() else "no database of its own"
 
 
 def _space(layout: Layout) -> str:

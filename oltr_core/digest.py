@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def of_value(value: Any) -> str:
     return of_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def of_folder(folder: Path, leave_out: frozenset[str] = frozenset()) -> str:
-    """Digest of every file's relative path and content below `folder`, less the names in `leave_out`."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in leave_out)
-    return of_value([[p.relative_to(folder).as_posix(), of_file(p)] for p in files])
+def of_folder(folder: Path, of: Callable[[Path], str] = of_file) -> str:
+    """Digest of every file's relative path and content, by `of`, below `folder`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return of_value([[p.relative_to(folder).as_posix(), of(p)] for p in files])

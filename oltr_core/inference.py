@@ -20,16 +20,15 @@ from torch import Tensor
 from oltr_core import checkpoint, digest, schema
 from oltr_core.checkpoint import Checkpoint, digest_of
 from oltr_core.images.dataset import Images, from_pixels, in_order, open_images
-from oltr_core.images.decode import EXTENSIONS, decode
+from oltr_core.images.decode import EXTENSIONS, decode, read
 from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.models import Network
+from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
 from oltr_core.spec import parse
-
-UNKNOWN = "unknown"
 
 
 def classify(
@@ -200,6 +199,6 @@ def _image_files(paths: Iterable[Path]) -> Iterator[Path]:
 def _pixels(path: Path) -> np.ndarray | str:
     """The pixels of an image, or the reason why there are none."""
     try:
-        return decode(path.read_bytes())
+        return decode(read(path))
     except (ValueError, OSError) as error:
         return getattr(error, "strerror", None) or str(error)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 GENESIS = "genesis"  # the parent of the first generation: no classes, no images
 
@@ -83,15 +84,29 @@ class Layout:
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")
+    digests = _At("data/store/digests.json")  # of files that were verified, with their size and times
+    forgetting = _At("data/.forgetting")  # what `oltr forget` works with until it is done: cleaned generations, and
+    traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
     lock = _At("data/loop.lock")  # held by the process that drives the loop
     results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 
     # --- what the tools around the loop keep
+    dvc_config = _At(".dvc/config")
+    dvc_config_local = _At(".dvc/config.local")  # of this copy of the workspace; git does not see it
+    dvc_rwlock = _At(".dvc/tmp/rwlock")  # which DVC process reads and writes what
     remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
     prefect_home = _At(".oltr/prefect")
+    prefect_db = _At(".oltr/prefect/prefect.db")
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
     mlflow_db = _At("mlflow.db")
+    mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
+    mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside
+    mirrored = _At(".oltr/mirrored")  # digest of the history that MLflow showed last
+    home = _At(".oltr/home")  # of a user who has none
     mlflow_artifacts = _At("mlartifacts")
+    dvc = _At(".dvc")
+    dvc_cache = _At(".dvc/cache")
+    dvc_runs = _At(".dvc/cache/runs")  # DVC's memory of what each stage made, by what it was made from
 
     def batch(self, name: str) -> Batch:
         return Batch(self.raw / name)
@@ -113,6 +128,13 @@ class Layout:
     @property
     def work(self) -> Work:
         return Work(self.data / "work")
+
+    @property
+    def owned(self) -> list[Path]:
+        """What the loop and its tools write: everything below this folder that is no file of a user's."""
+        data = (self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store)
+        databases = self.root.glob(f"{self.mlflow_db.name}*")  # SQLite has files beside it
+        return [*data, self.work.folder, self.remote.parent, self.dvc, self.mlflow_artifacts, *databases]
 
     def export(self, name: str) -> Export:
         return Export(self.exports / name)
@@ -210,6 +232,13 @@ def rename_into_place(temporary: Path, final: Path) -> None:
         sync(path)
     temporary.rename(final)
     sync(final.parent)
+
+
+def sqlite_address(file: Path, driver: str = "sqlite") -> str:
+    """SQLAlchemy's address of an SQLite file; letters with a meaning in an address are encoded."""
+    path = str(file.resolve())
+    plain = quote(path) == path
+    return f"{driver}:///{path}" if plain else f"{driver}:///file:{quote(path)}?uri=true"
 
 
 def sync(path: Path) -> None:

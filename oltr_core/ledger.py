@@ -2,7 +2,8 @@
 
 It is the evidence; MLflow is a window on it. Appending takes a file lock and is durable before it returns; an
 event that the ledger already holds (same event, generation and digest) is not written twice; a torn last line,
-left by a crash in mid-write, is set aside and reported.
+left by a crash in mid-write, is set aside and reported. No line follows the last one and holds its digest, so the
+head, a file beside the ledger, does. Older workspaces have none before their next event.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from typing import Any
 from filelock import FileLock
 
 from oltr_core import digest
-from oltr_core.layout import GENESIS
+from oltr_core.layout import GENESIS, write_atomically
 
 EVENTS = (
+    "ingested",  # a raw batch came in: `digest` is that of its card; details: `batch`, the digest of its `truth`
     "opened",  # a generation has a number and a parent
     "sealed",  # its folder is final; `digest` is the folder's
     "promoted",  # it became the champion
@@ -28,7 +31,8 @@ EVENTS = (
     "exported",  # its batch went to the annotator
     "imported",  # annotations of its batch came back; `digest` is that of the file
     *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired")),
-    "forgotten",  # an image was removed everywhere
+    "forgetting",  # images are being removed; `objects` are DVC's that hold them, `generations` the digests to come
+    "forgotten",  # that is over
 )
 _RESTORE = "restore the file from version control or a backup"
 _ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
@@ -54,8 +58,9 @@ class Event:
 
 def read(path: Path) -> list[Event]:
     """Every event, oldest first. Raises ValueError with the line where the chain does not hold."""
-    events, previous = [], _ORIGIN
-    for number, line in enumerate(_whole_lines(path), start=1):
+    head = _head(path)  # before the lines: a writer at work may add to them meanwhile
+    events, previous, lines = [], _ORIGIN, _whole_lines(path)
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             claimed = entry.pop("previous")
@@ -69,22 +74,54 @@ def read(path: Path) -> list[Event]:
             )
         previous = digest.of_bytes(line)
         events.append(event)
+        if head and number == head["lines"] and previous != head["last"]:
+            raise ValueError(
+                f"{path}:{number}: this line was changed after it was written ({head_of(path).name} expects digest "
+                f"{head['last'][:12]}, found {previous[:12]}); {_RESTORE}"
+            )
+    if head and len(lines) < head["lines"]:  # more is what a kill between line and head, or `git pull`, leaves
+        raise ValueError(
+            f"{path}: lines were cut off its end ({head_of(path).name} expects {head['lines']}, found {len(lines)}); "
+            f"{_RESTORE}"
+        )
     return events
+
+
+def head_of(path: Path) -> Path:
+    """The file beside the ledger that holds the number of its lines and the digest of the last."""
+    return path.with_suffix(".head")
+
+
+def _head(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(head_of(path).read_text())
+        return {"lines": int(found["lines"]), "last": str(found["last"])}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(
+            f"{head_of(path)}: expected the number of lines of {path.name} and the digest of the last, found "
+            f"something else; {_RESTORE}"
+        ) from None
 
 
 def append(path: Path, event: Event) -> bool:
     """Write `event` durably; False if the ledger already holds it, in which case nothing is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
+        known = read(path)  # first: a line that is whole by the head is not set aside as torn
         _set_torn_line_aside(path)
-        if any(event.key == old.key for old in read(path)):
+        if any(event.key == old.key for old in known):
             return False
         lines = _whole_lines(path)
         entry = {**event.__dict__, "previous": digest.of_bytes(lines[-1]) if lines else _ORIGIN}
+        line = json.dumps(entry, sort_keys=True).encode()
         with path.open("ab") as file:
-            file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+            file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        head = {"lines": len(lines) + 1, "last": digest.of_bytes(line)}
+        write_atomically(head_of(path), json.dumps(head) + "\n")
     return True
 
 
@@ -120,6 +157,7 @@ class State:
     exported: set[str] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)  # generations whose batch has answers
     forgotten: set[str] = field(default_factory=set)  # ids of images that were removed on request
+    forgetting: dict[str, Any] = field(default_factory=dict)  # details of a removal that is not over; {}: none
 
     @property
     def unfinished(self) -> str | None:
@@ -151,24 +189,51 @@ def replay(events: list[Event]) -> State:
                 state.exported.add(e.generation)
             case "imported":
                 state.imported.add(e.generation)
+            case "forgetting":
+                state.forgetting = e.details
+                state.forgotten |= set(e.details["images"])
             case "forgotten":  # pictures were taken out of these generations: their digests from now on
+                state.forgetting = {}
                 state.sealed |= e.details["generations"]
                 state.forgotten |= set(e.details["images"])
     return state
 
 
-def verify_sealed(path: Path, folder: Path) -> None:
-    """Raise ValueError unless the sealed `folder` is, to the byte, what the ledger says was sealed."""
-    expected = replay(read(path)).sealed.get(folder.name)
+def pointers(events: list[Event]) -> dict[str, dict[str, Any]]:
+    """Path in the workspace -> what DVC's pointer to it said when it came in, as far as the history has it."""
+    found: dict[str, dict[str, Any]] = {}
+    for e in events:
+        found |= e.details.get("dvc", {})
+        if e.event == "forgotten":  # these generations have other pointers since
+            found = {path: p for path, p in found.items() if path.split("/")[-1] not in e.details["generations"]}
+    return found
+
+
+def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.of_file) -> None:
+    """Raise ValueError unless the sealed `folder` is, to the byte, what the ledger says was sealed.
+
+    `of` is the digest of a file.
+    """
+    state = replay(read(path))
+    expected = state.sealed.get(folder.name)
     if expected is None:
         if folder.name == GENESIS:
             return
         raise ValueError(f"{folder}: the ledger knows no sealed generation of this name (see `oltr generations`)")
     if not folder.is_dir():
         raise ValueError(f"{folder}: this sealed generation is not here; `dvc pull` brings it back")
-    found = digest.of_folder(folder)
-    if found != expected:
+    found = digest.of_folder(folder, of=of)
+    if found not in (expected, state.forgetting.get("generations", {}).get(folder.name)):
         raise ValueError(
             f"{folder}: a file in this sealed generation was changed (expected digest {expected[:12]}, found "
-            f"{found[:12]}); delete the folder and run `dvc checkout {folder.name}.dvc` beside it to restore it"
+            f"{found[:12]}); {restoring(folder, pointers(read(path)))}"
         )
+
+
+def restoring(tracked: Path, known: Collection[str]) -> str:
+    """How to bring back what DVC keeps of `tracked`; `known`: the paths whose pointers the ledger holds."""
+    file = f"{tracked.name}.dvc"
+    how = f"`dvc checkout --force {file}` in {tracked.parent} restores it"
+    if any(f"/{tracked.as_posix()}".endswith(f"/{path}") for path in known):
+        return how
+    return f"{how}, after `git checkout {file}` if git shows that {file} changed too"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+
+import torch
+
+from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
+from oltr_core.metrics import comparison, evaluation
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
 from oltr_core.operating.selection import Select
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import Settings
+from oltr_core.spec import suggest
 from oltr_core.training import Train
 
 
@@ -21,5 +28,24 @@ class Params(Settings):
 
 
 def load_params(layout: Layout) -> Params:
-    """All of params.yaml. Raises ValueError naming file and key."""
-    return load_sections(Params, layout)
+    """All of params.yaml, keys of sources and figures of the gate included. Raises ValueError naming file and key."""
+    params = load_sections(Params, layout)
+    for batch in params.sources:
+        parse_sources(batch)
+    _check_gate(params)
+    return params
+
+
+def _check_gate(params: Params) -> None:
+    """A tolerance is about a figure that the code measures: one with another name would never refuse anything."""
+    none = torch.zeros(0).bool()
+    answers, kinds = comparison.Answers(none, none.float(), 0.0), comparison.Kinds(none, none, none, none)
+    figures = comparison.compare(answers, answers, kinds).keys() - {"learned_accuracy"}  # the champion's is always 0
+    metrics = evaluation.names([score.name for score in params.evaluate.scores])
+    for name in params.gate.tolerances:
+        if name not in figures and name not in metrics:
+            near = difflib.get_close_matches(name, {*figures, *metrics}, n=1)
+            raise ValueError(
+                f"params.yaml: gate.tolerances: no figure is called {name!r}{suggest(name, {*figures, *near})}; any "
+                "other is one that evaluate writes into metrics.json"
+            )

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent
 PARENT = "data/generations/${parent}"
 #: what every stage executes
 _SHARED = (
-    "__init__.py", "digest.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py", "settings/reading.py",
-    "stages/__init__.py",
+    "__init__.py", "digest.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py", "settings/masking.py",
+    "settings/reading.py", "stages/__init__.py",
 )  # fmt: skip
 #: what every stage executes that has a network,
 _NETWORK = (
@@ -59,7 +59,7 @@ TABLE = (
         "Turn raw images and annotations into the tables of this generation.",
         code=(
             "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
-            "settings/workspace.py", "shots.py", "stages/curate.py",
+            "settings/workspace.py", "shots.py", "stages/curate.py", "verification.py",
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(

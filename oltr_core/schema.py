@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+UNKNOWN = "unknown"  # what a prediction says of an image of no known class, and what no class is called
+NAME_LENGTH = 200  # characters of a class's or an annotator's name
+#: what a spreadsheet would execute, or has been kept from executing
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\r]")
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
+
+
+def name_problem(text: str | None) -> str | None:
+    """Why `text` is no name of a class or an annotator, None where it may be one: pages and terminals show it."""
+    if text and len(text) > NAME_LENGTH:
+        return f"expected at most {NAME_LENGTH} characters, found {len(text):,} ({text[:20]!r}...)"
+    if text and any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in text):
+        return f"expected text without control characters, found {text!r}"
+    return None
+
+
+def defused(text: Any) -> Any:
+    """A cell of a CSV file that no spreadsheet executes; `as_meant` reads it back."""
+    return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text
+
+
+def as_meant(cell: str) -> str:
+    """The text that `defused` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 _TEXT, _INT, _REAL, _TIME = pa.string(), pa.int32(), pa.float32(), pa.timestamp("us", tz="UTC")

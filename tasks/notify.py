@@ -6,9 +6,9 @@ nothing is sent. A message that cannot be delivered is reported and never stops 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
-import urllib.error
 import urllib.request
 
 
@@ -17,13 +17,14 @@ def tell(text: str) -> str | None:
     url = os.environ.get("OLTR_WEBHOOK_URL", "")
     if not url:
         return None
+    wrong = "OLTR_WEBHOOK_URL: expected an http(s) address, found something else; the loop goes on"
     if not url.startswith(("http://", "https://")):
-        return f"OLTR_WEBHOOK_URL: expected an http(s) address, found one that starts with {url[:8]!r}"
-    request = urllib.request.Request(
-        url, data=json.dumps({"text": text}).encode(), headers={"Content-Type": "application/json"}, method="POST"
-    )
+        return wrong
+    message, kind = json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
     try:
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(urllib.request.Request(url, message, kind, method="POST"), timeout=10):
             return None
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
         return f"the message was not delivered to OLTR_WEBHOOK_URL ({error}); the loop goes on"
+    except (ValueError, http.client.HTTPException):  # their words repeat the address, which is a secret
+        return wrong

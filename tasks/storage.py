@@ -37,8 +37,8 @@ def split(uri: str) -> tuple[str, str]:
 def list_below(uri: str) -> Iterator[str]:
     """Every address below a prefix, in the order of their keys."""
     bucket, prefix = split(uri)
-    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     with _told(uri):
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for page in pages:
             for entry in page.get("Contents", []):
                 yield f"s3://{bucket}/{entry['Key']}"
@@ -68,18 +68,19 @@ def _client() -> Any:
 @contextmanager
 def _told(uri: str) -> Iterator[None]:
     """One sentence with the address for what is not there, what a user can correct, and what may pass."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
     try:
         yield
+    except ValueError as error:  # botocore's own, without the name of what is wrong
+        raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL, such as https://host:9000") from error
     except (BotoCoreError, ClientError) as error:
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "NoSuchBucket", "404"):
             why = f"{uri}: there is no such object or bucket; correct the address in params.yaml"
             raise FileNotFoundError(why) from error
-        if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch") or "Credentials" in str(
-            error
-        ):
+        refused = code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+        if refused or isinstance(error, ProfileNotFound) or "credential" in str(error).lower():
             why = f"{uri}: the store refused us ({error}); set the AWS environment variables"
             raise ValueError(why) from error
         raise ConnectionError(f"{uri}: {error}") from error

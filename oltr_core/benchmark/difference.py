@@ -15,9 +15,12 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
     """
     if before == after or (before is False and after == ABSENT):
         return []
-    of_method = isinstance(before, dict) and isinstance(after, dict)
     # one method with other parameters, and not two; phases, which have epochs, have names of their own
-    if of_method and (before.get("name") == after.get("name") or before.keys() == after.keys() or "epochs" in before):
+    if (
+        isinstance(before, dict)
+        and isinstance(after, dict)
+        and (before.get("name") == after.get("name") or before.keys() == after.keys() or "epochs" in before)
+    ):
         keys = {**after, **before}
         changes = [difference(before.get(k, ABSENT), after.get(k, ABSENT), f"{path}.{k}".lstrip(".")) for k in keys]
         return [change for of_key in changes for change in of_key]

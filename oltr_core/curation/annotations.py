@@ -19,9 +19,27 @@ SHOWN = 10  # errors listed before "and N more"
 def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, where: str = "answers") -> pa.Table:
     """`answers` as an annotations table, if every one of them answers an image that was asked about.
 
-    `selection`: that table, or its image ids. An answer is a mapping with image_id, verdict, label, annotator,
-    answered_at (a datetime or ISO 8601 text), seconds and batch_id; under `where` it may carry file and line.
     Raises ValueError that lists the wrong rows, each with what was expected and found; none is taken then.
+    """
+    good, errors = sort_answers(answers, selection, where)
+    if errors:
+        raise ValueError(listed(errors))
+    return schema.from_rows(schema.ANNOTATIONS, good)
+
+
+def listed(errors: list[str]) -> str:
+    """One line each, and how many more there are."""
+    return "\n".join(errors[:SHOWN]) + (f"\nand {len(errors) - SHOWN} more" if len(errors) > SHOWN else "")
+
+
+def sort_answers(
+    answers: Iterable[Mapping[str, Any]], selection: Any, where: str = "answers"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The answers that can be imported, and a sentence for each other one.
+
+    `selection`: that table, or its image ids. An answer is a mapping with image_id, verdict, label, annotator,
+    answered_at (a datetime or ISO 8601 text), seconds and batch_id. Under `where` it may carry file and line, and
+    under `problem` what is wrong with it, as far as who collected it knows.
     """
     asked = set(selection.column("image_id").to_pylist() if isinstance(selection, pa.Table) else selection)
     good, errors = [], []
@@ -37,13 +55,12 @@ def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, wher
             good.append(row)
         except ValueError as error:
             errors.append(f"{line}: {error}")
-    if errors:
-        more = f"\nand {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
-        raise ValueError("\n".join(errors[:SHOWN]) + more)
-    return schema.from_rows(schema.ANNOTATIONS, good)
+    return good, errors
 
 
 def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
+    if "problem" in answer:
+        raise ValueError(answer["problem"])
     text = {name: str(answer.get(name) or "").strip() for name in ("image_id", "verdict", "label", "annotator")}
     if text["image_id"] not in asked:
         found = text["image_id"] or "no image_id"
@@ -54,6 +71,11 @@ def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
         raise ValueError(f"the verdict {text['verdict']!r} needs a label, and there is none")
     if text["verdict"] in ("discard", "unsure") and text["label"]:
         raise ValueError(f"the verdict {text['verdict']!r} takes no label, and {text['label']!r} stands there")
+    if text["verdict"] == "new_class" and text["label"] == schema.UNKNOWN:
+        raise ValueError(f"no class is called {schema.UNKNOWN!r}: it is what predictions say of an image of no class")
+    for name in ("label", "annotator"):
+        if (problem := schema.name_problem(text[name])) is not None:
+            raise ValueError(f"{name}: {problem}")
     if not text["annotator"] or text["annotator"] in RESERVED:
         raise ValueError(f"expected the annotator's name, found {text['annotator']!r}")
     if not answer.get("batch_id"):
@@ -72,6 +94,8 @@ def _moment(value: Any) -> datetime:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
         raise ValueError(f"answered_at: expected ISO 8601 (2026-03-29T14:05:00), found {value!r}") from None
+    if not 1970 <= at.year <= 2100:
+        raise ValueError(f"answered_at: expected a year from 1970 to 2100, found {str(value)!r}")
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

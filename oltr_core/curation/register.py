@@ -57,9 +57,17 @@ def _standing(row: dict[str, Any], rows: dict[int, dict[str, Any]]) -> int | Non
 
 
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:
-    """`classes` and a new one for every label it does not know, in the order of their names."""
+    """`classes` and a new one for every label it does not know, in the order of their names.
+
+    Raises ValueError for a class of the name that predictions have for an image of no class.
+    """
     retired = set(classes.filter(pl.col("status").is_in(["split", "retired"]))["name"])
     new = sorted(set(labels) - set(ids(classes)) - retired)
+    if schema.UNKNOWN in new:
+        raise ValueError(
+            f"no class may be called {schema.UNKNOWN!r}, for predictions say so of an image of no known class, and "
+            "images are labelled so; rename the label, or take them in with `role: pool` or `role: test`"
+        )
     first = 1 + max(classes["class_id"].to_list(), default=-1)
     rows = [(first + i, name, [], generation, "active", None) for i, name in enumerate(new)]
     return pl.concat([classes.select(list(SCHEMA)), pl.DataFrame(rows, SCHEMA, orient="row")])

@@ -6,9 +6,12 @@ Decoding is Pillow's, restricted to six formats: every further format is a furth
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +41,19 @@ class Limits:
     max_pixels: int = 100_000_000  # more is a decompression bomb
     max_aspect: float = 20.0  # long side over short side
     any_extension: bool = False  # take a PNG named .jpg for what it is
+    max_bytes: int = 500_000_000  # of a file; more is not even read
+
+
+def read(path: Path, limits: Limits = Limits()) -> bytes:
+    """The bytes of a file. Raises ValueError with the reason for quarantine, and OSError where it cannot be read."""
+    # without O_NONBLOCK, opening a FIFO waits for somebody to write into it
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("not a regular file")
+        if found.st_size > limits.max_bytes:
+            raise ValueError(f"a file of {found.st_size:,} bytes: more than ingest.max_bytes = {limits.max_bytes:,}")
+        return file.read()
 
 
 def decode(data: bytes, limits: Limits = Limits(), extension: str | None = None) -> np.ndarray:

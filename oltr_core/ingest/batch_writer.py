@@ -114,7 +114,8 @@ class BatchWriter:
 
     def settle(self) -> tuple[pa.Table, pa.Table, pa.Table]:
         """The index, the quarantine and the held-back truth; every row that came in is in one of the first two."""
-        rows = pl.scan_parquet(self.part.folder / "rows-*.parquet").with_columns(
+        files = sorted(self.part.folder.glob("rows-*.parquet"))
+        rows = pl.scan_parquet(files, glob=False).with_columns(
             rank=pl.col("split").replace_strict(_RANK, default=3, return_dtype=pl.Int8)
         )
         good = rows.filter(pl.col("reason").is_null()).with_columns(said=pl.coalesce("label", "truth"))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash
+from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash, read
 from oltr_core.images.shards import Packed, pack
 from oltr_core.ingest.record import Record, SourceAccess
 
@@ -49,7 +49,7 @@ def look(job: Job, limits: Limits) -> Looked:
         if job.problem is not None:
             raise ValueError(job.problem)
         if isinstance(content, Path):
-            content = content.read_bytes()
+            content = read(content, limits)
         if isinstance(content, bytes):
             image_id, encoded = identity(content), content
             pixels = decode(content, limits, job.extension)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from oltr_core.schema import name_problem
 
 FETCHED = ("s3://",)  # addresses that `SourceAccess.fetch` reads
 DATA_ROOT = "$OLTR_DATA_ROOT/"  # how params.yaml names the folder of shared data sets, wherever this machine has it
@@ -27,6 +29,15 @@ class Record:
     captured_at: datetime | None = None
     attributes: dict[str, Any] = field(default_factory=dict)  # whatever else the source knows
     problem: str | None = None  # why it cannot be an image; quarantined under this reason
+
+    def as_text(self) -> Record:
+        """The same where all its texts can be written into a table; else one with a problem, its texts escaped."""
+        texts = {name: getattr(self, name) for name in ("address", "label", "truth", "group_id", "problem")}
+        # a name on disk is bytes: those that are no UTF-8 are lone surrogates here
+        escaped = {name: text and text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
+        wrong = None if escaped == texts else "a name that is not UTF-8"
+        wrong = wrong or next((f"the label: {p}" for p in map(name_problem, (self.label, self.truth)) if p), None)
+        return self if wrong is None else replace(self, **(escaped | {"problem": escaped["problem"] or wrong}))
 
 
 def _nothing_reads(uri: str) -> Any:

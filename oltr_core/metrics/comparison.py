@@ -5,11 +5,14 @@ independent; where images of one group are alike, the intervals are too narrow.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from oltr_core.shapes import Bool, Float, Tensor
+from oltr_core.shots import FEW
 
 LEVEL = 0.95  # of every interval
 
@@ -23,6 +26,54 @@ class Compared(NamedTuple):
     low: float  # ends of the difference's interval
     high: float
     images: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says of the gate's images."""
+
+    right: Tensor  # bool [N]: named rightly, nothing rejected
+    scores: Tensor  # [N]
+    threshold: float
+
+    @property
+    def accepted(self) -> Tensor:
+        return self.scores <= self.threshold
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which images are what, by the table above: bool [N] each."""
+
+    known: Tensor
+    few: Tensor  # known, and of at most FEW training images on the champion's card
+    learned: Tensor
+    open: Tensor
+
+
+def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+    """Every figure by name, or the reason why there is none; all are better when larger."""
+    no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
+    no_few = f"no image of a class with {FEW} or fewer training images"
+
+    def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
+        return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
+
+    def areas(known: Tensor, open_: Tensor) -> Compared | str:
+        if not bool(known.any()) or not bool(open_.any()):
+            return no_open if bool(known.any()) else no_known
+        before, after = ((answers.scores[known], answers.scores[open_]) for answers in (champion, challenger))
+        return compare_areas(before, after)
+
+    learned = challenger.right[images.learned]
+    return {
+        "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
+        "few_accuracy": shares(images.few, no_few, lambda answers: answers.right),
+        "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
+        "auroc": areas(images.known, images.open),
+        "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
+        "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
+    }
 
 
 def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -> Compared:

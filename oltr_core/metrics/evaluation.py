@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from oltr_core.measured import Measured
 from oltr_core.metrics.calibration import calibration
 from oltr_core.metrics.continual import History, loop
@@ -62,3 +64,13 @@ class Evaluation:
             if bool(mine.any()):
                 out.append(History(generation, group, float(self.correct[mine].double().mean()), int(mine.sum())))
         return out
+
+
+def names(scores: Sequence[str] = ()) -> set[str]:
+    """The name of every figure that an evaluation has, also by further `scores`: those of one on a single image."""
+    one, score = torch.ones(1), torch.zeros(1)
+    tested = Evaluation(torch.zeros(1, 1), torch.zeros(1).long(), one.bool(), 0, one, ["0000"], one)
+    found = tested.measure(score, 0.0, 1.0) | tested.loop(score, 0.0, tested.history("0000"))
+    for name in scores:
+        found |= tested.open_by(score, 0.0).with_prefix(f"open_by_score/{name}")
+    return {*found.values, *found.absent}

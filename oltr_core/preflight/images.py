@@ -99,7 +99,7 @@ def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
         if path.startswith(FETCHED) or source.name == "torchvision":
             seen.left_out.append(f"{path or source.name} is not looked at before it is ingested")
             continue
-        for number, record in enumerate(source(access)):
+        for number, record in enumerate(record.as_text() for record in source(access)):
             if number == MOST:
                 seen.left_out.append(
                     f"{path or source.name} has more than {MOST:,} images, which takes long to count"

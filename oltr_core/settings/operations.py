@@ -24,13 +24,14 @@ class Ingest(Spec):
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000  # more is a decompression bomb
     max_aspect: Annotated[float, Field(ge=1)] = 20.0  # long side over short side
     any_extension: bool = False  # true: take a PNG named .jpg for what it is
+    max_bytes: Annotated[int, Field(ge=1)] = 500_000_000  # of a file; a larger one is not even read
 
 
 class Gate(Spec):
     """A challenger becomes champion unless, on the same images, it fell too far below it or learned nothing."""
 
     # how far a figure may fall: known_accuracy | few_accuracy | known_with_rejection | auroc | unknown_recall, by
-    # gate.json; any other name is a metric of metrics.json, larger being better
+    # gate.json; any other name is one that evaluate writes into metrics.json, larger being better
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
 

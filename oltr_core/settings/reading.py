@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field
 
 from oltr_core.layout import Layout
+from oltr_core.settings.masking import masked
 from oltr_core.spec import Spec, parse, suggest
 
 #: every section that params.yaml may have; `oltr_core.params.Params` holds their types
@@ -41,10 +42,23 @@ def load_sections(kind: type[S], layout: Layout) -> S:
     try:
         return parse(kind, {key: value for key, value in raw.items() if key in kind.model_fields}, name)
     except ValueError as error:
-        if "compute" in raw:
-            raise
         # a file without this section was written for version 0.1, which had its keys elsewhere
-        raise ValueError(f"{error}; a file of an older version is rewritten by `oltr upgrade`") from None
+        older = "" if "compute" in raw else "; a file of an older version is rewritten by `oltr upgrade`"
+        raise ValueError(f"{masked(str(error))}{older}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key may stand once: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in keys:
+                    problem = f"the key {key.value!r} a second time; keep one of the two"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,7 +66,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ValueError(f"{path}: this file is not here; `oltr init` writes a workspace with its defaults")
     try:
-        value = yaml.safe_load(path.read_text())
+        value = yaml.load(path.read_text(), _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from pydantic import field_validator
+
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator, TruthAnnotator
 from oltr_core.settings.budget import Budget
@@ -32,6 +36,14 @@ class Settings(Spec):
     versions: Versions = Versions()
     schedule: Schedule = Schedule()
     compute: Compute = Compute()
+
+    @field_validator("sources")
+    @classmethod
+    def _one_batch_per_name(cls, value: list[RawBatch]) -> list[RawBatch]:
+        name, times = Counter(batch.batch for batch in value).most_common(1)[0] if value else ("", 0)
+        if times > 1:
+            raise ValueError(f"{times} batches are called {name!r}; give each a name of its own")
+        return value
 
 
 def load_settings(layout: Layout) -> Settings:

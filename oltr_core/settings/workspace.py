@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from oltr_core.spec import Spec
+import contextlib
+import os
+
+from oltr_core.layout import Layout
+from oltr_core.settings.reading import read_yaml
+from oltr_core.spec import Spec, parse
+
+OTHERS = 0o027  # what is taken from a new file: writing for the group, everything for others
 
 
 class Workspace(Spec):
-    """What this workspace is called."""
+    """What this workspace is called, and who may read it."""
 
     name: str = "digits"
+    private: bool = False  # true: images, answers and all that is made of them are for owner and group alone
+
+
+def keep_private(layout: Layout) -> None:
+    """Where params.yaml says `workspace.private: true`, for all that this process and those it starts write."""
+    # whoever reads the file for its settings says what is wrong with it; another's folder is for its owner to close
+    with contextlib.suppress(ValueError, PermissionError):
+        if parse(Workspace, read_yaml(layout.params).get("workspace") or {}, "params.yaml: workspace").private:
+            os.umask(os.umask(OTHERS) | OTHERS)
+            for folder in (
+                layout.data,
+                layout.remote.parent,
+                layout.mlflow_artifacts,
+                layout.mlflow_db,
+                layout.dvc_cache,
+            ):
+                if folder.exists():  # written before
+                    folder.chmod(folder.stat().st_mode & ~OTHERS)

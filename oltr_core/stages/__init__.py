@@ -14,6 +14,7 @@ from importlib import import_module
 
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.pipeline import STAGES
+from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import load_sections
 
 EXIT = {"user": 2, "internal": 1, "infrastructure": 75}
@@ -29,9 +30,9 @@ def run(stage: str, layout: Layout) -> int:
         module.run(load_sections(module.Parameters, layout), layout)
     except Exception as error:
         kind = kind_of(error)
-        sentence = str(error) or type(error).__name__
+        sentence = masked(str(error)) or type(error).__name__
         if kind == "internal":
-            traceback.print_exc()
+            print(masked(traceback.format_exc()), end="", file=sys.stderr)
         write_atomically(layout.failure(stage), json.dumps({"stage": stage, "kind": kind, "sentence": sentence}))
         print(f"oltr {stage}: {sentence}", file=sys.stderr)
         return EXIT[kind]

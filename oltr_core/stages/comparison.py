@@ -14,8 +14,7 @@ the register and the labels of this generation, and each lets all of its columns
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import pyarrow as pa
 import torch
@@ -25,25 +24,12 @@ from oltr_core import checkpoint, ledger
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
-from oltr_core.metrics.comparison import Compared, compare_areas, compare_shares, compare_with_none
+from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
 from oltr_core.shots import FEW
 from oltr_core.spec import parse
 from oltr_core.stages import manifest_rows
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one model says of the gate's images."""
-
-    right: Tensor  # bool [N]: named rightly, nothing rejected
-    scores: Tensor  # [N]
-    threshold: float
-
-    @property
-    def accepted(self) -> Tensor:
-        return self.scores <= self.threshold
 
 
 def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: int) -> Answers:
@@ -58,16 +44,6 @@ def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: 
     return Answers(outputs.mean_logits.argmax(1) == labels, score(seen, model.score_state), card.threshold)
 
 
-@dataclass(frozen=True)
-class Kinds:
-    """Which images are what, by the table above: bool [N] each."""
-
-    known: Tensor
-    few: Tensor  # known, and of at most FEW training images on the champion's card
-    learned: Tensor
-    open: Tensor
-
-
 def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> Kinds:
     """Which of the images [N] are of classes that both know, that the challenger learned, that neither knows."""
     before, after = champion.card.class_ids, set(challenger.card.class_ids)
@@ -79,31 +55,6 @@ def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> 
         return torch.tensor([i in wanted for i in images.column("class_id").to_pylist()], dtype=torch.bool)
 
     return Kinds(known=of(both), few=of(few), learned=of(after - both), open=~of(after.union(before)))
-
-
-def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
-    """Every figure by name, or the reason why there is none; all are better when larger."""
-    no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
-    no_few = f"no image of a class with {FEW} or fewer training images"
-
-    def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
-        return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
-
-    def areas(known: Tensor, open_: Tensor) -> Compared | str:
-        if not bool(known.any()) or not bool(open_.any()):
-            return no_open if bool(known.any()) else no_known
-        before, after = ((answers.scores[known], answers.scores[open_]) for answers in (champion, challenger))
-        return compare_areas(before, after)
-
-    learned = challenger.right[images.learned]
-    return {
-        "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
-        "few_accuracy": shares(images.few, no_few, lambda answers: answers.right),
-        "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
-        "auroc": areas(images.known, images.open),
-        "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
-        "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
-    }
 
 
 def write(this: Run, model: Checkpoint, images: pa.Table, answers: Answers, layout: Layout, batch_size: int) -> None:

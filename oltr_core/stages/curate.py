@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from oltr_core import ledger, schema
+from oltr_core import ledger, schema, verification
 from oltr_core.curation import card, checks
 from oltr_core.curation.manifest import Built, build, merge
 from oltr_core.frames import read, scan
@@ -37,11 +37,12 @@ class Parameters(Spec):
 def run(params: Parameters, layout: Layout) -> None:
     """Make the tables of data/work for the generation in data/run.yaml.
 
-    Raises ValueError when the parent was changed after it was sealed, or when a check of the manifest fails.
+    Raises ValueError when the parent or an input was changed after it came in, or when a check of the manifest fails.
     """
     this = load_run(layout)
     parent = layout.generation(this.parent)
     ledger.verify_sealed(layout.ledger, parent.folder)
+    verification.verify(layout)
     batches = in_order(layout.batches)
     images, copies = merge(batches)
     annotations = read_annotations(layout)
@@ -65,7 +66,7 @@ def run(params: Parameters, layout: Layout) -> None:
 
 def read_annotations(layout: Layout) -> pl.DataFrame:
     """Every annotation that was ever imported, each once."""
-    files = sorted(layout.annotations.glob("*/*.parquet"))
+    files = sorted(layout.annotations.glob("[!.]*/[!.]*.parquet"))
     nothing = pl.DataFrame(schema.empty(schema.ANNOTATIONS))
     return pl.concat([nothing, *(read(f, schema.ANNOTATIONS) for f in files)]).unique(
         ["image_id", "annotator", "answered_at"], keep="first", maintain_order=True

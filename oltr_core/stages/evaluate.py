@@ -140,7 +140,7 @@ def write_plots(
         "score_histogram": curves.histogram(scores, tested.labels),
         "reliability": curves.reliability_columns(probability[known], tested.correct[known]),
         "per_class": {
-            "class": names,
+            "class": [schema.defused(name) for name in names],
             "group": list(tested.groups),
             "training_images": tested.shots.tolist(),
             "test_images": images.tolist(),

@@ -71,7 +71,7 @@ def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
 
 
 def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str, Record]]:
-    return ((source.name, record) for source in sources for record in source(access))
+    return ((source.name, record.as_text()) for source in sources for record in source(access))
 
 
 def _resume(

@@ -45,6 +45,8 @@ def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
     if state.unfinished is None:
         for folder in _inside(layout.store / "resume"):
             yield folder, "resume state, and no generation is unfinished"
+    if layout.forgetting.is_dir() and not state.forgetting:
+        yield layout.forgetting, "what `oltr forget` prepared, and it did not begin"
     for folder in _inside(layout.raw):
         name = folder.name.removeprefix(".").removesuffix(".part")
         if folder.name.startswith(".") and folder.name.endswith(".part") and layout.batch(name).folder.is_dir():

@@ -9,7 +9,7 @@ import polars as pl
 
 from oltr_core import ledger, schema
 from oltr_core.frames import scan
-from oltr_core.images.decode import decode, identity, identity_of_pixels, perceptual_hash
+from oltr_core.images.decode import decode, identity, identity_of_pixels, perceptual_hash, read
 from oltr_core.layout import Layout
 
 NEAR = 3  # bits of the perceptual hash that may differ
@@ -32,8 +32,8 @@ def sightings(layout: Layout, path: Path) -> list[Sighting]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected an image file, and there is none")
-    data = path.read_bytes()
     try:
+        data = read(path)
         pixels = decode(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

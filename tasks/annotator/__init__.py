@@ -1,7 +1,7 @@
 """Those who annotate: one module per annotator, named as in params.yaml, with four functions.
 
     publish(layout, settings, name)             export the batch of generation `name`; returns its digest
-    collect(layout, settings, name, at)         the annotations that are there now, as rows
+    collect(layout, settings, name, at)         the annotations that are there now, as rows; a wrong one says so
     instructions(layout, settings, name)        what people have to do while the loop waits for them; "" if nobody is
     audit(layout, settings, name)               what the annotator knows of how good the batch was, if it does
 

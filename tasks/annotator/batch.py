@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from oltr_core import digest, schema
+from oltr_core import digest, ledger, schema
 from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
+from oltr_core.ledger import Event
 
 COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
 HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
@@ -24,9 +25,14 @@ Known classes: {classes}
 
 # --- the question ---------------------------------------------------------------------------------------------
 def asked(layout: Layout, name: str) -> list[str]:
-    """Image ids of the batch of generation `name`, best first."""
-    table = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id", "rank"])
-    return table.sort_by("rank").column("image_id").to_pylist()
+    """Image ids of the batch of generation `name`, best first, but those that were forgotten since."""
+    return [row["image_id"] for row in _selected(layout, name)]
+
+
+def _selected(layout: Layout, name: str) -> list[dict[str, Any]]:
+    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    rows = schema.read(layout.generation(name).selection, schema.SELECTION).sort_by("rank").to_pylist()
+    return [row for row in rows if row["image_id"] not in gone]
 
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
@@ -48,19 +54,21 @@ def register(layout: Layout, name: str) -> list[dict[str, Any]]:
 def export(layout: Layout, name: str) -> str:
     """Write data/exports/NNNN: images, contact sheet, and a CSV with a row to fill in per image; its digest."""
     final, part, generation = layout.export(name), layout.export_part(name), layout.generation(name)
-    rows = schema.read(generation.selection, schema.SELECTION).sort_by("rank").to_pylist()
-    rows = [{**row, "file": f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"} for row in rows]
+    rows = [
+        {**row, "file": f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"} for row in _selected(layout, name)
+    ]
     text = io.StringIO()
     writer: Any = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: schema.defused(cell) for column, cell in row.items()} for row in rows)
     if not final.folder.exists():
         shutil.rmtree(part.folder, ignore_errors=True)
         part.images.mkdir(parents=True)
         part.table.write_text(text.getvalue())
         classes = ", ".join(sorted(set(class_names(layout, name).values())))
         part.instructions.write_text(HOW.format(name=name, classes=classes))
-        shutil.copyfile(generation.contact_sheet, part.contact_sheet)
+        if generation.contact_sheet.exists():
+            shutil.copyfile(generation.contact_sheet, part.contact_sheet)
         _write_images(layout, name, rows, part)
         rename_into_place(part.folder, final.folder)
     return digest.of_bytes(text.getvalue().encode())
@@ -84,7 +92,16 @@ def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Ta
     """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
     from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need
 
-    return check_annotations(rows, asked(layout, name), f"batch {name}")
+    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    left = [row for row in rows if row.get("image_id") not in gone]
+    return check_annotations(left, asked(layout, name), f"batch {name}")
+
+
+def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that can be imported, and a sentence for each other one."""
+    from oltr_core.curation.annotations import sort_answers
+
+    return sort_answers(rows, asked(layout, name), f"batch {name}")
 
 
 def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
@@ -98,6 +115,15 @@ def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
         write_atomically(final, part.read_bytes())
     part.unlink()
     return final
+
+
+def event(layout: Layout, path: Path, at: str, annotator: str) -> Event:
+    """What the ledger is told of the annotations in `path`, and of the audit beside them."""
+    name = path.parent.name
+    audit = layout.audit_of(name)
+    details = {"annotations": schema.read(path, schema.ANNOTATIONS, ["image_id"]).num_rows, "annotator": annotator}
+    details |= {"audit": digest.of_file(audit) if audit.exists() else None}
+    return Event("imported", name, path.stem, at, details)
 
 
 def stored(layout: Layout, name: str) -> pa.Table:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from oltr_core import schema
+from oltr_core import schema, verification
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.annotator import TruthAnnotator
 from tasks.annotator import batch
@@ -34,6 +34,8 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
             )
         label = truth[image_id]
         verdict = "label" if label in known else "new_class"
+        if label == schema.UNKNOWN and label not in known:  # an image of a published open set, of no class
+            verdict, label = "unsure", None
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
     return rows
 
@@ -63,8 +65,13 @@ def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
 
 
 def held_back(layout: Layout) -> dict[str, str]:
-    """image_id -> label, of every batch; of classes that curation holds out, the label is in the batch itself."""
+    """image_id -> label, of every batch; of classes that curation holds out, the label is in the batch itself.
+
+    Raises ValueError when a batch or a truth was changed after it came in.
+    """
+    verification.verify_batches(layout)
     tables = [schema.read(b.index, schema.INDEX, ["image_id", "label"]) for b in layout.batches]
-    tables += [schema.read(path, schema.TRUTH) for path in sorted(layout.truth.glob("*.parquet"))]
+    truths = (layout.truth_of(batch.name) for batch in layout.batches)
+    tables += [schema.read(path, schema.TRUTH) for path in truths if path.exists()]
     pairs = (zip(t["image_id"].to_pylist(), t["label"].to_pylist(), strict=True) for t in tables)
     return {image_id: label for table in pairs for image_id, label in table if label is not None}

@@ -1,4 +1,4 @@
-"""What a generation was made with: Python, packages, the code's revision with its diff, and the inputs."""
+"""What a generation was made with: Python, packages, the code's revision and what differs from it, and the inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import oltr_core
-from oltr_core import ledger
+from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from oltr_core.settings.whole import load_settings
@@ -50,12 +50,19 @@ def packages() -> dict[str, str]:
     return {name: found[name] for name in sorted(filter(None, found))}
 
 
-def revision(folder: Path) -> dict[str, str]:
-    """The git revision of `folder` and what differs from it; empty where git does not know the folder."""
+def revision(folder: Path) -> dict[str, Any]:
+    """The git revision of `folder`, the files that differ from it, and the digest of the difference.
+
+    Not the difference itself, which may hold a secret, while what is sealed is pushed. Empty where git does not know
+    the folder.
+    """
     head = git.answer(folder, "rev-parse", "HEAD").strip()
     # results are not code: the data folder is described by the inputs
-    changed = ("diff", "HEAD", "--", ".", ":(exclude)data", ":(exclude)dvc.lock")
-    return {"revision": head, "diff": git.answer(folder, *changed)} if head else {}
+    others = ("data/**", "dvc.lock", "**/.dvc/**", "**/.env*")
+    code = ("HEAD", "--", ".", *(f":(exclude,glob){path}" for path in others))
+    changed = git.answer(folder, "diff", "--name-only", "-z", *code).split("\0")[:-1]
+    difference = digest.of_bytes(git.answer(folder, "diff", *code).encode()) if changed else ""
+    return {"revision": head, "changed": changed, "diff_sha256": difference} if head else {}
 
 
 def inputs(layout: Layout, run: Run) -> dict[str, Any]:
@@ -63,6 +70,6 @@ def inputs(layout: Layout, run: Run) -> dict[str, Any]:
     answered = [p for p in sorted(layout.annotations.glob("*")) if p.is_dir() and not p.name.startswith(".")]
     paths = [*(batch.folder for batch in layout.batches), *answered, layout.generation(run.parent).folder]
     found = {path.relative_to(layout.root).as_posix(): repository.pointer(path) for path in paths}
-    digest = ledger.replay(ledger.read(layout.ledger)).sealed.get(run.parent, "")
-    found[paths[-1].relative_to(layout.root).as_posix()]["sealed"] = digest
+    sealed = ledger.replay(ledger.read(layout.ledger)).sealed.get(run.parent, "")
+    found[paths[-1].relative_to(layout.root).as_posix()]["sealed"] = sealed
     return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from oltr_core.layout import Layout
 
+_TAGS = "refs/tags/oltr"
 BRANCH = "refs/heads/oltr/generations"
 
 
@@ -21,12 +22,9 @@ def commit(layout: Layout, name: str, message: str) -> str:
 
     A generation that has its tag is left as it is. Raises ValueError with git's own words.
     """
-    tag = f"refs/tags/oltr/{name}"
-    there, branch, head = (
-        answer(layout.root, "rev-parse", "--quiet", "--verify", ref) for ref in (tag, BRANCH, "HEAD")
-    )
-    if there:
-        return there.strip()
+    if there := tagged(layout, name):
+        return there
+    branch, head = (answer(layout.root, "rev-parse", "--quiet", "--verify", ref) for ref in (BRANCH, "HEAD"))
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         if head:
@@ -35,9 +33,14 @@ def commit(layout: Layout, name: str, message: str) -> str:
         tree = _git(layout, index, "write-tree")
     parent = ["-p", (branch or head).strip()] if branch or head else []
     revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
-    for ref in (BRANCH, tag):
+    for ref in (BRANCH, f"{_TAGS}/{name}"):
         _git(layout, {}, "update-ref", ref, revision)
     return revision
+
+
+def tagged(layout: Layout, name: str) -> str:
+    """The revision with the tag of generation `name`; empty where there is none."""
+    return answer(layout.root, "rev-parse", "--quiet", "--verify", f"{_TAGS}/{name}").strip()
 
 
 def _git(layout: Layout, environment: dict[str, str], *arguments: str) -> str:

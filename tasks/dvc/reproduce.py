@@ -66,8 +66,12 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
     with repository.opened(layout) as repo:
-        local = f"[core]\n    no_scm = true\n[cache]\n    dir = {repo.cache.local.path}\n"
-    (again.root / ".dvc" / "config.local").write_text(local)
+        cache, remote = repo.cache.local_cache_dir, repo.config["core"].get("remote")
+        address = str(repo.config["remote"][remote]["url"]) if remote else ""
+    repository.configure(again.dvc_config_local, "core", no_scm="true")
+    repository.configure(again.dvc_config_local, "cache", dir=cache)
+    if address:  # in .dvc/config it is relative to that workspace
+        repository.configure(again.dvc_config_local, f'remote "{remote}"', url=address)
     again.run.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(sealed.run, again.run)
     if is_old(sealed):
@@ -78,7 +82,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
     again.annotations.mkdir(parents=True, exist_ok=True)
     again.raw.mkdir(parents=True, exist_ok=True)
-    pulled = []
+    pulled, forgotten = [], ledger.replay(ledger.read(layout.ledger)).forgotten
     for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
         path = again.root / relative
         if path.name == GENESIS:
@@ -86,14 +90,22 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
             continue
         if "md5" not in pointed:
             raise ValueError(f"{path.name}: environment.json has no version of it")
+        now = repository.pointer(layout.root / relative).get("md5", pointed["md5"])
+        if now != pointed["md5"] and path.parent != again.annotations and forgotten:
+            raise ValueError(
+                f"{name}: it was made from images in {relative} that `oltr forget` has removed since, so it cannot "
+                "be made again"
+            )
         # <path>.dvc as it was when the generation was sealed
         out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
         pulled.append(path)
     repository.pull(again, *pulled)
-    # stages verify a sealed parent against the history, which is not part of what is compared
-    shutil.copyfile(layout.ledger, again.ledger)
+    # stages verify their inputs against the history as it was then; it is not part of what is compared
+    events = [(e.event, e.generation) for e in ledger.read(layout.ledger)]
+    lines = layout.ledger.read_bytes().splitlines(keepends=True)
+    again.ledger.write_bytes(b"".join(lines[: events.index(("sealed", name)) + 1]))
 
 
 def is_old(sealed: Generation) -> bool:

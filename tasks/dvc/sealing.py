@@ -12,8 +12,9 @@ from oltr_core.layout import GENESIS, Generation, Layout, rename_into_place, wri
 from oltr_core.ledger import Event
 from oltr_core.measured import read_all
 from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
-from tasks.dvc import environment, repository
+from tasks.dvc import environment, inputs, repository
 
 
 def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
@@ -23,7 +24,11 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     """
     run = Run(generation=name, parent=parent, mode=mode)  # pyright: ignore[reportArgumentType]
     if parent != GENESIS:
-        ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
+        with inputs.original_pointers(layout):
+            ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
+    inputs.verify(layout)
+    for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
+        inputs.record(layout, batch.name, at)
     text = yaml.safe_dump(run.model_dump(), sort_keys=False)
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
@@ -49,17 +54,36 @@ def seal(layout: Layout, at: str) -> str:
     if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
         raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
-    if not final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not
+    if final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not
+        repository.refuse_changed(layout, final.folder)
+    else:
         temporary = layout.unsealed(run.generation)
         shutil.rmtree(temporary.folder, ignore_errors=True)
         fill(layout, run, temporary)
         rename_into_place(temporary.folder, final.folder)
     repository.add(layout, final.folder)
-    repository.push(layout, final.folder, stages=True)
+    copy(layout, run)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
+    details |= {"dvc": repository.pointers(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed
+
+
+def copy(layout: Layout, run: Run) -> None:
+    """Everything in data/ to the remote. Raises ConnectionError unless it has all that this generation needs.
+
+    What an earlier push did not copy is copied now: a pointer says that DVC knows the data, not where they are.
+    """
+    unneeded = {p for p in layout.generations.glob("*") if p.name not in (run.generation, run.parent)}
+    everything = repository.tracked(layout)
+    needed = [path for path in everything if path not in unneeded]
+    repository.push(layout, *(path for path in everything if path in needed or path.exists()), stages=True)
+    if missing := repository.missing(layout, *needed, stages=True):
+        raise ConnectionError(
+            f"{layout.root}: the DVC remote does not have all of {', '.join(missing)} after they were copied; "
+            f"`oltr loop` tries again, `dvc push` says more"
+        )
 
 
 def fill(layout: Layout, run: Run, to: Generation) -> None:
@@ -80,6 +104,7 @@ def fill(layout: Layout, run: Run, to: Generation) -> None:
             )
     for name in ("run", "params", "dvc_yaml", "dvc_lock"):
         shutil.copyfile(getattr(layout, name), getattr(to, name))
+    to.params.write_text(masked(to.params.read_text()))
     measured = read_all(layout.work.stage_metrics)
     times = [(stage, layout.timing(stage)) for stage in STAGES]  # a stage that DVC skipped has none
     described = {

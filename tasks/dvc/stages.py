@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core.layout import Layout
-from tasks.dvc import repository
+from tasks.dvc import inputs, repository
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -31,9 +31,13 @@ def run_stage(name: str, layout: Layout) -> int:
         # elsewhere a stage whose parent was killed runs to its end
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        return stages.run(name, layout)
+        code = stages.run(name, layout)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    if code == stages.EXIT["user"]:  # it may have refused what `dvc repro` has pointed at a moment ago
+        for sentence in repository.point_back(layout):
+            print(f"oltr {name}: {sentence}", file=sys.stderr)
+    return code
 
 
 class StageFailed(Exception):
@@ -59,11 +63,16 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     layout = Layout(layout.root.resolve())
     let_dvc_find_oltr()
     layout.failure(stage).unlink(missing_ok=True)
+    try:
+        inputs.verify_parent(layout)
+        inputs.verify(layout)
+    except ValueError as error:
+        raise StageFailed(stage, "user", str(error)) from error
     before = _stamp(layout.timing(stage))  # a time that is there afterwards with a new stamp is of this run
     try:
         with repository.opened(layout) as repo:
             reproduce: Any = repo.reproduce
-            reproduce(targets=[f"{layout.dvc_yaml}:{stage}"], single_item=True)
+            reproduce(targets=[f"{layout.dvc_yaml.name}:{stage}"], single_item=True)
     except DvcException as error:
         if interrupted(error):
             raise KeyboardInterrupt from None
@@ -80,7 +89,7 @@ def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
         found = json.loads(path.read_text())
         return StageFailed(stage, found["kind"], found["sentence"])
     chain = _causes(error)
-    sentence = str(chain[-1]) or type(chain[-1]).__name__
+    sentence = repository.said(error)
     names = {type(e).__name__ for e in chain}
     missing = next((e for e in chain if isinstance(e, FileNotFoundError) and e.filename), None)
     if missing is not None:

@@ -8,15 +8,18 @@ there is left as it is. Nothing here imports torch, and no pickle is written.
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from oltr_core import digest, ledger
-from oltr_core.layout import Generation, Layout
+from oltr_core.layout import Generation, Layout, sqlite_address, write_atomically
+from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
+from tasks.mlflow import database
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
@@ -24,6 +27,7 @@ CHAMPION = "champion"
 SERVING = (
     "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
 )  # fmt: skip
+_turn = threading.Lock()  # the loop mirrors in the background
 REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
 
 
@@ -35,7 +39,10 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
 
     for name in ("mlflow", "alembic"):  # their news are not ours: migrations, artifact paths, run links
         logging.getLogger(name).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(tracking.uri or f"sqlite:///{layout.mlflow_db.resolve()}")
+    if not tracking.uri:
+        database.set_aside(layout)
+        database.make(layout)
+    mlflow.set_tracking_uri(tracking.uri or sqlite_address(layout.mlflow_db))
     client = mlflow.MlflowClient()
     place, root = _artifacts(layout, tracking), f"{layout.root.resolve().as_uri()}/"
     experiment = client.get_experiment_by_name(tracking.experiment)
@@ -65,8 +72,28 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
 
     Returns the names that were added.
     """
+    with _turn:
+        history = _history(layout, tracking)
+        added = _mirror(layout, tracking)
+        write_atomically(layout.mirrored, history)
+    return added
+
+
+def behind(layout: Layout, tracking: Tracking) -> bool:
+    """Whether MLflow may not show all of the history yet; asks no server."""
+    lost = not tracking.uri and (not layout.mlflow_db.exists() or database.fault(layout.mlflow_db))
+    return bool(lost) or not layout.mirrored.exists() or layout.mirrored.read_text() != _history(layout, tracking)
+
+
+def _history(layout: Layout, tracking: Tracking) -> str:
+    here = str(layout.root.resolve())  # a copied workspace has its artifacts with it
+    return digest.of_value([digest.of_file(layout.ledger), tracking.model_dump(), here])
+
+
+def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     client = connect(layout, tracking)
     state = ledger.replay(ledger.read(layout.ledger))
+    _drop_unfinished(client, tracking, set(state.sealed.values()))
     shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
     new = [layout.generation(name) for name, sealed in state.sealed.items() if sealed not in shown]
     new = [generation for generation in new if generation.folder.is_dir()]
@@ -76,6 +103,58 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
             _add(client, tracking, generation, state)
     _follow(client, tracking, state)
     return [generation.name for generation in new]
+
+
+def replace(layout: Layout, tracking: Tracking, digests: dict[str, tuple[str, str]]) -> None:
+    """Put the files of generations as they are now in the place of those that were shown before.
+
+    `digests` are those of a generation then and now; a run that has the new one is done. Raises ConnectionError.
+    """
+    if not tracking.uri and not layout.mlflow_db.exists():
+        return
+    from mlflow.entities import ViewType
+    from mlflow.exceptions import MlflowException
+
+    root = f"{layout.root.resolve().as_uri()}/"
+    try:
+        client = connect(layout, tracking)
+        every = [e.experiment_id for e in client.search_experiments(view_type=ViewType.ALL)]
+        for name, (before, now) in digests.items():
+            wanted = f"tags.`oltr.digest` = '{before}'"
+            for run in client.search_runs(every, wanted, run_view_type=ViewType.ALL):
+                if tracking.uri or not run.info.artifact_uri.startswith("file:") or root in run.info.artifact_uri:
+                    _replace(client, every, run, layout.generation(name), now)
+    except MlflowException as error:
+        why = " ".join(str(error).split())[:200]
+        raise ConnectionError(f"MLflow at {tracking.uri or layout.mlflow_db}: {why}") from error
+
+
+def _replace(client: Any, experiments: list[str], run: Any, generation: Generation, now: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    files = get_artifact_repository(run.info.artifact_uri)
+    shown = {file.path for file in files.list_artifacts()}
+    for path in (generation.report, generation.contact_sheet):
+        if path.exists():
+            files.log_artifact(str(path))
+        elif path.name in shown:
+            files.delete_artifacts(path.name)
+    of_run = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models(experiments, filter_string=of_run):
+        client.log_model_artifact(model.model_id, str(generation.model), "artifacts")
+        client.set_logged_model_tags(model.model_id, {"oltr.digest": now})
+    if run.info.lifecycle_stage == "active":
+        client.set_tag(run.info.run_id, "oltr.digest", now)
+
+
+def _drop_unfinished(client: Any, tracking: Tracking, ours: set[str]) -> None:
+    """Delete what a kill left of runs in the making; they are made anew."""
+    experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
+    for run in client.search_runs([experiment], "attributes.status != 'FINISHED'"):
+        if run.data.tags.get("oltr.digest") in ours:
+            for version in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+                client.delete_model_version(version.name, version.version)
+            client.delete_run(run.info.run_id)
 
 
 def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
@@ -160,7 +239,7 @@ def _log_model(generation: Generation, tags: dict[str, str]) -> Any:
     return mlflow.pyfunc.log_model(
         name=f"generation-{generation.name}",
         python_model=str(SERVED),
-        artifacts={"checkpoint": str(generation.model)},
+        artifacts={"checkpoint": generation.model.resolve().as_uri()},
         code_paths=[str(Path(oltr_core.__file__).parent)],
         signature=ModelSignature(Schema([ColSpec("string", "path")]), Schema(answer)),  # pyright: ignore
         pip_requirements=requirements(),
@@ -177,6 +256,6 @@ def requirements() -> list[str]:
 def flat(value: Any, path: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} -> {"a.b": "1"}; a list is one value."""
     if not isinstance(value, dict) or not value:
-        return {path: str(value)[:6000]}
+        return {path: masked(str(value))[:6000]}
     inner = (flat(of_key, f"{path}.{key}".lstrip(".")) for key, of_key in value.items())
     return {name: text for part in inner for name, text in part.items()}

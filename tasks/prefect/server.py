@@ -15,13 +15,14 @@ import time
 import urllib.error
 import urllib.request
 
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, sqlite_address
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
 #: services that deployments need and a loop that drives itself does not
 UNNEEDED = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
 )  # fmt: skip
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -45,8 +46,18 @@ def prepare_environment(layout: Layout) -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
+    defaults |= database_address(layout)
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
+    for key in ("no_proxy", "NO_PROXY"):  # servers of this machine are not reached through another
+        os.environ[key] = ",".join(dict.fromkeys([*filter(None, os.environ.get(key, "").split(",")), *LOOPBACK]))
+
+
+def database_address(layout: Layout) -> dict[str, str]:
+    """The variable that names Prefect's database, where its home has letters that are no part of an address."""
+    address = sqlite_address(layout.prefect_db, "sqlite+aiosqlite")
+    # by its older name: one that a user has set by the newer counts for more
+    return {"PREFECT_API_DATABASE_CONNECTION_URL": address} if "?" in address else {}
 
 
 class Server:
@@ -98,6 +109,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         del os.environ["PREFECT_API_URL"]
         self.process = None
 

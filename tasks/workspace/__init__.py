@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from oltr_core import pipeline, schema
+from oltr_core import ledger, pipeline, schema
 from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
+from oltr_core.settings.whole import Settings, load_settings
 
 RUN = 'generation: "0000"\nparent: genesis\nmode: train\n'
 CONFIG = "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
@@ -93,11 +95,27 @@ def upgrade(layout: Layout) -> list[str]:
     if link.is_symlink():
         link.unlink()
         changed.append("oltr_core: the link to the code is gone; stages depend on digests of the installed package")
+    ignored = layout.data / ".gitignore"
+    if ignored.exists() and "!/ledger.head" not in (text := ignored.read_text()):
+        write_atomically(ignored, text.replace("!/ledger.jsonl\n", "!/ledger.jsonl\n!/ledger.head\n"))
+        changed.append("data/.gitignore: git sees ledger.head, which tells whether lines were cut off the ledger")
     template = resources.files(__name__) / "template" / "prefect.yaml"
     if layout.prefect_yaml.exists() and "flows.serve.tend" in layout.prefect_yaml.read_text():
         write_atomically(layout.prefect_yaml, template.read_bytes())
         changed.append("prefect.yaml: the flow of this version; deploy it again")
     return changed
+
+
+def settings(layout: Layout) -> Settings:
+    """The settings, with the keys of sources and the figures of the gate. Raises ValueError naming file and key."""
+    from oltr_core.ingest.sources import parse_sources
+
+    found = load_settings(layout)
+    for batch in found.sources:
+        parse_sources(batch)
+    if not found.gate.tolerances.keys() <= Gate().tolerances.keys():  # only the metrics' code knows the others
+        check_parameters(layout)
+    return found
 
 
 def check_parameters(layout: Layout) -> None:
@@ -121,6 +139,7 @@ def removable(layout: Layout) -> list[Path]:
     dvc = layout.root / ".dvc"
     made = [layout.ledger, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
     made += [
+        ledger.head_of(layout.ledger),
         layout.raw,
         layout.truth,
         layout.work.folder,

@@ -30,15 +30,15 @@ FLOORS = [
     {"stages", "benchmark"},
     {"profiles", "preflight"},
     {"params"},
-    {"operating"},
+    {"operating", "upkeep"},
     {"learners", "training", "inference"},
-    {"checkpoint", "metrics", "upkeep"},
+    {"checkpoint", "metrics"},
     {"losses", "samplers", "scores", "strategies", "models", "curation"},
     {"ingest"},
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "pipeline", "class_statistics",
+        "shots", "devices", "pipeline", "class_statistics", "verification",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -122,8 +122,15 @@ def answer(image: int | str, label: str | None, annotator: str = "ann", verdict:
 
 def put_annotations(layout: Layout, generation: str, rows: list[dict], audit: dict[str, Any] | None = None) -> None:
     table = schema.from_rows(schema.ANNOTATIONS, [{**row, "batch_id": generation} for row in rows])
-    folder = layout.annotations_of(generation)
-    number = len(list(folder.glob("*.parquet"))) if folder.exists() else 0
-    schema.write(folder / f"{number:064d}.parquet", table, schema.ANNOTATIONS)
+    path = layout.annotations_of(generation) / "annotations.parquet"
+    schema.write(path, table, schema.ANNOTATIONS)
     if audit is not None:
         layout.audit_of(generation).write_text(json.dumps(audit))
+    imported(layout, path)
+
+
+def imported(layout: Layout, path: Path) -> None:
+    """What an import does with a file of annotations: its name is its digest, and the ledger has it."""
+    name = digest.of_file(path)[:16]
+    path.rename(path.with_name(f"{name}.parquet"))
+    ledger.append(layout.ledger, ledger.Event("imported", path.parent.name, name, "2026-01-01T00:00:00Z"))

@@ -72,6 +72,68 @@ def test_a_torn_last_line_is_set_aside_reported_and_nothing_is_lost(path):
     assert aside.read_bytes() == b'{"event": "sealed", "gener'
 
 
+def _cut(lines):
+    return lines[:-1]
+
+
+def _edited(lines):
+    return [*lines[:-1], lines[-1].replace(b"2026-11-21", b"2026-11-22")]
+
+
+def _gone(lines):
+    return []
+
+
+def _without_its_newline(lines):
+    return [*lines[:-1], lines[-1].rstrip(b"\n")]
+
+
+@pytest.mark.parametrize("change", [_cut, _edited, _gone, _without_its_newline])
+def test_a_last_line_that_was_cut_off_or_edited_is_refused_and_nothing_is_written(path, change):
+    for content in "abc":
+        ledger.append(path, _event(content=content))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(change(lines)))
+    before = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"ledger\.jsonl(: lines were cut off|:3: this line was changed).*ledger\.head expects"
+    ):
+        ledger.read(path)
+    with pytest.raises(ValueError, match="restore the file from version control or a backup"):
+        ledger.append(path, _event(content="d"))
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("ledger.torn-*"))
+
+
+def test_a_kill_between_the_line_and_its_head_is_no_damage_and_the_next_event_mends_the_head(path):
+    ledger.append(path, _event(content="a"))
+    head = ledger.head_of(path).read_bytes()
+    ledger.append(path, _event(content="b"))
+    ledger.head_of(path).write_bytes(head)
+    assert len(ledger.read(path)) == 2
+    ledger.append(path, _event(content="c"))
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(ValueError, match="lines were cut off its end"):
+        ledger.read(path)
+
+
+def test_a_ledger_of_an_older_version_is_read_and_gets_its_head_with_the_next_event(path):
+    ledger.append(path, _event(content="a"))
+    ledger.head_of(path).unlink()
+    assert len(ledger.read(path)) == 1
+    ledger.append(path, _event(content="b"))
+    last = path.read_bytes().splitlines()[-1]
+    assert json.loads(ledger.head_of(path).read_text()) == {"lines": 2, "last": digest.of_bytes(last)}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"lines": "x", "last": ""}'])
+def test_a_head_that_is_something_else_is_refused(path, text):
+    ledger.append(path, _event(content="a"))
+    ledger.head_of(path).write_text(text)
+    with pytest.raises(ValueError, match=r"ledger\.head: expected the number of lines of ledger\.jsonl"):
+        ledger.read(path)
+
+
 def test_writers_at_once_leave_a_whole_chain(path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: ledger.append(path, _event(content=str(i))), range(40)))
@@ -179,7 +241,7 @@ def test_what_was_forgotten_is_remembered_and_changes_the_digests_of_the_generat
 
 def test_an_empty_history_is_the_state_before_the_first_generation(path):
     state = ledger.replay(ledger.read(path))
-    assert (state.champion, state.unfinished, state.next_number, state.opened) == (GENESIS, None, 0, ())
+    assert (state.champion, state.unfinished, state.next_number, state.opened) == (GENESIS, None, 0, [])
 
 
 def test_a_refused_generation_that_becomes_champion_by_hand_keeps_its_verdict():

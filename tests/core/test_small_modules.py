@@ -143,9 +143,9 @@ def test_a_process_for_each_gpu_and_no_more(two_gpus):
     devices.enough("cuda", 2)
     devices.enough("cuda:1", 1)
     devices.enough("cpu", 64)
-    with pytest.raises(ValueError, match="compute.processes: expected at most 2 on compute.device 'cuda', found 3"):
+    with pytest.raises(ValueError, match="compute.processes: expected at most 2 on 'cuda', found 3"):
         devices.enough("cuda", 3)
-    with pytest.raises(ValueError, match="expected at most 1 on compute.device 'cuda:1', found 2"):
+    with pytest.raises(ValueError, match="expected at most 1 on 'cuda:1', found 2"):
         devices.enough("cuda:1", 2)
 
 

@@ -54,6 +54,8 @@ UNIONS = {
         ),
         ({"sources": [{"sources": [{}]}]}, r"params.yaml: sources\[0\].batch: this key is required"),
         (3, "params.yaml: input should be a valid dictionary"),
+        ({"sources": 3}, "params.yaml: sources: input should be a valid list, found 3"),
+        ({"curate": {"seed": [1]}}, r"params.yaml: curate.seed: input should be a valid integer, found \[1\]"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_file_key_expected_and_found(value, sentence):

@@ -102,6 +102,6 @@ def looped(tmp_path_factory) -> Looped:
 
 @pytest.fixture
 def world(looped, tmp_path) -> Layout:
-    """A copy of it that a test may change; its remote stays the original's."""
+    """A copy of it that a test may change, its remote included."""
     shutil.copytree(looped.layout.root, tmp_path / "world", symlinks=True)
     return Layout(tmp_path / "world")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from oltr_core.pipeline import STAGES
 from oltr_core.settings.whole import load_settings
 from tasks import workspace as files
 from tasks.dvc import stages
-from tests.flows.conftest import edit, shorten
+from tests.flows.conftest import edit, run, shorten
 
 
 def write_images(folder: Path, count: int, hue: int, seed: int) -> None:
@@ -149,6 +150,11 @@ def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
         with pytest.raises(ValueError, match=sentence) as caught:
             steps.import_annotations(photos, "0000", partial=True)
         sentence_of(caught)
+    status = run(photos, sys.executable, "-m", "flows.cli", "annotate", "status")
+    assert status.returncode == 0, status.stderr
+    assert "0000.csv:3: folder answers this image twice" in status.stdout
+    (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{asked[0]},new_class,{'x' * 200_000}\n")
+    assert "0000.csv:2: expected a row of a CSV table, found none" in said(photos, "annotate import 0000")
     assert not list(photos.annotations.glob("0000/*.parquet"))
     assert "imported" not in [e.event for e in ledger.read(photos.ledger)]
 
@@ -181,6 +187,35 @@ def test_a_misspelt_key_in_params_is_one_sentence_with_its_neighbour(photos, sec
     with pytest.raises(ValueError, match=sentence) as caught:
         load_params(photos)
     assert sentence_of(caught).startswith("params.yaml: ")
+
+
+COMMANDS = ["ingest", "annotate status", "annotate export", "annotate import", "loop --generations 1", "check"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_refuses_a_slip_that_would_do_nothing(photos, words):
+    """A misspelt key of a source, of which there is a second batch; two batches of one name; one key twice."""
+    edit(photos, lambda p: p["sources"].append({"batch": "second", "sources": [{"name": "folder", "pathe": "x"}]}))
+    assert "there is no key 'pathe' here; did you mean 'path'?" in said(photos, words)
+    edit(photos, lambda p: p["sources"][1].update(batch="first"))
+    assert "2 batches are called 'first'; give each a name of its own" in said(photos, words)
+    photos.params.write_text(photos.params.read_text() + "curate: {}\n")
+    assert "the key 'curate' a second time; keep one of the two" in said(photos, words)
+
+
+def test_a_gate_on_no_figure_is_refused_before_anything_is_taken_in(photos):
+    edit(photos, lambda p: p["gate"].update(tolerances={"known_acuracy": 0.1}))
+    for words in ("ingest", "check"):
+        assert "no figure is called 'known_acuracy'; did you mean 'known_accuracy'?" in said(photos, words)
+    assert not photos.batches
+
+
+def said(layout: Layout, words: str) -> str:
+    """What a command prints that ends with exit code 2."""
+    done = run(layout, sys.executable, "-m", "flows.cli", *words.split())
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
 
 
 def test_the_sources_of_a_batch_that_is_in_cannot_change(photos):

@@ -64,7 +64,8 @@ def world(finished, tmp_path, monkeypatch) -> Layout:
 def unsealed(world) -> Layout:
     """The same just before its seal."""
     lines = world.ledger.read_text().splitlines(keepends=True)
-    world.ledger.write_text(lines[0])
+    world.ledger.write_text("".join(lines[:2]))  # ingested, opened
+    ledger.head_of(world.ledger).unlink()
     shutil.rmtree(world.generation("0000").folder)
     return world
 
@@ -132,7 +133,7 @@ def test_without_a_seal_there_is_no_verdict(unsealed, monkeypatch):
     monkeypatch.setattr(sealing, "seal", _nothing)
     with pytest.raises(ValueError, match="generation 0000 is not sealed"):
         make(unsealed)
-    assert events(unsealed) == ["opened"]
+    assert events(unsealed) == ["ingested", "opened"]
 
 
 def test_without_a_gate_the_next_generation_has_no_parent_to_grow_from(unsealed, monkeypatch):

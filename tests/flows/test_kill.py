@@ -73,7 +73,7 @@ def test_a_loop_that_is_killed_in_training_and_twice_in_the_seal_goes_on_cleanly
     layout = new_world(tmp_path / "world")
     killed_in_training(layout)
     assert nothing_is_left_running(layout), processes_of(layout)
-    assert [e.event for e in ledger.read(layout.ledger)] == ["opened"]
+    assert [e.event for e in ledger.read(layout.ledger)] == ["ingested", "opened"]
 
     killed_in_seal(layout, "environment", "describe")  # its files are being gathered
     assert nothing_is_left_running(layout), processes_of(layout)
@@ -82,13 +82,13 @@ def test_a_loop_that_is_killed_in_training_and_twice_in_the_seal_goes_on_cleanly
     killed_in_seal(layout, "repository", "push")  # it has its name; the ledger does not know yet
     folder = layout.generation("0000").folder
     before = digest.of_folder(folder)
-    assert [e.event for e in ledger.read(layout.ledger)] == ["opened"]
+    assert [e.event for e in ledger.read(layout.ledger)] == ["ingested", "opened"]
 
     done = run(layout, "oltr", "loop", "--generations", "1")
     assert done.returncode == 0, done.stderr
     assert digest.of_folder(folder) == before, "what had its name was final"
     events = [e.event for e in ledger.read(layout.ledger)]
-    assert events == ["opened", "sealed", "promoted", "exported"]
+    assert events == ["ingested", "opened", "sealed", "promoted", "exported"]
     ledger.verify_sealed(layout.ledger, folder)
     assert nothing_is_left_running(layout), processes_of(layout)
 

@@ -164,6 +164,7 @@ def test_other_parameters_of_training_run_it_for_nothing_in_an_update_generation
 def test_a_fresh_clone_pulls_has_nothing_to_do_and_makes_a_generation_again(looped, tmp_path):
     clone = Layout(tmp_path / "clone")
     assert run(looped.layout, "git", "clone", "--quiet", str(looped.layout.root), str(clone.root)).returncode == 0
+    assert "remote of the clone's origin" in run(clone, "oltr", "init", ".").stdout
     pulled = run(clone, "dvc", "pull")
     assert pulled.returncode == 0, pulled.stderr
     assert stages_run(run(clone, "dvc", "repro").stdout) == ["code"]

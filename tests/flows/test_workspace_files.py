@@ -54,11 +54,13 @@ def test_analytics_are_off_wherever_the_packages_look():
             assert f"{name}=" in docker
 
 
-def test_the_lock_names_exact_versions_and_no_index():
+def test_the_lock_names_exact_versions_with_their_digests_and_no_index():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     for line in lines:
         if line and not line.startswith((" ", "#")):
-            assert re.match(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[^ ]+( ;.*)?$", line), line
+            assert re.match(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[^ ]+( ;.*)? \\$", line), line
+    packages = re.findall(r"^[a-z0-9].+?(?=^[a-z0-9]|\Z)", "\n".join(lines), re.MULTILINE | re.DOTALL)
+    assert not [package for package in packages if "--hash=sha256:" not in package]
     assert not [line for line in lines if "index-url" in line or "://" in line]
 
 

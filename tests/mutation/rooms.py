@@ -67,6 +67,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
     "oltr_core/ingest": [
+        f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_ingest.py",
         f"{CORE}/ingest/test_bad_inputs.py",
         "--deselect",
@@ -141,7 +142,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/shots.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/spec.py": [f"{CORE}/test_spec_and_settings.py"],
     "tasks": ["tests/tasks/test_small_tasks.py"],
-    "tasks/annotator": ["tests/tasks/test_annotators.py"],
+    "tasks/annotator": ["tests/tasks/test_annotators.py", "tests/tasks/test_batch_cells.py"],
     "tasks/dvc": [
         "tests/tasks/test_small_tasks.py",
         "tests/tasks/test_commit.py",

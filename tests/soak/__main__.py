@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
-    parser.add_argument("--log", type=Path, default=ROOT / "soak.jsonl", help="one JSON line per point")
+    parser.add_argument("--log", type=Path, default=ROOT / ".oltr" / "soak.jsonl", help="one JSON line per point")
     parser.add_argument("--page", action="store_true", help="write the result into docs/reliability.md, run nothing")
     asked = parser.parse_args()
     before = [json.loads(line) for line in asked.log.read_text().splitlines()] if asked.log.exists() else []
@@ -67,6 +67,7 @@ def main() -> int:
             continue
         row = {"key": fault.key, "revision": revision(), "date": date.today().isoformat(), **suffer(fault)}
         failed += bool(row["wrong"])
+        asked.log.parent.mkdir(exist_ok=True)
         with asked.log.open("a") as log:
             log.write(json.dumps(row) + "\n")
         print("·" if not row["wrong"] else f"✗ {fault.key}: {row['wrong']}", flush=True)

@@ -184,7 +184,7 @@ def test_an_alias_is_stored_under_the_name_of_its_class(layout):
 def test_a_file_that_is_wrong_is_named_with_its_line(layout, text, sentence):
     put(layout, text)
     with pytest.raises(ValueError, match=sentence):
-        collected(layout)
+        batch.check(layout, "0000", collected(layout))
 
 
 def test_a_file_that_is_no_utf8_is_named_and_one_with_a_mark_of_its_own_is_read(layout):
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_utf8_is_named_and_one_with_a_mark_of_its_own_is_read(
     assert collected(layout)[0]["image_id"] == first
     (layout.root / FOLDER.path / "0000.csv").write_bytes("image_id,verdict,label\nx,,é\n".encode("latin-1"))
     with pytest.raises(ValueError, match="0000.csv: expected UTF-8 text"):
-        collected(layout)
+        batch.check(layout, "0000", collected(layout))
 
 
 # --- back from held-back labels ---------------------------------------------------------------------------------

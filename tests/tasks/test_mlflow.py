@@ -47,7 +47,10 @@ def shown(tmp_path_factory) -> Layout:
     """A full training and a generation that extends it, both shown in MLflow, one after the other."""
     layout = world.make(tmp_path_factory.mktemp("mlflow") / "world")
     world.compute(layout)
+    plain = layout.params.read_text()
+    layout.params.write_text(f"{plain}\ntracking: {{artifacts: 'https://eve:hunter2@host/x?token=hunter2'}}\n")
     seal(layout, "0000", "genesis", "train")
+    layout.params.write_text(plain)
     assert tracking.mirror(layout, SETTINGS) == ["0000"]
     world.answer(layout, "0000")
     ingest.run(load_settings(layout), layout, "batch-1")
@@ -69,6 +72,14 @@ def test_every_sealed_figure_is_shown(shown):
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
+
+
+def test_no_secret_of_the_parameters_is_in_the_database(shown):
+    """The first generation was sealed with them, as version 0.1 sealed parameters."""
+    assert "hunter2" in shown.generation("0000").params.read_text()
+    assert runs(shown)["0000"].data.params["tracking.artifacts"] == "https://***@host/x?token=***"
+    assert b"hunter2" not in shown.mlflow_db.read_bytes()
+    assert not [p for p in shown.mlflow_artifacts.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
 
 
 def test_a_training_is_shown_once_epoch_by_epoch_and_ends_with_its_sealed_figures(shown):
@@ -124,6 +135,40 @@ def test_a_copied_workspace_has_its_artifacts_with_it(shown, tmp_path):
     place = mlflow.artifacts.download_artifacts(f"models:/{SETTINGS.model}/{version.version}")
     assert str(place).startswith(str(layout.root.resolve()))
     assert set(runs(shown)) == {"0000", "0001"}, "the original is as it was"
+
+
+def test_a_run_that_a_kill_left_unfinished_is_made_anew(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    client, complete = tracking.connect(layout, SETTINGS), runs(layout)["0001"]
+    client.set_terminated(complete.info.run_id, "RUNNING")  # what it is while it is made
+    other = client.create_run(complete.info.experiment_id, tags={"oltr.digest": "of somebody else's workspace"})
+    assert tracking.mirror(layout, SETTINGS) == ["0001"]
+    found = client.search_runs([complete.info.experiment_id])
+    assert {run.info.run_id for run in found if run.info.status == "RUNNING"} == {other.info.run_id}
+    assert sorted(run.data.tags["oltr.generation"] for run in found if run.info.status == "FINISHED") == [
+        "0000",
+        "0001",
+    ]
+    champion = client.get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
+    assert champion.run_id == runs(layout)["0001"].info.run_id
+
+
+def test_what_mlflow_may_not_show_yet_is_known_without_asking_it(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    assert not tracking.behind(shown, SETTINGS)
+    assert tracking.behind(layout, SETTINGS), "a copy has not been shown where it is now"
+    tracking.mirror(layout, SETTINGS)
+    assert not tracking.behind(layout, SETTINGS)
+    assert tracking.behind(layout, Tracking(uri="http://127.0.0.1:1"))
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "y", "2026-01-02", {"reasons": ["dust"]}))
+    assert tracking.behind(layout, SETTINGS)
+    tracking.mirror(layout, SETTINGS)
+    layout.mlflow_db.write_bytes(b"")
+    assert tracking.behind(layout, SETTINGS)
+    assert tracking.mirror(layout, SETTINGS) == ["0000", "0001"], "made again from the ledger"
 
 
 def test_artifacts_of_a_tracking_server_are_left_to_it_unless_params_yaml_names_a_place(tmp_path):

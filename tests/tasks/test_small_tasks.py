@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
 import sys
 import threading
 from datetime import datetime
@@ -57,6 +58,15 @@ def test_without_an_address_nothing_is_sent(monkeypatch):
     assert "expected an http" in (notify.tell("x") or "")
 
 
+@pytest.mark.parametrize(
+    "url", ["hunter2", "https://eve:hunter2@localhost/x", "http://[hunter2/", "http://h/\nhunter2"]
+)
+def test_an_address_that_cannot_be_opened_stops_nothing_and_is_not_repeated(monkeypatch, url):
+    monkeypatch.setenv("OLTR_WEBHOOK_URL", url)
+    assert "expected an http(s) address" in (said := notify.tell("x") or "")
+    assert "hunter2" not in said
+
+
 def test_parameters_are_shown_flat():
     assert mlflow.flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
 
@@ -92,6 +102,22 @@ def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     assert not stages.interrupted(StageCmdFailedError("oltr train", -9))
 
 
+def test_of_what_dvc_says_its_own_sentence_is_told_and_not_what_a_parser_said(tmp_path):
+    from dvc.exceptions import DvcException
+
+    try:
+        try:
+            try:
+                raise KeyError("outs")
+            except KeyError as inner:
+                raise ValueError("line 1") from inner
+        except ValueError as middle:
+            raise DvcException("'data/raw/first.dvc' is corrupted") from middle
+    except DvcException as error:
+        found = stages.failure("curate", Layout(tmp_path), error)
+    assert found.sentence == "'data/raw/first.dvc' is corrupted: line 1"
+
+
 def test_the_environment_names_the_processor_and_what_it_adds_up_with():
     found = environment.processor()
     assert found["model"]
@@ -103,3 +129,28 @@ def test_the_environment_names_packages_and_the_revision_of_the_code():
     assert environment.packages()["polars"]
     found = environment.revision(environment.CODE)
     assert not found or len(found["revision"]) == 40
+
+
+def test_of_uncommitted_code_the_environment_keeps_names_and_a_digest(tmp_path):
+    """What is sealed is pushed, and nobody looks for a password in a difference first."""
+    for path in ("code.py", ".env", "docker/.env", ".dvc/config.local", ".dvc/config", "data/x"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("a = 1\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "--all", "--force")
+    git(tmp_path, "commit", "--quiet", "--message", "x")
+    clean = environment.revision(tmp_path)
+    assert (clean["changed"], clean["diff_sha256"]) == ([], "")
+    for path in (".env", "docker/.env", ".dvc/config.local", ".dvc/config", "data/x"):
+        (tmp_path / path).write_text("password = hunter2\n")
+    assert environment.revision(tmp_path) == clean
+    (tmp_path / "code.py").write_text("password = 'hunter2'\n")
+    found = environment.revision(tmp_path)
+    assert found["changed"] == ["code.py"]
+    assert len(found["diff_sha256"]) == 64
+    assert "hunter2" not in json.dumps(found)
+
+
+def git(folder, *arguments):
+    me = ["-c", "user.name=x", "-c", "user.email=x@oltr"]
+    subprocess.run(["git", *me, *arguments], cwd=folder, check=True)

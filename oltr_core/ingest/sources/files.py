@@ -46,7 +46,11 @@ def _walk(
 ) -> Iterator[tuple[Path, str | None, bool]]:
     """Path, problem, and whether it is an empty folder."""
     here = (*above, folder.resolve())
-    paths = sorted(folder.iterdir())
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        yield folder, f"unreadable folder ({error.strerror})", False
+        return
     if not paths:
         yield folder, "empty folder", True
     for path in paths:
@@ -56,6 +60,8 @@ def _walk(
                 yield from _walk(path, real_root, follow, here)
                 continue
             problem = "a symbolic link that leads back to a folder above it"
+        elif problem is None and not path.is_file():
+            problem = "not a regular file"
         yield path, problem or extension_problem(path.name), False
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources.files import located
 from oltr_core.ingest.sources.role import ImageSource
+from oltr_core.schema import UNKNOWN
 
 _LINE = re.compile(r"^(?P<path>.+?)\s+(?P<label>-?\d+)$")
 SHOWN = 5  # missing files named one by one
@@ -25,7 +26,7 @@ class ImageList(ImageSource):
     path: str  # the list file
     root: str  # the folder or s3:// prefix that the paths in it start from
     classes_file: str = ""  # a name per line, in the order of the labels; empty: the label itself is the name
-    open_label: str = "unknown"  # what images of label -1 are called
+    open_label: str = UNKNOWN  # what images of label -1 are called
     allow_missing: bool = False  # true: missing files go to quarantine instead of stopping the run
     follow_links: bool = True  # data sets are often links to where there is room
 

@@ -48,7 +48,7 @@ class ImageSource(Spec):
         labels = self.labels(access)
         if None in labels:
             raise ValueError(f"draw: image {labels.index(None)} has no label, and a draw needs them all")
-        listed = access.path(draw.open.file).read_text().splitlines() if draw.open.file else []
+        listed = access.read(draw.open.file, "a list of classes").decode().splitlines() if draw.open.file else []
         return take([label for label in labels if label is not None], self.classes(access), draw, listed)
 
 

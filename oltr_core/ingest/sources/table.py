@@ -82,13 +82,14 @@ def _csv(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[st
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected UTF-8 text, found another encoding at byte {error.start}") from None
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
+    lines = _lines(reader, path)
+    header = next(lines, [])
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise ValueError(f"{path}: the column {twice!r} is there twice")
 
     def rows() -> Iterator[tuple[int, dict[str, Any] | str]]:
-        for row in reader:
+        for row in lines:
             if not row:
                 continue
             if len(row) != len(header):
@@ -97,6 +98,13 @@ def _csv(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[st
                 yield reader.line_num, dict(zip(header, row, strict=True))
 
     return header, rows()
+
+
+def _lines(reader: Any, path: str) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"{path}:{reader.line_num}: expected a row of a CSV table, found none ({error})") from None
 
 
 def _parquet(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
@@ -118,6 +126,9 @@ def _time(text: str | None) -> tuple[datetime | None, str | None]:
         return None, None
     try:
         at = datetime.fromisoformat(text)
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except ValueError:
         return None, f"the time {text!r} is not ISO 8601 (2026-03-29 14:05:00)"
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)), None
+    except OverflowError:
+        return None, f"the time {text!r} lies before or after those of UTC that a calendar has"
+    return at, None

@@ -238,7 +238,7 @@ def test_a_draw_needs_the_label_of_every_image(tmp_path):
     three_classes(tmp_path)
     picture(tmp_path / "photos/stray.png", 99)
     layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "folder", "path": "photos", "draw": {}}]}])
-    with pytest.raises(ValueError, match="draw: image 12 of this source has no label, and a draw needs them all"):
+    with pytest.raises(ValueError, match="draw: image 12 has no label, and a draw needs them all"):
         run_ingest(layout, "b")
 
 

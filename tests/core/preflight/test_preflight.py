@@ -287,4 +287,4 @@ def test_phases_that_step_alike_are_measured_once_and_others_begin_where_the_las
 @pytest.mark.parametrize(("seconds", "said"), [(89, "89 seconds"), (90, "2 minutes"), (5399, "90 minutes"),
                                               (5400, "1.5 hours")])  # fmt: skip
 def test_seconds_become_minutes_and_minutes_hours(seconds, said):
-    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10, 4).sentence(Compute())
+    assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10).sentence(Compute())

@@ -17,6 +17,7 @@ from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from oltr_core.training import LearningRates, Phase, Train
+from tests.core.data_world import imported
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,5 +89,6 @@ def answer(layout: Layout, name: str, said: dict[str, str] | None = None) -> Non
     ]
     table = schema.from_rows(schema.ANNOTATIONS, rows)
     schema.write(layout.annotations_of(name) / "answers.parquet", table, schema.ANNOTATIONS)
+    imported(layout, layout.annotations_of(name) / "answers.parquet")
     audit = {"open_classes": sorted(set(truth.values()) - known)}
     layout.audit_of(name).write_text(json.dumps(audit))

@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
-from oltr_core import checkpoint, digest, metrics, schema
+from oltr_core import checkpoint, digest, ledger, metrics, schema
 from oltr_core.inference import features_of, predict, predictions
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
@@ -151,7 +152,8 @@ def test_an_update_reads_neither_the_train_section_nor_a_base_model(first, tmp_p
     """The recipe is the one on the parent's card."""
     layout = copied(first, tmp_path / "w")
     world.opened(layout, "0001", "0000", "update")
-    layout.params.write_text(layout.params.read_text() + "\ntrain: {nonsense: 1}\n")
+    params = yaml.safe_load(layout.params.read_text()) | {"train": {"nonsense": 1}}
+    layout.params.write_text(yaml.safe_dump(params))
     layout.work.base_model.unlink()
     world.compute(layout, curate, update)
     parent = checkpoint.read_card(layout.generation("0000").model)
@@ -179,6 +181,10 @@ def test_without_a_validation_image_there_is_no_threshold_and_a_sentence_says_so
 def test_without_new_annotations_the_model_stays_as_it_was(first, tmp_path):
     layout = copied(first, tmp_path / "w")
     shutil.rmtree(layout.annotations_of("0000"))
+    *before, imported = layout.ledger.read_bytes().splitlines(keepends=True)
+    assert b'"imported"' in imported
+    layout.ledger.write_bytes(b"".join(before))
+    ledger.head_of(layout.ledger).unlink()
     world.opened(layout, "0001", "0000", "update")
     world.compute(layout, curate, update)
     assert (

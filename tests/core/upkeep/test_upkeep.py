@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oltr_core import ledger
+from oltr_core import ledger, schema
 from oltr_core.layout import Layout
-from oltr_core.upkeep import forgetting, garbage
+from oltr_core.upkeep import forgetting, garbage, models, search
 from oltr_core.upkeep.sightings import answer as told
 from oltr_core.upkeep.sightings import sightings
 from tests.core.data_world import (
@@ -62,6 +62,15 @@ def index(layout: Layout) -> pl.DataFrame:
     return pl.read_parquet(layout.batch("b").index)
 
 
+def forget(layout: Layout, image_ids: list[str]) -> None:
+    """The steps of `oltr forget`, as far as the core has them."""
+    forgetting.begin(layout, forgetting.prepare(layout, image_ids), WHEN)
+    forgetting.replace_generations(layout)
+    forgetting.clean_batches(layout, image_ids)
+    forgetting.clean_rest(layout, image_ids)
+    forgetting.end(layout, WHEN)
+
+
 def every_byte(layout: Layout) -> bytes:
     return b"".join(p.read_bytes() for p in sorted(layout.data.rglob("*")) if p.is_file())
 
@@ -78,14 +87,15 @@ def test_a_forgotten_image_is_nowhere_any_more(layout, address):
     cache = layout.features("k" * 64) / "features.npy"
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"features")
-    done = forgetting.forget(layout, [image_id], WHEN)
+    holders = [layout.batch("b").folder, layout.generation("0000").folder]
+    assert forgetting.holders(layout, [image_id]) == holders
+    forget(layout, [image_id])
     after = every_byte(layout)
     assert pixels not in after
     assert not any(jpeg in after or base64.b64encode(jpeg) in after for jpeg in thumb)
     assert not cache.exists()
     assert image_id not in index(layout)["image_id"].to_list()
-    assert layout.batch("b").folder in done.changed
-    assert layout.generation("0000").folder in done.changed
+    assert forgetting.holders(layout, [image_id]) == holders[1:], "its manifest keeps the id"
     assert "base64" not in layout.generation("0000").report.read_text()
     assert not layout.generation("0000").contact_sheet.exists()
 
@@ -99,7 +109,7 @@ def test_the_images_beside_it_keep_their_places(layout):
         for row in before.select("image_id", "batch", "shard", "row").iter_rows()
     }
     (gone,) = forgetting.find(layout, ["photos/dog/02.png"])
-    forgetting.forget(layout, [gone], WHEN)
+    forget(layout, [gone])
     for row in index(layout).select("image_id", "batch", "shard", "row").iter_rows():
         assert np.array_equal(Shards(layout.raw).read(*row[1:]), pixels[row[0]])
     assert index(layout).height == before.height - 1
@@ -107,33 +117,53 @@ def test_the_images_beside_it_keep_their_places(layout):
 
 def test_the_sealed_generation_verifies_and_the_next_goes_on_without_the_image(layout):
     (gone,) = forgetting.find(layout, ["in/1.png"])
-    forgetting.forget(layout, [gone], WHEN)
+    forget(layout, [gone])
     ledger.verify_sealed(layout.ledger, layout.generation("0000").folder)
     opened(layout, 1, "0000", "update")
     put_annotations(layout, "0000", [answer(gone, "cat")])
     assert gone not in run_curate(layout)["image_id"].to_list()
 
 
-def test_forgetting_twice_changes_nothing_more(layout):
+def test_the_bytes_of_a_generation_change_by_forgetting_once_alone(layout):
     (gone,) = forgetting.find(layout, ["in/1.png"])
-    forgetting.forget(layout, [gone], WHEN)
-    before = every_byte(layout)
-    assert forgetting.forget(layout, [gone], WHEN).changed == []
-    assert every_byte(layout) == before
+    forget(layout, [gone])
+    before = every_byte(Layout(layout.root / "data"))
+    assert forgetting.find(layout, ["in/1.png"]) == [gone], "the manifests know it"
+    forgetting.clean_batches(layout, [gone])
+    forgetting.clean_rest(layout, [gone])
+    assert every_byte(Layout(layout.root / "data")) == before
 
 
-def test_forgetting_that_was_cut_off_after_its_tombstone_is_finished_by_the_next(layout, monkeypatch):
+def test_a_generation_verifies_before_while_and_after_an_image_is_forgotten(layout):
     (gone,) = forgetting.find(layout, ["in/1.png"])
+    folder = layout.generation("0000").folder
+    forgetting.begin(layout, forgetting.prepare(layout, [gone]), WHEN)
+    state = ledger.replay(ledger.read(layout.ledger))
+    assert state.forgetting["images"] == [gone]
+    assert state.forgotten == {gone}
+    ledger.verify_sealed(layout.ledger, folder)
+    forgetting.replace_generations(layout)
+    ledger.verify_sealed(layout.ledger, folder)
+    forgetting.end(layout, WHEN)
+    ledger.verify_sealed(layout.ledger, folder)
+    assert ledger.replay(ledger.read(layout.ledger)).forgetting == {}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_generation_is_the_old_or_the_cleaned_one_wherever_its_replacement_is_cut_off(layout, monkeypatch, renames):
+    (gone,) = forgetting.find(layout, ["in/1.png"])
+    forgetting.begin(layout, forgetting.prepare(layout, [gone]), WHEN)
     with monkeypatch.context() as power:
 
         def cut(*_):
             raise KeyboardInterrupt
 
-        append = ledger.append
-        power.setattr(forgetting.ledger, "append", lambda *a: append(*a) and cut())
+        power.setattr(*((Path, "rename", cut) if renames == 0 else (forgetting, "rename_into_place", cut)))
         with pytest.raises(KeyboardInterrupt):
-            forgetting.forget(layout, [gone], WHEN)
-    forgetting.forget(layout, [gone], WHEN)
+            forgetting.replace_generations(layout)
+    forgetting.replace_generations(layout)
+    assert not layout.generation("0000").contact_sheet.exists()
+    forgetting.end(layout, WHEN)
     ledger.verify_sealed(layout.ledger, layout.generation("0000").folder)
 
 
@@ -141,12 +171,13 @@ def test_an_edited_generation_is_not_sealed_anew_by_forgetting(layout):
     (gone,) = forgetting.find(layout, ["in/1.png"])
     layout.generation("0000").model.write_bytes(b"another model")
     with pytest.raises(ValueError, match="a file in this sealed generation was changed"):
-        forgetting.forget(layout, [gone], WHEN)
+        forget(layout, [gone])
+    assert not ledger.replay(ledger.read(layout.ledger)).forgotten
 
 
 def test_a_forgotten_image_is_not_taken_in_again(layout):
     (gone,) = forgetting.find(layout, ["photos/dog/00.png"])
-    forgetting.forget(layout, [gone], WHEN)
+    forget(layout, [gone])
     configure(layout, [{"batch": "c", "sources": [{"name": "folder", "path": "photos"}]}])
     with pytest.raises(ValueError, match=r"all 12 files went to quarantine"):
         run_ingest(layout, "c")
@@ -157,7 +188,7 @@ def test_a_forgotten_image_is_not_taken_in_again(layout):
 
 
 def test_the_batch_card_counts_what_was_forgotten(layout):
-    forgetting.forget(layout, forgetting.find(layout, ["in/1.png", "in/2.png"]), WHEN)
+    forget(layout, forgetting.find(layout, ["in/1.png", "in/2.png"]))
     card = json.loads(layout.batch("b").card.read_text())
     assert (card["images"], card["forgotten"], card["rows"]) == (13, 2, 15)
 
@@ -165,6 +196,125 @@ def test_the_batch_card_counts_what_was_forgotten(layout):
 def test_an_image_that_is_not_there_is_named(layout):
     with pytest.raises(ValueError, match=r"nowhere.png: no batch holds an image of this id or address"):
         forgetting.find(layout, ["nowhere.png"])
+
+
+def test_what_a_crash_left_half_done_goes_too(layout):
+    (gone,) = forgetting.find(layout, ["in/1.png"])
+    left = [
+        layout.raw / ".c.part" / "shard-00000.arrow",
+        layout.raw / "b" / ".index.parquet.tmp",
+        layout.unsealed("0001").folder / "batch.png",
+        layout.export_part("0000").folder / "a.png",
+        layout.resume("r") / "state",
+        layout.dvc_runs / "a" / "b",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"pixels")
+    forget(layout, [gone])
+    assert not [path for path in left if path.exists()]
+
+
+# --- the search that ends it -----------------------------------------------------------------------------------
+
+
+def value(seed: int, size: int) -> bytes:
+    return np.random.default_rng(seed).bytes(size)
+
+
+@pytest.mark.parametrize("size", [192, 1_000, 50_000])
+def test_the_search_finds_a_value_in_files_texts_tables_and_databases(tmp_path, size):
+    import sqlite3
+
+    wanted = value(1, size)
+    text = base64.b64encode(wanted).decode()
+    (tmp_path / "a.bin").write_bytes(bytes(search.CHUNK - size // 2) + wanted + b"end")
+    (tmp_path / "b.html").write_text(f'<img src="data:image/png;base64,{text}">')
+    thumbnails = schema.from_rows(schema.THUMBNAILS, [{"image_id": "x", "jpeg": wanted}])
+    schema.write(tmp_path / "c", thumbnails, schema.THUMBNAILS)
+    with sqlite3.connect(tmp_path / "d.db") as database:
+        database.execute("create table t (v text)")
+        database.execute("insert into t values (?)", [text])
+    (tmp_path / "e.bin").write_bytes(value(2, 100_000))
+    (tmp_path / "f.bin").write_bytes(b"")
+    pieces = list(search.pieces(wanted))
+    assert [p.name for p in search.holding([tmp_path], pieces)] == ["a.bin", "b.html", "c", "d.db"]
+    assert search.holding([tmp_path], search.pieces(value(3, size))) == []
+    assert search.holding([tmp_path], search.pieces(bytes(size))) == [], "zeros may be anywhere"
+
+
+# --- what models keep of single images ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def learned(layout):
+    """The generation with a model: cats of many images, dogs of one, and annotated features of both."""
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.class_statistics import grow, measure
+    from oltr_core.images.transforms import Transform
+    from oltr_core.inference import features_of
+    from oltr_core.interfaces import AnnotatedFeatures
+    from oltr_core.models import NetworkSpec
+    from oltr_core.operating.rejection import reference_from_statistics
+    from oltr_core.scores import Knn
+
+    torch.manual_seed(0)
+    network = NetworkSpec(experts=2)(3, 0).eval()
+    rows = schema.read(layout.generation("0000").manifest, schema.MANIFEST)
+    features = features_of(rows, network, Transform(), layout)
+    known = measure(features[:4], torch.tensor([0, 0, 1, 1]), 2)
+    statistics = grow(known, AnnotatedFeatures(features[4:7], torch.tensor([0, 0, 2])))
+    centroids = network.memory(0)
+    assert centroids is not None
+    centroids.copy_(statistics.means[0])
+    state = Knn().fit(reference_from_statistics(network, statistics, 0))
+    card = checkpoint.Card(
+        class_ids=[0, 1, 2], class_counts=[4, 2, 1], network=network.spec, transform=Transform(),
+        score=Knn().model_dump(),
+    )  # fmt: skip
+    path = layout.root / "model.safetensors"
+    checkpoint.save(path, network, card, state, statistics)
+    return path, features
+
+
+def test_the_features_of_an_annotated_image_leave_the_model_and_its_score(learned):
+    from oltr_core import checkpoint
+
+    path, features = learned
+    before = checkpoint.load(path)
+    assert models.without(path, features[5:6] + 1e-6, [])
+    after = checkpoint.load(path)
+    assert after.statistics is not None
+    assert before.statistics is not None
+    assert len(after.score_state["features"]) == len(before.score_state["features"]) - 1
+    assert after.statistics.kept["labels"].tolist() == [0, 2]
+    assert after.statistics.kept["features"].equal(features[[4, 6]])
+    assert after.statistics.means.equal(before.statistics.means)
+    assert after.card.head_digest == before.card.head_digest
+    assert not models.without(path, features[5:6], []), "nothing of it is left"
+    assert not search.holding([path], [p for row in features[5] for p in search.pieces(row.numpy().tobytes())])
+
+
+def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_image(learned):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.inference import classify
+
+    path, features = learned
+    assert models.without(path, features[6:7], [2])
+    after = checkpoint.load(path)
+    assert after.statistics is not None
+    assert after.statistics.counts.tolist() == [4, 2, 0]
+    assert after.card.class_counts == [4, 2, 0]
+    centroids = after.network.memory(0)
+    assert centroids is not None
+    assert torch.dot(centroids[2], features[6, 0]) < 0
+    assert (after.statistics.means[:, 2] * features[6]).sum(1).max() < 0
+    assert not (classify(after.network, features).mean_logits.argmax(1) == 2).any()
+    assert not search.holding([path], [p for row in features[6] for p in search.pieces(row.numpy().tobytes())])
 
 
 # --- was it in training? ---------------------------------------------------------------------------------
@@ -212,6 +362,7 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
         layout.raw / ".other.part" / "x",
         layout.exports / "0000" / "a.png",
         layout.failure("train"),
+        layout.traces,
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
@@ -219,6 +370,7 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
     ledger.append(layout.ledger, ledger.Event("imported", "0000", "y", WHEN))
     found = garbage.leftovers(layout)
     assert sorted(f"{f.path.relative_to(layout.data)} {f.bytes}" for f in found) == [
+        ".forgetting 5",
         "exports/0000 5",
         "failures/train.json 5",
         "raw/.b.part 5",
@@ -234,13 +386,14 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
         layout.resume("r" * 64) / "state",
         layout.raw / ".b.part" / "shard-00000.arrow",
         layout.exports / "0000" / "a.png",
+        layout.traces,
     }
 
 
 def test_the_features_of_a_sealed_model_are_kept(layout):
     import torch
 
-    from oltr_core import checkpoint, schema
+    from oltr_core import checkpoint
     from oltr_core.images.transforms import Transform
     from oltr_core.inference import features_of
     from oltr_core.models import NetworkSpec

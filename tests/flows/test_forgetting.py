@@ -1,0 +1,318 @@
+"""`oltr forget`, cut off at every step, refused by its remote, and searched for what it left."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from click.testing import CliRunner
+from mlflow.artifacts import download_artifacts as mlflow_download
+
+from flows.cli import oltr
+from oltr_core import checkpoint, ledger
+from oltr_core.images.shards import Shards
+from oltr_core.ingest.thumbnails import thumbnail
+from oltr_core.layout import Layout
+from oltr_core.settings.whole import load_settings
+from oltr_core.upkeep import forgetting, models, search
+from tasks import mlflow, storage, workspace
+from tasks.dvc import batches, repository, stages
+from tasks.prefect import artifacts
+from tests.core.data_world import opened, seal
+from tests.core.images.test_decode import natural
+from tests.flows.conftest import commit, edit, environment, new_world, run
+
+WHEN = "2026-05-01T00:00:00Z"
+ADDRESS = "photos/dog/02.png"
+#: every effect of the removal, in its order
+STEPS = (
+    (forgetting, "begin"),
+    (forgetting, "replace_generations"),
+    (forgetting, "clean_batches"),
+    (forgetting, "clean_rest"),
+    (repository, "add"),
+    (repository, "record"),
+    (repository, "push"),
+    (repository, "drop"),
+    (mlflow, "replace"),
+    (artifacts, "remove"),
+    (forgetting, "end"),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Layout:
+    """A workspace with one batch of photographs, curated by DVC, and a generation that shows them, all pushed."""
+    layout = Layout(tmp_path_factory.mktemp("made") / "world")
+    workspace.create(layout.root)
+    for n in range(12):
+        photo = layout.root / "photos" / ("cat" if n % 2 else "dog") / f"{n:02d}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        natural(n, 80 if n < 8 else 30).save(photo)
+    params = yaml.safe_load(layout.params.read_text())
+    params["sources"] = [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}]
+    layout.params.write_text(yaml.safe_dump(params))
+    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout))
+    opened(layout, 0, "genesis", "train")
+    for stage in ("code", "curate"):
+        stages.bring_up_to_date(stage, layout)
+    layout.work.contact_sheet.write_bytes(np.random.default_rng(0).bytes(5000))
+    ledger.append(layout.ledger, ledger.Event("opened", "0000", "", WHEN, {"parent": "genesis"}))
+    seal(layout, 0)
+    repository.add(layout, layout.generation("0000").folder)
+    repository.push(layout, layout.generation("0000").folder, stages=True)
+    return layout
+
+
+@pytest.fixture
+def photos(made, tmp_path) -> Layout:
+    shutil.copytree(made.root, tmp_path / "world")
+    layout = Layout(tmp_path / "world")
+    config = layout.root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(made.root.resolve()), str(layout.root.resolve())))
+    return layout
+
+
+def shown(layout: Layout, address: str) -> list[bytes]:
+    """Pieces of the image and of its thumbnail, as text too."""
+    index = pl.read_parquet(layout.batch("b").index).filter(address=address).row(0, named=True)
+    values = [(layout.root / address).read_bytes()]
+    values += pl.read_parquet(layout.batch("b").thumbnails).filter(image_id=index["image_id"])["jpeg"].to_list()
+    return [piece for value in values for piece in search.pieces(value)]
+
+
+def forget(layout: Layout, *names: str):
+    return CliRunner().invoke(oltr, ["--workspace", str(layout.root), "forget", *names, "--yes"])
+
+
+def assert_gone(layout: Layout, pieces: list[bytes]) -> None:
+    assert search.holding([layout.data, *layout.owned], pieces) == []
+    state = ledger.replay(ledger.read(layout.ledger))
+    assert state.forgetting == {}
+    assert len(state.forgotten) == 1
+    assert not layout.forgetting.exists()
+    for name in state.sealed:
+        ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+
+
+class Cut(BaseException):
+    """The power went."""
+
+
+@pytest.mark.parametrize(("module", "name"), STEPS, ids=[f"{m.__name__}.{n}" for m, n in STEPS])
+def test_a_removal_that_was_cut_off_before_any_step_is_ended_by_the_same_command(photos, monkeypatch, module, name):
+    pieces = shown(photos, ADDRESS)
+    assert len(search.holding(photos.owned, pieces)) >= 6, "batch, data card and thumbnails, in cache and remote too"
+    with monkeypatch.context() as power:
+
+        def cut(*_, **__):
+            raise Cut
+
+        power.setattr(module, name, cut)
+        with pytest.raises(Cut):
+            forget(photos, ADDRESS)
+    if name == "begin":
+        assert len(search.holding(photos.owned, pieces)) >= 6, "nothing is changed before the ledger says so"
+    done = forget(photos, ADDRESS)
+    assert done.exit_code == 0, done.exception
+    assert "forgot 1 images" in done.output
+    assert_gone(photos, pieces)
+
+
+def test_a_removal_that_was_cut_off_after_its_tombstone_leaves_nothing_either(photos, monkeypatch):
+    pieces = shown(photos, ADDRESS)
+    with monkeypatch.context() as power:
+
+        def cut(*_, **__):
+            raise Cut
+
+        append = ledger.append
+        power.setattr(ledger, "append", lambda path, e: append(path, e) and (e.event == "forgotten") and cut())
+        with pytest.raises(Cut):
+            forget(photos, ADDRESS)
+    assert photos.forgetting.exists()
+    assert forget(photos, ADDRESS).output.strip() == "these images were forgotten before"
+    assert_gone(photos, pieces)
+
+
+KILLED = """
+import os, signal, sys
+from flows.cli import main
+from importlib import import_module
+module = import_module(sys.argv.pop(1))
+name = sys.argv.pop(1)
+do = getattr(module, name)
+def killed(*arguments, **named):
+    do(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(module, name, killed)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("oltr_core.upkeep.forgetting", "_blank"),
+        ("oltr_core.upkeep.forgetting", "rename_into_place"),
+        ("tasks.dvc.repository", "add"),
+    ],
+)
+def test_a_removal_that_was_killed_is_ended_without_a_name(photos, module, name):
+    pieces = shown(photos, ADDRESS)
+    command = [sys.executable, "-P", "-c", KILLED, module, name, "--workspace", str(photos.root), "forget", ADDRESS]
+    killed = subprocess.run([*command, "--yes"], env=environment(), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    checked = CliRunner().invoke(oltr, ["--workspace", str(photos.root), "check"])
+    assert "✗ history   `oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it" in (
+        checked.output
+    )
+    done = forget(photos)
+    assert done.exit_code == 0, done.exception
+    assert_gone(photos, pieces)
+
+
+def test_a_remote_that_refuses_once_gets_and_keeps_nothing_of_the_image(photos):
+    pieces = shown(photos, ADDRESS)
+    aside = photos.remote.with_name("aside")
+    photos.remote.rename(aside)
+    photos.remote.write_text("no folder")
+    refused = forget(photos, ADDRESS)
+    assert refused.exit_code != 0
+    photos.remote.unlink()
+    aside.rename(photos.remote)
+    assert search.holding([photos.remote], pieces), "nothing was deleted there yet"
+    assert ledger.replay(ledger.read(photos.ledger)).forgetting["images"]
+    done = forget(photos)
+    assert done.exit_code == 0, done.exception
+    assert_gone(photos, pieces)
+
+
+def test_what_the_search_finds_is_named_and_the_removal_is_not_over_before_it_is_gone(photos):
+    pieces = shown(photos, ADDRESS)
+    copy = photos.prefect_home / "somewhere" / "copy.bin"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"before" + (photos.root / ADDRESS).read_bytes())
+    found = forget(photos, ADDRESS).exception
+    assert str(found) == (
+        f"{copy}: a search found something of a forgotten image here; remove it, and `oltr forget` goes on from here"
+    )
+    copy.unlink()
+    assert forget(photos).exit_code == 0
+    assert_gone(photos, pieces)
+
+
+def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_left(tmp_path, made):
+    shutil.copytree(made.root, tmp_path / "world", ignore=shutil.ignore_patterns("0000*", "raw", "truth", "ledger*"))
+    layout = Layout(tmp_path / "world")
+    repository.set_remote(layout, str(tmp_path / "remote"))
+    natural(9, 30).save(layout.root / "photos" / "cat" / "same.bmp")
+    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout))
+    done = forget(layout, "photos/cat/09.png")
+    assert done.exit_code == 0, done.exception
+    assert search.holding([layout.raw], search.pieces(natural(9, 30).tobytes()))
+    assert ledger.replay(ledger.read(layout.ledger)).forgetting == {}
+
+
+def test_data_that_are_not_here_are_asked_for_before_anything_is_changed(photos):
+    shutil.rmtree(photos.generation("0000").folder)
+    before = photos.ledger.read_bytes()
+    assert "`dvc pull` brings back what is missing" in str(forget(photos, ADDRESS).exception)
+    assert photos.ledger.read_bytes() == before
+
+
+def test_without_a_name_there_must_be_something_to_end(photos):
+    assert "nothing was cut off" in str(forget(photos).exception)
+
+
+# --- a whole loop ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forgotten(tmp_path_factory) -> tuple[Layout, list[bytes], subprocess.CompletedProcess[str], list[Path]]:
+    """Two generations on the digits, in a workspace that nobody else reads; then an answered image is forgotten."""
+    layout = new_world(tmp_path_factory.mktemp("forgotten") / "world")
+
+    def knn(params: dict) -> None:
+        params["update"]["score"] = {"name": "knn"}
+
+    edit(layout, knn)
+    done = run(layout, "oltr", "loop", "--generations", "2")
+    assert done.returncode == 0, done.stderr
+    commit(layout, "two generations")
+    manifest = pl.read_parquet(layout.generation("0001").manifest)
+    answered = manifest.filter(pl.col("label_source") == "truth", split="train").sort("image_id").row(0, named=True)
+    pixels = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
+    index = pl.read_parquet(layout.batch(answered["batch"]).index)
+    model = checkpoint.load(layout.generation("0001").model)
+    of_it = models.features(layout, [answered["image_id"]], model)
+    values = [pixels.tobytes(), thumbnail(pixels), *(row.numpy().tobytes() for row in of_it[0])]
+    values += [layout.generation(name).contact_sheet.read_bytes() for name in ("0000", "0001")]
+    assert index.height
+    pieces = [piece for value in values for piece in search.pieces(value)]
+    before = search.holding([layout.data, *layout.owned], pieces)
+    done = run(layout, "oltr", "forget", answered["address"], "--yes")
+    return layout, pieces, done, before
+
+
+def test_after_a_loop_nothing_of_a_forgotten_image_is_in_any_file_or_database(forgotten):
+    layout, pieces, done, before = forgotten
+    assert done.returncode == 0, done.stderr
+    places = {path.relative_to(layout.root).as_posix().split("/")[0] for path in before}
+    assert places >= {"data", "mlartifacts", ".oltr", ".dvc"}
+    names = {path.name for path in before}
+    assert names >= {
+        "batch.png",
+        "report.html",
+        "model.safetensors",
+        "features.npy",
+        "prefect.db",
+        "shard-00000.arrow",
+    }
+    assert_gone(layout, pieces)
+    everything = [p for p in layout.root.rglob("*") if p.is_file()]
+    assert search.holding(everything, pieces) == []
+    assert "until the next full training" in done.stdout
+
+
+def test_mlflow_shows_the_cleaned_generations_as_the_same_runs(forgotten):
+    layout, *_ = forgotten
+    settings = load_settings(layout).tracking
+    client = mlflow.connect(layout, settings)
+    sealed = ledger.replay(ledger.read(layout.ledger)).sealed
+    found = mlflow.runs(settings)
+    assert {r.data.tags["oltr.generation"]: r.data.tags["oltr.digest"] for r in found} == sealed
+    for run_ in found:
+        assert [f.path for f in client.list_artifacts(run_.info.run_id)] == ["report.html"]
+    assert mlflow.mirror(layout, settings) == []
+    version = client.get_model_version_by_alias(settings.model, mlflow.CHAMPION)
+    place = Path(mlflow_download(f"models:/{settings.model}/{version.version}"))
+    champion = layout.generation(ledger.replay(ledger.read(layout.ledger)).champion)
+    assert (place / "artifacts" / "model.safetensors").read_bytes() == champion.model.read_bytes()
+
+
+def test_a_clone_pulls_all_that_is_named_and_the_old_generation_says_why_it_cannot_be_made_again(forgotten, tmp_path):
+    layout, *_ = forgotten
+    commit(layout, "forgotten")
+    clone = Layout(tmp_path / "clone")
+    subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
+    pulled = run(clone, "dvc", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    again = run(clone, "oltr", "reproduce", "0000")
+    assert again.returncode == 2
+    assert "`oltr forget` has removed since, so it cannot be made again" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_the_loop_goes_on_after_it(forgotten):
+    layout, pieces, *_ = forgotten
+    more = run(layout, "oltr", "loop", "--more", "1")
+    assert more.returncode == 0, more.stderr
+    assert_gone(layout, pieces)

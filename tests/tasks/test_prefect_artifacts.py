@@ -1,0 +1,78 @@
+"""Pictures of generations leave Prefect: its own database, or a server that others use too."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from oltr_core.layout import Layout
+from oltr_core.upkeep import search
+from tasks.prefect import artifacts
+from tasks.prefect.server import Server
+
+KEY = "generation-0000-batch"
+OURS, OTHERS = (np.random.default_rng(seed).bytes(20_000) for seed in (1, 2))
+SHOWN = {name: base64.b64encode(value).decode() for name, value in (("ours", OURS), ("others", OTHERS))}
+#: in a process of its own, as in a loop: what Prefect still holds is sent when it ends
+SHOW = """
+from prefect.artifacts import create_image_artifact
+for picture in {pictures!r}:
+    create_image_artifact("data:image/png;base64," + picture, key={key!r})
+from flows.generation import settle
+settle()
+"""
+REMOVE = """
+from pathlib import Path
+from oltr_core.layout import Layout
+from tasks.prefect import artifacts
+print(artifacts.remove(Layout(Path({root!r})), [{key!r}], {pieces!r}))
+"""
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """An embedded server that was shown two pictures under one key, the first by another workspace."""
+    layout = Layout(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    server = Server(layout)
+    while not server.answers():
+        server.wait_a_moment()
+    python(SHOW.format(pictures=[SHOWN["others"], SHOWN["ours"]], key=KEY))
+    yield layout, server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_picture_leaves_a_server_and_then_its_database_and_that_of_another_workspace_stays_before(served):
+    layout, server = served
+    pieces = list(search.pieces(OURS))
+    assert python(REMOVE.format(root=str(layout.root), key=KEY, pieces=pieces)) == server.url
+    asked = urllib.request.Request(f"{server.url}/artifacts/filter", b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked) as answer:
+        (left,) = json.load(answer)
+    assert SHOWN["others"] in left["data"]
+    server.stop()
+    assert search.holding([layout.prefect_home], pieces), "events, which a server does not delete"
+    assert artifacts.remove(layout, [KEY], pieces) == ""
+    assert search.holding([layout.prefect_home], [*pieces, *search.pieces(OTHERS)]) == []
+    with closing(sqlite3.connect(layout.prefect_db)) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_where_prefect_never_ran_there_is_nothing_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert artifacts.remove(Layout(tmp_path), [KEY], []) == ""
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,321 @@
+"""DVC's repository of a workspace: any path, a remote that holds what it should, torn files, other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oltr_core import digest, ledger
+from oltr_core.layout import Layout
+from oltr_core.settings.reading import Run
+from tasks import workspace
+from tasks.dvc import repair, repository, sealing
+
+ODD = 'Zoë\'s "x" 50%25 #1 ?x [a]'
+OWN = "../.oltr/remote"
+
+
+def made(root: Path) -> Layout:
+    """A new workspace with one small batch that DVC knows, its card beside it."""
+    layout = Layout(root)
+    workspace.create(root)
+    batch = layout.batch("first")
+    batch.folder.mkdir(parents=True)
+    batch.index.write_bytes(b"rows")
+    batch.card.write_text(json.dumps({"files": {batch.index.name: digest.of_file(batch.index)}}))
+    repository.set_remote(layout, "")
+    repository.add(layout, batch.folder)
+    return layout
+
+
+def url(layout: Layout) -> str:
+    return repository.read_config(layout.dvc_config)['remote "default"']["url"]
+
+
+def pointer_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.dvc")
+
+
+def test_a_workspace_whose_path_has_any_letters_is_pushed_moved_and_pulled(tmp_path):
+    layout = made(tmp_path / ODD)
+    assert url(layout) == OWN
+    repository.push(layout, layout.batch("first").folder)
+    assert repository.missing(layout, layout.batch("first").folder) == []
+    moved = Layout(tmp_path / "ünd")
+    layout.root.rename(moved.root)
+    shutil.rmtree(moved.batch("first").folder)
+    shutil.rmtree(moved.root / ".dvc" / "cache")
+    repository.pull(moved, moved.batch("first").folder)
+    assert moved.batch("first").index.read_bytes() == b"rows"
+
+
+def test_an_address_with_any_letters_is_named_and_the_rest_of_the_configuration_stays(tmp_path):
+    layout = made(tmp_path / "world")
+    shared = tmp_path / ODD
+    repository.set_remote(layout, str(shared))
+    assert url(layout) == str(shared)
+    assert layout.dvc_config.read_text().startswith(workspace.CONFIG.rstrip())
+    repository.push(layout, layout.batch("first").folder)
+    assert any(path.is_file() for path in shared.rglob("*"))
+    repository.set_remote(layout, "")
+    assert url(layout) == str(shared), "without a wish, what is named stays"
+
+
+def test_the_absolute_address_that_older_versions_wrote_becomes_relative(tmp_path):
+    layout = made(tmp_path / "world")
+    repository.configure(layout.dvc_config, 'remote "default"', url=str(layout.remote.resolve()))
+    repository.set_remote(layout, "")
+    assert url(layout) == OWN
+
+
+def test_a_clone_on_the_same_machine_finds_the_remote_of_its_origin(tmp_path):
+    layout = made(tmp_path / ODD)
+    folder = layout.batch("first").folder
+    repository.push(layout, folder)
+    me = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for arguments in (["add", "--all"], [*me, "commit", "--quiet", "--message", "x"]):
+        subprocess.run(["git", *arguments], cwd=layout.root, check=True)
+    clone = Layout(tmp_path / "clone")
+    subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
+    assert repository.missing(clone, clone.batch("first").folder) == ["data/raw/first.dvc"]
+    assert repository.follow_origin(clone) == str(layout.remote.resolve())
+    assert repository.missing(clone, clone.batch("first").folder) == []
+    repository.pull(clone, clone.batch("first").folder)
+    assert clone.batch("first").index.read_bytes() == b"rows"
+    repository.set_remote(clone, "")
+    assert url(clone) == OWN, "what git sees is the same in both"
+    assert repository.follow_origin(layout) == "", "the origin has its own"
+
+
+# --- the remote -----------------------------------------------------------------------------------------------
+
+
+def test_after_a_failed_push_the_seal_copies_the_raw_data_and_asks_the_remote(tmp_path):
+    layout = made(tmp_path / "world")
+    folder = layout.batch("first").folder
+    layout.remote.parent.mkdir(exist_ok=True)
+    layout.remote.write_text("in the way")
+    with pytest.raises((ValueError, OSError)):
+        repository.push(layout, folder)
+    layout.remote.unlink()
+    assert repository.pointer(folder), "DVC knows the batch"
+    assert repository.missing(layout, folder) == ["data/raw/first.dvc"]
+    final = layout.generation("0000").folder
+    final.mkdir(parents=True)
+    (final / "model").write_bytes(b"weights")
+    repository.add(layout, final)
+    sealing.copy(layout, Run(generation="0000", parent="genesis", mode="train"))
+    assert repository.missing(layout, folder, final) == []
+
+
+def test_a_seal_fails_where_the_remote_cannot_get_what_the_generation_needs(tmp_path):
+    layout = made(tmp_path / "world")
+    shutil.rmtree(layout.batch("first").folder)
+    shutil.rmtree(layout.root / ".dvc" / "cache")
+    with pytest.raises((ConnectionError, ValueError), match="DVC"):
+        sealing.copy(layout, Run(generation="0000", parent="genesis", mode="train"))
+
+
+def test_an_object_that_somebody_deleted_from_the_remote_is_missed(tmp_path):
+    layout = made(tmp_path / "world")
+    folder = layout.batch("first").folder
+    repository.push(layout, folder)
+    one = next(p for p in layout.remote.rglob("*") if p.is_file() and not p.name.endswith(".dir"))
+    one.unlink()
+    assert repository.missing(layout, folder) == ["data/raw/first.dvc"]
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind", "what"),
+    [
+        ({}, ValueError, "credentials"),
+        ({"AWS_PROFILE": "nobody"}, ValueError, "nobody"),
+        ({**AWS, "AWS_ENDPOINT_URL": "127.0.0.1:9"}, ValueError, "127.0.0.1:9"),
+        ({**AWS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, ConnectionError, "http://127.0.0.1:9"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # botocore's own
+def test_a_store_that_refuses_or_is_away_is_one_sentence_of_its_kind(tmp_path, monkeypatch, environment, kind, what):
+    from tasks import storage
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", "HOME": str(tmp_path)}
+    for name, value in (nothing | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    storage._client.cache_clear()
+    layout = made(tmp_path / "world")
+    repository.set_remote(layout, "s3://copies/dvc")
+    asked = (
+        lambda: repository.push(layout, layout.batch("first").folder),
+        lambda: storage.read("s3://photos/1.png"),
+        lambda: list(storage.list_below("s3://photos/")),
+    )
+    for ask in asked:
+        with pytest.raises(kind) as caught:
+            ask()
+        assert what in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert "AWS" in str(caught.value) or kind is ConnectionError
+    storage._client.cache_clear()
+
+
+# --- torn files -----------------------------------------------------------------------------------------------
+
+
+def tear(layout: Layout, file: str, content: bytes) -> Path:
+    path = layout.root / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("data/raw/first.dvc", b""),
+        ("data/raw/first.dvc", b"outs:\n- md5: 3ab"),
+        ("data/raw/first.dvc", b"\0" * 64),
+        ("dvc.lock", b""),
+        ("dvc.lock", b"schema: '2.0'\nstages:\n  curate:\n    cm"),
+        (".dvc/tmp/rwlock", b""),
+        (".dvc/tmp/rwlock", b'{"write": {"/x": {"pi'),
+        (".dvc/config", b""),
+        (".dvc/config", b"\0" * 16),
+    ],
+)
+def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_path, file, content):
+    layout = made(tmp_path / "world")
+    folder, before = layout.batch("first").folder, repository.pointer(layout.batch("first").folder)
+    path = tear(layout, file, content)
+    (found,) = repair.findings(layout)
+    assert str(path) in found
+    assert path.read_bytes() == content, "looking changes nothing"
+    assert repair.mend(layout) == [found]
+    assert repair.mend(layout) == []
+    assert repository.pointer(folder) == before
+    repository.set_remote(layout, "")
+    repository.add(layout, folder)
+    repository.push(layout, folder)
+    assert repository.read_config(layout.dvc_config)["core"] == {**repair.SETTINGS, "remote": "default"}
+
+
+def test_pointers_of_truth_answers_and_generations_are_made_again_too(tmp_path):
+    layout = made(tmp_path / "world")
+    truth, answers, final = layout.truth_of("first"), layout.annotations_of("0000"), layout.generation("0000").folder
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    truth.write_bytes(b"labels")
+    answers.mkdir(parents=True)
+    (answers / f"{digest.of_bytes(b'said')[:16]}.parquet").write_bytes(b"said")
+    final.mkdir(parents=True)
+    (final / "model").write_bytes(b"weights")
+    for event, what in (("opened", "x"), ("sealed", digest.of_folder(final)), ("imported", "y")):
+        details = {"parent": "genesis", "mode": "train"}
+        ledger.append(layout.ledger, ledger.Event(event, "0000", what, "2026-01-01", details))
+    paths = [layout.batch("first").folder, truth, answers, final]
+    repository.add(layout, *paths)
+    before = [repository.pointer(path) for path in paths]
+    for number, path in enumerate(paths):
+        pointer_of(path).write_bytes(b"") if number % 2 else pointer_of(path).unlink()
+    assert len(repair.mend(layout)) == 4
+    assert [repository.pointer(path) for path in paths] == before
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_torn_pointer_of_data_that_changed_or_are_not_here_is_named_and_left(tmp_path, here):
+    layout = made(tmp_path / "world")
+    pointer = tear(layout, "data/raw/first.dvc", b"")
+    if here:
+        layout.batch("first").index.unlink()
+        layout.batch("first").index.write_bytes(b"others")
+    else:
+        shutil.rmtree(layout.batch("first").folder)
+    for look in (repair.findings, repair.mend):
+        with pytest.raises(ValueError, match=r"first.*git checkout"):
+            look(layout)
+    assert pointer.exists()
+
+
+def test_locks_that_a_dead_process_left_hold_nobody_up(tmp_path):
+    layout = made(tmp_path / "world")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lock = layout.dvc_rwlock.with_name("lock")
+    for pid in (gone.pid, os.getppid()):  # the second is somebody else's now: it began before the file, so it counts
+        held = {"write": {str(layout.batch("first").folder): {"pid": pid, "cmd": "dvc repro"}}, "read": {}}
+        layout.dvc_rwlock.write_text(json.dumps(held))
+        lock.write_text(f" {pid}\n")
+        if pid == os.getppid():
+            os.utime(layout.dvc_rwlock, (1, 1))
+        (sentence,) = repair.mend(layout)
+        assert "is gone" in sentence
+        repository.add(layout, layout.batch("first").folder)
+
+
+# --- who may work here ----------------------------------------------------------------------------------------
+
+
+def test_while_dvc_repro_runs_nobody_else_begins(tmp_path):
+    layout = made(tmp_path / "world")
+    layout.dvc_yaml.write_text(yaml.safe_dump({"stages": {"wait": {"cmd": "touch begun; sleep 60", "outs": ["x"]}}}))
+    before = layout.run.read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=layout.root, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as repro:
+        until = time.monotonic() + 60
+        while not (layout.root / "begun").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        with pytest.raises(ValueError, match=f"DVC is at work in this workspace.*{repro.pid}"):
+            repair.mend(layout)
+        os.killpg(repro.pid, 9)
+    assert layout.run.read_bytes() == before
+    assert "is gone" in repair.mend(layout)[0]
+
+
+def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(tmp_path):
+    layout = made(tmp_path / "world")
+    shutil.rmtree(layout.root / ".git")
+    for look in (repair.findings, repair.mend):
+        with pytest.raises(ValueError, match="git repository.*oltr init"):
+            look(layout)
+    repository.configure(layout.dvc_config_local, "core", no_scm="true")
+    assert repair.mend(layout) == []
+
+
+def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_path):
+    """With a proxy that nobody serves, a server on the loopback answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = (
+            "import sys, urllib.request; from pathlib import Path; from oltr_core.layout import Layout\n"
+            "from tasks.prefect.server import prepare_environment\n"
+            "prepare_environment(Layout(Path(sys.argv[1])))\n"
+            "import httpx, requests\n"
+            "for get in (lambda u: urllib.request.urlopen(u, timeout=20).read(),\n"
+            "            lambda u: httpx.get(u, timeout=20).content,\n"
+            "            lambda u: requests.get(u, timeout=20).content):\n"
+            "    assert get(sys.argv[2]) == b'here'\n"
+        )
+        nowhere = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+        asks = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), f"http://127.0.0.1:{server.getsockname()[1]}/"],
+            env={**os.environ, **nowhere, "no_proxy": "example.org"},
+        )
+        server.settimeout(30)
+        for _ in range(3):
+            with server.accept()[0] as asked:
+                asked.recv(4096)
+                asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhere")
+        assert asks.wait(30) == 0
