@@ -76,7 +76,7 @@ def copy(layout: Layout, run: Run) -> None:
     What an earlier push did not copy is copied now: a pointer says that DVC knows the data, not where they are.
     """
     unneeded = {p for p in layout.generations.glob("*") if p.name not in (run.generation, run.parent)}
-    everything = repository.tracked(layout)
+    everything = sorted({*repository.tracked(layout), layout.generation(run.generation).folder})
     needed = [path for path in everything if path not in unneeded]
     repository.push(layout, *(path for path in everything if path in needed or path.exists()), stages=True)
     if missing := repository.missing(layout, *needed, stages=True):
