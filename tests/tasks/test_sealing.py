@@ -17,7 +17,7 @@ from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, truth
-from tasks.dvc import batches, environment, repository, reproduce, sealing, stages
+from tasks.dvc import batches, environment, inputs, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
 
@@ -28,6 +28,7 @@ def filled(tmp_path_factory) -> Layout:
     repository.set_remote(layout, "")
     repository.add(layout, layout.batch("b").folder)
     repository.push(layout, layout.batch("b").folder)
+    inputs.record(layout, "b", world.AT)
     layout.annotations.mkdir(exist_ok=True)
     with repository.opened(layout) as repo:
         for stage in STAGES:
@@ -57,13 +58,13 @@ def asked(sealed, tmp_path) -> Layout:
 
 
 def events(layout: Layout) -> list[str]:
-    return [e.event for e in ledger.read(layout.ledger)]
+    return [e.event for e in ledger.read(layout.ledger) if e.event != "ingested"]
 
 
 # --- opening ----------------------------------------------------------------------------------------------------
 def test_opening_writes_the_run_and_the_ledger_and_again_changes_neither(copied):
     assert load_run(copied) == Run(generation="0000", parent="genesis", mode="train")
-    (opened,) = ledger.read(copied.ledger)
+    (opened,) = (e for e in ledger.read(copied.ledger) if e.event != "ingested")
     assert (opened.event, opened.generation, opened.at) == ("opened", "0000", world.AT)
     assert opened.details == {"parent": "genesis", "mode": "train"}
     stamp, lines = copied.run.stat().st_mtime_ns, copied.ledger.read_text()
@@ -163,7 +164,7 @@ def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(ask
     folder = asked.generation("0000").folder
     kept = repository.pointer(folder)
     assert kept["nfiles"] == sum(p.is_file() for p in folder.rglob("*"))
-    remote = Path(repository.set_remote(asked, "")) / "files" / "md5"
+    remote = asked.remote / "files" / "md5"
     names = repository.objects(asked, folder)
     assert len(names) > len(KEPT)
     assert all((remote / n[:2] / n[2:]).exists() for n in names)
@@ -184,7 +185,8 @@ def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_o
     folder = copied.generation("0000").folder
     assert not (folder / "rubbish").exists()
     lines = copied.ledger.read_text().splitlines(keepends=True)
-    copied.ledger.write_text(lines[0])
+    copied.ledger.write_text("".join(lines[:-1]))
+    ledger.head_of(copied.ledger).unlink()
     copied.work.report.write_text("of a later run")
     sealing.seal(copied, world.AT)
     assert events(copied) == ["opened", "sealed"]
@@ -198,27 +200,27 @@ def test_the_seconds_of_a_stage_that_was_skipped_are_not_there(copied):
 
 # --- what DVC keeps ---------------------------------------------------------------------------------------------
 def test_a_remote_that_is_named_stays_until_another_is_wished_for(copied, tmp_path):
-    own = str(copied.root / ".oltr" / "remote")
-    config = copied.root / ".dvc" / "config"
-    before = config.read_text()
-    here = repository.set_remote(copied, "")
-    assert here != own, "a clone keeps the remote of the workspace that it was cloned from"
-    assert config.read_text() == before
-    assert repository.set_remote(copied, "s3://bucket/x") == "s3://bucket/x"
-    assert "s3://bucket/x" in config.read_text()
-    assert repository.set_remote(copied, "") == "s3://bucket/x"
-    assert repository.set_remote(copied, "../else") == str((copied.root / "../else").resolve())
+    def named() -> str:
+        return repository.read_config(copied.dvc_config)['remote "default"']["url"]
+
+    assert named() == "../.oltr/remote", "its own, wherever the workspace lies"
+    repository.set_remote(copied, "s3://bucket/x")
+    assert named() == "s3://bucket/x"
+    repository.set_remote(copied, "")
+    assert named() == "s3://bucket/x"
+    repository.set_remote(copied, "else")
+    assert named() == "../else"
+    repository.set_remote(copied, str(tmp_path))
+    assert named() == str(tmp_path)
 
 
 def test_what_is_dropped_is_gone_from_the_cache_and_from_the_remote(asked):
     folder = asked.generation("0000").folder
-    names = repository.objects(asked, folder)
-    stores = (asked.remote, asked.root / ".dvc" / "cache")
-    repository.set_remote(asked, str(asked.remote))
-    repository.push(asked, folder)
-    (one,) = sorted(names)[:1]
-    places = [store / "files" / "md5" / one[:2] / one[2:] for store in stores]
+    one = repository.pointer(folder)["md5"]
+    places = [s / "files" / "md5" / one[:2] / one[2:] for s in (asked.remote, asked.root / ".dvc" / "cache")]
+    assert repository.drop(asked, {one}) == 0, "a pointer names it"
     assert all(place.exists() for place in places)
+    folder.with_name("0000.dvc").unlink()
     assert repository.drop(asked, {one, "0" * 32}) == 1
     assert not any(place.exists() for place in places)
 
@@ -243,7 +245,10 @@ def test_answers_are_checked_before_they_are_stored(asked, monkeypatch):
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
     assert steps.import_annotations(asked, "0000") == len(mine)
     event = ledger.read(asked.ledger)[-1]
-    assert (event.event, event.details) == ("imported", {"annotations": 3, "annotator": "truth"})
+    kept = {"data/annotations/0000": repository.pointer(asked.annotations_of("0000"))}
+    audit = digest.of_file(asked.audit_of("0000"))
+    assert event.event == "imported"
+    assert event.details == {"annotations": 3, "annotator": "truth", "audit": audit, "dvc": kept}
     assert sorted(batch.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
     assert repository.pointer(asked.annotations_of("0000"))["nfiles"] == 2
     assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
@@ -386,9 +391,9 @@ def test_a_batch_is_pending_until_it_is_here_and_kept(copied):
 
 def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     settings, access = load_settings(copied), SourceAccess(copied.root)
-    card = batches.take_in(copied, settings, "b", access)
+    card = batches.take_in(copied, settings, "b", access, world.AT)
     assert card["images"] == 12
-    remote = Path(repository.set_remote(copied, "")) / "files" / "md5"
+    remote = copied.remote / "files" / "md5"
     for path in (copied.batch("b").folder, copied.truth_of("b")):
         names = repository.objects(copied, path)
         assert names
@@ -397,6 +402,8 @@ def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     shutil.rmtree(copied.batch("b").folder)
     shutil.rmtree(copied.root / "known")
     copied.truth_of("b").unlink()
-    assert batches.take_in(copied, settings, "b", access) == card, "a clone has the batch, and not its sources"
+    assert batches.take_in(copied, settings, "b", access, world.AT) == card, (
+        "a clone has the batch, and not its sources"
+    )
     assert digest.of_folder(copied.batch("b").folder) == before
     assert copied.truth_of("b").exists()
