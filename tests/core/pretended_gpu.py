@@ -78,13 +78,16 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
             super().__init__(groups, **options)
             trained[:] = [p for group in self.param_groups for p in group["params"]]
 
-    def backward(self, *_, **__):
-        assert self.device.type == "cuda"
+    true_backward, true_grad = torch.Tensor.backward, torch.autograd.grad
+
+    def backward(self, *arguments, **options):
+        if self.device.type == "cpu":  # heads are extended there
+            assert all(parameter.device.type == "cpu" for parameter in trained)
+            true_backward(self, *arguments, **options)
+            return
         for parameter in trained:
             assert parameter.device.type == "cuda"
             parameter.grad = torch.zeros_like(parameter)
-
-    true_grad = torch.autograd.grad
 
     def grad(outputs, inputs):
         if outputs.device.type == "cpu":
