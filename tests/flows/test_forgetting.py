@@ -59,7 +59,7 @@ def made(tmp_path_factory) -> Layout:
     params = yaml.safe_load(layout.params.read_text())
     params["sources"] = [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}]
     layout.params.write_text(yaml.safe_dump(params))
-    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout))
+    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout), WHEN)
     opened(layout, 0, "genesis", "train")
     for stage in ("code", "curate"):
         stages.bring_up_to_date(stage, layout)
@@ -214,7 +214,7 @@ def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_
     layout = Layout(tmp_path / "world")
     repository.set_remote(layout, str(tmp_path / "remote"))
     natural(9, 30).save(layout.root / "photos" / "cat" / "same.bmp")
-    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout))
+    batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout), WHEN)
     done = forget(layout, "photos/cat/09.png")
     assert done.exit_code == 0, done.exception
     assert search.holding([layout.raw], search.pieces(natural(9, 30).tobytes()))
@@ -303,6 +303,7 @@ def test_a_clone_pulls_all_that_is_named_and_the_old_generation_says_why_it_cann
     commit(layout, "forgotten")
     clone = Layout(tmp_path / "clone")
     subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
+    assert run(clone, "oltr", "init", ".").returncode == 0  # names the remote of the original
     pulled = run(clone, "dvc", "pull")
     assert pulled.returncode == 0, pulled.stderr
     again = run(clone, "oltr", "reproduce", "0000")
