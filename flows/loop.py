@@ -60,13 +60,17 @@ def alone(layout: Layout) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(layout.lock, timeout=0)
     try:
-        with FileLock(layout.lock, timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise ValueError(
             f"{layout.root.resolve()}: another `oltr loop` is at work in this workspace; wait for it or stop it"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_parameters(layout: Layout) -> None:
