@@ -261,7 +261,7 @@ def test_an_event_is_durable_before_the_call_returns(path, monkeypatch):
     seen = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(path.read_bytes().endswith(b"\n")))
     ledger.append(path, _event("sealed"))
-    assert seen == [True]
+    assert seen == [True, True, True], "the event, then its head and the head's name"
 
 
 def test_an_event_that_nobody_knows_is_refused(path):
