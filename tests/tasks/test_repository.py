@@ -148,8 +148,11 @@ AWS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 )
 @pytest.mark.filterwarnings("ignore")  # botocore's own
 def test_a_store_that_refuses_or_is_away_is_one_sentence_of_its_kind(tmp_path, monkeypatch, environment, kind, what):
+    import boto3
+
     from tasks import storage
 
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", "HOME": str(tmp_path)}
