@@ -84,13 +84,13 @@ def trained(
     With `state`, the first phase is a training of its own, which recipes that begin alike share.
     """
     device = prepare(compute)
-    images = _resident(data.train, train, device)
     folder = state(train) if state else None
     if state and folder and len(train.phases) > 1 and resume.place_in(folder) is None:
         begin = train.model_copy(update={"phases": train.phases[:1]})
         trained(begin, data, compute, state, echo)
         if (saved := resume.file_in(state(begin))).exists():
             write_atomically(resume.file_in(folder), saved.read_bytes())
+    images = _resident(data.train, train, device)
     network = train.network(int(data.train_labels.max()) + 1, train.seed)
     shown = time.monotonic()
     for report in fit(network, images, data.train_labels, train, compute, folder):

@@ -209,7 +209,7 @@ def _from_table(path: Path, kind: pa.Schema, ids: list[str]) -> bool:
     return True
 
 
-def _from_batch(batch: Batch, ids: list[str]) -> bool:
+def _from_batch(batch: Batch, ids: list[str]) -> None:
     places = scan(batch.index, schema.INDEX).filter(pl.col("image_id").is_in(ids)).select("shard", "row").collect()
     for (shard,), mine in places.group_by("shard"):
         _blank(batch.shard(shard), set(mine["row"]))
@@ -222,7 +222,6 @@ def _from_batch(batch: Batch, ids: list[str]) -> bool:
         card["images"] -= places.height
         card["forgotten"] = card.get("forgotten", 0) + places.height
         write_atomically(batch.card, json.dumps(card, indent=1, sort_keys=True) + "\n")
-    return bool(changed)
 
 
 def _blank(path: Path, rows: set[int]) -> None:

@@ -244,8 +244,16 @@ def refuse_changed(layout: Layout, *paths: Path) -> None:
 def remote_folder(layout: Layout) -> list[Path]:
     """The remote, if it is a folder of this machine."""
     with _repo(layout) as repo:
-        stores = [repo.cloud.get_remote_odb()] if repo.config["core"].get("remote") else []
-        return [Path(store.path) for store in stores if store.fs.protocol == "local" and Path(store.path).is_dir()]
+        return [
+            Path(store.path)
+            for store in _remote_stores(repo)
+            if store.fs.protocol == "local" and Path(store.path).is_dir()
+        ]
+
+
+def _remote_stores(repo: Any) -> list[Any]:
+    """The objects of the remote, where one is named."""
+    return [repo.cloud.get_remote_odb()] if repo.config["core"].get("remote") else []
 
 
 def record(layout: Layout, *results: Path) -> None:
@@ -290,8 +298,7 @@ def drop(layout: Layout, names: Iterable[str], files: Iterable[Path] = ()) -> in
         wanted.add(name) if _OBJECT.fullmatch(name) else file.unlink(missing_ok=True)
     wanted -= objects(layout, *tracked(layout), locks=[layout.dvc_lock])
     with _repo(layout) as repo:
-        place = repo.config.get("core", {}).get("remote")
-        stores = [repo.cache.local, *([repo.cloud.get_remote_odb(name=place)] if place else [])]
+        stores = [repo.cache.local, *_remote_stores(repo)]
         found = [(store, name) for store in stores for name in sorted(wanted) if store.exists(name)]
         for store, name in found:
             store.delete(name)

@@ -41,6 +41,19 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
 
+def processes_of(layout: Layout) -> list[str]:
+    """Command lines of processes that work in this workspace."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if (entry / "cwd").resolve() == layout.root.resolve():
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue  # it ended while we looked
+    return found
+
+
 @contextmanager
 def processor_seconds() -> Iterator[list[float]]:
     """What the commands run inside cost the processor; other work on the machine does not change it."""

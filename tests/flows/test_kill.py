@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from oltr_core import digest, ledger
 from oltr_core.layout import Layout
-from tests.flows.conftest import PATIENCE, environment, new_world, run
+from tests.flows.conftest import PATIENCE, environment, new_world, processes_of, run
 
 #: the loop, with a kill -9 of itself planted in the middle of a step of the seal
 PLANTED = """
@@ -23,19 +22,6 @@ from tasks.dvc import {module}
 {module}.{name} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 loop.run(Layout(Path.cwd()), 1, None)
 """
-
-
-def processes_of(layout: Layout) -> list[str]:
-    """Command lines of processes that work in this workspace."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if (entry / "cwd").resolve() == layout.root.resolve():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue  # it ended while we looked
-    return found
 
 
 def nothing_is_left_running(layout: Layout) -> bool:

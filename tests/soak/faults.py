@@ -20,7 +20,7 @@ from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.layout import Layout
-from tests.flows.conftest import commit, edit, environment, new_world, run
+from tests.flows.conftest import commit, edit, environment, new_world, processes_of, run
 
 INJECTED = Path(__file__).parent / "injected"
 SAME = (
@@ -122,18 +122,6 @@ def left_over(layout: Layout) -> list[str]:
     """Temporary files that nobody will use again."""
     kinds = ("*.tmp", "*.part", ".part*")
     return sorted({str(p.relative_to(layout.root)) for kind in kinds for p in layout.data.rglob(kind)})
-
-
-def processes_of(layout: Layout) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if (entry / "cwd").resolve() == layout.root.resolve():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue  # it ended while we looked
-    return found
 
 
 @cache
