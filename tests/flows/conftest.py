@@ -25,7 +25,8 @@ PATIENCE = 400  # seconds: a loop of two short generations takes 25 s on two qui
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a user's shell in which `oltr` and `dvc` are found; no Prefect server is named in it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "AWS_", "MLFLOW_S3"))}
+    # PREFECT_HOME among them: a command that a test called in this process has set it, to another workspace's
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AWS_", "MLFLOW_S3"))}
     path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
     me = {f"GIT_{who}_{what}": "tests@oltr" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     return {**kept, **QUIET, **me, "PATH": path, "OMP_NUM_THREADS": "1", **more}
