@@ -61,7 +61,8 @@ def run(
     path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     code = digest_of_code()
-    compute = Compute(device=device, threads=table.threads, save_every=2)
+    save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
+    compute = Compute(device=device, threads=table.threads, save_every=save_every)
 
     @cache
     def load(seed: int) -> tuple[BenchmarkData, str]:

@@ -97,11 +97,26 @@ TABLES = {
         methods.cifar_strong,
         published=_CIFAR100_LT,
     ),
+    "cifar100-lt-variants": Table(  # for --validation
+        "CIFAR-100-LT, variants of the recipe",
+        image_sets.cifar100_lt,
+        methods.cifar_variants,
+        seeds=range(1),
+    ),
+    "cifar10-lt-strong": Table(
+        "CIFAR-10-LT, AutoAugment",
+        image_sets.cifar10_lt,
+        methods.cifar_strong,
+        published=_CIFAR10_LT,
+    ),
     "cifar100-open": Table(  # Table 5
         "CIFAR-100 and TinyImageNet", image_sets.cifar100_open, methods.cifar, published=_CIFAR100_OPEN
     ),
     # 150 known classes, 50 open ones in two stages: Sec. 4.3
     "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", image_sets.tiny_imagenet_lt, methods.cifar),
+    "tiny-imagenet-lt-strong": Table(
+        "Tiny-ImageNet-LT, AutoAugment", image_sets.tiny_imagenet_lt, methods.cifar_strong
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from oltr_core.interfaces import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
 
@@ -11,6 +11,10 @@ class LossSpec(Spec):
     """One term of a sum of losses. The call returns {name: weight · value}; the values add up to the loss."""
 
     weight: float = 1.0
+
+    def varies_with(self, progress: Progress) -> object:
+        """What in the equation follows `progress`: where it is equal, steps are computed alike."""
+        return None
 
     def monitor(self, outputs: Outputs, targets: Targets, context: Context) -> dict[str, Float[Tensor, ""]]:
         """What is worth a line in the training log beside the value itself."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from oltr_core.interfaces import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses.base import LossSpec, cross_entropy
 from oltr_core.shapes import Float, Tensor
 
@@ -15,6 +15,9 @@ class BBN(LossSpec):
     """
 
     name: Literal["bbn"] = "bbn"
+
+    def varies_with(self, progress: Progress) -> float:
+        return progress.fraction
 
     def __call__(self, outputs: Outputs, targets: Targets, context: Context) -> dict[str, Float[Tensor, ""]]:
         num_images, num_experts, _ = outputs.logits.shape

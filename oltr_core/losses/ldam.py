@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from oltr_core.interfaces import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses.base import LossSpec, cross_entropy, probabilities
 from oltr_core.shapes import Float, Tensor
 
@@ -23,12 +23,15 @@ class LDAM(LossSpec):
     reweight_from: Annotated[float, Field(ge=0, le=1)] = 0.8  # epoch 160 of 200
     beta: Annotated[float, Field(ge=0, lt=1)] = 0.9999
 
+    def varies_with(self, progress: Progress) -> bool:
+        return progress.fraction >= self.reweight_from
+
     def __call__(self, outputs: Outputs, targets: Targets, context: Context) -> dict[str, Float[Tensor, ""]]:
         n = context.class_counts.clamp_min(1)
         margins = self.max_margin * (n.min() / n) ** 0.25
         logits = outputs.logits - self.scale * margins * probabilities(targets, outputs.logits)
         weights = None
-        if context.progress.fraction >= self.reweight_from:
+        if self.varies_with(context.progress):
             weights = (1 - self.beta) / (1 - self.beta**n)
             weights = weights / weights.mean()
         return {self.name: self.weight * cross_entropy(logits, targets, weights)}

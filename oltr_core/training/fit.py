@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from oltr_core.devices import multiplies_bfloat16, onto, resolve
-from oltr_core.images.dataset import Images, in_order
+from oltr_core.images.dataset import Images, Resident, in_order
 from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.models import Network
 from oltr_core.seeding import torch_generator
@@ -28,6 +28,7 @@ from oltr_core.training.step import Stepper
 Report = dict[str, float | int | str]  # one line of metrics.jsonl
 DEFAULT = Compute()
 DIVERGED = 1e4  # a loss beyond this will not come back
+AT_ONCE = 8192  # images that a GPU augments at once: a batch of 128 costs it as many launches and as much time
 
 
 class Diverged(ValueError):
@@ -143,22 +144,34 @@ def _epoch(
     set_training_mode(stepper.network, phase.freeze)
     sums: dict[str, Tensor] = {}
     cut_seed = int(torch.randint(2**31, (), generator=torch_generator(seed, "cut", *names, *mine)))
-    batches = images.batches(indices, cut_seed)
-    for step, (batch, chosen) in enumerate(zip(batches, indices, strict=True)):
+    wanted = onto(labels[torch.cat(indices)], device).split(len(indices[0]))
+    batches = _augmented(images, indices, train, generator, cut_seed)
+    for step, (pixels, chosen) in enumerate(zip(batches, wanted, strict=True)):
         multiplier = phase.schedule((progress.epoch + step / steps) / phase.epochs, 1 / (steps * phase.epochs))
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * multiplier
-        pixels = train.transform(train.augment(batch, generator))
-        targets = Targets(onto(labels[chosen], device))
+        targets = Targets(chosen)
         if phase.mix is not None and progress.fraction < phase.mix.until:
             pixels, targets = phase.mix(pixels, targets, stepper.network.num_classes, len(order), generator)
         for name, value in stepper(phase, optimizer, pixels, targets, context, streams=len(order)).items():
-            sums[name] = sums[name] + value if name in sums else value
+            sums[name] = sums[name] + value if name in sums else value.clone()
     parallel.average(sums.values())
     means = {name: float(total) / steps for name, total in sums.items()}
     _refuse_divergence(means["loss"], phase, progress)
     learning_rate = phase.learning_rates.trunk * phase.schedule((progress.epoch + 1) / phase.epochs, 0)
     return {"phase": phase.name, "epoch": progress.epoch, "steps": steps, "learning_rate": learning_rate, **means}
+
+
+def _augmented(
+    images: Images, indices: list[Tensor], train: Train, generator: torch.Generator, cut_seed: int
+) -> Iterator[Tensor]:
+    """The pixels of each step, as the network sees them."""
+    size = len(indices[0])
+    on_gpu = isinstance(images, Resident) and images.images.device.type == "cuda"
+    steps = max(1, AT_ONCE // size) if on_gpu else 1
+    groups = [torch.cat(indices[i : i + steps]) for i in range(0, len(indices), steps)]
+    for batch in images.batches(groups, cut_seed):
+        yield from train.transform(train.augment(batch, generator)).split(size)
 
 
 def _refuse_divergence(loss: float, phase: Phase, progress: Progress) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,17 @@ from torch import Tensor
 from oltr_core.interfaces import Context, Outputs, Targets
 from oltr_core.models import Network
 from oltr_core.training import parallel
+from oltr_core.training.graphs import Graphs
 from oltr_core.training.recipe import Phase
+
+
+class Passed(NamedTuple):
+    """What the forward and the backward pass of a step leave beside the gradients."""
+
+    logged: dict[str, Tensor]
+    features: Tensor
+    labels: Tensor
+    gammas: Tensor | None
 
 
 @dataclass
@@ -26,6 +37,7 @@ class Stepper:
     bfloat16: bool
     compiled: bool = False
     pieces: int = 1
+    graphs: Graphs[Passed] = field(default_factory=Graphs)
 
     def __post_init__(self) -> None:
         self.trunk: Callable[[Tensor], Tensor] = self.network.trunk
@@ -65,6 +77,7 @@ class Stepper:
                 f"then sees the smaller batches); lower batch_size in params.yaml to be rid of this",
                 stacklevel=2,
             )
+            self.graphs = Graphs()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -77,7 +90,28 @@ class Stepper:
         context: Context,
         streams: int,
     ) -> dict[str, Tensor]:
-        optimizer.zero_grad(set_to_none=True)
+        def work(images: Tensor, targets: Targets) -> Passed:
+            optimizer.zero_grad(set_to_none=True)
+            return self._pass(phase, images, targets, context, streams)
+
+        if self.recorded:
+            equations = [loss.varies_with(context.progress) for loss in phase.losses]
+            key = (phase, optimizer, equations, images.shape, streams, targets.soft is None)
+            passed = self.graphs(key, work, images, targets)
+        else:
+            passed = work(images, targets)
+        parallel.average_gradients(optimizer)
+        optimizer.step()
+        gammas = None if passed.gammas is None else parallel.gather(passed.gammas)
+        self.network.observe(parallel.gather(passed.features), parallel.gather(passed.labels), gammas)
+        return passed.logged
+
+    @property
+    def recorded(self) -> bool:
+        """Whether steps are replayed: on a GPU that the whole batch is on; torch.compile has ways of its own."""
+        return self.device.type == "cuda" and not self.compiled and self.pieces == 1 and parallel.size() == 1
+
+    def _pass(self, phase: Phase, images: Tensor, targets: Targets, context: Context, streams: int) -> Passed:
         rows = _cut(len(images), streams, self.pieces)
         features, gammas, logged = [], [], []
         for mine in rows:
@@ -98,12 +132,8 @@ class Stepper:
                 features.append(v_direct.detach())
                 if outputs.distances is not None:
                     gammas.append(outputs.distances.detach().amin(2))
-        parallel.average_gradients(optimizer)
-        optimizer.step()
-        labels = [targets.labels[mine] for mine in rows]
-        taken_in, whose = (parallel.gather(torch.cat(parts)) for parts in (features, labels))
-        self.network.observe(taken_in, whose, parallel.gather(torch.cat(gammas)) if gammas else None)
-        return _weighted(logged)
+        labels = torch.cat([targets.labels[mine] for mine in rows])
+        return Passed(_weighted(logged), torch.cat(features), labels, torch.cat(gammas) if gammas else None)
 
 
 Rows = Tensor | slice

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ class PretendedGpu(FakeTensorMode):
     def __init__(self):
         super().__init__(allow_non_fake_inputs=True)
         self.waits: Counter[str] = Counter()  # "file.function" of the program -> how often it waited
+        self.replays = 0  # of recorded steps
 
     def dispatch(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -105,7 +106,19 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
                     module._buffers[name] = fn(buffer)
         return self
 
+    class Stream:
+        def wait_stream(self, other):
+            assert isinstance(other, Stream)
+
+    class Graph:
+        def replay(self):
+            gpu.replays += 1
+
     with pytest.MonkeyPatch.context() as patch, PretendedGpu() as gpu:
+        for name, put in {"Stream": Stream, "current_stream": Stream, "CUDAGraph": Graph}.items():
+            patch.setattr(torch.cuda, name, put)
+        patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+        patch.setattr(torch.cuda, "graph", lambda *_, **__: nullcontext())
         patch.setattr(devices, "available", lambda: ["cpu", "cuda", "cuda:0"])
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
