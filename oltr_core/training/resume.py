@@ -64,9 +64,10 @@ def restore(folder: Path, network: Network, optimizer: torch.optim.SGD) -> None:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     network.load_state_dict({n.removeprefix(_WEIGHTS): t for n, t in tensors.items() if n.startswith(_WEIGHTS)})
     state = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state["state"] = {
-        int(name.removeprefix(_MOMENTUM)): {"momentum_buffer": tensor}
-        for name, tensor in tensors.items()
-        if name.startswith(_MOMENTUM)
-    }
+        index: {"momentum_buffer": torch.empty_like(parameter).copy_(tensors[f"{_MOMENTUM}{index}"])}
+        for index, parameter in enumerate(parameters)
+        if f"{_MOMENTUM}{index}" in tensors
+    }  # in the memory format of the parameter: the fused step of a GPU takes no other
     optimizer.load_state_dict(state)

@@ -206,7 +206,9 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
         line = ["bash", "-c", f'ulimit -f {int(fault.at) // 1024}; exec "$0" "$@"', *line]
     if fault.what == "down" and fault.who == "remote":
         more = {}
-        layout.remote.rename(folder / "remote")
+        if layout.remote.exists():
+            layout.remote.rename(folder / "remote")
+        layout.remote.parent.mkdir(exist_ok=True)
         layout.remote.write_text("no folder")
     if fault.what == "down" and fault.who == "mlflow":
         more = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -227,7 +229,8 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
             code = process.wait()
     if fault.what == "down" and fault.who == "remote":
         layout.remote.unlink()
-        (folder / "remote").rename(layout.remote)
+        if (folder / "remote").exists():
+            (folder / "remote").rename(layout.remote)
     if fault.what == "down" and fault.who == "mlflow":
         edit(layout, lambda p: p["tracking"].update(uri=""))
     happened = hit or fired.exists() or fault.what in ("full", "size", "down")

@@ -17,7 +17,7 @@ from oltr_core.losses import BBN, CrossEntropy, Diversity
 from oltr_core.models.heads import Cosine
 from oltr_core.samplers import Bilateral
 from oltr_core.settings.compute import Compute
-from oltr_core.training import LearningRates, Phase, Schedule, Train, fit
+from oltr_core.training import LearningRates, Phase, Schedule, Train, fit, resume
 from oltr_core.training.freezing import modules_of, optimizer_for, set_training_mode
 from oltr_core.training.mixing import CutMix, Mixup
 from tests.core.training.worlds import NETWORK, recipe, world
@@ -134,6 +134,26 @@ def test_what_channels_last_would_corrupt_on_a_cpu_is_trained_in_the_default_for
     network, _ = _train(recipe(network=wide))
     weights = [m.weight for m in network.trunk.modules() if isinstance(m, torch.nn.Conv2d)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def test_momentum_comes_back_in_the_memory_format_of_its_weight(tmp_path):
+    """The fused optimizer of a GPU refuses any other: a training there went on from no saved state."""
+    train = recipe()
+    wide = NETWORK.model_copy(update={"backbone": NETWORK.backbone.model_copy(update={"widths": (8, 16)})})
+    sides = []
+    for _ in range(2):
+        network = wide(4, 0).to(memory_format=torch.channels_last)
+        sides.append((network, optimizer_for(network, train.phases[0], fused=False)))
+    (saved, optimizer), (restored, other) = sides
+    for parameter in saved.parameters():
+        parameter.grad = torch.rand_like(parameter)
+    optimizer.step()
+    resume.save(tmp_path, saved, optimizer, resume.Place(0, 1))
+    resume.restore(tmp_path, restored, other)
+    buffers = [(p, other.state[p]["momentum_buffer"]) for group in other.param_groups for p in group["params"]]
+    assert all(buffer.stride() == p.stride() for p, buffer in buffers)
+    mine = [optimizer.state[p]["momentum_buffer"] for group in optimizer.param_groups for p in group["params"]]
+    assert all(torch.equal(a, b) for (_, a), b in zip(buffers, mine, strict=True))
 
 
 def test_a_damaged_resume_state_means_a_fresh_start(tmp_path):
