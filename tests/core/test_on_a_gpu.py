@@ -1,6 +1,8 @@
 """What a machine without a GPU can know of a program for one: no tensor of the CPU meets one of the GPU, and training
 waits for the GPU at the end of an epoch alone."""
 
+import json
+import runpy
 from collections import Counter
 
 import pytest
@@ -141,6 +143,17 @@ def test_odin_perturbs_images_on_the_gpu():
     with pretended_gpu():
         moved = Odin().perturb(NETWORK(4, 0).to("cuda"), torch.rand(2, 3, 8, 8, device="cuda"))
         assert moved.device.type == "cuda"
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_replay_times_either_way(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "pretended")
+    monkeypatch.setattr("sys.argv", "gpu_epoch --experts 3 --epochs 2 --turns 1 --images 512".split())
+    with pretended_gpu() as gpu:
+        runpy.run_path("benchmarks/gpu_epoch.py", run_name="__main__")
+    row = json.loads(capsys.readouterr().out)["experts"]["3"]
+    assert row["ratio"] == pytest.approx(row["run_s"] / row["replayed_s"], rel=0.02)
+    assert gpu.replays == 2 * 4 - 3  # of one of the two ways
 
 
 # --- the pretence itself ----------------------------------------------------------------------------------------
