@@ -51,9 +51,8 @@ def test_it_is_a_finite_scalar(loss, spread, epoch):
 def test_it_says_when_its_equation_changes(loss):
     """A GPU replays a recorded step for as long as it does not."""
     batch = _batch(torch.Generator().manual_seed(0))
-    by_epoch = [
-        (_context(epoch=epoch).progress, float(_total(loss(*batch, _context(epoch=epoch))))) for epoch in range(10)
-    ]
+    contexts = [_context(epoch=epoch) for epoch in range(10)]
+    by_epoch = [(c.progress, _total(loss(*batch, c)).item()) for c in contexts]
     for one, value in by_epoch:
         for other, another in by_epoch:
             assert value == another or loss.varies_with(one) != loss.varies_with(other)
