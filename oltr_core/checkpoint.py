@@ -17,7 +17,7 @@ from safetensors.torch import save as to_bytes
 
 from oltr_core import digest
 from oltr_core.images.transforms import Transform
-from oltr_core.interfaces import ClassStatistics, State
+from oltr_core.interfaces import ClassStatistics, Outputs, State
 from oltr_core.layout import write_atomically
 from oltr_core.models import Network, NetworkSpec
 from oltr_core.spec import Spec, parse
@@ -27,6 +27,19 @@ _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
 
 
+class Answers(Spec):
+    """What the columns of a network say by a register in which a class of theirs was merged, split or retired."""
+
+    ids: list[int]  # of the classes that are left to answer with
+    names: list[str]
+    of: list[int]  # per column, the number of its answer among `ids`; -1: of none
+
+    def of_columns(self, values: torch.Tensor) -> torch.Tensor:
+        """Per answer the sum of `values` [K] over its columns."""
+        of = torch.tensor(self.of)
+        return torch.zeros(len(self.ids), dtype=values.dtype).index_add_(0, of[of >= 0], values[of >= 0])
+
+
 class Card(Spec):
     """What a network is, beside its weights."""
 
@@ -34,6 +47,9 @@ class Card(Spec):
     class_ids: list[int]  # in column order
     class_names: list[str] = []  # in column order, by the register; `update` fills them in
     class_counts: list[int]  # training images per column
+    answers: Answers | None = None  # None: each column is the answer of its own class
+    parents: dict[str, str] = {}  # name of a class or of a parent -> that of its parent
+    roll_up: float = 0.0  # an answer less probable than this becomes that of its parent; 0: never
     network: NetworkSpec
     transform: Transform
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
@@ -46,6 +62,26 @@ class Card(Spec):
     recipe: dict[str, Any] = {}  # the `train` section of its full training
     trunk_digest: str = ""  # filled in by `save`
     head_digest: str = ""
+
+    @property
+    def answer_ids(self) -> list[int]:
+        """The classes that the model can answer with."""
+        return self.answers.ids if self.answers else self.class_ids
+
+    @property
+    def answer_names(self) -> list[str]:
+        """Their names, by the register of the model's generation."""
+        return self.answers.names if self.answers else self.class_names
+
+    @property
+    def answer_counts(self) -> list[int]:
+        """Their training images: those of all their columns."""
+        counts = self.answers.of_columns(torch.tensor(self.class_counts)) if self.answers else self.class_counts
+        return counts.tolist() if isinstance(counts, torch.Tensor) else counts
+
+    def answered(self, outputs: Outputs) -> Outputs:
+        """Outputs with a column per answer, of outputs with a column per class of the network."""
+        return outputs.answers(torch.tensor(self.answers.of)) if self.answers else outputs
 
 
 @dataclass(frozen=True)

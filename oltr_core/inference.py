@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from oltr_core import checkpoint, digest, schema
-from oltr_core.checkpoint import Checkpoint, digest_of
+from oltr_core.checkpoint import Card, Checkpoint, digest_of
 from oltr_core.images.dataset import Images, from_pixels, in_order, open_images
 from oltr_core.images.decode import EXTENSIONS, decode, read
 from oltr_core.images.shards import Shards, feature_key, places
@@ -26,6 +26,7 @@ from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.models import Network
+from oltr_core.roll_up import rolled_up
 from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
 from oltr_core.spec import parse
@@ -96,15 +97,19 @@ def outputs_for(
     transform: Transform,
     layout: Layout,
     batch_size: int = 256,
+    card: Card | None = None,
 ) -> Outputs:
     """The outputs of manifest `rows` that a score looks at: `outputs`, or those of images that the score perturbs.
+
+    `outputs` have a column per answer of the card, where one is given, and what is returned has.
 
     Perturbed images have features of their own, which cannot come from the cache.
     """
     if score.needs != "network":
         return outputs
     images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
-    return concatenate(list(_perturbed(images, score, network, transform, batch_size)))
+    moved = concatenate(list(_perturbed(images, score, network, transform, batch_size)))
+    return card.answered(moved) if card else moved
 
 
 def _perturbed(images: Images, score: Score, network: Network, transform: Transform, size: int) -> Iterator[Outputs]:
@@ -120,11 +125,12 @@ class Prediction:
 
     path: str
     generation: str
-    label: str | None = None  # a class's name, or "unknown"
+    label: str | None = None  # a class's name, that of its parent where the class is not sure enough, or "unknown"
     probability: float | None = None  # of `nearest`, calibrated on validation images
     score: float | None = None  # larger = more unknown
     threshold: float | None = None  # a larger score is unknown
     nearest: str | None = None  # the best known class, whatever the label
+    label_probability: float | None = None  # of `label`: larger than of `nearest` where it is the parent of that
     error: str | None = None
 
 
@@ -163,8 +169,8 @@ def predict_files(
 
 def _predict_pixels(
     pixels: list[np.ndarray], model: Checkpoint, generation: str
-) -> Iterator[tuple[str, float, float, float, str]]:
-    """Label, probability, score, threshold and nearest class of each image."""
+) -> Iterator[tuple[str, float, float, float, str, float | None]]:
+    """Label, probability, score, threshold, nearest class and the label's probability of each image."""
     if not pixels:
         return
     card, network = model.card, model.network
@@ -173,14 +179,19 @@ def _predict_pixels(
     images = from_pixels(pixels, card.transform, next(network.parameters()).device)
     batch = card.transform(images.images)
     with torch.no_grad():
-        outputs = scored = with_distances(network(batch).cpu(), model.statistics)
+        outputs = scored = card.answered(with_distances(network(batch).cpu(), model.statistics))
     if score.needs == "network":
-        (scored,) = _perturbed(images, score, network, card.transform, len(pixels))
-    probability, column = (outputs.mean_logits / card.temperature).softmax(1).max(1)
+        (perturbed,) = _perturbed(images, score, network, card.transform, len(pixels))
+        scored = card.answered(perturbed)
+    every = (outputs.mean_logits / card.temperature).softmax(1)
+    probability, column = every.max(1)
     scores = score(scored, model.score_state)
-    for p, k, s in zip(probability.tolist(), column.tolist(), scores.tolist(), strict=True):
-        nearest = card.class_names[k]
-        yield UNKNOWN if s > card.threshold else nearest, p, s, card.threshold, nearest
+    for i, (p, k, s) in enumerate(zip(probability.tolist(), column.tolist(), scores.tolist(), strict=True)):
+        label, of_label = nearest, _ = card.answer_names[k], p
+        if card.roll_up:
+            label, of_label = rolled_up(card.answer_names, every[i].tolist(), card.parents, card.roll_up)
+        said = (UNKNOWN, None) if s > card.threshold else (label, of_label)
+        yield said[0], p, s, card.threshold, nearest, said[1]
 
 
 def _image_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -46,6 +46,28 @@ class Outputs:
         nearest, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
         return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
 
+    def answers(self, of: Int[Tensor, "K"]) -> "Outputs":
+        """The outputs with a column per answer: of[k] is the answer that column k counts for, -1 for none.
+
+        The probabilities of an answer's columns add, in every expert, and its distance is that to the nearest of
+        their centroids. With logits z, L_a = log sum_k exp(z_k) over the columns k of answer a, so that softmax(L)_a
+        is the sum of softmax(z)_k among the columns that count for an answer. A temperature is fitted on L.
+        """
+        members = [(of == a).nonzero().flatten() for a in range(int(of.max()) + 1)]
+        assert all(len(columns) for columns in members), "an answer without a column"
+
+        def joined(tensor: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
+            # of one column nothing is computed, so that its values stay equal to the bit
+            parts = [
+                tensor[..., columns] if len(columns) == 1 else join(tensor[..., columns])[..., None]
+                for columns in members
+            ]
+            return torch.cat(parts, -1)
+
+        distances = None if self.distances is None else joined(self.distances, lambda part: part.amin(-1))
+        logits = joined(self.logits, lambda part: part.logsumexp(-1))
+        return Outputs(logits, self.features, self.embeddings, distances)
+
     def __getitem__(self, rows: slice | Tensor) -> "Outputs":
         return self._each(lambda tensor: tensor[rows])
 

@@ -75,6 +75,8 @@ class Layout:
     annotations = _At("data/annotations")
     annotations_of = _Each("data/annotations/{}")  # imported answers to the selection of a generation
     audit_of = _Each("data/annotations/{}/audit.json")  # what held-back truth says of the batch of a generation
+    register = _At("data/annotations/register")  # changes of the class register, by people
+    corrections = _At("data/annotations/corrections")  # labels that somebody set right later
     generations = _At("data/generations")
     exports = _At("data/exports")  # batches handed to people, one folder per generation; safe to delete
     failures = _At("data/failures")

@@ -30,7 +30,9 @@ EVENTS = (
     "rolled_back",  # the champion moved back to `generation`
     "exported",  # its batch went to the annotator
     "imported",  # annotations of its batch came back; `digest` is that of the file
-    *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired")),
+    # the class register: `digest` is that of the file with the operations; details: `reason`, `by`, `classes`
+    *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired", "restored", "described")),
+    "corrected",  # the label of an image; `digest` is that of the file; details: `image`, `label`, `reason`, `by`
     "forgetting",  # images are being removed; `objects` are DVC's that hold them, `generations` the digests to come
     "forgotten",  # that is over
 )

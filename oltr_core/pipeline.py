@@ -21,10 +21,10 @@ _SHARED = (
 #: what every stage executes that has a network,
 _NETWORK = (
     "checkpoint.py", "devices.py", "images", "interfaces.py", "measured.py", "models", "schema.py", "seeding.py",
-    "settings/compute.py", "shapes.py", "stages/manifest_rows.py",
+    "settings/compute.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
-_TRAINED = (*_NETWORK, "inference.py", "scores")
+_TRAINED = (*_NETWORK, "inference.py", "roll_up.py", "scores")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ TABLE = (
         "Turn raw images and annotations into the tables of this generation.",
         code=(
             "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
-            "settings/workspace.py", "shots.py", "stages/curate.py", "verification.py",
+            "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py", "verification.py",
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
@@ -102,9 +102,9 @@ TABLE = (
         "Choose the images most worth a person's minute.",
         code=(
             *_TRAINED, "operating/__init__.py", "operating/selection.py", "settings/budget.py",
-            "stages/select.py", "strategies",
+            "stages/adjudication.py", "stages/select.py", "strategies",
         ),
-        reads=("model.safetensors", "manifest.parquet"),
+        reads=("model.safetensors", "manifest.parquet", "classes.parquet"),
         writes=("selection.parquet", "batch.png"),
         sections=("budget", "select"), run=("generation",), computes=True,
     ),

@@ -108,12 +108,44 @@ MANIFEST = _schema(
 CLASSES = _schema(
     "classes",
     "class_id",
+    version=2,
     class_id=_INT,
     name=_TEXT,
     aliases=pa.list_(_TEXT),
     first_generation=_TEXT,
-    status=_TEXT,
+    status=_TEXT,  # active, merged, split or retired
     successor=_or_null(_INT),  # of a merged class
+    taxon=_or_null(_TEXT),  # its id in a taxonomy, or a stock-keeping unit
+    parent=_or_null(_TEXT),  # genus of a species, family of a defect: a name, of a class or of none
+)
+
+#: a change of the class register; curate applies it to generations from `generation` on
+OPERATIONS = _schema(
+    "operations",
+    "number",
+    number=_INT,  # 0 first, in the order in which they were recorded
+    generation=_TEXT,  # the first that it holds for; of `added`, the one that gave the class its id
+    operation=_TEXT,  # added, renamed, merged, split, retired, restored, described
+    class_id=_INT,
+    name=_or_null(_TEXT),  # added, renamed: the class's name from then on
+    successor=_or_null(_INT),  # merged: the class that stands for it
+    aliases=_or_null(pa.list_(_TEXT)),  # described: these are added
+    taxon=_or_null(_TEXT),  # described: null leaves it, an empty text removes it
+    parent=_or_null(_TEXT),
+)
+
+#: a label that somebody set right later
+CORRECTIONS = _schema(
+    "corrections",
+    "image_id,corrected_at",
+    image_id=_TEXT,
+    label=_TEXT,
+    annotator=_TEXT,
+    corrected_at=_TIME,
+    reason=_TEXT,
+    generation=_TEXT,  # the first that it holds for
+    label_before=_or_null(_TEXT),  # what the newest manifest said
+    label_source_before=_or_null(_TEXT),
 )
 
 #: a scored image
@@ -159,10 +191,15 @@ ANNOTATIONS = _schema(
 TRUTH = _schema("truth", "image_id", image_id=_TEXT, label=_TEXT)
 
 
+def _nulls(table: pa.Table) -> pa.Array:
+    return pa.nulls(table.num_rows, pa.string())
+
+
 #: (table, version) -> what makes the next version of it; a sealed generation is never rewritten, only read so
 MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
-    ("manifest", 1): lambda table: table.append_column("address", pa.nulls(table.num_rows, pa.string())),
+    ("manifest", 1): lambda table: table.append_column("address", _nulls(table)),
     ("selection", 1): lambda table: table.rename_columns({"energy": "merit"}),
+    ("classes", 1): lambda table: table.append_column("taxon", _nulls(table)).append_column("parent", _nulls(table)),
 }
 
 

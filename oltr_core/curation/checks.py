@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from oltr_core import ledger, schema
+from oltr_core.curation import register
 from oltr_core.frames import read
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import Curate
@@ -78,7 +79,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
     least = context.curate.min_train_per_class if context.run.mode == "train" else 0
     used_in_order = pl.col("was").is_in([*USED, "quarantine"]) & (split != pl.col("was")) & (split != "quarantine")
     by_source = (pl.col("label_source") == "source") & pl.col("new_class")
-    lost, drift, most = _lost(manifest, context), _drift(manifest, context.parent), context.curate.max_drift
+    lost, drift, most = _lost(manifest, context), _drift(manifest, context), context.curate.max_drift
     year = pl.col("captured_at").dt.year()
     table = [
         Check("image_id is present", "image_id", pl.col("image_id").is_null(), "ExpectColumnValuesToNotBeNull"),
@@ -151,14 +152,20 @@ def _lost(manifest: pl.LazyFrame, context: Context) -> int:
     return gone.select(pl.len()).collect().item()
 
 
-def _drift(manifest: pl.LazyFrame, parent: pl.DataFrame) -> float:
-    """Total variation between the class proportions of training images, over the classes that the parent trained."""
+def _drift(manifest: pl.LazyFrame, context: Context) -> float:
+    """Total variation between the class proportions of training images, over the classes that the parent trained.
+
+    By the register of this generation: what was merged, split or retired since is no drift of the data.
+    """
+    standing = register.stands_for(context.classes)
 
     def counts(rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
-        of_train = rows.filter((pl.col("split") == "train") & pl.col("class_id").is_not_null())
+        now = pl.col("class_id").replace_strict(standing, default=None, return_dtype=pl.Int32)
+        of_train = rows.filter(pl.col("split") == "train").with_columns(class_id=now).drop_nulls("class_id")
         return of_train.group_by("class_id").agg(pl.len().cast(pl.Float64).alias(name))
 
-    both = counts(parent.lazy(), "before").join(counts(manifest, "now"), on="class_id", how="left").collect()
+    of_parent = counts(context.parent.lazy(), "before")
+    both = of_parent.join(counts(manifest, "now"), on="class_id", how="left").collect()
     before, now = both["before"], both["now"].fill_null(0.0)
     if not before.sum() or not now.sum():
         return 0.0

@@ -6,13 +6,14 @@ settled again. Tables are polars frames; image bytes are never read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from oltr_core import schema
-from oltr_core.curation import hold_out, register, split
+from oltr_core.curation import hold_out, register, replay, split
 from oltr_core.curation.annotations import consensus
 from oltr_core.curation.duplicates import near_duplicates
 from oltr_core.curation.split import DRAW, NAMES, POOL, TEST, TRAIN, VAL
@@ -81,25 +82,30 @@ def build(
     answers: pl.DataFrame,
     generation: str,
     curate: Curate,
+    corrections: pl.DataFrame | None = None,
+    split_since: Mapping[str, int] | None = None,
 ) -> Built:
-    """The manifest and the register of `generation`, from `merge`d images and what the parent knew."""
-    images = hold_out.mark(images, parent, classes, curate)
-    rows = _know(images, parent, answers, register.names(classes), generation)
-    places, reasons = _place(rows, curate)
+    """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
+
+    `classes`: the register that this generation begins with. `split_since`: name of a class that was split -> the
+    first generation that asked about its images anew. An image of a class that was split or retired keeps its split,
+    its label and the id of that class, and no stage uses it.
+    """
+    names = register.names(classes)
+    corrections = pl.DataFrame(schema.empty(schema.CORRECTIONS)) if corrections is None else corrections
+    answers = replay.overruled(replay.standing(answers, images, corrections, split_since or {}), corrections)
+    here = classes.filter(pl.col("status") != register.RESERVED)
+    images = hold_out.mark(images, parent, here, curate, answers.filter("force")["image_id"].to_list())
+    rows = _know(images, parent, answers, names, generation)
+    places, reasons = _place(rows, names, curate)
     rows = hold_out.apply(
         rows.with_columns(split=pl.Series(places), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), "reason"))
     )
     learned = rows.filter(pl.col("split").is_in(["train", "val"]))["label"].drop_nulls().unique()
     classes = register.grow(classes, learned.to_list(), generation)
-    # images of a class that was split or retired wait for people to label them anew
-    gone = register.gone(classes)
-    idle = pl.col("split").is_in(["train", "val"]) & pl.col("label").is_in(list(gone))
     rows = rows.with_columns(
-        split=pl.when(idle).then(pl.lit("quarantine")).otherwise("split"),
-        reason=pl.when(idle).then(pl.col("label").replace_strict(gone, default=None)).otherwise("reason"),
-    ).with_columns(
         class_id=pl.when(pl.col("split") != "quarantine").then(
-            pl.col("label").replace_strict(register.ids(classes), default=None, return_dtype=pl.Int32)
+            pl.col("label").replace_strict(register.every_id(classes), default=None, return_dtype=pl.Int32)
         )
     )
     return Built(rows.select(schema.MANIFEST.names).sort("image_id"), classes, hold_out.waiting(rows))
@@ -108,38 +114,47 @@ def build(
 def _know(
     images: pl.DataFrame, parent: pl.DataFrame, answers: pl.DataFrame, names: dict[str, str], generation: str
 ) -> pl.DataFrame:
-    """Each image's label and who gave it; `wish` is the split that is settled, given, or still to be drawn."""
+    """Each image's label and who gave it; `wish` is the split that is settled, given, or still to be drawn.
+
+    answers: with `force` for those that stand over a label that is there already: corrections, and answers about
+    images of a class that was split.
+    """
     before = parent.select(
         "image_id",
         *(pl.col(c).alias(f"old_{c}") for c in ("label", "label_source", "labelled_in", "split", "reason")),
     )
+    forced = answers.filter("force").select(pl.col("image_id").unique(), forced=pl.lit(True))
     said = consensus(answers, names).rename({"label": "answer", "label_source": "by", "batch_id": "asked_in"})
     rows = images.join(before, on="image_id", how="left").join(said, on="image_id", how="left")
-    answered = pl.col("label").is_null() & pl.col("verdict").is_not_null() & (pl.col("split") == "pool")
+    rows = rows.join(forced, on="image_id", how="left").with_columns(pl.col("forced").fill_null(False))
+    in_pool = pl.col("label").is_null() & (pl.col("split") == "pool")
+    answered = pl.col("verdict").is_not_null() & (in_pool | pl.col("forced"))
     settled = pl.col("old_split").is_in(["train", "val", "test", "quarantine"]).fill_null(False)
     # an image in use keeps its label when the people who were asked again do not agree
-    undone = answered & pl.col("verdict").is_in(["unsure", "conflict"]) & pl.col("old_label").is_not_null()
+    disputed = pl.col("verdict") == "conflict"
+    undone = answered & (disputed | (pl.col("verdict") == "unsure"))
+    dropped = answered & pl.col("forced") & (pl.col("verdict") == "unsure")
     rows = rows.with_columns(
-        answer=pl.when(undone).then("old_label").otherwise("answer"),
-        by=pl.when(undone).then("old_label_source").otherwise("by"),
+        answer=pl.when(undone).then(pl.coalesce("old_label", "label")).otherwise("answer"),
+        by=pl.when(undone & ~dropped & pl.col("old_label").is_not_null()).then("old_label_source").otherwise("by"),
     ).with_columns(
         label=pl.when(answered).then("answer").otherwise("label"),
         label_source=pl.when(answered).then("by").when(pl.col("label").is_not_null()).then(pl.lit("source")),
         discarded=answered & (pl.col("verdict") == "discard"),
-        asked_in=pl.when(answered & (pl.col("verdict") == "label")).then("asked_in"),
+        dropped=dropped,
+        asked_in=pl.when(answered & in_pool & (pl.col("verdict") == "label")).then("asked_in"),
     )
     named = pl.col("label").is_not_null()
+    same = pl.col("label").replace(names) == pl.col("old_label").replace(names)
     return rows.with_columns(
-        labelled_in=pl.when(pl.col("label") == pl.col("old_label"))
-        .then("old_labelled_in")
-        .when(named)
-        .then(pl.lit(generation)),
+        labelled_in=pl.when(same).then("old_labelled_in").when(named).then(pl.lit(generation)),
         reason=pl.coalesce(
             "reason",
             pl.when("discarded").then(pl.lit("discarded by ") + pl.col("label_source")),
+            pl.when("dropped").then(pl.col("label_source") + pl.lit(" cannot tell into which class it was split")),
             "old_reason",
         ),
-        wish=pl.when(pl.col("reason").is_not_null() | pl.col("discarded"))
+        wish=pl.when(pl.col("reason").is_not_null() | pl.col("discarded") | pl.col("dropped"))
         .then(pl.lit("quarantine"))
         .when(settled)
         .then("old_split")
@@ -154,7 +169,7 @@ def _know(
     )
 
 
-def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | None]]:
+def _place(rows: pl.DataFrame, names: dict[str, str], curate: Curate) -> tuple[np.ndarray, list[str | None]]:
     """A split for every row, and why it is in quarantine.
 
     Batch after batch, then answers after answers, as they came: so a generation whose parent is an older one (the
@@ -164,7 +179,7 @@ def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | N
     here = rows["settled"].to_numpy().copy()
     codes = np.where(here, wish, POOL)  # of split, in parallel with the arrays below; -1 there: none
     reasons: list[str | None] = [None] * rows.height
-    asked, group, label = (_codes(rows[name]) for name in ("asked_in", "group_id", "label"))
+    asked, group, label = (_codes(of) for of in (rows["asked_in"], rows["group_id"], rows["label"].replace(names)))
     cluster, old_class = _clusters(rows, curate), _old_classes(rows, label)
     arrival, held = rows["arrival"].to_numpy(), rows["held"].to_numpy()
     order = split.draw_order(rows["image_id"].to_list(), curate.seed)

@@ -1,4 +1,9 @@
-"""The class register: names and aliases to permanent ids. Rows are only ever added."""
+"""The class register: names and aliases to permanent ids. Rows are only ever added.
+
+A generation's register is its parent's with the operations since then replayed on it (`replay`), and the classes that
+its labels add (`grow`). An id that a generation of another line gave, a refused one say, stays with its name: such a
+class waits as `reserved`, which no sealed register holds, until a label names it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from oltr_core import schema
+from oltr_core import schema, standing
+from oltr_core.standing import ACTIVE, RESERVED
 
 SCHEMA = pl.DataFrame(schema.empty(schema.CLASSES)).schema
 
@@ -17,57 +23,111 @@ def ids(classes: pl.DataFrame) -> dict[str, int]:
 
     Raises ValueError where two classes claim one name.
     """
-    rows = {row["class_id"]: row for row in classes.iter_rows(named=True)}
-    found: dict[str, int] = {}
-    for row in rows.values():
-        target = _standing(row, rows)
-        if target is None:
-            continue
-        for name in (row["name"], *row["aliases"]):
-            if found.setdefault(name, target) != target:
-                raise ValueError(f"classes.parquet: {name!r} stands for the classes {found[name]} and {target}")
-    return found
+    there = {class_id for class_id in stands_for(classes).values() if class_id is not None}
+    return {name: class_id for name, class_id in every_id(classes).items() if class_id in there}
+
+
+def every_id(classes: pl.DataFrame) -> dict[str, int]:
+    """As `ids`, and the names of classes that were split or retired."""
+    return standing.ids_of_names(classes.iter_rows(named=True))
+
+
+def stands_for(classes: pl.DataFrame) -> dict[int, int | None]:
+    """As `standing.stands_for`."""
+    return standing.stands_for(classes.iter_rows(named=True))
 
 
 def names(classes: pl.DataFrame) -> dict[str, str]:
-    """What people may write, to the name that the register has for it."""
+    """What people may write, to the name that the register has for it, also of classes that were split or retired."""
     of_id = dict(classes.select("class_id", "name").iter_rows())
-    return {written: of_id[class_id] for written, class_id in ids(classes).items()}
+    return {written: of_id[class_id] for written, class_id in every_id(classes).items()}
 
 
-def gone(classes: pl.DataFrame) -> dict[str, str]:
-    """The names of classes that no longer stand and have no successor, and what happened to each."""
-    happened = {"retired": "was retired", "split": "was split, and nobody has said into which"}
-    rows = classes.filter(pl.col("status").is_in(list(happened))).iter_rows(named=True)
-    return {
-        name: f"its class {row['name']} {happened[row['status']]}"
-        for row in rows
-        for name in (row["name"], *row["aliases"])
-    }
+def of_status(classes: pl.DataFrame, status: str) -> dict[str, int]:
+    """The names that stand for classes of that status, with their ids."""
+    ends = standing.ends(classes.iter_rows(named=True))
+    return {name: class_id for name, class_id in every_id(classes).items() if ends[class_id]["status"] == status}
 
 
-def _standing(row: dict[str, Any], rows: dict[int, dict[str, Any]]) -> int | None:
-    seen = set()
-    while row["status"] == "merged":
-        if row["class_id"] in seen or row["successor"] not in rows:
-            raise ValueError(f"classes.parquet: the merged class {row['name']!r} has no successor that stands")
-        seen.add(row["class_id"])
-        row = rows[row["successor"]]
-    return row["class_id"] if row["status"] == "active" else None
+def replay(classes: pl.DataFrame, operations: pl.DataFrame, generation: str, parent: str) -> pl.DataFrame:
+    """The register that generation `generation` begins with: `classes` of its `parent`, and what was done since.
+
+    operations: the table, of any generations. A class that the parent does not have, because a generation of another
+    line gave it its id, comes as `reserved`, with every operation on it since.
+    """
+    rows = {row["class_id"]: row for row in classes.select(list(SCHEMA)).iter_rows(named=True)}
+    of = dict.fromkeys(rows, _number(parent))  # which operations a row has seen
+    for operation in operations.sort("number").iter_rows(named=True):
+        class_id, since = operation["class_id"], _number(operation["generation"])
+        if since > _number(generation):
+            continue
+        if operation["operation"] == "added":
+            if class_id not in rows:
+                rows[class_id], of[class_id] = _reserved(operation), since
+        elif class_id in rows and since > of[class_id]:
+            rows[class_id] = applied(rows[class_id], operation)
+    return pl.DataFrame(list(rows.values()), SCHEMA, orient="row").sort("class_id")
+
+
+def applied(row: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    """A row of the register after one operation on its class."""
+    match operation["operation"]:
+        case "renamed":
+            return row | _called(row, operation["name"], [*row["aliases"], row["name"]])
+        case "merged":
+            return row | {"status": "merged", "successor": operation["successor"]}
+        case "split" | "retired" as status:
+            return row | {"status": status}
+        case "restored":
+            return row | {"status": ACTIVE, "successor": None}
+        case "described":
+            told = {name: operation[name] for name in ("taxon", "parent") if operation[name] is not None}
+            aliases = [*row["aliases"], *(operation["aliases"] or [])]
+            return row | _called(row, row["name"], aliases) | {name: text or None for name, text in told.items()}
+    raise ValueError(f"data/annotations/register: there is no operation {operation['operation']!r}; `dvc checkout`")
+
+
+def _called(row: dict[str, Any], name: str, aliases: Iterable[str]) -> dict[str, Any]:
+    return {"name": name, "aliases": [alias for alias in dict.fromkeys(aliases) if alias != name]}
+
+
+def _reserved(operation: dict[str, Any]) -> dict[str, Any]:
+    unknown = dict.fromkeys(SCHEMA)
+    known = {"class_id": operation["class_id"], "name": operation["name"], "aliases": []}
+    return unknown | known | {"first_generation": operation["generation"], "status": RESERVED}
+
+
+def _number(generation: str) -> int:
+    """-1 for the empty first parent."""
+    return int(generation) if generation.isdigit() else -1
+
+
+def split_since(classes: pl.DataFrame, operations: pl.DataFrame) -> dict[str, int]:
+    """Names and aliases of the classes that are split now, and the first generation that asked about their images."""
+    splits = operations.filter(pl.col("operation") == "split").sort("number").select("class_id", "generation")
+    newest = {class_id: _number(generation) for class_id, generation in splits.iter_rows()}
+    return {name: newest.get(class_id, 0) for name, class_id in of_status(classes, "split").items()}
 
 
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:
     """`classes` and a new one for every label it does not know, in the order of their names.
 
+    A reserved class that a label names becomes one of this generation; the other reserved ones stay out.
     Raises ValueError for a class of the name that predictions have for an image of no class.
     """
-    retired = set(classes.filter(pl.col("status").is_in(["split", "retired"]))["name"])
-    new = sorted(set(labels) - set(ids(classes)) - retired)
+    labels, known = set(labels), every_id(classes)
+    new = sorted(labels - set(known))
     if schema.UNKNOWN in new:
         raise ValueError(
             f"no class may be called {schema.UNKNOWN!r}, for predictions say so of an image of no known class, and "
             "images are labelled so; rename the label, or take them in with `role: pool` or `role: test`"
         )
     first = 1 + max(classes["class_id"].to_list(), default=-1)
-    rows = [(first + i, name, [], generation, "active", None) for i, name in enumerate(new)]
-    return pl.concat([classes.select(list(SCHEMA)), pl.DataFrame(rows, SCHEMA, orient="row")])
+    named = {known[label] for label in labels & set(known)} | set(classes["successor"].drop_nulls())
+    begins = (pl.col("status") == RESERVED) & pl.col("class_id").is_in(named)
+    grown = classes.select(list(SCHEMA)).with_columns(
+        first_generation=pl.when(begins).then(pl.lit(generation)).otherwise("first_generation"),
+        status=pl.when(begins).then(pl.lit(ACTIVE)).otherwise("status"),
+    )
+    rows = [(first + i, name, [], generation, ACTIVE, None, None, None) for i, name in enumerate(new)]
+    return pl.concat([grown.filter(pl.col("status") != RESERVED), pl.DataFrame(rows, SCHEMA, orient="row")])

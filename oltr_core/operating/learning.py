@@ -21,6 +21,9 @@ class Update(Spec):
     learner: Learner = ImprintReplay()
     score: Score = Entropy()  # of the card; the paper rejects below a softmax of 0.1
     target_tpr: Annotated[float, Field(gt=0, le=1)] = 0.95  # share of known validation images that are accepted
+    roll_up: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # a class less probable than this gives way to its parent; 0: never
+    )
     class_balanced: bool = True  # in that share, every class counts alike; false: every image (version 0.1)
 
 

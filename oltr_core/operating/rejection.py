@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, NamedTuple
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
+from oltr_core.checkpoint import Card
 from oltr_core.class_statistics import remembered
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
@@ -40,6 +42,15 @@ def reference_from_statistics(network: Network, statistics: ClassStatistics, see
     """
     features, labels = remembered(statistics, network.spec.normalise, torch_generator(seed, "reference"))
     return Reference(classify(network, features, statistics), labels, statistics.counts)
+
+
+def reference_of_answers(reference: Reference, card: Card) -> Reference:
+    """The same by the answers of a card: of its columns that count for none nothing is left."""
+    if card.answers is None:
+        return reference
+    of = torch.tensor(card.answers.of)[reference.labels]
+    outputs = card.answered(reference.outputs)[of >= 0]
+    return Reference(outputs, of[of >= 0], card.answers.of_columns(reference.class_counts))
 
 
 def operating_point(

@@ -8,20 +8,24 @@ the register and the labels of this generation, and each lets all of its columns
 | knows it | knows it | counts as known for both |
 | does not | knows it | counts in `learned_accuracy` alone |
 | does not | does not | is open for both |
-| knows it | does not | counts nowhere: the class was retired |
+| knows it | does not | counts nowhere: the class is in no column any more |
+
+A model knows the classes that its columns stand for by the register of this generation; the champion's score and
+threshold are those of its own, by which it was put to work. Images of a class that was split or retired are not here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from oltr_core import checkpoint, ledger
-from oltr_core.checkpoint import Checkpoint
+from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
 from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare
@@ -32,23 +36,33 @@ from oltr_core.spec import parse
 from oltr_core.stages import manifest_rows
 
 
-def answers_of(model: Checkpoint, images: pa.Table, layout: Layout, batch_size: int) -> Answers:
-    """The model with its own transform, score and threshold."""
+def answers_of(
+    model: Checkpoint, images: pa.Table, classes: list[dict[str, Any]], layout: Layout, batch_size: int
+) -> Answers:
+    """The model with its own transform, score and threshold, its answers by the register `classes`."""
     network, card = model.network, model.card
     assert card.threshold is not None
     features = features_of(images, network, card.transform, layout, batch_size)
     outputs = classify(network, features, model.statistics)
     score = parse(Score, card.score, "the score of a checkpoint")
-    seen = outputs_for(score, images, outputs, network, card.transform, layout, batch_size)
-    labels = manifest_rows.columns(images, card.class_ids, other=-1)
-    return Answers(outputs.mean_logits.argmax(1) == labels, score(seen, model.score_state), card.threshold)
+    own = card.answered(outputs)
+    seen = outputs_for(score, images, own, network, card.transform, layout, batch_size, card)
+    now = by_register(card, classes)
+    labels = manifest_rows.columns(images, now.answer_ids, other=-1)
+    right = now.answered(outputs).mean_logits.argmax(1) == labels
+    return Answers(right, score(seen, model.score_state), card.threshold)
 
 
-def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> Kinds:
+def by_register(card: Card, classes: list[dict[str, Any]]) -> Card:
+    """The card with the answers that its columns stand for by the register `classes`."""
+    return card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
+
+
+def kinds_of(images: pa.Table, champion: Card, challenger: Card) -> Kinds:
     """Which of the images [N] are of classes that both know, that the challenger learned, that neither knows."""
-    before, after = champion.card.class_ids, set(challenger.card.class_ids)
+    before, after = champion.answer_ids, set(challenger.answer_ids)
     both = after & set(before)
-    few = {i for i, count in zip(before, champion.card.class_counts, strict=True) if count <= FEW and i in both}
+    few = {i for i, count in zip(before, champion.answer_counts, strict=True) if count <= FEW and i in both}
 
     def of(classes: Iterable[int]) -> Tensor:
         wanted = set(classes)
@@ -57,7 +71,15 @@ def kinds_of(images: pa.Table, champion: Checkpoint, challenger: Checkpoint) -> 
     return Kinds(known=of(both), few=of(few), learned=of(after - both), open=~of(after.union(before)))
 
 
-def write(this: Run, model: Checkpoint, images: pa.Table, answers: Answers, layout: Layout, batch_size: int) -> None:
+def write(
+    this: Run,
+    model: Checkpoint,
+    images: pa.Table,
+    answers: Answers,
+    classes: list[dict[str, Any]],
+    layout: Layout,
+    batch_size: int,
+) -> None:
     """Write data/work/gate.json: `model`, whose answers these are, against the parent.
 
     They are compared on the images whose split is `gate`, or where there are none on those of the split `test`, which
@@ -65,21 +87,23 @@ def write(this: Run, model: Checkpoint, images: pa.Table, answers: Answers, layo
     images of these classes, which were not learned from either. Raises ValueError when the parent was edited since it
     was sealed.
     """
-    splits, classes = (images.column(name).to_pylist() for name in ("split", "class_id"))
+    splits, labels = (images.column(name).to_pylist() for name in ("split", "class_id"))
     apart = "gate" in splits
     rows = [i for i, split in enumerate(splits) if split == ("gate" if apart else "test")]
-    page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.class_ids)}
+    page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.answer_ids)}
     found: dict[str, Compared | str] = {}
     if this.parent != GENESIS:
         folder = layout.generation(this.parent)
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
-        learned = set(model.card.class_ids) - set(champion.card.class_ids)
-        if not any(classes[i] in learned for i in rows):
-            rows += [i for i, split in enumerate(splits) if split == "val" and classes[i] in learned]
+        before = by_register(champion.card, classes)
+        learned = set(model.card.answer_ids) - set(before.answer_ids)
+        if not any(labels[i] in learned for i in rows):
+            rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
         judged = images.take(pa.array(rows, pa.int64()))
         after = Answers(answers.right[rows], answers.scores[rows], answers.threshold)
-        found = compare(answers_of(champion, judged, layout, batch_size), after, kinds_of(judged, champion, model))
+        known = answers_of(champion, judged, classes, layout, batch_size)
+        found = compare(known, after, kinds_of(judged, before, model.card))
         if not learned:
             found["learned_accuracy"] = "no class was learned that the champion does not know"
     page["metrics"] = {name: value._asdict() for name, value in found.items() if not isinstance(value, str)}

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import card, checks
+from oltr_core.curation import card, checks, register
 from oltr_core.curation.manifest import Built, build, merge
+from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.frames import read, scan
 from oltr_core.layout import Generation, Layout, in_order, write_atomically
 from oltr_core.measured import Measured
@@ -47,8 +48,11 @@ def run(params: Parameters, layout: Layout) -> None:
     images, copies = merge(batches)
     annotations = read_annotations(layout)
     before = read(parent.manifest, schema.MANIFEST)
-    classes = read(parent.classes, schema.CLASSES)
-    built = build(images, before, classes, annotations, this.generation, params.curate)
+    operations = operations_of(layout)
+    corrections = corrections_of(layout).filter(pl.col("generation") <= this.generation)
+    classes = register.replay(read(parent.classes, schema.CLASSES), operations, this.generation, this.parent)
+    since = register.split_since(classes, operations)
+    built = build(images, before, classes, annotations, this.generation, params.curate, corrections, since)
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
@@ -59,6 +63,7 @@ def run(params: Parameters, layout: Layout) -> None:
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
     measured = _measure(built, annotations, audit, copies, refused.height)
+    measured.values["data/corrections"] = float(corrections.height)
     measured.write(layout, "curate")
     facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out)
     card.write(layout, params.workspace.name, facts)
@@ -66,7 +71,7 @@ def run(params: Parameters, layout: Layout) -> None:
 
 def read_annotations(layout: Layout) -> pl.DataFrame:
     """Every annotation that was ever imported, each once."""
-    files = sorted(layout.annotations.glob("[!.]*/[!.]*.parquet"))
+    files = sorted(layout.annotations.glob("[0-9]*/[!.]*.parquet"))
     nothing = pl.DataFrame(schema.empty(schema.ANNOTATIONS))
     return pl.concat([nothing, *(read(f, schema.ANNOTATIONS) for f in files)]).unique(
         ["image_id", "annotator", "answered_at"], keep="first", maintain_order=True
@@ -75,7 +80,7 @@ def read_annotations(layout: Layout) -> pl.DataFrame:
 
 def read_audits(layout: Layout) -> dict[str, Any]:
     """The newest batch's select/* metrics, and the open classes that any batch was selected from (or null)."""
-    found = sorted(layout.annotations.glob("*/audit.json"), key=lambda path: int(path.parent.name))
+    found = sorted(layout.annotations.glob("[0-9]*/audit.json"), key=lambda path: int(path.parent.name))
     audits = [json.loads(path.read_text()) for path in found]
     of_truth = [a["open_classes"] for a in audits if a.get("open_classes") is not None]
     newest = audits[-1] if audits else {}
@@ -88,7 +93,8 @@ def read_audits(layout: Layout) -> dict[str, Any]:
 def _write_base(built: Built, this: Run, parent: Generation, layout: Layout) -> None:
     """The rows of a full training: every labelled training image now, or the parent's own."""
     if this.mode == "train":
-        base = built.manifest.filter(pl.col("split") == "train")
+        standing = built.classes.filter(pl.col("status") == register.ACTIVE)["class_id"].implode()
+        base = built.manifest.filter(pl.col("split") == "train", pl.col("class_id").is_in(standing))
         if not base.height:
             raise ValueError(
                 "curate: there is no labelled image to train on; give params.yaml: sources a source with labels "
@@ -104,8 +110,12 @@ def _measure(built: Built, annotations: pl.DataFrame, audit: dict[str, Any], cop
     rows = built.manifest
     of_split = dict(rows.group_by("split").len().iter_rows())
     values: dict[str, float] = {f"data/{name}": of_split.get(name, 0) for name in schema.SPLITS}
-    train = rows.filter(pl.col("split") == "train").group_by("class_id").len()["len"].to_list()
+    status = dict(built.classes.select("class_id", "status").iter_rows())
+    labelled = rows.with_columns(status=pl.col("class_id").replace_strict(status, default=None))
+    train = labelled.filter(split="train", status=register.ACTIVE).group_by("class_id").len()["len"].to_list()
     values |= {
+        "data/waiting": labelled.filter(status="split").height,  # for people to say into which class it was split
+        "data/retired": labelled.filter(status="retired").height,
         "data/images": rows.height,
         "data/duplicates": copies,
         "data/refused_files": refused,

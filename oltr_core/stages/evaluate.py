@@ -2,6 +2,8 @@
 
 Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json, plots/*.csv, and gate.json:
 this model against the champion. A part of the test images is the gate's alone; every metric and plot is of the rest.
+Images of a class that was split or retired are left out: the network was trained on them, so they are not unknown,
+and the register has no answer that would be right.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -23,7 +26,12 @@ from oltr_core.layout import GENESIS, Layout
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.recognition import per_class_accuracy
-from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics
+from oltr_core.operating.rejection import (
+    Evaluate,
+    operating_point,
+    reference_from_statistics,
+    reference_of_answers,
+)
 from oltr_core.scores import Score
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
@@ -46,26 +54,29 @@ def run(params: Parameters, layout: Layout) -> None:
     this = load_run(layout)
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     network, card = model.network, model.card
-    manifest = schema.read(layout.work.manifest, schema.MANIFEST)
+    classes = manifest_rows.register(layout)
+    manifest = manifest_rows.standing(schema.read(layout.work.manifest, schema.MANIFEST), classes)
     images = with_gate(manifest_rows.of_splits(manifest, "test", "val", "pool"), params.evaluate.gate_share)
     size = params.compute.batch_size
-    outputs = classify(network, features_of(images, network, card.transform, layout, size), model.statistics)
+    features = features_of(images, network, card.transform, layout, size)
+    outputs = card.answered(classify(network, features, model.statistics))
 
     def seen(score: Score) -> Outputs:
-        return outputs_for(score, images, outputs, network, card.transform, layout, size)
+        return outputs_for(score, images, outputs, network, card.transform, layout, size, card)
 
     own = parse(Score, card.score, f"{layout.work.model}: score")
     scores = own(seen(own), model.score_state)
     probability, predicted = (outputs.mean_logits / card.temperature).softmax(1).max(1)
     table = {name: images.column(name) for name in ("image_id", "split")}
     table |= {"probability": probability.tolist(), "score": scores.tolist()}
-    table["class_id"] = [card.class_ids[k] for k in predicted.tolist()]
+    table["class_id"] = [card.answer_ids[k] for k in predicted.tolist()]
     schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
-    labels = manifest_rows.columns(images, card.class_ids, other=OPEN)
+    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
     is_test, is_val = mask(images, "test"), mask(images, "val")
     is_val &= labels != OPEN
-    tested = evaluated_images(images.filter(pa.array(is_test.tolist())), outputs[is_test], manifest, model, layout)
+    test = images.filter(pa.array(is_test.tolist()))
+    tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
     history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
     assert card.threshold is not None
     assert model.statistics is not None
@@ -75,6 +86,7 @@ def run(params: Parameters, layout: Layout) -> None:
         learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
+    reference = reference_of_answers(reference, card)
     how = labels[is_val], card.target_tpr, card.class_balanced  # each threshold is chosen as the card's own was
     for score in params.evaluate.scores:
         if score != own:
@@ -83,9 +95,9 @@ def run(params: Parameters, layout: Layout) -> None:
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result.write(layout, "evaluate")
-    write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.class_names, history)
+    write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
-    comparison.write(this, model, images, answers, layout, size)
+    comparison.write(this, model, images, answers, classes, layout, size)
 
 
 def with_gate(images: pa.Table, share: float) -> pa.Table:
@@ -100,11 +112,15 @@ def with_gate(images: pa.Table, share: float) -> pa.Table:
 
 
 def evaluated_images(
-    test: pa.Table, outputs: Outputs, manifest: pa.Table, model: Checkpoint, layout: Layout
+    test: pa.Table,
+    outputs: Outputs,
+    manifest: pa.Table,
+    model: Checkpoint,
+    classes: list[dict[str, Any]],
+    layout: Layout,
 ) -> Evaluation:
-    """The test rows as a model of these columns has to see them."""
-    ids = model.card.class_ids
-    classes = schema.read(layout.work.classes, schema.CLASSES, ["class_id", "name", "first_generation"]).to_pylist()
+    """The test rows as a model of these answers has to see them, by the register `classes`."""
+    ids = model.card.answer_ids
     group = {row["class_id"]: row["first_generation"] for row in classes}
     first = min(group[i] for i in ids)
     # generation 0's training images, whatever was learned since
@@ -115,15 +131,16 @@ def evaluated_images(
     names = test.column("label").to_pylist()
     # with held-back truth, every class that was open in a pool; without, those that were found
     truth = json.loads(layout.work.audit.read_text())["open_classes"]
-    asked = set(truth if truth is not None else [row["name"] for row in classes if row["first_generation"] != first])
+    found = {i for i, since in group.items() if since != first}
+    asked, of = (found, test.column("class_id").to_pylist()) if truth is None else (set(truth), names)
     return Evaluation(
         logits=outputs.mean_logits,
         labels=labels,
-        was_open=torch.tensor([name in asked for name in names], dtype=torch.bool),
+        was_open=torch.tensor([name in asked for name in of], dtype=torch.bool),
         open_classes=len({name for name, column in zip(names, labels.tolist(), strict=True) if column == OPEN}),
         shots=torch.bincount(columns, minlength=len(ids) + 1)[: len(ids)].float(),
         groups=[group[i] for i in ids],
-        counts=torch.tensor(model.card.class_counts).float(),
+        counts=torch.tensor(model.card.answer_counts).float(),
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
 from oltr_core import schema
+from oltr_core.checkpoint import Answers
 from oltr_core.layout import Layout
+from oltr_core.standing import stands_for
 
 
 def of_splits(rows: pa.Table, *splits: str) -> pa.Table:
@@ -36,12 +39,31 @@ def columns(rows: pa.Table, class_ids: list[int], other: int | None = None) -> t
     return torch.tensor(found, dtype=torch.long)
 
 
-def class_names(layout: Layout) -> dict[int, str]:
-    """Class id -> name, from classes.parquet."""
-    classes = schema.read(layout.work.classes, schema.CLASSES)
-    ids, names = (classes.column(name).to_pylist() for name in ("class_id", "name"))
-    return dict(zip(ids, names, strict=True))
+def register(layout: Layout) -> list[dict[str, Any]]:
+    """The rows of classes.parquet."""
+    return schema.read(layout.work.classes, schema.CLASSES).to_pylist()
+
+
+def standing(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
+    """The rows that no class of theirs has left: without those whose class was split or retired."""
+    gone = [i for i, end in stands_for(classes).items() if end is None]
+    return rows.filter(_invert(_is_in(rows.column("class_id"), pa.array(gone, pa.int32()))))
+
+
+def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | None:
+    """What columns of these classes answer by the register `classes`; None where each stands for itself."""
+    end, names = stands_for(classes), {row["class_id"]: row["name"] for row in classes}
+    of = [end[class_id] for class_id in class_ids]
+    if of == class_ids:
+        return None
+    ids = [i for i in dict.fromkeys(of) if i is not None]
+    place: dict[int | None, int] = {class_id: number for number, class_id in enumerate(ids)}
+    return Answers(ids=ids, names=[names[i] for i in ids], of=[place.get(i, -1) for i in of])
 
 
 def _is_in(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=values)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _invert(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.invert(column)  # pyright: ignore[reportAttributeAccessIssue]

@@ -24,7 +24,7 @@ from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
-from oltr_core.stages import manifest_rows
+from oltr_core.stages import adjudication, manifest_rows
 
 #: the picture of a batch
 TILE = 72  # pixels
@@ -43,22 +43,33 @@ class Parameters(Spec):
 
 
 def run(params: Parameters, layout: Layout) -> None:
-    """Choose among the pool images that nobody has been asked about."""
+    """Choose among the pool images that nobody has been asked about; images of a class that was split come first."""
     this = load_run(layout)
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
-    features = features_of(pool, model.network, model.card.transform, layout, params.compute.batch_size)
-    outputs = classify(model.network, features, model.statistics)
-    picks = pick(params.select, outputs, budget, this.generation)
+
+    def outputs_of(rows: pa.Table) -> Outputs:
+        features = features_of(rows, model.network, model.card.transform, layout, params.compute.batch_size)
+        return model.card.answered(classify(model.network, features, model.statistics))
+
+    names, classes, outputs = model.card.answer_names, manifest_rows.register(layout), outputs_of(pool)
+    anew = adjudication.waiting(manifest, classes, budget)
+    picks = pick(params.select, outputs, budget - anew.num_rows, this.generation)
     chosen = pool.take(pa.array(picks.indices.tolist(), pa.int64()))
-    table = selection(chosen, picks, outputs[picks.indices], model.card.class_names, params.select.strategy.name)
+    table = selection(chosen, picks, outputs[picks.indices], names, params.select.strategy.name)
+    if anew.num_rows:
+        first = selection(anew, adjudication.picks(anew, classes), outputs_of(anew), names, "adjudication")
+        ranks = pa.array(range(anew.num_rows, anew.num_rows + chosen.num_rows), pa.int64())
+        table = pa.concat_tables([first, table.set_column(table.column_names.index("rank"), "rank", ranks)])
+        chosen = pa.concat_tables([anew, chosen])
     schema.write(layout.work.selection, table, schema.SELECTION)
     captions = [str(rank + 1) for rank in range(chosen.num_rows)]
     layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
     counts = {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}
+    counts["select/adjudicated"] = float(anew.num_rows)  # of a class that was split
     Measured(counts).write(layout, "select")
 
 

@@ -7,6 +7,8 @@ depends neither on training code nor on the `train` section: network and recipe 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -21,11 +23,12 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn
-from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_answers
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
+from oltr_core.standing import ACTIVE, ids_of_names, stands_for
 
 
 class Parameters(Spec):
@@ -43,7 +46,8 @@ def run(params: Parameters, layout: Layout) -> None:
     this, update, compute = load_run(layout), params.update, params.compute
     device = prepare(compute)
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
-    names = manifest_rows.class_names(layout)
+    classes = manifest_rows.register(layout)
+    manifest, names = manifest_rows.standing(manifest, classes), {row["class_id"]: row["name"] for row in classes}
     trained = this.mode == "train"
     before = checkpoint.load(layout.work.base_model, device) if trained else load_parent(this, layout, device)
     transform = before.card.transform
@@ -58,24 +62,25 @@ def run(params: Parameters, layout: Layout) -> None:
         labels = manifest_rows.columns(base, card.class_ids)
         statistics = measure(features(base, network), labels, network.num_classes)
     else:
-        news = unlearned(manifest, this, layout)
+        news = unlearned(manifest, before.card, classes, this, layout)
         learned, card = news.num_rows, extended(before.card, news, names)
         annotated = AnnotatedFeatures(features(news, before.network), manifest_rows.columns(news, card.class_ids))
         assert before.statistics is not None
         network, statistics = learn(update, before.network.cpu(), before.statistics, annotated)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest
 
-    val = manifest_rows.of_classes(manifest_rows.of_splits(manifest, "val"), card.class_ids)
+    card = card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
+    val = manifest_rows.of_classes(manifest_rows.of_splits(manifest, "val"), card.answer_ids)
     if not val.num_rows:
         raise ValueError(
             f"{layout.work.manifest}: the threshold needs validation images of known classes, found none; "
             "raise params.yaml: curate.val_share, or give the source a val split"
         )
     network = network.to(device)
-    known = classify(network, features(val, network), statistics)
-    scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size)
-    reference = reference_from_statistics(network, statistics, update.seed)
-    labels = manifest_rows.columns(val, card.class_ids)
+    known = card.answered(classify(network, features(val, network), statistics))
+    scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size, card)
+    reference = reference_of_answers(reference_from_statistics(network, statistics, update.seed), card)
+    labels = manifest_rows.columns(val, card.answer_ids)
     fitted = operating_point(update.score, reference, known, scored, labels, update.target_tpr, update.class_balanced)
     card = card.model_copy(
         update={
@@ -86,6 +91,8 @@ def run(params: Parameters, layout: Layout) -> None:
             "reference_seed": update.seed,
             "temperature": fitted.temperature,
             "parent": this.parent,
+            "parents": {row["name"]: row["parent"] for row in classes if row["parent"] and row["status"] == ACTIVE},
+            "roll_up": update.roll_up,
         }
     )
     checkpoint.save(layout.work.model, network, card, fitted.state, statistics)
@@ -107,13 +114,20 @@ def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
     return parent
 
 
-def unlearned(manifest: pa.Table, this: Run, layout: Layout) -> pa.Table:
-    """Training rows whose label the parent's manifest does not have: also what a refused sibling learned."""
+def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], this: Run, layout: Layout) -> pa.Table:
+    """Training rows whose class the parent has not learned from them: also what a refused sibling learned.
+
+    `card` is the parent's and `classes` the register of this generation. A class that was renamed, or merged into the
+    one of an image, was learned from it; one that came back after a full training without it, was not.
+    """
     before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, ["image_id", "label"])
-    train = manifest_rows.training(manifest)
-    then, now = (zip(*(t.column(c).to_pylist() for c in ("image_id", "label")), strict=True) for t in (before, train))
-    known = dict(then)
-    return train.filter(pa.array([known.get(image) != label for image, label in now], pa.bool_()))
+    train, class_of, stands = manifest_rows.training(manifest), ids_of_names(classes), stands_for(classes)
+    labels = zip(*(before.column(name).to_pylist() for name in ("image_id", "label")), strict=True)
+    knew = {image: class_of.get(label) for image, label in labels}
+    columns = {stands[class_id] for class_id in card.class_ids}
+    now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id")), strict=True)
+    new = [knew.get(image) != class_id or class_id not in columns for image, class_id in now]
+    return train.filter(pa.array(new, pa.bool_()))
 
 
 def extended(card: Card, news: pa.Table, names: dict[int, str]) -> Card:

@@ -234,7 +234,8 @@ def _log_model(generation: Generation, tags: dict[str, str]) -> Any:
 
     import oltr_core
 
-    columns = {"label": "string", "probability": "double", "score": "double", "nearest": "string", "error": "string"}
+    columns = {"label": "string", "probability": "double", "score": "double", "nearest": "string"}
+    columns |= {"label_probability": "double", "error": "string"}
     answer = [ColSpec(kind, name, required=False) for name, kind in columns.items()]
     return mlflow.pyfunc.log_model(
         name=f"generation-{generation.name}",

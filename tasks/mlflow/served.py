@@ -24,7 +24,7 @@ def _serve() -> None:
             from oltr_core.inference import predict_files
 
             found = predict_files([Path(str(path)) for path in model_input["path"]], self.model, "served")
-            columns = ["label", "probability", "score", "nearest", "error"]
+            columns = ["label", "probability", "score", "nearest", "label_probability", "error"]
             # as objects: a missing value is null in the answer's JSON, where a column of text or numbers has NaN
             return pd.DataFrame([asdict(p) for p in found], columns=columns, dtype=object)
 

@@ -39,6 +39,7 @@ FLOORS = [
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
         "shots", "devices", "pipeline", "class_statistics", "verification",
+        "standing", "roll_up",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -326,23 +326,6 @@ def test_an_alias_stands_for_its_class_and_a_merged_one_for_its_successor():
     ]
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [("retired", "its class dog was retired"), ("split", "its class dog was split, and nobody has said into which")],
-)
-def test_images_of_a_class_that_no_longer_stands_wait_in_quarantine(layout, status, reason):
-    put_batch(layout, "b", two_classes())
-    run_curate(layout)
-    classes = pl.read_parquet(layout.work.classes)
-    changed = classes.with_columns(status=pl.when(pl.col("name") == "dog").then(pl.lit(status)).otherwise("status"))
-    schema.write(layout.work.classes, changed.to_arrow(), schema.CLASSES)
-    opened(layout, 1, seal(layout, 0), "update")
-    configure(layout, [], curate={"max_drift": 1.0})
-    rows = run_curate(layout)
-    assert set(rows.filter(pl.col("label") == "dog").select("split", "reason").rows()) == {("quarantine", reason)}
-    assert pl.read_parquet(layout.work.classes)["name"].to_list() == ["cat", "dog"]
-
-
 def test_a_name_of_two_classes_is_refused():
     classes = register.grow(pl.DataFrame(schema=register.SCHEMA), ["cat", "dog"], "0000")
     classes = classes.with_columns(
@@ -504,7 +487,7 @@ def test_the_figures_of_the_data_are_counts_of_its_rows(layout):
     assert {k: v for k, v in values.items() if not k.startswith("select/")} == {
         "data/train": 18, "data/val": 3, "data/test": 3, "data/pool": 37, "data/quarantine": 1, "data/images": 62,
         "data/duplicates": 0, "data/refused_files": 0, "data/classes": 2, "data/imbalance_ratio": 11 / 7,
-        "cost/labels": 3, "cost/annotation_minutes": pytest.approx(1.55),
+        "data/waiting": 0, "data/retired": 0, "data/corrections": 0, "cost/labels": 3, "cost/annotation_minutes": pytest.approx(1.55),
     }  # fmt: skip
     absent = json.loads(layout.work.absent("curate").read_text())
     assert absent["select/open_hit_rate"] == "no held-back truth to audit with"

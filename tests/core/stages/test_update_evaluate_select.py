@@ -309,7 +309,7 @@ def test_an_empty_pool_asks_nothing(first, tmp_path):
     schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, manifest), schema.MANIFEST)
     world.compute(layout, select)
     assert table(layout.work.selection, schema.SELECTION) == []
-    assert values(layout, "select") == {"select/budget": 0.0, "select/picked": 0.0}
+    assert values(layout, "select") == {"select/budget": 0.0, "select/picked": 0.0, "select/adjudicated": 0.0}
     assert Image.open(io.BytesIO(layout.work.contact_sheet.read_bytes())).size[0] > 0
 
 
