@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.command import NEWEST, command, example, oltr
+from flows.command import BY, NEWEST, REASON, command, example, oltr, who
 from oltr_core import ledger
 from oltr_core.layout import Layout
 
@@ -54,7 +54,8 @@ def status(layout: Layout) -> None:
     from tasks.annotator import batch
 
     settings = workspace.settings(layout).annotator
-    state = ledger.replay(ledger.read(layout.ledger))
+    events = ledger.read(layout.ledger)
+    state = ledger.replay(events)
     rows, wrong = [], []
     for name in state.sealed:
         if name not in state.exported:
@@ -69,7 +70,36 @@ def status(layout: Layout) -> None:
         wrong += errors
     columns = ["batch of", "asked", "annotated", "imported", "wrong rows"]
     click.echo(rendered(columns, rows, right=columns[1:]) if rows else "no batch was exported yet")
+    if corrected := sum(e.event == "corrected" for e in events):
+        click.echo(f"labels corrected since: {corrected}")
     click.echo("\n".join(wrong), nl=bool(wrong))
+
+
+@command(
+    "oltr annotate correct 3fa94c lynx --reason 'ear tufts'",
+    "oltr annotate correct photos/0017.jpg 'wild boar' --new --reason 'mistaken'",
+    group=annotate,
+)
+@click.argument("image")
+@click.argument("label")
+@click.option("--new", is_flag=True, help="The label may be a class that nobody has named before.")
+@REASON
+@BY
+def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: str | None) -> None:
+    """Set the label of an image right, whoever gave it; what was said before stays in the history.
+
+    IMAGE is an id, the first letters of one, or an address. It holds from the next generation on.
+    """
+    from flows import steps
+    from flows.loop import alone
+
+    person = who(layout, by)
+    with alone(layout):
+        steps.mend(layout)
+        done, warnings = steps.correct(layout, image, label, reason, person, new)
+    for warning in warnings:
+        click.echo(f"note: {warning}", err=True)
+    click.echo(done)
 
 
 def _sealed(layout: Layout, name: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The champion: its classes, its predictions, and how it is moved by hand; each a command of `oltr`."""
+"""The champion: its predictions, and how it is moved by hand; each a command of `oltr`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from flows.command import AS_JSON, NEWEST, REASON, command, example, oltr
+from flows.command import AS_JSON, NEWEST, REASON, command
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
-
-
-@oltr.group(**example("oltr classes list"))
-def classes() -> None:
-    """The class register."""
-
-
-@command("oltr classes list", group=classes, name="list")
-@AS_JSON
-def classes_list(layout: Layout, as_json: bool) -> None:
-    """Every class of the champion: id, name, since when, status."""
-    from flows.tables import rendered
-    from tasks.annotator import batch
-
-    rows = batch.register(layout, _champion(layout))
-    shown = ([str(r["class_id"]), r["name"], r["first_generation"], r["status"]] for r in rows)
-    table = ["id", "name", "since", "status"], shown
-    click.echo(json.dumps(rows, indent=1) if as_json else rendered(*table, right=["id"]))
 
 
 @command("oltr promote 0002 --reason 'better on the night camera'")
@@ -73,7 +56,7 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
         f"{row.path}: could not be read: {row.error}"
         if row.error is not None
         else f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, "
-        f"nearest {row.nearest}, generation {row.generation})"
+        f"nearest {row.nearest}{_rolled_up(row)}, generation {row.generation})"
         for row in rows
     )
     click.echo(json.dumps([asdict(row) for row in rows], indent=1) if as_json else "\n".join(lines))
@@ -82,6 +65,11 @@ def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
         click.echo(f"oltr: {unread} of {len(rows)} images could not be read", err=True)
     if unread == len(rows):
         sys.exit(2)
+
+
+def _rolled_up(row: Any) -> str:
+    """How sure a label is that is a parent of the nearest class."""
+    return "" if row.label_probability in (None, row.probability) else f", {row.label} {row.label_probability:.3f}"
 
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:

@@ -38,6 +38,16 @@ def oltr(context: click.Context, workspace: Path) -> None:
             os.environ[variable] = str(value)
 
 
+def who(layout: Layout, by: str | None) -> str:
+    """Who does something by hand. Raises ValueError where neither --by nor git says it."""
+    from tasks.dvc import git
+
+    name = by if by is not None else git.answer(layout.root, "config", "user.name").strip()
+    if not name.strip():
+        raise ValueError("who does this? Give --by NAME, or set a name with `git config user.name`")
+    return name.strip()
+
+
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:
     """A command of `group` whose function gets the workspace first; `fields` are click's own."""
     return lambda do: group.command(**fields, **example(*examples))(click.pass_obj(do))
@@ -46,4 +56,5 @@ def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callabl
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 REASON = click.option("--reason", required=True, help="Why; it is written into the ledger.")
+BY = click.option("--by", help="Who does it (default: git's user.name).")
 NEWEST = click.argument("generation", required=False)

@@ -6,13 +6,17 @@ commands call these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from flows.progress import WATCH, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
-from oltr_core.ledger import State
+from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
+from tasks.annotator import records
 from tasks.dvc import batches, git, inputs, repair, repository, sealing, stages
 
 
@@ -28,6 +32,8 @@ def mend(layout: Layout) -> None:
     """
     from tasks import mlflow
 
+    for folder in records.remove_unrecorded(layout):
+        repository.add(layout, folder)
     aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
     for sentence in (*repair.mend(layout), *filter(None, [aside])):
         say(sentence)
@@ -57,6 +63,7 @@ def open_generation(layout: Layout, name: str) -> None:
     if name in state.opened:
         sealing.reopen(layout, name)
         return
+    keep_ids(layout)
     every = settings.schedule.full_training_every
     full = state.champion == GENESIS or (every and state.next_number % every == 0)
     # a full training at first and every so often; else an extension of the champion's classifier
@@ -131,14 +138,60 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
         if ("imported", name, path.stem) not in (e.key for e in events):
             kind.audit(layout, settings, name)
-            event = batches_of_questions.event(layout, path, clock.now(), settings.name)
-            inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
-            repository.add(layout, path.parent)
-            repository.push(layout, path.parent)
-            event.details["dvc"] = repository.pointers(layout, path.parent)
-            ledger.append(layout.ledger, event)
+            _keep(layout, path, batches_of_questions.event(layout, path, clock.now(), settings.name))
         say(f"imported {len(rows)} annotations of the batch of {name}")
         return len(rows)
+
+
+def _keep(layout: Layout, path: Path, event: Event) -> None:
+    """Give the folder of a new file of what people said to DVC, and tell the ledger."""
+    inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
+    repository.add(layout, path.parent)
+    repository.push(layout, path.parent)
+    event.details["dvc"] = repository.pointers(layout, path.parent)
+    ledger.append(layout.ledger, event)
+
+
+def keep_ids(layout: Layout) -> None:
+    """Before the next generation: ids that a generation of another line gave stay with the names of their classes."""
+    state, line = state_of(layout), []
+    while (newest := state.parents.get(line[-1]) if line else state.champion) in state.parents:
+        line.append(newest)
+    others = [name for name in state.sealed if name not in line]
+    if not others:
+        return
+    from tasks.annotator import register
+
+    if strays := register.strays(layout, others):
+        details = {"reason": "given by a generation of another line", "by": "oltr"}
+        _keep(layout, *register.store(layout, strays, clock.now(), details))
+
+
+def change_classes(
+    layout: Layout, what: str, arguments: Sequence[object], reason: str, by: str
+) -> tuple[str, list[str]]:
+    """Record an operation of `oltr_core.curation.changes` on the class register.
+
+    Returns what was done, in words, and what to warn of. Raises ValueError where the register does not allow it.
+    """
+    from tasks.annotator import register
+
+    keep_ids(layout)
+    rows, warnings = register.change(layout, what, *arguments)
+    path, event = register.store(layout, rows, clock.now(), {"reason": reason, "by": by})
+    _keep(layout, path, event)
+    return register.said(layout, rows, event.generation), warnings
+
+
+def correct(layout: Layout, image: str, label: str, reason: str, by: str, new: bool = False) -> tuple[str, list[str]]:
+    """Record that `label` is right for an image. Returns what was done, in words, and what to warn of."""
+    from tasks.annotator import corrections
+
+    keep_ids(layout)
+    row, warnings = corrections.correction(layout, image, label, new)
+    _keep(layout, *corrections.store(layout, row | {"annotator": by, "reason": reason}, clock.now()))
+    before = row["label_before"] or "no label"
+    return f"{row['image_id'][:12]} is {row['label']} from generation {row['generation']} on (was {before})", warnings
 
 
 def mirror(layout: Layout) -> None:

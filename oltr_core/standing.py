@@ -46,3 +46,12 @@ def ids_of_names(classes: Iterable[dict[str, Any]]) -> dict[str, int]:
             if found.setdefault(name, end) != end:
                 raise ValueError(f"classes.parquet: {name!r} stands for the classes {found[name]} and {end}")
     return found
+
+
+def parents(classes: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Name of a class that stands -> that of its parent; of a parent that is a class, the name which it has now."""
+    classes = list(classes)
+    of_id = {row["class_id"]: row["name"] for row in classes}
+    known = {name: of_id[class_id] for name, class_id in ids_of_names(classes).items()}
+    told = [row for row in classes if row["parent"] and row["status"] in STANDING]
+    return {row["name"]: known.get(row["parent"], row["parent"]) for row in told}

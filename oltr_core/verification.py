@@ -57,10 +57,15 @@ def verify(layout: Layout, read_all: bool = False, about_to: Event | None = None
     """
     verify_batches(layout, read_all)
     events = [*ledger.read(layout.ledger), *([about_to] if about_to else [])]
-    here = [p.name for p in sorted(layout.annotations.glob("*")) if p.is_dir() and not p.name.startswith(".")]
+    records = {layout.register: "class_", layout.corrections: "corrected"}
+    folders = [p for p in sorted(layout.annotations.glob("[!.]*")) if p.is_dir() and p not in records]
+    here = [folder.name for folder in folders]
     with remembered(layout, read_all) as digests:
         for name in dict.fromkeys([*(e.generation for e in events if e.event == "imported"), *here]):
             _verify_annotations(layout, name, events, digests)
+        for folder, kind in records.items():
+            recorded = {folder / f"{e.digest}.parquet": e.digest for e in events if e.event.startswith(kind)}
+            _compare(dict.fromkeys(folder.glob("[!.]*")) | recorded, folder, digests, ledger.pointers(events))
 
 
 def verify_batches(layout: Layout, read_all: bool = False, only: str | None = None) -> None:

@@ -43,6 +43,11 @@ def names(classes: pl.DataFrame) -> dict[str, str]:
     return {written: of_id[class_id] for written, class_id in every_id(classes).items()}
 
 
+def parents(classes: pl.DataFrame) -> dict[str, str]:
+    """Name of a class that stands -> the name of its parent."""
+    return standing.parents(classes.iter_rows(named=True))
+
+
 def of_status(classes: pl.DataFrame, status: str) -> dict[str, int]:
     """The names that stand for classes of that status, with their ids."""
     ends = standing.ends(classes.iter_rows(named=True))

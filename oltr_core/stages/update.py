@@ -28,7 +28,7 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
-from oltr_core.standing import ACTIVE, ids_of_names, stands_for
+from oltr_core.standing import ids_of_names, parents, stands_for
 
 
 class Parameters(Spec):
@@ -91,7 +91,7 @@ def run(params: Parameters, layout: Layout) -> None:
             "reference_seed": update.seed,
             "temperature": fitted.temperature,
             "parent": this.parent,
-            "parents": {row["name"]: row["parent"] for row in classes if row["parent"] and row["status"] == ACTIVE},
+            "parents": parents(classes),
             "roll_up": update.roll_up,
         }
     )

@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
-from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
+from oltr_core.layout import Export, Layout, rename_into_place
 from oltr_core.ledger import Event
+from oltr_core.standing import ids_of_names, stands_for
+from tasks.annotator import records
 
 COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
 HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
@@ -36,13 +38,11 @@ def _selected(layout: Layout, name: str) -> list[dict[str, Any]]:
 
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
-    """Every name and alias of a class that generation `name` knows -> the name it stands for."""
-    return {
-        word: row["name"]
-        for row in register(layout, name)
-        if row["status"] == "active"
-        for word in (row["name"], *row["aliases"])
-    }
+    """Every name and alias that stands for a class generation `name` knows, merged ones too -> that class's name."""
+    rows = register(layout, name)
+    of_id = {row["class_id"]: row["name"] for row in rows}
+    end, stands = ids_of_names(rows), stands_for(rows)
+    return {word: of_id[class_id] for word, class_id in end.items() if stands[class_id] is not None}
 
 
 def register(layout: Layout, name: str) -> list[dict[str, Any]]:
@@ -106,15 +106,7 @@ def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[
 
 def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
     """Add checked annotations to the batch. The same ones again are the same file; nothing is overwritten."""
-    folder = layout.annotations_of(name)
-    part = folder / ".part.parquet"
-    folder.mkdir(parents=True, exist_ok=True)
-    schema.write(part, annotations, schema.ANNOTATIONS)
-    final = folder / f"{digest.of_file(part)[:16]}.parquet"
-    if not final.exists():
-        write_atomically(final, part.read_bytes())
-    part.unlink()
-    return final
+    return records.store(layout.annotations_of(name), annotations, schema.ANNOTATIONS)
 
 
 def event(layout: Layout, path: Path, at: str, annotator: str) -> Event:

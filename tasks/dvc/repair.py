@@ -151,7 +151,7 @@ def without_pointer(layout: Layout) -> list[Path]:
 
 def _finished(layout: Layout, state: ledger.State) -> list[Path]:
     truths = [layout.truth_of(batch.name) for batch in layout.batches]
-    answered = map(layout.annotations_of, sorted(state.imported))
+    answered = [*map(layout.annotations_of, sorted(state.imported)), layout.register, layout.corrections]
     sealed = (layout.generation(name).folder for name in state.sealed)
     return [*(batch.folder for batch in layout.batches), *truths, *answered, *sealed]
 

@@ -1,0 +1,187 @@
+"""What may be done to the class register, checked against the register as it stands: each gives rows of operations.
+
+A row has the columns of `schema.OPERATIONS` that its operation needs; number and generation are the recorder's. Every
+refusal is a ValueError of one sentence. The class that a name means is the one whose own name or alias it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import polars as pl
+
+from oltr_core import schema
+from oltr_core.curation import register
+from oltr_core.roll_up import line
+from oltr_core.spec import suggest
+from oltr_core.standing import STANDING
+
+_HOW = {"split": "was split", "retired": "was retired"}
+Row = dict[str, Any]
+
+
+def rename(classes: pl.DataFrame, old: str, new: str) -> list[Row]:
+    """The class keeps its id; the name that it had becomes an alias, so that old answers still reach it."""
+    row = _standing(classes, old)
+    return [{"operation": "renamed", "class_id": row["class_id"], "name": _free(classes, new, row)}]
+
+
+def merge(classes: pl.DataFrame, old: str, into: str) -> list[Row]:
+    """`old` is answered by `into` from now on."""
+    row, successor = _standing(classes, old), _standing(classes, into)
+    if row["class_id"] == successor["class_id"]:
+        raise ValueError(f"{old!r} and {into!r} are one class, {row['name']!r}; a class is merged into another one")
+    _two_remain(classes, row["name"], "merged")
+    return [{"operation": "merged", "class_id": row["class_id"], "successor": successor["class_id"]}]
+
+
+def split(classes: pl.DataFrame, name: str) -> list[Row]:
+    """The class no longer stands; people say of each of its images what it is now."""
+    row = _standing(classes, name)
+    _two_remain(classes, row["name"], "split")
+    return [{"operation": "split", "class_id": row["class_id"]}]
+
+
+def retire(classes: pl.DataFrame, name: str) -> list[Row]:
+    """The class is no longer predicted, and its images are left out."""
+    row = _standing(classes, name)
+    _two_remain(classes, row["name"], "retired")
+    return [{"operation": "retired", "class_id": row["class_id"]}]
+
+
+def restore(classes: pl.DataFrame, name: str) -> list[Row]:
+    """The class stands again, whether it was merged, split or retired."""
+    row = _named(classes, name)
+    if row["status"] in STANDING:
+        raise ValueError(f"the class {row['name']!r} stands; restore is for one that was merged, split or retired")
+    return [{"operation": "restored", "class_id": row["class_id"]}]
+
+
+def describe(
+    classes: pl.DataFrame,
+    name: str,
+    taxon: str | None = None,
+    parent: str | None = None,
+    aliases: Collection[str] = (),
+) -> list[Row]:
+    """Give a class a taxon or stock-keeping id, a parent, and further names; "" takes an id or a parent away."""
+    row = _standing(classes, name)
+    if taxon is None and parent is None and not aliases:
+        raise ValueError(f"{name!r}: there is nothing to say of it; give --taxon, --parent or --alias")
+    taxon, parent = (None if text is None else _text(text) for text in (taxon, parent))
+    if parent:
+        parent = register.names(classes).get(parent, parent)
+        if row["name"] in line(parent, register.parents(classes)):
+            raise ValueError(f"{parent!r} cannot be the parent of {row['name']!r}, for that is a parent of it")
+        if parent == schema.UNKNOWN:
+            raise ValueError(f"nothing is called {schema.UNKNOWN!r}: predictions say so of an image of no class")
+    mine = (row["name"], *row["aliases"])
+    names = list(dict.fromkeys(_free(classes, alias, row) for alias in aliases if _text(alias) not in mine))
+    told = {"taxon": taxon, "parent": parent, "aliases": names}
+    return [{"operation": "described", "class_id": row["class_id"], **told}]
+
+
+def described_by(classes: pl.DataFrame, table: Iterable[dict[str, str]], where: str) -> list[Row]:
+    """`describe` for every row of a table with the columns name, taxon, parent, aliases (separated by `;`).
+
+    An empty cell leaves what there is. Raises ValueError that lists the wrong rows; none is taken then.
+    """
+    found, errors, now = [], [], classes
+    for number, cells in enumerate(table, start=2):
+        try:
+            if unknown := sorted(set(cells) - {"name", "taxon", "parent", "aliases"}, key=str):
+                raise ValueError(f"there is no column {unknown[0]!r} (there are: name, taxon, parent, aliases)")
+            name, *told = (str(cells.get(c) or "").strip() for c in ("name", "taxon", "parent", "aliases"))
+            if any(told):
+                aliases = [alias.strip() for alias in told[2].split(";") if alias.strip()]
+                rows = describe(now, name, told[0] or None, told[1] or None, aliases)
+                now, found = _after(now, rows), found + rows
+        except ValueError as error:
+            errors.append(f"{where}:{number}: {error}")
+    if errors:
+        raise ValueError("\n".join(errors))
+    if not found:
+        raise ValueError(f"{where}: expected rows with name and taxon, parent or aliases, found none")
+    return found
+
+
+def warnings(classes: pl.DataFrame, rows: Iterable[Row]) -> list[str]:
+    """A sentence for each new name that looks like one of another class."""
+    found = []
+    for row in rows:
+        names = [name for name in (row.get("name"), *(row.get("aliases") or ())) if name]
+        found += [said for name in names if (said := near(classes, name, row["class_id"]))]
+    return found
+
+
+def near(classes: pl.DataFrame, name: str, class_id: int | None = None) -> str:
+    """A sentence where `name` is nearly that of a class other than `class_id`; else nothing."""
+    others = {n.casefold(): n for n, i in register.every_id(classes).items() if i != class_id and n != name}
+    match = difflib.get_close_matches(name.casefold(), others, n=1, cutoff=0.85)
+    return f"{name!r} is nearly the name {others[match[0]]!r} of another class" if match else ""
+
+
+def standing_name(classes: pl.DataFrame, name: str, new: bool = False) -> str:
+    """The name of the class that `name` stands for; where `new`, one that nobody knows is itself."""
+    name = _text(name)
+    if name in register.ids(classes):
+        return register.names(classes)[name]
+    if new and name not in register.every_id(classes):
+        return _free(classes, name, None)
+    return _standing(classes, name)["name"]
+
+
+def _after(classes: pl.DataFrame, rows: list[Row]) -> pl.DataFrame:
+    changed = [register.applied(row, rows[0]) if row["class_id"] == rows[0]["class_id"] else row
+               for row in classes.iter_rows(named=True)]  # fmt: skip
+    return pl.DataFrame(changed, classes.schema, orient="row")
+
+
+def _named(classes: pl.DataFrame, name: str) -> Row:
+    """The row of the class that bears `name`, whatever its status. Raises ValueError with the nearest name."""
+    name = _text(name)
+    for row in classes.iter_rows(named=True):
+        if name in (row["name"], *row["aliases"]):
+            return row
+    raise ValueError(f"no class is called {name!r}{suggest(name, register.every_id(classes))}")
+
+
+def _standing(classes: pl.DataFrame, name: str) -> Row:
+    row = _named(classes, name)
+    if row["status"] in STANDING:
+        return row
+    of_id = {other["class_id"]: other["name"] for other in classes.iter_rows(named=True)}
+    how = _HOW.get(row["status"]) or f"was merged into {of_id[row['successor']]!r}"
+    raise ValueError(f"the class {row['name']!r} {how}; `oltr classes restore` lets it stand again")
+
+
+def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
+    """`name`, if no other class than `row` bears it."""
+    name = _text(name)
+    if not name:
+        raise ValueError("expected the name of a class, found an empty one")
+    if name == schema.UNKNOWN:
+        raise ValueError(f"no class is called {schema.UNKNOWN!r}: it is what predictions say of an image of no class")
+    for other in classes.iter_rows(named=True):
+        same = row is not None and other["class_id"] == row["class_id"]
+        if name == other["name"] or (not same and name in other["aliases"]):
+            whose = "this class" if same else f"the class {other['name']!r} ({other['status']})"
+            raise ValueError(f"{name!r} is a name of {whose} already; choose another, or merge the two classes")
+    return name
+
+
+def _text(name: str) -> str:
+    """The name as everybody writes it: without spaces around it, composed (Unicode NFC)."""
+    name = unicodedata.normalize("NFC", name).strip()
+    if (problem := schema.name_problem(name)) is not None:
+        raise ValueError(problem)
+    return name
+
+
+def _two_remain(classes: pl.DataFrame, name: str, what: str) -> None:
+    left = classes.filter(pl.col("status").is_in(STANDING)).height - 1
+    if left < 2:
+        raise ValueError(f"{name!r} cannot be {what}: a classifier needs two classes, and {left} would remain")

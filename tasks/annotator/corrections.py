@@ -1,0 +1,82 @@
+"""A label that somebody sets right later: an answer, or what a source said."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from oltr_core import ledger, schema
+from oltr_core.curation import changes
+from oltr_core.curation.operations import corrections_of
+from oltr_core.curation.register import names as register_names
+from oltr_core.frames import scan
+from oltr_core.layout import Layout
+from oltr_core.ledger import Event
+from tasks.annotator import records, register
+
+FEWEST = 4  # letters of an id that may stand for it
+
+
+def correction(layout: Layout, image: str, label: str, new: bool) -> tuple[dict[str, Any], list[str]]:
+    """The row of the table but for who, when and why, and what to warn of.
+
+    `image`: an id, the first letters of a single one, or an address. `new`: the label may be of a new class.
+    Raises ValueError where image or class is not known, and where the correction would do nothing.
+    """
+    image_id, classes = find(layout, image), register.current(layout)
+    name, before = changes.standing_name(classes, label, new), known_of(layout, image_id)
+    if before["split"] == "quarantine":
+        raise ValueError(
+            f"{image_id[:12]}: this image is in quarantine ({before['reason']}), so its label is used nowhere"
+        )
+    if before["label"] is not None and register_names(classes).get(before["label"]) == name:
+        raise ValueError(f"{image_id[:12]}: its label is {name!r} already; nothing to correct")
+    row = {"image_id": image_id, "label": name, "generation": register.coming(layout)}
+    row |= {"label_before": before["label"], "label_source_before": before["label_source"]}
+    return row, [said] if new and (said := changes.near(classes, name)) else []
+
+
+def find(layout: Layout, image: str) -> str:
+    """The id of the image that is meant."""
+    if not layout.batches:
+        raise ValueError("data/raw: there is no batch of images here")
+    known = pl.col("address") == image
+    if len(image) >= FEWEST:
+        known |= pl.col("image_id").str.starts_with(image.lower())
+    rows = pl.concat([scan(b.index, schema.INDEX).filter(known).select("image_id") for b in layout.batches])
+    ids = sorted(set(rows.collect()["image_id"]))
+    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    if len(ids) > 1:
+        shown = ", ".join(i[:16] for i in ids[:4])
+        raise ValueError(f"{image}: {len(ids)} images are called so ({shown}, ...); give more letters of the id")
+    if not ids or ids[0] in gone:
+        raise ValueError(f"{image}: no batch holds an image of this id, of an id that begins so, or of this address")
+    return ids[0]
+
+
+def known_of(layout: Layout, image_id: str) -> dict[str, Any]:
+    """label, label_source, split and reason: by the newest correction, the champion's manifest, or its own batch."""
+    columns = ["label", "label_source", "split", "reason"]
+    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    manifest = scan(layout.generation(champion).manifest, schema.MANIFEST).filter(image_id=image_id).collect()
+    if manifest.height:
+        found = manifest.select(columns).row(0, named=True)
+    else:  # of a batch that no generation has curated yet
+        rows = (scan(b.index, schema.INDEX).filter(image_id=image_id).collect() for b in layout.batches)
+        row = next(r for r in rows if r.height).row(0, named=True)
+        source = "source" if row["label"] else None
+        found = {"label": row["label"], "label_source": source, "split": row["split"], "reason": None}
+    mine = corrections_of(layout).filter(image_id=image_id)
+    return found | ({"label": mine["label"][-1], "label_source": mine["annotator"][-1]} if mine.height else {})
+
+
+def store(layout: Layout, row: dict[str, Any], at: str) -> tuple[Path, Event]:
+    """Write the correction where curate reads it; the file, and what the ledger is told of it."""
+    table = schema.from_rows(schema.CORRECTIONS, [{**row, "corrected_at": datetime.fromisoformat(at)}])
+    path = records.store(layout.corrections, table, schema.CORRECTIONS)
+    details = {"image": row["image_id"], "label": row["label"], "before": row["label_before"]}
+    details |= {"reason": row["reason"], "by": row["annotator"]}
+    return path, Event("corrected", row["generation"], path.stem, at, details)

@@ -1,0 +1,112 @@
+"""The class register as people change it: what stands now, and operations on their way into the next generation."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from oltr_core import ledger, schema
+from oltr_core.curation import changes, register
+from oltr_core.curation.operations import operations_of
+from oltr_core.frames import read, scan
+from oltr_core.layout import GENESIS, Layout, generation_name
+from oltr_core.ledger import Event
+from tasks.annotator import records
+
+_EVENT = "class_{}"
+
+
+def coming(layout: Layout) -> str:
+    """The generation that is opened next: the first that an operation of now holds for."""
+    return generation_name(ledger.replay(ledger.read(layout.ledger)).next_number)
+
+
+def current(layout: Layout) -> pl.DataFrame:
+    """The register that the next generation would begin with. Raises ValueError before the first generation."""
+    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    if champion == GENESIS:
+        raise ValueError(f"{layout.root}: there is no class yet; `oltr loop` makes the first generation")
+    classes = read(layout.generation(champion).classes, schema.CLASSES)
+    return register.replay(classes, operations_of(layout), coming(layout), champion)
+
+
+def listing(layout: Layout) -> list[dict[str, Any]]:
+    """Every class of the register as it stands, as rows, with `images`: labelled ones of the champion's manifest."""
+    classes, champion = current(layout), ledger.replay(ledger.read(layout.ledger)).champion
+    labels = scan(layout.generation(champion).manifest, schema.MANIFEST)
+    labels = labels.filter(pl.col("split").is_in(["train", "val", "test"])).select("label").collect()["label"]
+    of_label, counts = register.every_id(classes), Counter[int]()
+    for label, count in labels.drop_nulls().value_counts().iter_rows():
+        if label in of_label:
+            counts[of_label[label]] += count
+    return [row | {"images": counts[row["class_id"]]} for row in classes.iter_rows(named=True)]
+
+
+def change(layout: Layout, what: str, *arguments: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of one of `changes`, checked against the register as it stands, and its warnings."""
+    classes = current(layout)
+    rows = getattr(changes, what)(classes, *arguments)
+    return rows, changes.warnings(classes, rows)
+
+
+def store(layout: Layout, rows: list[dict[str, Any]], at: str, details: dict[str, Any]) -> tuple[Path, Event]:
+    """Write the rows where curate reads them; the file, and what the ledger is told of it."""
+    table = _table(layout, rows)
+    path = records.store(layout.register, table, schema.OPERATIONS)
+    told = [{k: v for k, v in row.items() if v is not None} for row in rows]
+    generation = table.column("generation").to_pylist()[-1]
+    event = _EVENT.format(rows[0]["operation"])
+    return path, Event(event, generation, path.stem, at, {**details, "classes": told})
+
+
+def said(layout: Layout, rows: list[dict[str, Any]], generation: str) -> str:
+    """What was done, in words."""
+    of_id = {row["class_id"]: row for row in listing(layout)}
+    lines = []
+    for row in rows:
+        of = of_id[row["class_id"]]
+        lines.append(f"{of['name']!r} (class {row['class_id']}) is {row['operation']}")
+        if row["operation"] == "split":
+            lines[-1] += f": the next batches ask about its {of['images']} images first, within their budget"
+    return "\n".join([*lines, f"this holds from generation {generation} on"])
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file. Raises ValueError where it is none."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file}: expected a CSV table in UTF-8, found something else ({error})") from None
+    return [{(k or "").strip(): schema.as_meant(v or "") for k, v in row.items()} for row in rows]
+
+
+def _table(layout: Layout, rows: list[dict[str, Any]]) -> Any:
+    numbers, empty = operations_of(layout)["number"], dict.fromkeys(schema.OPERATIONS.names)
+    first, generation = 1 + max(numbers.to_list(), default=-1), coming(layout)
+    full = [{**empty, "generation": generation, **row, "number": first + i} for i, row in enumerate(rows)]
+    return schema.from_rows(schema.OPERATIONS, full)
+
+
+def strays(layout: Layout, others: list[str]) -> list[dict[str, Any]]:
+    """`added` for every class that got its id in one of these generations, of another line than the champion's.
+
+    So that no later generation gives its id to another class, and a label that names it finds it again.
+    """
+    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    here = read(layout.generation(champion).classes, schema.CLASSES)
+    added = operations_of(layout).filter(pl.col("operation") == "added")
+    # by name too: version 0.1 could give a name one id in a refused generation and another in the next
+    known = {*here["class_id"], *added["class_id"], *register.every_id(here), *added["name"]}
+    found = []
+    for name in sorted(others):
+        for row in read(layout.generation(name).classes, schema.CLASSES).iter_rows(named=True):
+            if row["first_generation"] == name and not {row["class_id"], row["name"]} & known:
+                known |= {row["class_id"], row["name"]}
+                told = {"operation": "added", "class_id": row["class_id"], "name": row["name"]}
+                found.append({**told, "generation": name})
+    return found
