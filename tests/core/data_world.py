@@ -134,3 +134,12 @@ def imported(layout: Layout, path: Path) -> None:
     name = digest.of_file(path)[:16]
     path.rename(path.with_name(f"{name}.parquet"))
     ledger.append(layout.ledger, ledger.Event("imported", path.parent.name, name, "2026-01-01T00:00:00Z"))
+
+
+def recorded(layout: Layout, folder: Path, table: Any, kind: Any, event: str) -> None:
+    """What recording an operation or a correction does with its file."""
+    path = folder / "new.parquet"
+    schema.write(path, table, kind)
+    name = digest.of_file(path)[:16]
+    path.rename(path.with_name(f"{name}.parquet"))
+    ledger.append(layout.ledger, ledger.Event(event, "", name, "2026-01-01T00:00:00Z"))
