@@ -1,0 +1,243 @@
+"""A class that was renamed, merged, split, retired or restored, in update, evaluate, select, the gate and predict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from oltr_core import checkpoint, schema
+from oltr_core.frames import read
+from oltr_core.images.shards import Shards
+from oltr_core.inference import classify, features_of, predict
+from oltr_core.layout import Layout
+from oltr_core.settings.reading import load_run
+from oltr_core.stages import comparison, curate, evaluate, manifest_rows, select, update
+from tests.core.data_world import recorded
+from tests.core.stages import loop_world as world
+from tests.core.stages.test_wiring import TRAIN
+
+SCORES = [{"name": name} for name in ("msp", "energy", "reachability", "knn", "mahalanobis", "openmax", "odin")]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Layout:
+    layout = world.make(
+        tmp_path_factory.mktemp("register"),
+        train=TRAIN,
+        evaluate={"gate_share": 0.3, "scores": SCORES},
+        curate={"max_drift": 1.0},
+    )
+    world.compute(layout)
+    world.seal(layout, "0000")
+    return layout
+
+
+def after(first: Layout, root: Path, *operations: dict, answered: bool = False, **sections) -> Layout:
+    """Generation 1 after these operations; where nothing was answered, its network is the parent's."""
+    shutil.copytree(first.root, root, dirs_exist_ok=True)
+    layout = Layout(root)
+    if answered:
+        world.answer(layout, "0000")
+    empty = dict.fromkeys(schema.OPERATIONS.names)
+    rows = [{**empty, "generation": "0001", **row, "number": i} for i, row in enumerate(operations)]
+    if rows:
+        kind = schema.OPERATIONS
+        recorded(layout, layout.register, schema.from_rows(kind, rows), kind, "class_merged")
+    layout.params.write_text(yaml.safe_dump(yaml.safe_load(layout.params.read_text()) | sections))
+    world.opened(layout, "0001", "0000", "update")
+    world.compute(layout, curate, update, evaluate, select)
+    return layout
+
+
+def figures(layout: Layout, stage: str = "evaluate") -> dict[str, float]:
+    return json.loads(layout.work.metrics(stage).read_text())
+
+
+def told(layout: Layout, path: Path) -> pl.DataFrame:
+    return read(path, schema.PREDICTIONS).join(read(layout.work.manifest, schema.MANIFEST), on="image_id")
+
+
+@pytest.fixture(scope="module")
+def plain(first, tmp_path_factory) -> Layout:
+    return after(first, tmp_path_factory.mktemp("plain"))
+
+
+MERGE = {"operation": "merged", "class_id": 4, "successor": 1}
+
+
+@pytest.fixture(scope="module")
+def merged(first, tmp_path_factory) -> Layout:
+    return after(first, tmp_path_factory.mktemp("merged"), MERGE)
+
+
+def summed(layout: Layout, split: str) -> tuple[torch.Tensor, torch.Tensor, pl.DataFrame]:
+    """Naively: probabilities [N, 5] of the classes 0, 1 + 4, 2, 3, 5 of the parent's network, and the labels."""
+    model = checkpoint.load(layout.generation("0000").model)
+    rows = manifest_rows.of_splits(schema.read(layout.work.manifest, schema.MANIFEST), split)
+    features = features_of(rows, model.network, model.card.transform, layout)
+    p = classify(model.network, features, model.statistics).logits[:, 0].softmax(1)
+    assert model.card.class_ids == [0, 1, 2, 3, 4, 5]
+    together = torch.stack([p[:, 0], p[:, 1] + p[:, 4], p[:, 2], p[:, 3], p[:, 5]], 1)
+    return together, rows, pl.DataFrame(rows)
+
+
+def test_a_rename_changes_names_and_no_figure(first, plain, tmp_path):
+    layout = after(first, tmp_path, {"operation": "renamed", "class_id": 2, "name": "pair"})
+    assert figures(layout) == figures(plain)
+    card = checkpoint.read_card(layout.work.model)
+    assert card.answers is None
+    assert card.class_names[2] == card.answer_names[2] == "pair"
+    assert read(layout.work.predictions, schema.PREDICTIONS).equals(read(plain.work.predictions, schema.PREDICTIONS))
+
+
+def test_probabilities_of_a_merged_class_add_and_its_column_keeps_its_place(merged, plain):
+    before, after_ = (checkpoint.load(path) for path in (merged.generation("0000").model, merged.work.model))
+    assert torch.equal(after_.network.heads[0].weight, before.network.heads[0].weight)
+    assert figures(merged, "update")["update/learned_images"] == 0, "its images were learned long ago"
+    card = after_.card
+    assert card.class_ids == before.card.class_ids
+    assert card.answers.of == [0, 1, 2, 3, 1, 4]
+    assert (card.answer_ids, card.answer_names) == ([0, 1, 2, 3, 5], [card.class_names[i] for i in (0, 1, 2, 3, 5)])
+    counts = card.class_counts
+    assert card.answer_counts == [counts[0], counts[1] + counts[4], *counts[2:4], counts[5]]
+    p, _, rows = summed(merged, "val")
+    found = rows.join(
+        read(merged.work.predictions, schema.PREDICTIONS), on="image_id", how="left", maintain_order="left"
+    )
+    assert [[0, 1, 2, 3, 5][k] for k in p.argmax(1).tolist()] == found["class_id_right"].to_list()
+    expected = (p.log() / card.temperature).softmax(1).amax(1)
+    assert found["probability"].to_list() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert figures(merged)["now/overall"] >= figures(plain)["now/overall"], "what was taken for the other is right"
+    assert figures(merged)["open/threshold"] != figures(plain)["open/threshold"]
+
+
+def test_evaluate_measures_by_the_register_of_the_generation(merged):
+    p, rows, _ = summed(merged, "test")
+    labels = rows.column("class_id").to_pylist()
+    assert 4 not in labels, "labels of the merged class are those of its successor"
+    right = [[0, 1, 2, 3, 5][k] == label for k, label in zip(p.argmax(1).tolist(), labels, strict=True)]
+    reported = set(read(merged.work.predictions, schema.PREDICTIONS).filter(split="test")["image_id"])
+    images = rows.column("image_id").to_pylist()
+    known = [r for r, i, label in zip(right, images, labels, strict=True) if i in reported and label is not None]
+    assert figures(merged)["now/overall"] == pytest.approx(sum(known) / len(known))
+    classes = [line.split(",")[0] for line in (merged.work.plots / "per_class.csv").read_text().splitlines()[1:]]
+    assert classes == checkpoint.read_card(merged.work.model).answer_names
+
+
+def test_every_score_measures_under_a_register_with_merged_and_retired_classes(first, tmp_path):
+    layout = after(first, tmp_path, MERGE, {"operation": "retired", "class_id": 0}, answered=True)
+    found = figures(layout)
+    for score in SCORES:
+        assert 0 <= found[f"open_by_score/{score['name']}/auroc"] <= 1
+    card = checkpoint.read_card(layout.work.model)
+    assert card.answers.of[:6] == [-1, 0, 1, 2, 0, 3]
+    assert len(card.class_ids) > 6, "new classes were learned beside them"
+
+
+def test_the_gate_holds_the_champion_to_the_same_register(first, merged):
+    page = json.loads(merged.work.gate.read_text())
+    assert page["classes"] == 5
+    assert page["metrics"]["known_accuracy"]["difference"] == 0, "one network, one register"
+    before = checkpoint.load(first.generation("0000").model)
+    card = comparison.by_register(before.card, manifest_rows.register(merged))
+    assert card.answer_ids == [0, 1, 2, 3, 5]
+
+
+def test_a_retired_class_is_not_predicted_and_its_images_are_neither_known_nor_open(first, plain, tmp_path):
+    layout = after(first, tmp_path, {"operation": "retired", "class_id": 1})
+    card = checkpoint.read_card(layout.work.model)
+    assert card.answers.of == [0, -1, 1, 2, 3, 4]
+    rows, before = told(layout, layout.work.predictions), told(plain, plain.work.predictions)
+    assert 1 in set(before["class_id"])
+    assert 1 not in set(rows["class_id"])
+    assert rows.height == before.filter(pl.col("class_id_right").ne_missing(1)).height
+    assert figures(layout)["open/classes"] == figures(plain)["open/classes"]
+    back = after(
+        first, tmp_path / "b", {"operation": "retired", "class_id": 1}, {"operation": "restored", "class_id": 1}
+    )
+    assert figures(back) == figures(plain)
+    assert checkpoint.read_card(back.work.model).answers is None
+
+
+def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first, plain, tmp_path):
+    layout = after(first, tmp_path, {"operation": "split", "class_id": 0})
+    manifest = read(layout.work.manifest, schema.MANIFEST)
+    mine = manifest.filter(class_id=0)
+    assert figures(layout, "curate")["data/waiting"] == mine.height > 0
+    counts, asked = figures(layout, "select"), read(layout.work.selection, schema.SELECTION)
+    assert counts["select/picked"] == counts["select/budget"] == figures(plain, "select")["select/budget"]
+    adjudicated = int(counts["select/adjudicated"])
+    assert adjudicated == min(mine.height, int(counts["select/budget"]))
+    assert asked["rank"].to_list() == list(range(asked.height))
+    first_ones = asked.head(adjudicated).join(mine, on="image_id", how="left", maintain_order="left")
+    order = [("test", "val", "train").index(split) for split in first_ones["split"]]
+    assert order == sorted(order)
+    assert set(first_ones["strategy"]) == {"adjudication"}
+    name = read(layout.work.classes, schema.CLASSES).row(0, named=True)["name"]
+    assert set(asked["reason"].head(adjudicated)) == {f"its class {name!r} was split: into which?"}
+    rest = asked.tail(asked.height - adjudicated).join(manifest, on="image_id", how="left")
+    assert set(rest["split"]) <= {"pool"}
+    assert name not in set(asked["suggested"])
+    assert not set(told(layout, layout.work.predictions)["class_id_right"].drop_nulls()) & {0}
+
+
+def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
+    this, classes = load_run(merged), manifest_rows.register(merged)
+    manifest = schema.read(merged.work.manifest, schema.MANIFEST)
+    card = checkpoint.read_card(merged.generation("0000").model)
+    assert update.unlearned(manifest, card, classes, this, merged).num_rows == 0
+    without = card.model_copy(update={"class_ids": card.class_ids[:-1], "class_counts": card.class_counts[:-1]})
+    again = update.unlearned(manifest, without, classes, this, merged)
+    train = manifest_rows.of_classes(manifest_rows.training(manifest), [5])
+    assert again.column("image_id").equals(train.column("image_id")), "a class that has no column any more"
+
+
+def pictures(layout: Layout, folder: Path, number: int = 8) -> Path:
+    rows = manifest_rows.of_splits(schema.read(layout.work.manifest, schema.MANIFEST), "val").slice(0, number)
+    for i, pixels in enumerate(Shards(layout.raw).read_many(rows)):
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def test_predict_and_what_mlflow_serves_add_the_same_probabilities(merged, tmp_path):
+    folder = pictures(merged, tmp_path)
+    model = checkpoint.load(merged.work.model)
+    found = list(predict([folder], model, "0001"))
+    p, _, _ = summed(merged, "val")
+    calibrated = (p[:8].log() / model.card.temperature).softmax(1)
+    names = model.card.answer_names
+    assert [row.nearest for row in found] == [names[k] for k in calibrated.argmax(1).tolist()]
+    assert [row.probability for row in found] == pytest.approx(calibrated.amax(1).tolist(), abs=1e-4)
+    assert {row.label for row in found} <= {*names, "unknown"}
+    for row in found:
+        assert row.label_probability == (None if row.label == "unknown" else row.probability)
+
+
+def test_predict_rolls_up_to_the_parent_and_gives_the_leaf_beside_it(first, tmp_path):
+    (tmp_path / "p").mkdir()
+    family = [{"operation": "described", "class_id": i, "parent": "low", "aliases": []} for i in (0, 1, 2)]
+    layout = after(first, tmp_path / "w", *family, update={"roll_up": 0.99, "target_tpr": 1.0})
+    model = checkpoint.load(layout.work.model)
+    names = model.card.answer_names
+    assert model.card.parents == dict.fromkeys(names[:3], "low")
+    found = list(predict([pictures(layout, tmp_path / "p", 60)], model, "0001"))
+    rolled = [row for row in found if row.label == "low"]
+    assert rolled
+    for row in found:
+        if row.label == "unknown":
+            continue
+        sure = row.probability >= 0.99
+        assert row.label == ("low" if row.nearest in names[:3] and not sure else row.nearest)
+        assert (row.label_probability >= row.probability) if row.label == "low" else True
+    plain_model = checkpoint.Checkpoint(
+        model.network, model.card.model_copy(update={"roll_up": 0.0}), model.score_state, model.statistics
+    )
+    raw = list(predict([tmp_path / "p"], plain_model, "0001"))
+    assert [(r.nearest, r.probability, r.score) for r in raw] == [(r.nearest, r.probability, r.score) for r in found]
