@@ -103,6 +103,13 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
     used = facts.manifest.filter(pl.col("split").is_in(["train", "val", "test"]))
     if used.height and used["group_id"].null_count() == used.height:
         yield "Images carry no group (site, sequence, burst): only copies and near-copies are kept from leaking."
+    if waiting := round(facts.values["data/waiting"]):
+        yield (
+            f"{waiting} images of a class that was split wait for people to say into which: until then they are "
+            "neither trained on nor measured."
+        )
+    if retired := round(facts.values["data/retired"]):
+        yield f"{retired} images of retired classes are neither trained on nor measured."
     gone = facts.manifest.filter(pl.col("split") == "quarantine").height + facts.refused.height
     if gone:
         yield f"{gone} images or files are in quarantine."

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from dataclasses import dataclass, field
 
 import polars as pl
 import pytest
 
 from flows import steps
-from oltr_core import ledger, schema
+from oltr_core import checkpoint, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
-from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, select, train, update
 from tasks import clock, gate
 from tasks.annotator import batch
-from tasks.dvc.reproduce import compare, restore
-from tests.flows.conftest import commit, edit, new_world, run
+from tests.flows.conftest import commit, edit, new_world
 
 COMPUTED = (curate, train, update, evaluate, select)
 
@@ -130,11 +127,126 @@ def world(tmp_path_factory) -> World:
     return w
 
 
-def test_what_became_of_each_generation(world):
+NAMES = [f"{n:04d}" for n in range(10)]
+
+
+def test_one_generation_was_refused_and_one_left_behind(world):
     state = ledger.replay(ledger.read(world.layout.ledger))
-    assert list(state.sealed) == [f"{n:04d}" for n in range(10)]
-    print(state.verdicts, state.parents)
-    for n in range(10):
-        print(world.classes(f"{n:04d}").select("class_id", "name", "status", "first_generation", "successor").rows())
-        print({k: v for k, v in world.metrics(f"{n:04d}").items() if k.startswith(("data/", "select/", "now/", "loop/k"))})
-    assert state.verdicts["0002"] == "refused"
+    assert list(state.sealed) == NAMES
+    assert [n for n, verdict in state.verdicts.items() if verdict == "refused"] == ["0002"]
+    parents = ["genesis", "0000", "0001", "0001", "0003", "0003", "0005", "0006", "0007", "0008"]
+    assert [state.parents[n] for n in NAMES] == parents
+    assert [e.event for e in ledger.read(world.layout.ledger) if e.event.startswith("class_")] == [
+        "class_added", "class_merged", "class_added", "class_renamed", "class_split",
+    ]  # fmt: skip
+
+
+def test_a_name_leads_to_one_id_in_every_generation(world):
+    seen: dict[str, int] = {}
+    for name in NAMES:
+        for row in world.classes(name).iter_rows(named=True):
+            for word in (row["name"], *row["aliases"]):
+                assert seen.setdefault(word, row["class_id"]) == row["class_id"], (name, word)
+    refused = {n: i for n, i in world.ids("0002").items() if n not in world.ids("0001")}
+    left = {n: i for n, i in world.ids("0004").items() if n not in world.ids("0003")}
+    assert refused or left, "there were ids to be kept"
+    assert len(set(seen.values())) == world.classes("0009").height
+
+
+def test_no_image_no_answer_and_no_split_is_lost(world):
+    last = world.manifest("0009")
+    assert last.height == sum(schema.read(b.index, schema.INDEX).num_rows for b in world.layout.batches)
+    used = last.filter(pl.col("split").is_in(["train", "val", "test"])).select("image_id", now="split")
+    for name in NAMES:
+        before = world.manifest(name)
+        assert not set(before["image_id"]) - set(last["image_id"])
+        if name in ("0002", "0004"):
+            continue  # not of this line
+        both = before.filter(pl.col("split").is_in(["train", "val", "test"])).join(used, on="image_id", how="left")
+        assert both["split"].equals(both["now"].alias("split")), name
+    answered = {i for n in NAMES[:-1] for i in batch.stored(world.layout, n).column("image_id").to_pylist()}
+    assert last.filter(pl.col("image_id").is_in(answered), label=None).height == 0
+
+
+def test_every_answer_is_in_the_class_that_its_name_stands_for_now(world):
+    last, ids = world.manifest("0009"), world.ids("0009")
+    of = {row["image_id"]: row for row in last.iter_rows(named=True)}
+    loops = 0
+    for name in NAMES[:-1]:
+        for row in batch.stored(world.layout, name).to_pylist():
+            found = of[row["image_id"]]
+            if row["label"].startswith(f"{world.found} "):
+                loops += 1
+                assert found["class_id"] == ids["loops"], "merged, then renamed"
+            elif row["label"] == world.split and found["class_id"] == ids[world.split]:
+                assert world.truth[row["image_id"]] == world.split, "it still waits"
+            elif not row["label"].startswith(world.split):
+                assert found["class_id"] == ids[row["label"]]
+    assert loops > 5
+
+
+def test_the_merged_columns_made_one_answer_until_the_full_training_made_them_one(world):
+    for name in ("0004", "0005", "0006"):
+        card = checkpoint.read_card(world.layout.generation(name).model)
+        odd, even = (row["class_id"] for row in world.classes(name).iter_rows(named=True) if row["name"] in (
+            f"{world.found} odd", f"{world.found} even", "loops"))  # fmt: skip
+        of = dict(zip(card.class_ids, card.answers.of, strict=True))
+        assert of[odd] == of[even] >= 0
+        assert world.metrics(name)["data/classes"] == len(card.answer_ids)
+    card = checkpoint.read_card(world.layout.generation("0008").model)
+    assert card.answers is None
+    status = dict(world.classes("0008").select("name", "status").iter_rows())
+    assert [status[n] for n in ("loops", f"{world.found} odd", world.split)] == ["active", "merged", "split"]
+
+
+def test_the_images_of_the_split_class_were_asked_about_and_have_classes_of_their_own(world):
+    asked = pl.DataFrame(schema.read(world.layout.generation("0007").selection, schema.SELECTION))
+    reasons = set(asked.filter(strategy="adjudication")["reason"])
+    assert reasons == {f"its class {world.split!r} was split: into which?"}
+    waiting = [world.metrics(n)["data/waiting"] for n in ("0006", "0007", "0008", "0009")]
+    assert waiting[0] == 0 < waiting[1]
+    assert waiting[1] - waiting[2] == world.metrics("0007")["select/adjudicated"] > 0
+    new = {f"{world.split} odd", f"{world.split} even"} & set(world.ids("0008"))
+    known = world.manifest("0008").filter(pl.col("label").is_in(new))
+    assert set(known["split"]) <= {"train", "val", "test"}
+    assert set(known["label_source"]) == {"folder"}
+
+
+def test_a_correction_is_learned_and_its_history_kept(world):
+    (told,) = (e for e in ledger.read(world.layout.ledger) if e.event == "corrected")
+    row = world.manifest("0009").row(by_predicate=pl.col("image_id") == told.details["image"], named=True)
+    assert (row["label"], row["label_source"], row["split"], row["labelled_in"]) == ("loops", "ann", "train", "0009")
+    assert world.metrics("0009")["data/corrections"] == 1
+    said = run(world.layout, "oltr", "annotate", "status").stdout
+    assert "labels corrected since: 1" in said
+
+
+def test_every_generation_comes_out_equal_when_it_is_made_again(world, tmp_path):
+    for name in NAMES:
+        again = Layout(tmp_path / name)
+        again.root.mkdir()
+        restore(world.layout, name, again)
+        for stage in COMPUTED:
+            stage.run(load_sections(stage.Parameters, again), again)
+        different = [c for c in compare(world.layout.generation(name), again) if not c.equal]
+        assert not different, (name, different)
+        shutil.rmtree(again.root)
+
+
+def test_the_commands_do_what_the_steps_do(world, tmp_path):
+    copy = Layout(tmp_path / "copy")
+    shutil.copytree(world.layout.root, copy.root, symlinks=True)
+    done = run(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
+    assert done.returncode == 0, done.stderr
+    assert "'loops'" in done.stdout
+    assert "this holds from generation 0010 on" in done.stdout
+    told = ledger.read(copy.ledger)[-1]
+    assert (told.event, told.generation, told.details["reason"], told.details["by"]) == (
+        "class_retired", "0010", "enough", "eva",
+    )  # fmt: skip
+    listed = {row["name"]: row["status"] for row in json.loads(run(copy, "oltr", "classes", "list", "--json").stdout)}
+    assert listed["loops"] == "retired"
+    again = run(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "the class 'loops' was retired" in again.stderr
+    assert "was retired" not in run(copy, "oltr", "classes").stderr

@@ -1,0 +1,243 @@
+"""Operations on the class register and corrections of labels on their way into the next generation."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from flows import steps
+from oltr_core import ledger, schema, verification
+from oltr_core.curation.operations import corrections_of, operations_of
+from oltr_core.layout import Layout
+from tasks.annotator import batch, corrections, records, register
+from tests.core.curation.test_curate import two_classes
+from tests.core.data_world import answer, image_id, opened, put_annotations, put_batch, run_curate, seal, workspace
+
+AT = "2026-02-01T00:00:00+00:00"
+
+
+def event(layout: Layout, kind: str, name: str, **details) -> None:
+    ledger.append(layout.ledger, ledger.Event(kind, name, name + kind, AT, details))
+
+
+def generation(layout: Layout, number: int, parent: str, verdict: str = "promoted") -> str:
+    name = f"{number:04d}"
+    event(layout, "opened", name, parent=parent, mode="update" if number else "train")
+    opened(layout, number, parent, "update" if number else "train")
+    run_curate(layout)
+    seal(layout, number)
+    event(layout, verdict, name)
+    return name
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    """Generation 0, promoted: cats, dogs and birds, with 40 images in the pool."""
+    layout = workspace(tmp_path, curate={"max_drift": 1.0})
+    birds = [row | {"label": "bird"} for row in two_classes()[10:16]]
+    for n, row in enumerate(birds):
+        row |= {"image_id": image_id(300 + n), "row": 300 + n, "address": f"photos/bird-{n}.jpg", "phash": 300 + n}
+    put_batch(layout, "b", [*two_classes(), *birds])
+    generation(layout, 0, "genesis")
+    return layout
+
+
+def keep(layout: Layout, what: str, *arguments: object) -> list[str]:
+    """What `steps.change_classes` does, but for DVC."""
+    rows, warnings = register.change(layout, what, *arguments)
+    _, told = register.store(layout, rows, AT, {"reason": "so", "by": "ann"})
+    ledger.append(layout.ledger, told)
+    return warnings
+
+
+def test_an_operation_is_recorded_for_the_next_generation_and_seen_at_once(layout):
+    assert keep(layout, "rename", "cat", "bird-cat") == []
+    assert keep(layout, "rename", "dog", "birds") == ["'birds' is nearly the name 'bird' of another class"]
+    found = operations_of(layout)
+    assert found.select("number", "generation", "operation", "class_id", "name").rows() == [
+        (0, "0001", "renamed", 1, "bird-cat"),
+        (1, "0001", "renamed", 2, "birds"),
+    ]
+    assert register.current(layout)["name"].to_list() == ["bird", "bird-cat", "birds"]
+    events = [e for e in ledger.read(layout.ledger) if e.event == "class_renamed"]
+    assert [e.details["reason"] for e in events] == ["so", "so"]
+    assert [e.details["classes"][0]["name"] for e in events] == ["bird-cat", "birds"]
+    assert layout.generation("0000").classes.exists()
+    verification.verify(layout)
+    generation(layout, 1, "0000")
+    assert pl.DataFrame(schema.read(layout.generation("0001").classes, schema.CLASSES)).equals(
+        register.current(layout)
+    )
+
+
+def test_a_generation_that_is_being_made_is_not_touched(layout):
+    event(layout, "opened", "0001", parent="0000", mode="update")
+    keep(layout, "merge", "dog", "cat")
+    assert operations_of(layout)["generation"].to_list() == ["0002"]
+
+
+def test_before_the_first_generation_there_is_no_class(tmp_path):
+    with pytest.raises(ValueError, match="there is no class yet; `oltr loop`"):
+        register.current(workspace(tmp_path))
+
+
+def test_the_listing_counts_images_by_the_class_that_their_label_stands_for_now(layout):
+    before = {row["name"]: row["images"] for row in register.listing(layout)}
+    assert before == {"bird": 6, "cat": 13, "dog": 6}
+    keep(layout, "merge", "dog", "cat")
+    keep(layout, "describe", "cat", "9685", "Felis", ["puss"])
+    rows = {row["name"]: row for row in register.listing(layout)}
+    assert (rows["cat"]["images"], rows["dog"]["images"], rows["dog"]["successor"]) == (
+        19,
+        0,
+        rows["cat"]["class_id"],
+    )
+    assert (rows["cat"]["taxon"], rows["cat"]["parent"], rows["cat"]["aliases"]) == ("9685", "Felis", ["puss"])
+
+
+def test_a_class_of_a_refused_generation_keeps_its_id(layout):
+    """Without a memory of it, the next new name of an earlier letter would get that id."""
+    put_annotations(layout, "0000", [answer(100, "zebra"), answer(101, "zebra")])
+    generation(layout, 1, "0000", "refused")
+    ids = dict(pl.read_parquet(layout.generation("0001").classes).select("name", "class_id").iter_rows())
+    strays = register.strays(layout, ["0001"])
+    assert strays == [{"operation": "added", "class_id": ids["zebra"], "name": "zebra", "generation": "0001"}]
+    ledger.append(layout.ledger, register.store(layout, strays, AT, {})[1])
+    assert register.strays(layout, ["0001"]) == [], "told once"
+    put_annotations(layout, "0001", [answer(102, "ant"), answer(103, "ant")])
+    generation(layout, 2, "0000")
+    now = dict(pl.read_parquet(layout.generation("0002").classes).select("name", "class_id").iter_rows())
+    assert now == ids | {"ant": 4}
+
+
+def test_a_name_that_an_older_version_gave_two_ids_does_not_come_twice(layout):
+    put_annotations(layout, "0000", [answer(100, "zebra"), answer(101, "ant")])
+    generation(layout, 1, "0000", "refused")
+    event(layout, "opened", "0002", parent="0000", mode="update")
+    generation(layout, 2, "0000")
+    assert register.strays(layout, ["0001"]) == []
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_operations_that_was_changed_or_that_nobody_recorded_is_refused(layout):
+    keep(layout, "rename", "cat", "puss")
+    (path,) = layout.register.glob("*.parquet")
+    before = path.read_bytes()
+    path.write_bytes(before + b" ")
+    with pytest.raises(ValueError, match="was changed after it came in"):
+        verification.verify(layout)
+    path.write_bytes(before)
+    verification.verify(layout)
+    other = layout.corrections / "0123456789abcdef.parquet"
+    other.parent.mkdir()
+    other.write_bytes(before)
+    with pytest.raises(ValueError, match="expected files that a batch's card or the ledger names"):
+        verification.verify(layout)
+    path.unlink()
+    other.unlink()
+    with pytest.raises(ValueError, match="expected this file, and it is not here"):
+        verification.verify(layout)
+
+
+def test_what_a_kill_left_without_its_event_is_removed(layout):
+    rows, _ = register.change(layout, "retire", "cat")
+    path, told = register.store(layout, rows, AT, {})
+    assert records.remove_unrecorded(layout) == []
+    assert not layout.register.exists(), "an empty folder would be given to DVC"
+    path, told = register.store(layout, rows, AT, {})
+    ledger.append(layout.ledger, told)
+    assert records.remove_unrecorded(layout) == []
+    assert path.exists()
+    (layout.register / "0123456789abcdef.parquet").write_bytes(b"")
+    assert records.remove_unrecorded(layout) == [layout.register]
+    assert [p.name for p in layout.register.iterdir()] == [path.name]
+
+
+# --- corrections -----------------------------------------------------------------------------------------
+
+
+def set_right(layout: Layout, image: str, label: str, new: bool = False, at: str = AT) -> dict:
+    row, _ = corrections.correction(layout, image, label, new)
+    _, told = corrections.store(layout, row | {"annotator": "eva", "reason": "seen"}, at)
+    ledger.append(layout.ledger, told)
+    return row
+
+
+def test_an_image_is_found_by_id_by_its_first_letters_and_by_address(layout):
+    bird = image_id(300)
+    for name in (bird, bird[:8], bird[:8].upper(), "photos/bird-0.jpg"):
+        assert corrections.find(layout, name) == bird
+    for name in ("photos/bird-9.jpg", "zzzz", bird[:3]):
+        with pytest.raises(ValueError, match="no batch holds an image of this id"):
+            corrections.find(layout, name)
+    put_batch(layout, "c", [two_classes()[0] | {"image_id": bird[:10] + "f" * 54}])
+    with pytest.raises(ValueError, match="2 images are called so .*more letters"):
+        corrections.find(layout, bird[:10])
+
+
+def test_a_correction_keeps_who_when_why_and_what_was_there(layout):
+    row = set_right(layout, image_id(300), "dog")
+    assert row == {
+        "image_id": image_id(300), "label": "dog", "generation": "0001", "label_before": "bird",
+        "label_source_before": "source",
+    }  # fmt: skip
+    again = set_right(layout, image_id(300), "finch", new=True, at="2026-02-02T00:00:00+00:00")
+    assert (again["label_before"], again["label_source_before"]) == ("dog", "eva")
+    found = corrections_of(layout)
+    assert found.select("label", "annotator", "reason").rows() == [("dog", "eva", "seen"), ("finch", "eva", "seen")]
+    told = [e.details for e in ledger.read(layout.ledger) if e.event == "corrected"]
+    assert [(d["before"], d["label"], d["by"], d["reason"]) for d in told] == [
+        ("bird", "dog", "eva", "seen"),
+        ("dog", "finch", "eva", "seen"),
+    ]
+    verification.verify(layout)
+    generation(layout, 1, "0000")
+    manifest = pl.read_parquet(layout.generation("0001").manifest).filter(image_id=image_id(300))
+    assert manifest.select("label", "label_source", "split").row(0) == ("finch", "eva", "train")
+
+
+@pytest.mark.parametrize(
+    ("label", "new", "said"),
+    [
+        ("bird", False, "its label is 'bird' already"),
+        ("brid", False, "no class is called 'brid'; did you mean 'bird'"),
+        ("unknown", True, "no class is called 'unknown'"),
+    ],
+)
+def test_a_correction_that_says_nothing_new_or_names_no_class_is_refused(layout, label, new, said):
+    with pytest.raises(ValueError, match=said):
+        corrections.correction(layout, image_id(300), label, new)
+
+
+def test_a_new_name_that_is_nearly_a_known_one_is_pointed_out(layout):
+    _, warnings = corrections.correction(layout, image_id(300), "Bird", True)
+    assert warnings == ["'Bird' is nearly the name 'bird' of another class"]
+    assert corrections.correction(layout, image_id(300), "gnu", True)[1] == []
+
+
+def test_an_image_in_quarantine_is_not_corrected(layout):
+    put_annotations(layout, "0000", [answer(100, None, verdict="discard")])
+    generation(layout, 1, "0000")
+    with pytest.raises(ValueError, match="in quarantine .discarded by ann."):
+        corrections.correction(layout, image_id(100), "cat", False)
+
+
+def test_people_may_write_the_name_of_a_merged_class(layout):
+    keep(layout, "merge", "dog", "cat")
+    generation(layout, 1, "0000")
+    assert batch.class_names(layout, "0001") == {"bird": "bird", "cat": "cat", "dog": "cat"}
+
+
+def test_ids_are_kept_before_a_generation_of_another_line_is_opened(layout, monkeypatch):
+    kept = []
+    monkeypatch.setattr(steps, "_keep", lambda layout, path, event: kept.append(event))
+    steps.keep_ids(layout)
+    put_annotations(layout, "0000", [answer(100, "zebra")])
+    generation(layout, 1, "0000")
+    steps.keep_ids(layout)
+    assert kept == [], "there is one line"
+    event(layout, "rolled_back", "0000")
+    steps.keep_ids(layout)
+    assert [(e.event, e.details["classes"][0]["name"]) for e in kept] == [("class_added", "zebra")]
