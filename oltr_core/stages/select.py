@@ -62,8 +62,9 @@ def run(params: Parameters, layout: Layout) -> None:
     table = selection(chosen, picks, outputs[picks.indices], names, params.select.strategy.name)
     if anew.num_rows:
         first = selection(anew, adjudication.picks(anew, classes), outputs_of(anew), names, "adjudication")
-        ranks = pa.array(range(anew.num_rows, anew.num_rows + chosen.num_rows), pa.int64())
-        table = pa.concat_tables([first, table.set_column(table.column_names.index("rank"), "rank", ranks)])
+        ranks = pa.array(range(anew.num_rows, anew.num_rows + chosen.num_rows), pa.int32())
+        field = schema.SELECTION.field("rank")
+        table = pa.concat_tables([first, table.set_column(table.column_names.index("rank"), field, ranks)])
         chosen = pa.concat_tables([anew, chosen])
     schema.write(layout.work.selection, table, schema.SELECTION)
     captions = [str(rank + 1) for rank in range(chosen.num_rows)]
@@ -87,7 +88,7 @@ def arrivals(manifest: pa.Table, layout: Layout) -> int:
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
     """The table that goes to people: best first, with what made the model curious."""
-    return pa.table(
+    table = pa.table(
         {
             "image_id": chosen.column("image_id"),
             "rank": list(range(chosen.num_rows)),
@@ -99,6 +100,7 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
             "strategy": [strategy] * chosen.num_rows,
         }
     )
+    return table.select(schema.SELECTION.names).cast(schema.SELECTION)
 
 
 def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:

@@ -188,6 +188,14 @@ def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first
     assert not set(told(layout, layout.work.predictions)["class_id_right"].drop_nulls()) & {0}
 
 
+def test_a_split_class_may_take_the_whole_batch(first, tmp_path):
+    small = {"share_of_arrivals": 0.05}
+    layout = after(first, tmp_path, {"operation": "split", "class_id": 0}, budget=small)
+    counts, asked = figures(layout, "select"), read(layout.work.selection, schema.SELECTION)
+    assert counts["select/adjudicated"] == counts["select/picked"] == counts["select/budget"] == asked.height == 14
+    assert set(asked["strategy"]) == {"adjudication"}
+
+
 def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
     this, classes = load_run(merged), manifest_rows.register(merged)
     manifest = schema.read(merged.work.manifest, schema.MANIFEST)
