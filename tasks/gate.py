@@ -25,6 +25,7 @@ from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.operations import Gate
 
+SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting")  # metrics that are better when smaller
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
 #: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
 METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
@@ -63,10 +64,10 @@ def learned_too_little(compared: dict[str, Any], least: float) -> list[str]:
 def fallen_metrics(
     challenger: dict[str, float], champion: dict[str, float], tolerances: dict[str, float], absent: dict[str, str]
 ) -> list[str]:
-    """One sentence per metric of two metrics.json that fell too far, or that is missing for no reason.
+    """One sentence per metric of two metrics.json that became too much worse, or that is missing for no reason.
 
     What the champion does not have cannot have fallen, and what cannot be measured any more (`absent`: no unknown
-    class is left, say) does not speak against the challenger. All are better when larger.
+    class is left, say) does not speak against the challenger.
     """
     found = []
     for name, tolerance in sorted(tolerances.items()):
@@ -74,9 +75,11 @@ def fallen_metrics(
             continue
         if name not in challenger:
             found.append(f"{name} was not measured; the champion's is {champion[name]:.4f}")
-        elif champion[name] - challenger[name] > tolerance:
+            continue
+        sign, verb = (-1, "rose") if name.rpartition("/")[2] in SMALLER else (1, "fell")
+        if sign * (champion[name] - challenger[name]) > tolerance:
             found.append(
-                f"{name} fell from {champion[name]:.4f} to {challenger[name]:.4f}, by more than {tolerance:g}"
+                f"{name} {verb} from {champion[name]:.4f} to {challenger[name]:.4f}, by more than {tolerance:g}"
             )
     return found
 

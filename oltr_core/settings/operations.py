@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from oltr_core.settings.masking import masked
 from oltr_core.spec import Spec
 
 Tolerances = dict[str, Annotated[float, Field(ge=0)]]
@@ -31,7 +32,7 @@ class Gate(Spec):
     """A challenger becomes champion unless, on the same images, it fell too far below it or learned nothing."""
 
     # how far a figure may fall: known_accuracy | few_accuracy | known_with_rejection | auroc | unknown_recall, by
-    # gate.json; any other name is one that evaluate writes into metrics.json, larger being better
+    # gate.json; any other name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
 
@@ -40,6 +41,16 @@ class Storage(Spec):
     """Where DVC keeps copies of data and models."""
 
     remote: str = ""  # DVC remote: a folder or s3://bucket/prefix; empty: .oltr/remote in this workspace
+
+    @field_validator("remote")
+    @classmethod
+    def _holds_no_secret(cls, remote: str) -> str:
+        if masked(remote) != remote:
+            raise ValueError(
+                "expected an address without a user, password or token, for git keeps this file and .dvc/config; "
+                "give them to the environment (AWS_*), or to `dvc remote modify --local`"
+            )
+        return remote
 
 
 class Tracking(Spec):

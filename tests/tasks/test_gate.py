@@ -183,6 +183,29 @@ def test_a_metric_that_is_missing_for_no_reason_speaks_against_a_challenger():
     assert found == ["open/auroc was not measured; the champion's is 0.9000"]
 
 
+def test_a_metric_that_is_better_when_smaller_may_rise_by_its_tolerance():
+    before = {"open/fpr95": 0.5, "calibration/ece": 0.1, "loop/forgetting": 0.0, "open/auroc": 0.9}
+    rule = dict.fromkeys(before, 0.05)
+    better = {"open/fpr95": 0.1, "calibration/ece": 0.0, "loop/forgetting": -0.2, "open/auroc": 0.99}
+    assert gate.fallen_metrics(better, before, rule, {}) == []
+    worse = {"open/fpr95": 0.56, "calibration/ece": 0.14, "loop/forgetting": 0.06, "open/auroc": 0.8}
+    assert gate.fallen_metrics(worse, before, rule, {}) == [
+        "loop/forgetting rose from 0.0000 to 0.0600, by more than 0.05",
+        "open/auroc fell from 0.9000 to 0.8000, by more than 0.05",
+        "open/fpr95 rose from 0.5000 to 0.5600, by more than 0.05",
+    ]
+
+
+def test_every_error_rate_among_the_metrics_is_better_when_smaller():
+    from oltr_core.metrics import evaluation
+
+    of = {name.rpartition("/")[2] for name in evaluation.names(["energy"])}
+    larger = {n for n in of if n.startswith(("aupr", "f_measure")) or n in ("many", "medium", "few", "overall")}
+    larger |= {"macro_f1", "auroc", "oscr", "unknown_recall", "known_accuracy", "unknown_accuracy", "harmonic_mean"}
+    larger |= {"known_with_rejection", "average_incremental", "backward_transfer"}
+    assert of - larger - {"temperature", "threshold", "classes"} == set(gate.SMALLER)
+
+
 def test_a_person_may_promote_what_the_gate_refused_but_nothing_that_was_edited(layout):
     write(layout, page(known_accuracy=figure(0.9, 0.5, -0.5, -0.3)))
     assert judged(layout)[0] == "refused"
