@@ -203,7 +203,9 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
         of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "what": fault.what, "fired": str(fired)}
         more = injected(of)
     if fault.what == "size":  # files of so many bytes at most, as where a quota or a disk ends
-        line = ["bash", "-c", f'ulimit -f {int(fault.at) // 1024}; exec "$0" "$@"', *line]
+        # what it says goes through a pipe: the limit is not for the file that keeps it
+        limited = f'(ulimit -f {int(fault.at) // 1024}; exec "$0" "$@") 2>&1 | cat; exit ${{PIPESTATUS[0]}}'
+        line = ["bash", "-c", limited, *line]
     if fault.what == "down" and fault.who == "remote":
         more = {}
         if layout.remote.exists():

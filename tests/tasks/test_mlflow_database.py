@@ -78,3 +78,13 @@ def test_a_database_that_somebody_writes_to_is_not_broken(tmp_path):
     with closing(sqlite3.connect(layout.mlflow_db)) as busy:
         busy.execute("BEGIN EXCLUSIVE")
         assert database.fault(layout.mlflow_db) == ""
+
+
+def test_a_database_that_cannot_be_written_is_an_error_and_no_traceback_in_the_log(tmp_path, caplog):
+    layout = Layout(tmp_path)
+    client = tracking.connect(layout, SETTINGS)
+    with closing(sqlite3.connect(layout.mlflow_db)) as opened, opened:
+        opened.execute("DROP TABLE experiments")
+    with pytest.raises(Exception, match="no such table"):
+        client.get_experiment("0")
+    assert not caplog.records
