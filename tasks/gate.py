@@ -9,6 +9,8 @@ It reads gate.json of the sealed generation, where champion and challenger stand
   were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
   class was learned, nothing is asked.
 
+A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`.
+
 So in a small test set an interval may excuse a fall of up to three tolerances, and never stands for something
 learned. What has no image to be judged on is written into the verdict as not compared. A tolerance for any other
 metric compares metrics.json of the two sealed folders, without intervals; so do all tolerances where the champion
@@ -25,6 +27,7 @@ from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.operations import Gate
 
+NO_CLASS = "no image of a class of this name that both know"
 SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting")  # metrics that are better when smaller
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
 #: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
@@ -124,6 +127,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     tolerances = {METRICS.get(n, n): far for n, far in tolerances.items()}
     absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
     grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
+    grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith("class/")}
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 
 

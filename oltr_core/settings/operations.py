@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,8 +31,9 @@ class Ingest(Spec):
 class Gate(Spec):
     """A challenger becomes champion unless, on the same images, it fell too far below it or learned nothing."""
 
-    # how far a figure may fall: known_accuracy | few_accuracy | known_with_rejection | auroc | unknown_recall, by
-    # gate.json; any other name is one that evaluate writes into metrics.json
+    # how far a figure may fall: known_accuracy | many_accuracy | medium_accuracy | few_accuracy |
+    # known_with_rejection | auroc | unknown_recall | class/NAME (of a class to be protected), by gate.json; any other
+    # name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
 
@@ -68,7 +69,17 @@ class Versions(Spec):
     commit: bool = False  # true: commit and tag every generation on a branch of its own
 
 
+class Evidence(Spec):
+    """What speaks for a full training, measured since the last one of the champion's line."""
+
+    forgetting: Annotated[float, Field(ge=0)] = 0.1  # loop/forgetting of the champion beyond which
+    new_classes: Annotated[float, Field(ge=0, le=1)] = 0.5  # share of all classes that came since, beyond which
+    out_of_few: Annotated[int, Field(ge=0)] = 1  # classes that have left the 20 or fewer images since; 0: not asked
+
+
 class Schedule(Spec):
     """When a generation is a full training."""
 
     full_training_every: Annotated[int, Field(ge=0)] = 0  # generations between full trainings; 0: only the first
+    full_training: Literal["recommend", "auto"] = "recommend"  # auto: evidence makes the next generation one
+    evidence: Evidence = Evidence()

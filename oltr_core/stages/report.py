@@ -26,6 +26,8 @@ from oltr_core.spec import Spec
 #: figures of gate.json: heading, meaning
 COMPARED = {
     "known_accuracy": ("known", "images of classes that both know, named rightly, all known classes competing"),
+    "many_accuracy": ("many", "those of classes with 100 or more training images"),
+    "medium_accuracy": ("medium", "those of classes with 21 to 99"),
     "few_accuracy": ("few", "those of classes with 20 or fewer training images"),
     "known_with_rejection": ("known, with rejection", "accepted and named rightly"),
     "auroc": ("AUROC", "classes that both know against classes that neither knows"),

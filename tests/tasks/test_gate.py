@@ -124,6 +124,14 @@ def test_the_names_that_tolerances_had_in_version_0_1_still_hold(layout):
     assert reasons[0].startswith("known_accuracy fell from 0.940 to 0.900, by more than 0.03")
 
 
+def test_a_class_may_have_a_tolerance_of_its_own(layout):
+    write(layout, page(**{"class/lynx": figure(0.9, 0.6, -0.5, -0.1), "class/deer": figure(0.9, 0.2, -0.9, -0.5)}))
+    verdict, reasons = judged(layout, tolerances={"class/lynx": 0.1, "class/elk": 0.1})
+    assert (verdict, [reason.split(" ")[0] for reason in reasons]) == ("refused", ["class/lynx"])
+    missing = ledger.read(layout.ledger)[-1].details["not_compared"]
+    assert missing == {"class/elk": "no image of a class of this name that both know"}
+
+
 def test_nothing_need_be_learned_where_the_setting_says_so(layout):
     write(layout, page(learned_accuracy=learned(0.0, 0.0)))
     assert judged(layout, least_learned=0) == ("promoted", [])
