@@ -8,7 +8,7 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.images.policies import AutoAugment
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.learners import ImprintReplay
-from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
+from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, LogitAdjusted, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32
 from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
@@ -163,7 +163,7 @@ def cifar_variants(epochs: int) -> list[Method]:
         return [_representation(epochs - late, **fields), second]
 
     def priors(**fields) -> list[Phase]:
-        return [_representation(epochs, losses=[BalancedSoftmax(tau=(0.0, 1.0, 2.0))], **fields)]
+        return [_representation(epochs, losses=[LogitAdjusted(tau=(0.0, 1.0, 2.0))], **fields)]
 
     faster = {"learning_rates": LearningRates(trunk=0.15, heads=0.15), "schedule": Schedule(warmup=0.03)}
     mixup = {"mix": Mixup(alpha=0.4)}

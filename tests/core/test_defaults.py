@@ -27,7 +27,7 @@ RESNET = {"strides": (1, 2, 2, 2), "shortcut": "project", "shared_stages": 2, "w
 DEFAULTS = {
     union(Loss): {
         "cross_entropy": {"weight": 1.0},
-        "balanced_softmax": {"weight": 1.0, "tau": (1.0,)},
+        "balanced_softmax": {"weight": 1.0},
         "logit_adjusted": {"weight": 1.0, "tau": 1.0},
         # Cao et al.: margins up to .5 at scale 30, re-weighted from epoch 160 of 200
         "ldam": {"weight": 1.0, "max_margin": 0.5, "scale": 30.0, "reweight_from": 0.8, "beta": 0.9999},

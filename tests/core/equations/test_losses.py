@@ -64,10 +64,10 @@ def test_every_expert_may_have_a_prior_of_its_own():
         alone = _outputs(outputs.logits[:, expert : expert + 1], outputs.distances[:, expert : expert + 1])
         return _loop(alone, targets, lambda z, y: [a + tau * math.log(n) for a, n in zip(z, COUNTS, strict=True)])
 
-    found = _value(BalancedSoftmax(tau=(0.0, 2.0)), outputs, targets, _context())
+    found = _value(LogitAdjusted(tau=(0.0, 2.0)), outputs, targets, _context())
     assert found == pytest.approx((one(0, 0) + one(1, 2)) / 2, rel=1e-5)
     with pytest.raises(ValueError, match=r"tau: expected one value, or one for each of 2 experts; found 3"):
-        BalancedSoftmax(tau=(0.0, 1.0, 2.0))(outputs, targets, _context())
+        LogitAdjusted(tau=(0.0, 1.0, 2.0))(outputs, targets, _context())
 
 
 def test_logit_adjustment_with_tau_one_is_balanced_softmax():
