@@ -94,6 +94,8 @@ DEFAULTS = {
     },
     union(HeadSpec): {
         "linear": {},
+        "tau_norm": {"tau": 0.7},
+        "learnable_scale": {},
         "cosine": {"scale": 16.0, "learn_scale": False, "squash": "unit"},
         "meta_embedding": {
             "scale": 20.0,

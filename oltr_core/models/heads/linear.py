@@ -30,6 +30,8 @@ class LinearHead(nn.Module):
     """The weights of `Linear`."""
 
     centroids = None
+    weight: nn.Parameter
+    bias: nn.Parameter
 
     def __init__(self, num_classes: int, num_features: int) -> None:
         super().__init__()
