@@ -74,6 +74,7 @@ DEFAULTS = {
         "u_product": {},
         "energy_per_class": {"temperature": 0.1},
         "eq9_literal": {"temperature": 1.0},
+        "badge": {},
         "k_center": {},
         "product_k_center": {"shortlist": 1.5},
         "mixed": {"share": 0.5},
