@@ -8,6 +8,7 @@ from oltr_core.shapes import Float, Int, Tensor
 
 SAMPLE = 5000  # images that are clustered among themselves: the time grows with the square of their number
 BLOCK = 65536  # images compared with all centres at once
+FAR = 2.0  # times the median distance to the centre of a cluster: beyond that an image is not of it
 
 
 class Clusters(NamedTuple):
@@ -29,14 +30,15 @@ def cluster(features: Float[Tensor, "N F"], least: int, generator: torch.Generat
     farther from it than every member. O(N C) time for C clusters, O(N) memory beside the features.
     """
     rows = torch.randperm(len(features), generator=generator)[:SAMPLE].sort().values
-    found = _leaves(features[rows], least)
+    sample = features[rows]
+    found = _compact(sample, _leaves(sample, least))
     labels = torch.full((len(features),), -1)
     distances = torch.full((len(features),), torch.inf)
     if not len(found) or int(found.max()) < 0:
         return Clusters(labels, distances)
-    centres = torch.stack([features[rows[found == c]].mean(0) for c in range(1 + int(found.max()))])
+    centres = _centres(sample, found)
     inside = found >= 0
-    labels[rows], distances[rows[inside]] = found, (features[rows] - centres[found]).norm(dim=1)[inside]
+    labels[rows], distances[rows[inside]] = found, (sample - centres[found]).norm(dim=1)[inside]
     radius = torch.stack([distances[labels == c].max() for c in range(len(centres))])
     others = torch.ones(len(features), dtype=torch.bool).index_fill_(0, rows, False).nonzero()[:, 0]
     for part in others.split(BLOCK):
@@ -58,6 +60,19 @@ def _leaves(features: Float[Tensor, "N F"], least: int) -> Int[Tensor, "N"]:
         copy=True,  # pyright: ignore[reportArgumentType]  # scikit-learn 1.9 says str, and means bool
     )
     return torch.from_numpy(how.fit_predict(features.double().numpy())).long()
+
+
+def _compact(features: Float[Tensor, "N F"], found: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
+    """Without images that are far from their cluster: a leaf keeps what parted from it last, however far that is."""
+    if not len(found) or int(found.max()) < 0:
+        return found
+    distances = (features - _centres(features, found)[found]).norm(dim=1)
+    middle = torch.stack([distances[found == c].median() for c in range(1 + int(found.max()))])
+    return torch.where((found >= 0) & (distances <= FAR * middle[found]), found, -1)
+
+
+def _centres(features: Float[Tensor, "N F"], found: Int[Tensor, "N"]) -> Float[Tensor, "C F"]:
+    return torch.stack([features[found == c].mean(0) for c in range(1 + int(found.max()))])
 
 
 def _in_order(labels: Tensor, distances: Tensor, count: int) -> Clusters:
