@@ -141,6 +141,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
         if ("imported", name, path.stem) not in (e.key for e in events):
             kind.audit(layout, settings, name)
+            batches_of_questions.note(layout, name)
             event = batches_of_questions.event(layout, path, clock.now(), settings.name)
             inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
             repository.add(layout, path.parent)

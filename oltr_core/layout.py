@@ -74,7 +74,7 @@ class Layout:
     truth_of = _Each("data/truth/{}.parquet")  # of a batch
     annotations = _At("data/annotations")
     annotations_of = _Each("data/annotations/{}")  # imported answers to the selection of a generation
-    audit_of = _Each("data/annotations/{}/audit.json")  # what held-back truth says of the batch of a generation
+    audit_of = _Each("data/annotations/{}/audit.json")  # what is known of a generation's batch but the answers
     generations = _At("data/generations")
     exports = _At("data/exports")  # batches handed to people, one folder per generation; safe to delete
     failures = _At("data/failures")
@@ -169,7 +169,7 @@ class _Artifacts(Folder):
     base = _At("base.parquet")  # manifest rows of a full training
     manifest = _At("manifest.parquet")  # every image known to this generation
     classes = _At("classes.parquet")
-    audit = _At("audit.json")  # what held-back truth says of the batches annotated so far; {} where there is none
+    audit = _At("audit.json")  # what is known of the batches annotated so far; {} where there is none
     data_card = _At("data_card.html")
     data_card_text = _At("data_card.md")
     base_model = _At("base.safetensors")

@@ -17,7 +17,7 @@ from oltr_core.operating.selection import Select
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.scores import Msp
 from oltr_core.spec import Spec
-from oltr_core.strategies import LeastConfidence
+from oltr_core.strategies import Composed, Entropy, KCenter, LeastConfidence, ProductKCenter, Random
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 from oltr_core.training.mixing import Mixup
 
@@ -50,6 +50,12 @@ def digits(epochs: int) -> list[Method]:
         plain("plain softmax", Instance()),
         plain("plain, class-aware sampling", ClassAware()),
     ]
+
+
+def selection(epochs: int) -> list[Method]:
+    """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
+    strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter())
+    return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
 
 
 def ablation(epochs: int) -> list[Method]:

@@ -6,6 +6,7 @@ settled again. Tables are polars frames; image bytes are never read.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -81,9 +82,15 @@ def build(
     answers: pl.DataFrame,
     generation: str,
     curate: Curate,
+    doubted: Collection[str] = (),
 ) -> Built:
-    """The manifest and the register of `generation`, from `merge`d images and what the parent knew."""
-    images = hold_out.mark(images, parent, classes, curate)
+    """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
+
+    `doubted`: labelled images that people were asked about because the model contradicted the label. What they answer
+    is a correction: it takes the place of what a source said, and the image keeps its split.
+    """
+    images = hold_out.mark(images, parent, classes, curate, doubted)
+    images = images.with_columns(doubted=pl.col("image_id").is_in(list(doubted)))
     rows = _know(images, parent, answers, register.names(classes), generation)
     places, reasons = _place(rows, curate)
     rows = hold_out.apply(
@@ -115,18 +122,23 @@ def _know(
     )
     said = consensus(answers, names).rename({"label": "answer", "label_source": "by", "batch_id": "asked_in"})
     rows = images.join(before, on="image_id", how="left").join(said, on="image_id", how="left")
-    answered = pl.col("label").is_null() & pl.col("verdict").is_not_null() & (pl.col("split") == "pool")
+    in_pool = pl.col("label").is_null() & (pl.col("split") == "pool")
+    corrected = pl.col("doubted") & pl.col("label").is_not_null()
+    answered = pl.col("verdict").is_not_null() & (in_pool | corrected)
     settled = pl.col("old_split").is_in(["train", "val", "test", "quarantine"]).fill_null(False)
     # an image in use keeps its label when the people who were asked again do not agree
-    undone = answered & pl.col("verdict").is_in(["unsure", "conflict"]) & pl.col("old_label").is_not_null()
+    kept = pl.coalesce("old_label", "label")
+    undone = answered & pl.col("verdict").is_in(["unsure", "conflict"]) & kept.is_not_null()
     rows = rows.with_columns(
-        answer=pl.when(undone).then("old_label").otherwise("answer"),
-        by=pl.when(undone).then("old_label_source").otherwise("by"),
+        answer=pl.when(undone).then(kept).otherwise("answer"),
+        by=pl.when(undone).then(pl.coalesce("old_label_source", pl.lit("source"))).otherwise("by"),
+        # a split that was drawn by the source's label is drawn by it again, where the parent is an older generation
+        drawn_as=pl.when(corrected & ~settled).then("label"),
     ).with_columns(
         label=pl.when(answered).then("answer").otherwise("label"),
         label_source=pl.when(answered).then("by").when(pl.col("label").is_not_null()).then(pl.lit("source")),
         discarded=answered & (pl.col("verdict") == "discard"),
-        asked_in=pl.when(answered & (pl.col("verdict") == "label")).then("asked_in"),
+        asked_in=pl.when(answered & in_pool & (pl.col("verdict") == "label")).then("asked_in"),
     )
     named = pl.col("label").is_not_null()
     return rows.with_columns(
@@ -164,7 +176,8 @@ def _place(rows: pl.DataFrame, curate: Curate) -> tuple[np.ndarray, list[str | N
     here = rows["settled"].to_numpy().copy()
     codes = np.where(here, wish, POOL)  # of split, in parallel with the arrays below; -1 there: none
     reasons: list[str | None] = [None] * rows.height
-    asked, group, label = (_codes(rows[name]) for name in ("asked_in", "group_id", "label"))
+    drawn_as = rows.select(pl.coalesce("drawn_as", "label")).to_series()
+    asked, group, label = map(_codes, (rows["asked_in"], rows["group_id"], drawn_as))
     cluster, old_class = _clusters(rows, curate), _old_classes(rows, label)
     arrival, held = rows["arrival"].to_numpy(), rows["held"].to_numpy()
     order = split.draw_order(rows["image_id"].to_list(), curate.seed)

@@ -1,12 +1,15 @@
 """select: the pool images most worth a person's minute, and a picture of them.
 
-Writes selection.parquet, batch.png and metrics/select.json.
+Writes selection.parquet, batch.png and metrics/select.json. A strategy that doubts labels may also ask about training
+and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an image is put in
+question once.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,8 +18,7 @@ import pyarrow as pa
 from oltr_core import checkpoint, schema
 from oltr_core.devices import prepare
 from oltr_core.images.shards import Shards
-from oltr_core.inference import classify, features_of
-from oltr_core.interfaces import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks, SelectionContext, concatenate
 from oltr_core.layout import Layout, in_order
 from oltr_core.measured import Measured
 from oltr_core.operating.selection import Select, pick
@@ -25,6 +27,8 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
+from oltr_core.stages.selection_context import context_of, outputs_of, questionable
+from oltr_core.strategies import Composed
 
 #: the picture of a batch
 TILE = 72  # pixels
@@ -50,15 +54,23 @@ def run(params: Parameters, layout: Layout) -> None:
     budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
-    features = features_of(pool, model.network, model.card.transform, layout, params.compute.batch_size)
-    outputs = classify(model.network, features, model.statistics)
-    picks = pick(params.select, outputs, budget, this.generation)
-    chosen = pool.take(pa.array(picks.indices.tolist(), pa.int64()))
+    size = params.compute.batch_size
+    rows, outputs, context = pool, outputs_of(pool, model, layout, size), SelectionContext()
+    if isinstance(params.select.strategy, Composed):
+        labelled = questionable(manifest, model, layout)
+        known = outputs_of(labelled, model, layout, size)
+        context = context_of(pool, outputs, labelled, known, model, layout, size)
+        rows = pa.concat_tables([pool, labelled])
+    picks = pick(params.select, outputs, budget, this.generation, context)
+    if context.labelled is not None:
+        outputs = concatenate([outputs, context.labelled])
+    chosen = rows.take(pa.array(picks.indices.tolist(), pa.int64()))
     table = selection(chosen, picks, outputs[picks.indices], model.card.class_names, params.select.strategy.name)
     schema.write(layout.work.selection, table, schema.SELECTION)
     captions = [str(rank + 1) for rank in range(chosen.num_rows)]
     layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
     counts = {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}
+    counts |= {f"select/share/{share}": float(number) for share, number in Counter(picks.shares or []).items()}
     Measured(counts).write(layout, "select")
 
 
@@ -76,6 +88,7 @@ def arrivals(manifest: pa.Table, layout: Layout) -> int:
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
     """The table that goes to people: best first, with what made the model curious."""
+    nothing = [None] * chosen.num_rows
     return pa.table(
         {
             "image_id": chosen.column("image_id"),
@@ -86,6 +99,8 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
             "reason": picks.reasons,
             "suggested": [names[k] for k in outputs.mean_logits.argmax(1).tolist()],
             "strategy": [strategy] * chosen.num_rows,
+            "share": pa.array(picks.shares or nothing, pa.string()),
+            "cluster": pa.array(picks.clusters or nothing, pa.int32()),
         }
     )
 

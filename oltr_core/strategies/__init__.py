@@ -15,8 +15,10 @@
 | `k_center` | that cover the pool | Sener and Savarese 2018; Fig. 12 |
 | `product_k_center` | that cover the best of `u_product` | |
 | `mixed` | half of `u_product`, half drawn by chance | |
+| `composed` | of clusters of unknown ones, boundaries, rare classes, doubtful labels; by chance | HDBSCAN |
 
 `needs`: logits, or memory (distances to centroids). The generator is the only source of chance.
+`composed` may be given a `SelectionContext` as a fourth argument; without it, it picks from the pool's outputs alone.
 """
 
 from typing import Annotated, get_args
@@ -24,6 +26,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from oltr_core.strategies.badge import Badge
+from oltr_core.strategies.composed import Composed
 from oltr_core.strategies.energy import Energy
 from oltr_core.strategies.energy_per_class import EnergyPerClass
 from oltr_core.strategies.entropy import Entropy
@@ -50,7 +53,8 @@ Strategy = Annotated[
     | Badge
     | KCenter
     | ProductKCenter
-    | Mixed,
+    | Mixed
+    | Composed,
     Field(discriminator="name"),
 ]
 MEMBERS = get_args(get_args(Strategy)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import Any
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
+from oltr_core.curation.clusters import expand
 from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
 
-COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
+COLUMNS = (
+    "rank", "image_id", "file", "suggested", "reason", "share", "cluster", "verdict", "label", "annotator", "seconds"
+)  # fmt: skip
 HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
 verdict: label (a known class) · new_class (type its name) · discard (bad image) · unsure (cannot tell)
 label:   the class; for a known class the label alone is enough
+cluster: images that look alike have one number; a row whose image_id is cluster-3 answers all images of cluster 3
+         that have no answer of their own, so that only exceptions need one
 Known classes: {classes}
 """
 
@@ -33,6 +39,11 @@ def _selected(layout: Layout, name: str) -> list[dict[str, Any]]:
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     rows = schema.read(layout.generation(name).selection, schema.SELECTION).sort_by("rank").to_pylist()
     return [row for row in rows if row["image_id"] not in gone]
+
+
+def clusters(layout: Layout, name: str) -> dict[str, int | None]:
+    """Image ids of the batch of generation `name`, best first, each with the cluster that it may be named with."""
+    return {row["image_id"]: row["cluster"] for row in _selected(layout, name)}
 
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
@@ -88,6 +99,23 @@ def _write_images(layout: Layout, name: str, rows: list[dict[str, Any]], part: E
 
 
 # --- back -----------------------------------------------------------------------------------------------------
+def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with one for each image that an answer to a whole cluster names."""
+    return expand(rows, clusters(layout, name))
+
+
+def note(layout: Layout, name: str) -> None:
+    """Add to the audit of the batch what curate has to know: images drawn by chance, labels that were in doubt."""
+    rows, path = _selected(layout, name), layout.audit_of(name)
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if drawn := {row["image_id"]: row["suggested"] for row in rows if row["share"] == "audit"}:
+        found["drawn"] = {"suggested": drawn, "classes": sorted(set(class_names(layout, name).values()))}
+    if suspects := sorted(row["image_id"] for row in rows if row["share"] == "suspect"):
+        found["suspects"] = suspects
+    if found:
+        write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
 def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
     from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need

@@ -1,8 +1,9 @@
 """People who annotate in CSV files: the exported batch.csv, filled in, put into the inbox as NNNN.csv or NNNN/*.csv.
 
 Columns: image_id, verdict, label, and where wanted annotator, answered_at, seconds. A row without verdict and label
-is not annotated yet. A known class's name in `label` is enough; a name nobody knows needs the verdict `new_class`, so
-that a typing error does not become a class.
+is not annotated yet. A row whose image_id is `cluster-3` answers each image of cluster 3 of the batch that the same
+annotator does not answer by itself. A known class's name in `label` is enough; a name nobody knows needs the verdict
+`new_class`, so that a typing error does not become a class.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> li
     inbox = layout.root / Path(settings.path).expanduser()
     files = [p for p in (inbox / f"{name}.csv", *sorted((inbox / name).glob("*.csv"))) if p.is_file()]
     names = batch.class_names(layout, name)
-    return [row for file in files for row in read(file, name, names)]
+    return batch.by_image(layout, name, [row for file in files for row in read(file, name, names)])
 
 
 def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:
