@@ -45,22 +45,21 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     settings = workspace.settings(layout).annotator
     if not isinstance(settings, FolderAnnotator):
         raise ValueError(
-            f"params.yaml: the annotator is {settings.name!r}, which takes no answers from people; for those, expected "
+            f"params.yaml: annotator: expected one that takes answers from people, found {settings.name!r}; write "
             "annotator: {name: folder, path: data/inbox}"
         )
     name, done = _sealed(layout, generation), Event()
 
     def saved(sentence: str) -> None:
-        click.echo(f"{sentence}; `oltr annotate import {name}` imports them, `oltr loop --more 1` learns them too")
+        click.echo(f"{sentence}; `oltr loop --more 1` learns them, `oltr annotate import {name}` only imports")
         if once:
             done.set()
 
-    with serving.running(layout, settings, name, port, saved) as address:
-        click.echo(f"answer the batch of {name} at\n{address}\nCtrl-C ends it", nl=True)
+    with suppress(KeyboardInterrupt), serving.running(layout, settings, name, port, saved) as address:
+        click.echo(f"answer the batch of {name} at\n{address}\nCtrl-C ends it")
         if not no_browser:
             serving.show(address)
-        with suppress(KeyboardInterrupt):
-            done.wait()
+        done.wait()
 
 
 @command("oltr annotate import 0001", group=annotate, name="import")

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from oltr_core import digest, ledger, schema
 from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
 
 COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
-HOW = """Open `annotate.html` in a browser, answer, save, and put the saved file into the inbox named in params.yaml. Or:
-Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
+HOW = """Open `annotate.html` in a browser, answer, save, and put what it saved into the inbox named in params.yaml.
+Or fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
 verdict: label (a known class) · new_class (type its name) · discard (bad image) · unsure (cannot tell)
 label:   the class; for a known class the label alone is enough
 Known classes: {classes}
@@ -85,7 +84,10 @@ def pixels(layout: Layout, name: str, image_ids: list[str]) -> Iterator[Any]:
     from oltr_core.images.shards import Shards, places
 
     manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "batch", "shard", "row"])
-    mine = manifest.filter(pc.is_in(manifest["image_id"], pa.array(image_ids, pa.string())))
+    wanted = set(image_ids)
+    mine = manifest.filter(
+        pa.array([image_id in wanted for image_id in manifest["image_id"].to_pylist()], pa.bool_())
+    )
     place = dict(zip(mine["image_id"].to_pylist(), places(mine), strict=True))
     shards = Shards(layout.raw)
     return (shards.read(*place[image_id]) for image_id in image_ids)

@@ -31,7 +31,7 @@ def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
 
 
 def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
-    """The rows of every file in the inbox; one that stands in two files, as when a page is saved twice, comes once."""
+    """The rows of every file in the inbox; one that is in two files, as when a page is saved twice, comes once."""
     inbox = inbox_of(layout, settings)
     files = [inbox / f"{name}.csv", *sorted(inbox.glob(f"{name}-*.csv")), *sorted((inbox / name).glob("*.csv"))]
     names = batch.class_names(layout, name)

@@ -1,8 +1,8 @@
 """The batch as a page: a self-contained HTML file per thousand images, answered in a browser without a server.
 
-The page is templates/annotate.html.jinja with the style and the scripts beside it. What it shows is a block of JSON in
-it, so that a class name is text wherever it appears. It loads nothing from anywhere: a Content-Security-Policy names
-the digests of the one script and the one style that may work, and images come from the page alone.
+The page is templates/annotate.html.jinja with the style and the scripts beside it. What it shows is a block of JSON,
+so that a class name is text wherever it appears. It loads nothing: a Content-Security-Policy names the digests of the
+one script and the one style that may work, and images come from the page alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def write(layout: Layout, name: str, inbox: str) -> None:
     export = layout.export(name)
     if export.page.exists():
         return
-    pages = paged(groups(batch.selected(layout, name)))
+    pages = pages_of(layout, name)
     for number in range(len(pages), 0, -1):  # the first last: with it, all are there
         write_atomically(export.folder / file_name(number), html(layout, name, pages, number, inbox=inbox))
 
@@ -97,21 +97,28 @@ def _source(environment: jinja2.Environment, file: str) -> str:
 def groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a selection as groups, in the order of their best row: {title, together, images}.
 
-    Images of a cluster are answered together. Those of none, or alone in theirs, are grouped by their share; where the
-    selection has no such columns, all are one group.
+    Images of a cluster are answered together. Those of none, or alone in theirs, are grouped by their share; without
+    such columns in the selection all are one group.
     """
     sizes = Counter(row["cluster"] for row in rows if row.get("cluster") is not None)
     found: dict[tuple[str, Any], dict[str, Any]] = {}
     for row in rows:
         cluster, share = row.get("cluster"), row.get("share")
         together = sizes[cluster] > 1
-        title = f"Cluster {cluster}: images that look alike" if together else SHARES.get(share or "", share or "Images")
+        title = (
+            f"Cluster {cluster}: images that look alike" if together else SHARES.get(share or "", share or "Images")
+        )
         key = ("cluster", cluster) if together else ("share", share)
         found.setdefault(key, {"title": title, "together": together, "images": []})["images"].append(row)
     return list(found.values())
 
 
-def paged(parts: list[dict[str, Any]], most: int = PER_PAGE) -> list[list[dict[str, Any]]]:
+def pages_of(layout: Layout, name: str) -> list[list[dict[str, Any]]]:
+    """The groups of each page of the batch of generation `name`."""
+    return paged(groups(batch.selected(layout, name)), PER_PAGE)
+
+
+def paged(parts: list[dict[str, Any]], most: int) -> list[list[dict[str, Any]]]:
     """The groups of each page, of at most `most` images; a group that does not fit goes on on the next page."""
     pages: list[list[dict[str, Any]]] = [[]]
     left = most
@@ -161,7 +168,9 @@ def _classes(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
 
     active = sorted((r for r in batch.register(layout, name) if r["status"] == "active"), key=lambda r: r["name"])
     manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "class_id", "split"])
-    train = pl.DataFrame(manifest).filter(pl.col("split") == "train", pl.col("class_id").is_in([r["class_id"] for r in active]))
+    train = pl.DataFrame(manifest).filter(
+        pl.col("split") == "train", pl.col("class_id").is_in([r["class_id"] for r in active])
+    )
     few = min(EXAMPLES, EXAMPLES_IN_ALL // max(1, len(active)))
     of_class = train.group_by("class_id").agg(pl.len(), pl.col("image_id").sort().head(few))
     counts = {class_id: count for class_id, count, _ in of_class.iter_rows()}

@@ -46,10 +46,10 @@ def running(
     kind.origin, kind.token = f"http://{HOST}:{bound.server_port}", secrets.token_urlsafe(24)
     kind.inbox, kind.saved = folder.inbox_of(layout, settings), staticmethod(saved)
     kind.layout, kind.batch = layout, name
-    pages = page.paged(page.groups(batch.selected(layout, name)))
+    pages = page.pages_of(layout, name)
     made = cache(lambda number: page.html(layout, name, pages, number, inbox=settings.path, post=POST).encode())
     kind.pages = {page.file_name(n): partial(made, n) for n in range(1, len(pages) + 1)}
-    thread = Thread(target=bound.serve_forever, daemon=True)
+    thread = Thread(target=partial(bound.serve_forever, poll_interval=0.05), daemon=True)
     thread.start()
     try:
         yield f"{kind.origin}/{kind.token}/{page.file_name(1)}"
@@ -88,7 +88,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         name = self._asked()
         if name is None:
-            return
+            return None
         if self.headers.get("Origin") != self.origin:
             return self._refuse(403, "answers come from the page alone")
         file = name.removeprefix(POST)
@@ -99,7 +99,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._refuse(411, "expected the length of the table")
         if int(length) > LARGEST:
             return self._refuse(413, f"expected a table of at most {LARGEST:,} bytes, found {int(length):,}")
-        self._write(self.inbox / file, self.rfile.read(int(length)))
+        return self._write(self.inbox / file, self.rfile.read(int(length)))
 
     def _write(self, file: Path, table: bytes) -> None:
         names = batch.class_names(self.layout, self.batch)
@@ -112,6 +112,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         write_atomically(file, table)
         self._answer(200, f"Saved {len(good)} answers in {file}".encode())
         self.saved(f"saved {len(good)} answers in {file}")
+        return None
 
     def _asked(self) -> str | None:
         """What comes after the token in the address; None, and refused, unless host and token are ours."""
@@ -132,7 +133,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
         headers |= {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-        headers |= {"Content-Security-Policy": "frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin"}
+        headers |= {
+            "Content-Security-Policy": "frame-ancestors 'none'",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()

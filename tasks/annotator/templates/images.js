@@ -18,11 +18,13 @@ function show(place, several) {
   view.group = place;
   const group = groupNow();
   const left = unanswered(group);
+  const inside = byId("tiles").contains(document.activeElement);
   view.several = several ?? (group.together && left.length > 1);
   view.selected = new Set(group.together ? left : []);
   view.current = left[0] ?? idsOf(group)[0] ?? null;
   build(group);
   refresh();
+  if (inside) focusCurrent();
 }
 
 function build(group) {

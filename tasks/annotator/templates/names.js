@@ -45,9 +45,8 @@ function distance(one, other) {
 function unlike(one, other) {
   const [a, b] = [plain(one), plain(other)];
   if (a === b) return a || one === other ? 0 : Infinity;
-  const [mine, yours] = [words(one), words(other)];
-  const shared = mine.filter((word) => yours.includes(word) && word.length > 2).length;
-  if (shared && shared === Math.min(mine.length, yours.length)) return 1; // "boar" and "boar, wild"
+  const [few, many] = [words(one), words(other)].sort((mine, yours) => mine.length - yours.length);
+  if (few.every((word) => many.includes(word)) && few.some((word) => word.length > 2)) return 1; // "boar", "wild boar"
   if (a.replace(/\P{N}/gu, "") !== b.replace(/\P{N}/gu, "")) return Infinity; // "type 1" is not "type 2"
   const most = Math.min(3, Math.floor(Math.max(a.length, b.length) / 4));
   const found = most ? distance(a, b) : Infinity;
