@@ -91,6 +91,8 @@ byId("asking").addEventListener("submit", (event) => {
   return refresh();
 });
 
+byId("asking").addEventListener("close", focusCurrent);
+
 const DOES = {
   y: () => suggestedFor(chosen()) && answerClass(suggestedFor(chosen())),
   d: () => answer("discard"),
