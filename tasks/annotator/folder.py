@@ -48,11 +48,11 @@ def inbox_of(layout: Layout, settings: FolderAnnotator) -> Path:
 
 def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:
     """Which page to open or which file to fill in, and where it is looked for."""
+    export = layout.export(name)
     return (
-        "run `oltr annotate open`; or open\n"
-        f"{layout.export(name).page} in a browser and put what it saves into {settings.path};\nor "
-        f"fill in {layout.export(name).table}, put it into {settings.path} as {name}.csv\n"
-        "and run `oltr loop --more 1`"
+        "run `oltr annotate open`, answer in the browser, then `oltr loop --more 1`\n"
+        f"(or open {export.page} and put what it saves into {settings.path};\n"
+        f"or fill in {export.table}, put it into {settings.path} as {name}.csv)"
     )
 
 

@@ -106,7 +106,7 @@ def groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         cluster, share = row.get("cluster"), row.get("share")
         together = sizes[cluster] > 1
         title = (
-            f"Cluster {cluster}: images that look alike" if together else SHARES.get(share or "", share or "Images")
+            f"Cluster {cluster}: images that look alike" if together else SHARES.get(share or "", share or "Images to name")
         )
         key = ("cluster", cluster) if together else ("share", share)
         found.setdefault(key, {"title": title, "together": together, "images": []})["images"].append(row)

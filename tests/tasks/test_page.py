@@ -53,7 +53,7 @@ def test_each_asked_image_is_in_the_page_with_its_pixels_suggestion_and_reason(l
         assert image["small"]
         assert (image["suggested"], image["reason"]) == (row["suggested"], "far from all")
         assert image["file"] == f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"
-    assert (group["title"], group["together"]) == ("Images", False)
+    assert (group["title"], group["together"]) == ("Images to name", False)
 
 
 def test_known_classes_come_with_some_of_their_training_images_and_their_aliases(layout, facts):

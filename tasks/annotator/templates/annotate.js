@@ -46,7 +46,7 @@ function refresh() {
   const left = unanswered(group).length;
   const task = view.several ? " · tap the images that do not belong" : "";
   byId("hint").textContent = `${place}${group.images.length} images, ${left} left${view.several && group.together ? task : ""}`;
-  byId("before").disabled = byId("after").disabled = DATA.groups.length < 2;
+  byId("before").hidden = byId("after").hidden = DATA.groups.length < 2;
   byId("one").setAttribute("aria-pressed", !view.several);
   byId("many").setAttribute("aria-pressed", view.several);
   byId("picking").hidden = !view.several;
@@ -55,6 +55,7 @@ function refresh() {
   byId("suggestion").hidden = !name;
   byId("suggestion").replaceChildren(make("span", {}, "Yes: ", make("strong", { textContent: name ?? "" })), make("kbd", { textContent: "y" }));
   refreshTiles();
+  scrollRow();
   refreshLarge();
   refreshClasses();
 }
@@ -157,6 +158,10 @@ addEventListener("storage", (event) => { // the same page in another tab
 byId("pages").hidden = DATA.pages.length < 2;
 byId("pages").append(...DATA.pages.map((href, place) =>
   place + 1 === DATA.page ? make("strong", { textContent: `page ${place + 1} ` }) : make("a", { href, textContent: `${place + 1} ` })));
+
+new ResizeObserver(() => {
+  document.documentElement.style.setProperty("--header", `${document.querySelector("header").offsetHeight}px`);
+}).observe(document.querySelector("header"));
 
 persist(); // says at once if this browser keeps nothing
 show(Math.max(0, DATA.groups.findIndex((group) => unanswered(group).length)));

@@ -16,7 +16,7 @@ function listed() {
 
 function about(name) {
   const one = CLASSES.get(name);
-  if (!one) return "new, named in this session";
+  if (!one) return "new in this session";
   const aliases = one.aliases.length ? `also ${one.aliases.join(", ")} · ` : "";
   return `${aliases}${one.images} training ${one.images === 1 ? "image" : "images"}`;
 }

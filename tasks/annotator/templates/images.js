@@ -100,6 +100,13 @@ function onward() {
   return say("All images are answered. Save the answers.");
 }
 
+// the current one in the middle of the row
+function scrollRow() {
+  const tile = tiles.get(view.current)?.pick.parentElement;
+  const row = byId("tiles");
+  if (tile && !view.several) row.scrollLeft = tile.offsetLeft - row.offsetLeft - (row.clientWidth - tile.offsetWidth) / 2;
+}
+
 function refreshTiles() {
   for (const [id, { pick, said }] of tiles) {
     const image = IMAGES.get(id);
