@@ -27,7 +27,8 @@ def picture(pixels: np.ndarray, most: int) -> str:
         return _uri(png, "png")
     data = b""
     for side, quality in FORMS:
-        data = _encoded(_within(pixels, side), "JPEG", quality=quality)
+        pixels = _within(pixels, side)  # from the one before: a photograph is made smaller once
+        data = _encoded(pixels, "JPEG", quality=quality)
         if len(data) <= most:
             break
     return _uri(data, "jpeg")
@@ -41,6 +42,8 @@ def thumbnail(pixels: np.ndarray) -> str:
 def _within(pixels: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
 
+    if max(pixels.shape[:2]) <= side:
+        return pixels
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)
