@@ -105,9 +105,8 @@ def groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         cluster, share = row.get("cluster"), row.get("share")
         together = sizes[cluster] > 1
-        title = (
-            f"Cluster {cluster}: images that look alike" if together else SHARES.get(share or "", share or "Images to name")
-        )
+        alone = SHARES.get(share, share) if share else "Images to name"
+        title = f"Cluster {cluster}: images that look alike" if together else alone
         key = ("cluster", cluster) if together else ("share", share)
         found.setdefault(key, {"title": title, "together": together, "images": []})["images"].append(row)
     return list(found.values())
