@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.annotator import FolderAnnotator
-from tasks.annotator import batch, folder, page
+from tasks.annotator import batch, content, folder, page
 
 HOST = "127.0.0.1"
 LARGEST = 8 * 2**20  # bytes of a table of answers: a thousand rows whose cells are as long as may be
@@ -46,7 +46,7 @@ def running(
     kind.origin, kind.token = f"http://{HOST}:{bound.server_port}", secrets.token_urlsafe(24)
     kind.inbox, kind.saved = folder.inbox_of(layout, settings), staticmethod(saved)
     kind.layout, kind.batch = layout, name
-    pages = page.pages_of(layout, name)
+    pages = content.pages_of(layout, name)
     made = cache(lambda number: page.html(layout, name, pages, number, inbox=settings.path, post=POST).encode())
     kind.pages = {page.file_name(n): partial(made, n) for n in range(1, len(pages) + 1)}
     thread = Thread(target=partial(bound.serve_forever, poll_interval=0.05), daemon=True)

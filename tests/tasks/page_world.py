@@ -7,7 +7,7 @@ from typing import Any
 
 from oltr_core import schema
 from oltr_core.layout import GENESIS, Layout
-from tasks.annotator import batch, page
+from tasks.annotator import batch, content, page
 from tests.core.data_world import configure, opened, picture, run_curate, run_ingest, seal, workspace
 
 HOSTILE = "<img src=x onerror=document.title=1>"
@@ -54,5 +54,5 @@ def clustered(layout: Layout) -> list[dict[str, Any]]:
 
 def page_of(layout: Layout, rows: list[dict[str, Any]] | None = None, **how: Any) -> str:
     """The first page."""
-    pages = page.pages_of(layout, "0000") if rows is None else page.paged(page.groups(rows), page.PER_PAGE)
+    pages = content.pages_of(layout, "0000") if rows is None else content.paged(content.groups(rows), 100)
     return page.html(layout, "0000", pages, 1, **how)

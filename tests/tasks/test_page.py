@@ -15,7 +15,7 @@ from PIL import Image
 from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.upkeep import forgetting
-from tasks.annotator import batch, folder, page, pictures
+from tasks.annotator import batch, content, folder, page, pictures
 from tests.tasks import page_world as world
 
 
@@ -63,7 +63,7 @@ def test_known_classes_come_with_some_of_their_training_images_and_their_aliases
     for one in facts["classes"]:
         mine = sorted(image for label, image in train if label == one["name"])
         assert one["images"] == len(mine)
-        assert [image for image, _ in one["examples"]] == mine[: page.EXAMPLES]
+        assert [image for image, _ in one["examples"]] == mine[: content.EXAMPLES]
         assert decoded(one["examples"][0][1]).shape == (20, 24, 3)
         assert one["aliases"] == []
 
@@ -76,7 +76,7 @@ def test_a_class_that_is_retired_is_no_button(layout, tmp_path):
     rows[0] |= {"status": "retired"}
     rows[1] |= {"aliases": ["alias"]}
     schema.write(other.generation("0000").classes, schema.from_rows(schema.CLASSES, rows), schema.CLASSES)
-    found = {one["name"]: one["aliases"] for one in page._classes(other, "0000")}
+    found = {one["name"]: one["aliases"] for one in content.known_classes(other, "0000")}
     assert rows[0]["name"] not in found
     assert found[rows[1]["name"]] == ["alias"]
 
@@ -120,7 +120,7 @@ def test_it_names_no_file_and_no_address_beside_it(text):
 
 # --- groups, keys, pages ----------------------------------------------------------------------------------------
 def test_images_of_a_cluster_are_a_group_and_the_others_are_grouped_by_share(layout):
-    found = page.groups(world.clustered(layout))
+    found = content.groups(world.clustered(layout))
     assert [(g["title"], g["together"], [i["rank"] for i in g["images"]]) for g in found] == [
         ("Cluster 3: images that look alike", True, [0, 1, 2, 3, 4, 5]),
         ("Cluster 5: images that look alike", True, [6, 7]),
@@ -131,17 +131,17 @@ def test_images_of_a_cluster_are_a_group_and_the_others_are_grouped_by_share(lay
 
 def test_keys_are_those_of_classes_called_by_a_digit_then_of_the_most_suggested():
     rows = [{"suggested": name} for name in ("b", "b", "c", "7")]
-    assert page.keys(["7", "a", "b", "c"], rows) == ["b", "c", "a", None, None, None, "7", None, None, None]
-    assert page.keys([str(n) for n in range(12)], []) == [*"1234567890"]
+    assert content.keys(["7", "a", "b", "c"], rows) == ["b", "c", "a", None, None, None, "7", None, None, None]
+    assert content.keys([str(n) for n in range(12)], []) == [*"1234567890"]
 
 
 def test_a_batch_of_thousands_becomes_several_pages_and_a_group_goes_on_on_the_next():
     groups = [{"title": "a", "images": [1, 2, 3]}, {"title": "b", "images": [4, 5, 6, 7]}]
-    assert page.paged(groups, most=3) == [
+    assert content.paged(groups, most=3) == [
         [{"title": "a", "images": [1, 2, 3]}], [{"title": "b", "images": [4, 5, 6]}], [{"title": "b", "images": [7]}],
     ]  # fmt: skip
-    assert page.paged(groups, most=5)[0][1] == {"title": "b", "images": [4, 5]}
-    assert page.paged([], most=5) == [[]]
+    assert content.paged(groups, most=5)[0][1] == {"title": "b", "images": [4, 5]}
+    assert content.paged([], most=5) == [[]]
     assert [page.file_name(n) for n in (1, 2)] == ["annotate.html", "annotate-2.html"]
 
 
@@ -149,7 +149,7 @@ def test_pages_are_written_once_the_first_last_and_name_one_another(layout, tmp_
     import shutil
 
     other = Layout(shutil.copytree(layout.root, tmp_path / "other"))
-    monkeypatch.setattr(page, "PER_PAGE", 5)
+    monkeypatch.setattr(content, "PER_PAGE", 5)
     written = []
     monkeypatch.setattr(page, "write_atomically", lambda path, text: written.append((path.name, text)))
     batch.export(other, "0000")
@@ -191,11 +191,11 @@ def test_a_small_image_keeps_its_pixels_and_a_thumbnail_is_small():
 
 
 def test_the_pictures_of_a_page_share_its_size(layout, monkeypatch):
-    monkeypatch.setattr(page, "PAGE_BYTES", 12 * 900)
+    monkeypatch.setattr(content, "PAGE_BYTES", 12 * 900)
     images = json.loads(re.findall(r'id="data">(.*?)</script>', world.page_of(layout), re.DOTALL)[0])["groups"][0]
     assert all(len(base64.b64decode(image["src"].split(",")[1])) <= 900 for image in images["images"])
-    monkeypatch.setattr(page, "EXAMPLES_IN_ALL", 2 * len(world.CLASSES))
-    assert {len(one["examples"]) for one in page._classes(layout, "0000")} == {2}
+    monkeypatch.setattr(content, "EXAMPLES_IN_ALL", 2 * len(world.CLASSES))
+    assert {len(one["examples"]) for one in content.known_classes(layout, "0000")} == {2}
 
 
 # --- beside it --------------------------------------------------------------------------------------------------

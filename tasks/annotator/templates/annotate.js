@@ -157,7 +157,7 @@ addEventListener("storage", (event) => { // the same page in another tab
 
 byId("pages").hidden = DATA.pages.length < 2;
 byId("pages").append(...DATA.pages.map((href, place) =>
-  place + 1 === DATA.page ? make("strong", { textContent: `page ${place + 1} ` }) : make("a", { href, textContent: `${place + 1} ` })));
+  place + 1 === DATA.page ? make("strong", { textContent: `page ${place + 1}` }) : make("a", { href, textContent: `${place + 1}` })));
 
 new ResizeObserver(() => {
   document.documentElement.style.setProperty("--header", `${document.querySelector("header").offsetHeight}px`);
