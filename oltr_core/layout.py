@@ -161,6 +161,8 @@ class Export(Folder):
     instructions = _At("README.txt")
     contact_sheet = _At("contact_sheet.png")
     images = _At("images")
+    page = _At("annotate.html")  # the batch to be answered in a browser, whole in one file
+    further_page = _Each("annotate-{}.html")  # from the second on, where a batch is too large for one
 
 
 class _Artifacts(Folder):

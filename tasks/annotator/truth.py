@@ -11,12 +11,14 @@ from oltr_core import schema, verification
 from oltr_core.curation.clusters import group, typed
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.annotator import TruthAnnotator
-from tasks.annotator import batch
+from tasks.annotator import batch, page
 
 
 def publish(layout: Layout, settings: TruthAnnotator, name: str) -> str:
-    """Write the batch into data/exports, to be looked at; its digest."""
-    return batch.export(layout, name)
+    """Write the batch and its page into data/exports, to be looked at; its digest."""
+    found = batch.export(layout, name)
+    page.write(layout, name, "")
+    return found
 
 
 def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
