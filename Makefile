@@ -51,6 +51,7 @@ test-soak: $(VENV)/.installed-dev  ## 200 kills, full disks and services down; t
 
 generated: $(VENV)/.installed  ## write dvc.yaml, params.yaml and the other generated files anew from the code
 	$(BIN)/python -m tasks.workspace .
+	$(BIN)/python -m oltr_core.benchmark.catalogue
 
 clean:  ## forget this workspace's generations, after asking; never touches your images
 	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr clean

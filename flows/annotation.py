@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from flows.command import BY, NEWEST, REASON, command, example, oltr, who
@@ -17,7 +19,7 @@ def annotate() -> None:
 @command("oltr annotate export 0001", group=annotate)
 @NEWEST
 def export(layout: Layout, generation: str | None) -> None:
-    """Write the batch of a generation (the newest by default) as CSV, pictures and a contact sheet."""
+    """Write the batch of a generation (the newest by default): a page to answer in, a CSV, pictures."""
     from flows import steps
     from flows.loop import alone
     from tasks import workspace
@@ -25,6 +27,39 @@ def export(layout: Layout, generation: str | None) -> None:
     workspace.settings(layout)
     with alone(layout):
         steps.export_batch(layout, _sealed(layout, generation))
+
+
+@command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open")
+@NEWEST
+@click.option("--once", is_flag=True, help="End after the first time that answers are saved.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Serve there (default: a free port).")
+@click.option("--no-browser", is_flag=True, help="Print the address only.")
+def answer(layout: Layout, generation: str | None, once: bool, port: int, no_browser: bool) -> None:
+    """Answer the batch in a browser on this machine; the answers go straight into the inbox. Ctrl-C ends it."""
+    from threading import Event
+
+    from oltr_core.settings.annotator import FolderAnnotator
+    from tasks import workspace
+    from tasks.annotator import serving
+
+    settings = workspace.settings(layout).annotator
+    if not isinstance(settings, FolderAnnotator):
+        raise ValueError(
+            f"params.yaml: annotator: expected one that takes answers from people, found {settings.name!r}; write "
+            "annotator: {name: folder, path: data/inbox}"
+        )
+    name, done = _sealed(layout, generation), Event()
+
+    def saved(sentence: str) -> None:
+        click.echo(f"{sentence}; `oltr loop --more 1` learns them, `oltr annotate import {name}` only imports")
+        if once:
+            done.set()
+
+    with suppress(KeyboardInterrupt), serving.running(layout, settings, name, port, saved) as address:
+        click.echo(f"answer the batch of {name} at\n{address}\nCtrl-C ends it")
+        if not no_browser:
+            serving.show(address)
+        done.wait()
 
 
 @command("oltr annotate import 0001", group=annotate, name="import")

@@ -130,6 +130,9 @@ def summary(layout: Layout, settings: Settings) -> str:
     how = annotator.of(settings.annotator).instructions(layout, settings.annotator, waits) if waits else ""
     if how:
         lines += [f"waiting for annotations of the batch of {waits}: {how}", ""]
+    if settings.schedule.full_training == "recommend" and (reasons := steps.for_full_training(layout)):
+        advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"
+        lines += ["a full training is recommended: " + advice, *(f"  {reason}" for reason in reasons), ""]
     if state.sealed:
         lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
     files = git.uncommitted(layout)

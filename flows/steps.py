@@ -67,8 +67,18 @@ def open_generation(layout: Layout, name: str) -> None:
     every = settings.schedule.full_training_every
     full = state.champion == GENESIS or (every and state.next_number % every == 0)
     # a full training at first and every so often; else an extension of the champion's classifier
+    if not full and settings.schedule.full_training == "auto" and (why := for_full_training(layout)):
+        full = True
+        say("\n           ".join(["a full training is due", *why]))
     sealing.open_generation(layout, name, state.champion, "train" if full else "update", clock.now())
     say(f"opened generation {name} (parent {state.champion})")
+
+
+def for_full_training(layout: Layout) -> list[str]:
+    """What speaks for a full training of the next generation."""
+    from oltr_core.upkeep import retraining
+
+    return retraining.reasons(layout, load_settings(layout).schedule.evidence)
 
 
 def run_stage(layout: Layout, stage: str) -> stages.Outcome:
@@ -138,6 +148,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
         if ("imported", name, path.stem) not in (e.key for e in events):
             kind.audit(layout, settings, name)
+            batches_of_questions.note(layout, name)
             _keep(layout, path, batches_of_questions.event(layout, path, clock.now(), settings.name))
         say(f"imported {len(rows)} annotations of the batch of {name}")
         return len(rows)

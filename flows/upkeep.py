@@ -47,12 +47,14 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
 
     Without IMAGES, go on with what was cut off.
     """
+    from flows import steps
     from flows.loop import alone
     from oltr_core.upkeep import forgetting
 
     if images and not yes:
         click.confirm(f"Forget {len(images)} images for good?", abort=True)
     with alone(layout):
+        steps.mend(layout)
         said = finish_forgetting(layout)
         if not images and not said:
             raise ValueError("oltr forget: expected ids or addresses of images, found none, and nothing was cut off")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from oltr_core.shapes import Float, Int, Tensor
+from oltr_core.shapes import Bool, Float, Int, Tensor
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,33 @@ class Context:
 
 
 class Picks(NamedTuple):
-    """A strategy's choice: rows of the pool, best first, each with its reason and figure of merit."""
+    """A strategy's choice: rows of the pool, best first, each with its reason and figure of merit.
+
+    A row of N + m, for a pool of N images, is row m of the labelled images of the `SelectionContext`.
+    """
 
     indices: Int[Tensor, "N"]
     reasons: list[str]
     merit: Float[Tensor, "N"]  # larger = more worth a person's minute
+    shares: list[str] | None = None  # of a composed batch: why each image is in it, one word
+    clusters: list[int | None] | None = None  # images that one answer may name together
+
+
+@dataclass(frozen=True)
+class SelectionContext:
+    """What a strategy may know beside the outputs of a pool of N images. Whatever is None is not known."""
+
+    unknown: Bool[Tensor, "N"] | None = None  # taken for unknown at the model's threshold
+    groups: Int[Tensor, "N"] | None = None  # images of one site, sequence or burst have one number; -1: of none
+    class_counts: Float[Tensor, "K"] | None = None  # training images per class column
+    class_names: list[str] | None = None  # of the columns
+    labelled: Outputs | None = None  # training and validation images whose label may be put in question
+    labels: Int[Tensor, "M"] | None = None  # their columns
+    temperature: float = 1.0  # softmax(logits / temperature) is the probability
+
+    def name(self, column: int) -> str:
+        """What a class column is called in a reason."""
+        return self.class_names[column] if self.class_names else f"class {column}"
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Layout:
     truth_of = _Each("data/truth/{}.parquet")  # of a batch
     annotations = _At("data/annotations")
     annotations_of = _Each("data/annotations/{}")  # imported answers to the selection of a generation
-    audit_of = _Each("data/annotations/{}/audit.json")  # what held-back truth says of the batch of a generation
+    audit_of = _Each("data/annotations/{}/audit.json")  # what is known of a generation's batch but the answers
     register = _At("data/annotations/register")  # changes of the class register, by people
     corrections = _At("data/annotations/corrections")  # labels that somebody set right later
     generations = _At("data/generations")
@@ -163,6 +163,8 @@ class Export(Folder):
     instructions = _At("README.txt")
     contact_sheet = _At("contact_sheet.png")
     images = _At("images")
+    page = _At("annotate.html")  # the batch to be answered in a browser, whole in one file
+    further_page = _Each("annotate-{}.html")  # from the second on, where a batch is too large for one
 
 
 class _Artifacts(Folder):
@@ -171,7 +173,7 @@ class _Artifacts(Folder):
     base = _At("base.parquet")  # manifest rows of a full training
     manifest = _At("manifest.parquet")  # every image known to this generation
     classes = _At("classes.parquet")
-    audit = _At("audit.json")  # what held-back truth says of the batches annotated so far; {} where there is none
+    audit = _At("audit.json")  # what is known of the batches annotated so far; {} where there is none
     data_card = _At("data_card.html")
     data_card_text = _At("data_card.md")
     base_model = _At("base.safetensors")

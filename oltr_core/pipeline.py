@@ -101,10 +101,10 @@ TABLE = (
         "select",
         "Choose the images most worth a person's minute.",
         code=(
-            *_TRAINED, "operating/__init__.py", "operating/selection.py", "settings/budget.py",
-            "stages/adjudication.py", "stages/select.py", "strategies",
+            *_TRAINED, "class_statistics.py", "operating/__init__.py", "operating/selection.py", "settings/budget.py",
+            "stages/adjudication.py", "stages/select.py", "stages/selection_context.py", "strategies",
         ),
-        reads=("model.safetensors", "manifest.parquet", "classes.parquet"),
+        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json"),
         writes=("selection.parquet", "batch.png"),
         sections=("budget", "select"), run=("generation",), computes=True,
     ),

@@ -163,7 +163,7 @@ PREDICTIONS = _schema(
 SELECTION = _schema(
     "selection",
     "rank",
-    version=2,
+    version=3,
     image_id=_TEXT,
     rank=_INT,  # 0 first
     u_open=_REAL,  # Eq. 7
@@ -172,6 +172,8 @@ SELECTION = _schema(
     reason=_TEXT,
     suggested=_TEXT,  # name of the best known class
     strategy=_TEXT,
+    share=_or_null(_TEXT),  # of a composed batch: what the image is in it for
+    cluster=_or_null(_INT),  # images that one answer may name together
 )
 
 #: one person's answer
@@ -191,15 +193,18 @@ ANNOTATIONS = _schema(
 TRUTH = _schema("truth", "image_id", image_id=_TEXT, label=_TEXT)
 
 
-def _nulls(table: pa.Table) -> pa.Array:
-    return pa.nulls(table.num_rows, pa.string())
+def _with_nulls(table: pa.Table, **columns: pa.DataType) -> pa.Table:
+    for name, kind in columns.items():
+        table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    return table
 
 
 #: (table, version) -> what makes the next version of it; a sealed generation is never rewritten, only read so
 MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
-    ("manifest", 1): lambda table: table.append_column("address", _nulls(table)),
+    ("manifest", 1): lambda table: _with_nulls(table, address=_TEXT),
     ("selection", 1): lambda table: table.rename_columns({"energy": "merit"}),
-    ("classes", 1): lambda table: table.append_column("taxon", _nulls(table)).append_column("parent", _nulls(table)),
+    ("classes", 1): lambda table: _with_nulls(table, taxon=_TEXT, parent=_TEXT),
+    ("selection", 2): lambda table: _with_nulls(table, share=_TEXT, cluster=_INT),
 }
 
 

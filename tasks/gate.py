@@ -9,6 +9,8 @@ It reads gate.json of the sealed generation, where champion and challenger stand
   were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
   class was learned, nothing is asked.
 
+A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`.
+
 So in a small test set an interval may excuse a fall of up to three tolerances, and never stands for something
 learned. What has no image to be judged on is written into the verdict as not compared. A tolerance for any other
 metric compares metrics.json of the two sealed folders, without intervals; so do all tolerances where the champion
@@ -25,6 +27,8 @@ from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.operations import Gate
 
+NO_CLASS = "no image of a class of this name that both know"
+SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting")  # metrics that are better when smaller
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
 #: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
 METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
@@ -63,10 +67,10 @@ def learned_too_little(compared: dict[str, Any], least: float) -> list[str]:
 def fallen_metrics(
     challenger: dict[str, float], champion: dict[str, float], tolerances: dict[str, float], absent: dict[str, str]
 ) -> list[str]:
-    """One sentence per metric of two metrics.json that fell too far, or that is missing for no reason.
+    """One sentence per metric of two metrics.json that became too much worse, or that is missing for no reason.
 
     What the champion does not have cannot have fallen, and what cannot be measured any more (`absent`: no unknown
-    class is left, say) does not speak against the challenger. All are better when larger.
+    class is left, say) does not speak against the challenger.
     """
     found = []
     for name, tolerance in sorted(tolerances.items()):
@@ -74,9 +78,11 @@ def fallen_metrics(
             continue
         if name not in challenger:
             found.append(f"{name} was not measured; the champion's is {champion[name]:.4f}")
-        elif champion[name] - challenger[name] > tolerance:
+            continue
+        sign, verb = (-1, "rose") if name.rpartition("/")[2] in SMALLER else (1, "fell")
+        if sign * (champion[name] - challenger[name]) > tolerance:
             found.append(
-                f"{name} fell from {champion[name]:.4f} to {challenger[name]:.4f}, by more than {tolerance:g}"
+                f"{name} {verb} from {champion[name]:.4f} to {challenger[name]:.4f}, by more than {tolerance:g}"
             )
     return found
 
@@ -121,6 +127,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     tolerances = {METRICS.get(n, n): far for n, far in tolerances.items()}
     absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
     grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
+    grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith("class/")}
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oltr_core.ingest.record import SourceAccess
+from oltr_core.ingest.record import SourceAccess, TooLarge
 from oltr_core.layout import Layout
 
 CHUNK = 2**20
@@ -44,16 +44,15 @@ def list_below(uri: str) -> Iterator[str]:
                 yield f"s3://{bucket}/{entry['Key']}"
 
 
-def read(uri: str) -> bytes:
-    """The whole object."""
-    return b"".join(stream(uri))
-
-
-def stream(uri: str) -> Iterator[bytes]:
-    """The object in pieces, without ever holding it whole; boto3 checks the checksum where the store sent one."""
+def read(uri: str, most: int | None = None) -> bytes:
+    """The whole object; boto3 checks the checksum where the store sent one. Raises TooLarge beyond `most` bytes."""
     bucket, key = split(uri)
     with _told(uri):
-        yield from _client().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(CHUNK)
+        answer = _client().get_object(Bucket=bucket, Key=key)
+        if most is not None and answer["ContentLength"] > most:
+            answer["Body"].close()
+            raise TooLarge(f"an object of {answer['ContentLength']:,} bytes: more than ingest.max_bytes = {most:,}")
+        return b"".join(answer["Body"].iter_chunks(CHUNK))
 
 
 @cache
@@ -72,6 +71,8 @@ def _told(uri: str) -> Iterator[None]:
 
     try:
         yield
+    except TooLarge:
+        raise
     except ValueError as error:  # botocore's own, without the name of what is wrong
         raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL, such as https://host:9000") from error
     except (BotoCoreError, ClientError) as error:

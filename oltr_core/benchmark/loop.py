@@ -15,13 +15,14 @@ import torch
 
 from oltr_core.benchmark.data import Stream
 from oltr_core.class_statistics import measure
+from oltr_core.curation.clusters import typed
 from oltr_core.curation.split import TRAIN, VAL, draw_annotated, draw_order
 from oltr_core.inference import classify
-from oltr_core.interfaces import AnnotatedFeatures, Outputs
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics, Outputs, Picks, SelectionContext
 from oltr_core.metrics import OPEN, Evaluation, History, Measured
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn
-from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.rejection import OperatingPoint, operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Curate
@@ -37,6 +38,8 @@ REPORTED = {
     "0/select/open_hit_rate": "open of those selected",
     "0/select/pool_open_rate": "open in the pool",
     "0/select/classes_found": "open classes found",
+    "0/select/answers_typed": "gen. 0 answers typed",
+    "1/select/answers_typed": "gen. 1 answers typed",
     "1/loop/known_accuracy": "gen. 1 known",
     "1/loop/unknown_accuracy": "gen. 1 unknown",
     "2/loop/known_accuracy": "gen. 2 known",
@@ -60,6 +63,7 @@ class _State:
     pool: list[int] = field(default_factory=list)
     arrivals: int = 0  # images of the newest batch that brought any
     was_open: set[int] = field(default_factory=set)  # labels that a generation could have found
+    doubted: set[int] = field(default_factory=set)  # labelled rows that people were asked about again
 
     def labels(self, rows: list[int], other: int | None = None) -> torch.Tensor:
         """Columns of rows; `other` for a label without one."""
@@ -110,9 +114,13 @@ def loop(
         state.pool = sorted([*state.pool, *arrived])
         state.arrivals = len(arrived) or state.arrivals
         budget = round(Budget().share_of_arrivals * state.arrivals)
-        picks = pick(select, classify(network, features[state.pool], statistics), budget, name)
-        selected = [state.pool[i] for i in picks.indices.tolist()]
-        result |= _audit(selected, state)
+        pool = classify(network, features[state.pool], statistics)
+        labelled = sorted({*start, *state.val, *state.annotated} - state.doubted)
+        known = classify(network, features[labelled], statistics), state.labels(labelled)
+        picks = pick(select, pool, budget, name, _context(update, pool, fitted, statistics, *known))
+        asked = [[*state.pool, *labelled][i] for i in picks.indices.tolist()]
+        result |= _audit(asked, picks, state)
+        selected = [row for row in asked if row not in state.doubted]
         figures |= {f"{generation}/{metric}": value for metric, value in result.values.items()}
     return figures
 
@@ -130,15 +138,36 @@ def _evaluation(outputs: Outputs, shots: torch.Tensor, state: _State) -> Evaluat
     )
 
 
-def _audit(selected: list[int], state: _State) -> Measured:
-    """How good the selection was, as only the truth can say; its images leave the pool."""
+def _context(
+    update: Update,
+    pool: Outputs,
+    fitted: OperatingPoint,
+    statistics: ClassStatistics,
+    labelled: Outputs,
+    labels: torch.Tensor,
+) -> SelectionContext:
+    """What the select stage tells a strategy, but names and groups, which a stream does not have."""
+    return SelectionContext(
+        unknown=update.score(pool, fitted.state) > fitted.threshold,
+        class_counts=statistics.counts,
+        labelled=labelled,
+        labels=labels,
+        temperature=fitted.temperature,
+    )
+
+
+def _audit(asked: list[int], picks: Picks, state: _State) -> Measured:
+    """How good the selection was, as only the truth can say; its images leave the pool, its doubts are settled."""
     labels, result = state.stream.labels, Measured()
     still_open = {labels[i] for i in state.pool} - set(state.columns)
-    for name, rows in (("open_hit_rate", selected), ("pool_open_rate", state.pool)):
+    for name, rows in (("open_hit_rate", asked), ("pool_open_rate", state.pool)):
         result.put(f"select/{name}", sum(labels[i] in still_open for i in rows) / max(1, len(rows)))
-    result.put("select/classes_found", len({labels[i] for i in selected} & still_open))
+    result.put("select/classes_found", len({labels[i] for i in asked} & still_open))
+    clusters = picks.clusters or [None] * len(asked)
+    result.put("select/answers_typed", typed((labels[i] for i in asked), clusters))
     state.was_open |= still_open
-    state.pool = [i for i in state.pool if i not in set(selected)]
+    state.doubted |= set(asked) - set(state.pool)
+    state.pool = [i for i in state.pool if i not in set(asked)]
     return result
 
 

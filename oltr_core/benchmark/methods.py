@@ -8,7 +8,7 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.images.policies import AutoAugment
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.learners import ImprintReplay
-from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
+from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, LogitAdjusted, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32
 from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
@@ -17,7 +17,7 @@ from oltr_core.operating.selection import Select
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.scores import Msp
 from oltr_core.spec import Spec
-from oltr_core.strategies import LeastConfidence
+from oltr_core.strategies import Composed, Entropy, KCenter, LeastConfidence, ProductKCenter, Random
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 from oltr_core.training.mixing import Mixup
 
@@ -50,6 +50,12 @@ def digits(epochs: int) -> list[Method]:
         plain("plain softmax", Instance()),
         plain("plain, class-aware sampling", ClassAware()),
     ]
+
+
+def selection(epochs: int) -> list[Method]:
+    """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
+    strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter())
+    return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
 
 
 def ablation(epochs: int) -> list[Method]:
@@ -163,7 +169,7 @@ def cifar_variants(epochs: int) -> list[Method]:
         return [_representation(epochs - late, **fields), second]
 
     def priors(**fields) -> list[Phase]:
-        return [_representation(epochs, losses=[BalancedSoftmax(tau=(0.0, 1.0, 2.0))], **fields)]
+        return [_representation(epochs, losses=[LogitAdjusted(tau=(0.0, 1.0, 2.0))], **fields)]
 
     faster = {"learning_rates": LearningRates(trunk=0.15, heads=0.15), "schedule": Schedule(warmup=0.03)}
     mixup = {"mix": Mixup(alpha=0.4)}

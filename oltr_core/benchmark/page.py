@@ -143,7 +143,7 @@ def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
 
 def _values(cells: list[Cell], row: str, name: str) -> dict[int, float]:
     """By seed, in the unit in which they are shown: percent, or seconds and numbers as they are."""
-    unit = 1 if "seconds/" in name or name.endswith("classes_found") else 100
+    unit = 1 if "seconds/" in name or name.endswith(("classes_found", "answers_typed")) else 100
     mine = [cell for cell in cells if cell["method"] == row and name in cell["figures"]]
     return {cell["seed"]: unit * cell["figures"][name] for cell in mine}
 
@@ -181,6 +181,8 @@ LEGEND = {
     "statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`).",
     "/0/select/": "Generation 0 is the trained network; two updates follow, each with the true labels of the images "
     "selected before it. Known, rejecting, and unknown recall: at the threshold that the validation images set.",
+    "answers_typed": "Answers typed: a cluster whose images are named at once counts one, and each image of it with "
+    "another name one; images of no cluster count one each.",
     "f_measure": "F: the open F-measure of the paper's authors' current code, and beside it what it would be if "
     "nothing were ever rejected: most of it says nothing about open images.",
     "/loop/": "Known of generations 1 and 2: accuracy on the classes of generation 0; unknown: on those that were "

@@ -79,6 +79,16 @@ TABLES = {
         threads=1,  # as in the stages
         goals=_GOALS,
     ),
+    "digits-selection": Table(
+        "Which images people are asked about, on the digits",
+        image_sets.digits,
+        methods.selection,
+        seeded=True,
+        epochs=0,
+        seeds=range(5),
+        tuning=range(100, 110),
+        threads=1,
+    ),
     "ablation": Table(  # Fig. 9
         "OLTR++ on the digits, without one part at a time",
         image_sets.digits_at_rest,

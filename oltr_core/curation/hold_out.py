@@ -9,7 +9,7 @@ an image whose label was held back waits for an annotation like any other of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import polars as pl
 
@@ -21,21 +21,20 @@ ENOUGH = 30  # labelled images without which a class is not drawn: six of them a
 
 
 def mark(
-    images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, curate: Curate, relabelled: Iterable[str] = ()
+    images: pl.DataFrame, parent: pl.DataFrame, classes: pl.DataFrame, curate: Curate, corrected: Collection[str] = ()
 ) -> pl.DataFrame:
     """`images` without the labels that the parent has held back already, and with columns `held` and `held_class`.
 
     held: the label is to be held back once the image has a split. held_class: what a label held back says, or null.
 
-    images: merged, with `own_label`, the label of the batch in which the image was first seen.
-    relabelled: those whose label somebody changed, so that it is not their batch's although nothing is held back.
+    images: merged, with `own_label`, the label of the batch in which the image was first seen. corrected: images
+    whose label people gave anew: that it is theirs now does not mean that the source's was held back.
     Raises ValueError for a class that no image has or that was trained on, and for more classes than there are.
     """
     before = parent.select("image_id", before="label_source", was="split", known=True)
     rows = images.join(before, on="image_id", how="left").with_columns(pl.col("known").fill_null(False))
-    not_by_source = (pl.col("before") != "source").fill_null(True)
+    not_by_source = (pl.col("before") != "source").fill_null(True) & ~pl.col("image_id").is_in(list(corrected))
     was_held = pl.col("known") & not_by_source & pl.col("own_label").is_not_null()
-    was_held &= ~(pl.col("image_id").is_in(list(relabelled)) & pl.col("was").is_in(["train", "val", "test"]))
     offered = pl.col("label").is_not_null() & pl.col("split").fill_null("train").is_in(["train", "val"])
     wanted = _wanted(rows, offered, was_held, not parent.height, curate)
     taught = rows.filter(pl.col("label").is_in(wanted) & ~not_by_source & pl.col("was").is_in(["train", "val"]))

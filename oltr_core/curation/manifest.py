@@ -6,7 +6,7 @@ settled again. Tables are polars frames; image bytes are never read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,7 @@ def build(
     answers: pl.DataFrame,
     generation: str,
     curate: Curate,
+    doubted: Collection[str] = (),
     corrections: pl.DataFrame | None = None,
     split_since: Mapping[str, int] | None = None,
 ) -> Built:
@@ -90,12 +91,17 @@ def build(
     `classes`: the register that this generation begins with. `split_since`: name of a class that was split -> the
     first generation that asked about its images anew. An image of a class that was split or retired keeps its split,
     its label and the id of that class, and no stage uses it.
+    `doubted`: labelled images that people were asked about because the model contradicted the label. What they answer
+    is a correction: it takes the place of what a source said, and the image keeps its split.
     """
     names = register.names(classes)
     corrections = pl.DataFrame(schema.empty(schema.CORRECTIONS)) if corrections is None else corrections
     answers = replay.overruled(replay.standing(answers, images, corrections, split_since or {}), corrections)
+    used = parent.filter(pl.col("split").is_in(["train", "val", "test"]))
+    anew = used.join(answers.filter("force"), on="image_id", how="semi")["image_id"]
     here = classes.filter(pl.col("status") != register.RESERVED)
-    images = hold_out.mark(images, parent, here, curate, answers.filter("force")["image_id"].to_list())
+    images = hold_out.mark(images, parent, here, curate, [*doubted, *anew])
+    images = images.with_columns(doubted=pl.col("image_id").is_in(list(doubted)))
     rows = _know(images, parent, answers, names, generation)
     places, reasons = _place(rows, names, curate)
     rows = hold_out.apply(
@@ -128,15 +134,19 @@ def _know(
     rows = images.join(before, on="image_id", how="left").join(said, on="image_id", how="left")
     rows = rows.join(forced, on="image_id", how="left").with_columns(pl.col("forced").fill_null(False))
     in_pool = pl.col("label").is_null() & (pl.col("split") == "pool")
-    answered = pl.col("verdict").is_not_null() & (in_pool | pl.col("forced"))
+    corrected = pl.col("label").is_not_null() & (pl.col("doubted") | pl.col("forced"))
+    answered = pl.col("verdict").is_not_null() & (in_pool | corrected)
     settled = pl.col("old_split").is_in(["train", "val", "test", "quarantine"]).fill_null(False)
     # an image in use keeps its label when the people who were asked again do not agree
-    disputed = pl.col("verdict") == "conflict"
-    undone = answered & (disputed | (pl.col("verdict") == "unsure"))
+    kept = pl.coalesce("old_label", "label")
+    undone = answered & pl.col("verdict").is_in(["unsure", "conflict"]) & kept.is_not_null()
     dropped = answered & pl.col("forced") & (pl.col("verdict") == "unsure")
+    before_it = pl.coalesce("old_label_source", pl.lit("source"))
     rows = rows.with_columns(
-        answer=pl.when(undone).then(pl.coalesce("old_label", "label")).otherwise("answer"),
-        by=pl.when(undone & ~dropped & pl.col("old_label").is_not_null()).then("old_label_source").otherwise("by"),
+        answer=pl.when(undone).then(kept).otherwise("answer"),
+        by=pl.when(undone & ~dropped).then(before_it).otherwise("by"),
+        # a split that was drawn by the source's label is drawn by it again, where the parent is an older generation
+        drawn_as=pl.when(corrected & ~settled).then("label"),
     ).with_columns(
         label=pl.when(answered).then("answer").otherwise("label"),
         label_source=pl.when(answered).then("by").when(pl.col("label").is_not_null()).then(pl.lit("source")),
@@ -179,7 +189,8 @@ def _place(rows: pl.DataFrame, names: dict[str, str], curate: Curate) -> tuple[n
     here = rows["settled"].to_numpy().copy()
     codes = np.where(here, wish, POOL)  # of split, in parallel with the arrays below; -1 there: none
     reasons: list[str | None] = [None] * rows.height
-    asked, group, label = (_codes(of) for of in (rows["asked_in"], rows["group_id"], rows["label"].replace(names)))
+    drawn_as = rows.select(pl.coalesce("drawn_as", "label").replace(names)).to_series()
+    asked, group, label = map(_codes, (rows["asked_in"], rows["group_id"], drawn_as))
     cluster, old_class = _clusters(rows, curate), _old_classes(rows, label)
     arrival, held = rows["arrival"].to_numpy(), rows["held"].to_numpy()
     order = split.draw_order(rows["image_id"].to_list(), curate.seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash, read
 from oltr_core.images.shards import Packed, pack
-from oltr_core.ingest.record import Record, SourceAccess
+from oltr_core.ingest.record import Record, SourceAccess, TooLarge
 
 CHUNK = 16  # records that travel to a worker at once; with the chunks that wait, what memory has to hold
 ALONE = 1024  # so many records are faster done here than processes are started
@@ -71,7 +71,7 @@ def look_at_all(
     stream = chain(first, stream)
     chunks = iter(lambda: list(islice(stream, CHUNK)), [])
     with ThreadPoolExecutor(FETCHES) as threads:
-        read = ((chunk, list(threads.map(lambda r: _job(r, access), chunk))) for chunk in chunks)
+        read = ((chunk, list(threads.map(lambda r: _job(r, access, limits.max_bytes), chunk))) for chunk in chunks)
         if workers <= 1 or len(first) <= ALONE:
             for chunk, jobs in read:
                 yield from zip(chunk, (look(job, limits) for job in jobs), strict=True)
@@ -92,13 +92,15 @@ def _look_at(jobs: list[Job], limits: Limits) -> list[Looked]:
     return [look(job, limits) for job in jobs]
 
 
-def _job(record: Record, access: SourceAccess) -> Job:
+def _job(record: Record, access: SourceAccess, most: int) -> Job:
     content, problem, extension = record.content, record.problem, None
     if isinstance(content, (Path, str)):
         extension = PurePosixPath(content).suffix
     if isinstance(content, str):
         try:
-            content = b"" if problem else access.fetch(content)
+            content = b"" if problem else access.fetch(content, most)
         except FileNotFoundError:
             content, problem = b"", "missing object"
+        except TooLarge as error:
+            content, problem = b"", str(error)
     return Job(b"" if problem else content, extension, problem)

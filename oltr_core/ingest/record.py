@@ -40,7 +40,11 @@ class Record:
         return self if wrong is None else replace(self, **(escaped | {"problem": escaped["problem"] or wrong}))
 
 
-def _nothing_reads(uri: str) -> Any:
+class TooLarge(ValueError):
+    """An object of more bytes than are to be fetched."""
+
+
+def _nothing_reads(uri: str, most: int | None = None) -> Any:
     raise ValueError(f"{uri}: nothing here reads this kind of address; ingest through `oltr ingest`")
 
 
@@ -49,7 +53,8 @@ class SourceAccess:
     """How a source reads files and objects: a root for relative paths, and functions for what is far away."""
 
     root: Path
-    fetch: Callable[[str], bytes] = _nothing_reads
+    #: (address, most bytes or None); raises TooLarge before anything is transferred
+    fetch: Callable[[str, int | None], bytes] = _nothing_reads
     list: Callable[[str], Iterable[str]] = _nothing_reads  # every address below a prefix, sorted
     data_root: Path | None = None
 
@@ -74,7 +79,7 @@ class SourceAccess:
         """The content of a file or object. Raises ValueError, saying `what` it should be, where there is none."""
         place = self.place(text)
         if isinstance(place, str):
-            return self.fetch(place)
+            return self.fetch(place, None)
         if not place.is_file():
             raise ValueError(f"{place}: expected {what}, and there is no such file")
         return place.read_bytes()

@@ -6,15 +6,16 @@ independent; where images of one group are alike, the intervals are too narrow.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
 from oltr_core.shapes import Bool, Float, Tensor
-from oltr_core.shots import FEW
+from oltr_core.shots import FEW, MANY
 
 LEVEL = 0.95  # of every interval
+OF_CLASS = "class/"  # before the name of a class: the figure of its images
 
 
 class Compared(NamedTuple):
@@ -43,18 +44,23 @@ class Answers:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which images are what, by the table above: bool [N] each."""
+    """Which images are what, by the table of `oltr_core.stages.comparison`: bool [N] each."""
 
     known: Tensor
-    few: Tensor  # known, and of at most FEW training images on the champion's card
     learned: Tensor
     open: Tensor
+    #: shot group, by the training images on the champion's card -> images of its known classes
+    shots: dict[str, Tensor] = field(default_factory=dict)
+    classes: dict[str, Tensor] = field(default_factory=dict)  # name of a known class -> its images
 
 
 def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
-    """Every figure by name, or the reason why there is none; all are better when larger."""
+    """Every figure by name, or the reason why there is none; all are better when larger.
+
+    `class/<name>` is the accuracy of one known class that has images here.
+    """
     no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
-    no_few = f"no image of a class with {FEW} or fewer training images"
+    sizes = {"many": f"{MANY} or more", "medium": f"{FEW + 1} to {MANY - 1}", "few": f"{FEW} or fewer"}
 
     def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
         return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
@@ -68,11 +74,23 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
     learned = challenger.right[images.learned]
     return {
         "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
-        "few_accuracy": shares(images.few, no_few, lambda answers: answers.right),
+        **{
+            f"{shot}_accuracy": shares(
+                images.shots.get(shot, ~images.known & images.known),
+                f"no image of a class with {size} training images",
+                lambda answers: answers.right,
+            )
+            for shot, size in sizes.items()
+        },
         "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
         "auroc": areas(images.known, images.open),
         "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
         "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
+        **{
+            f"{OF_CLASS}{name}": compare_shares(champion.right[of], challenger.right[of])
+            for name, of in images.classes.items()
+            if bool(of.any())
+        },
     }
 
 

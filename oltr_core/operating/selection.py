@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oltr_core.interfaces import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks, SelectionContext
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec
-from oltr_core.strategies import ProductKCenter, Strategy
+from oltr_core.strategies import Composed, ProductKCenter, Strategy
 
 
 class Select(Spec):
@@ -15,6 +15,12 @@ class Select(Spec):
     strategy: Strategy = ProductKCenter()
 
 
-def pick(select: Select, pool: Outputs, budget: int, generation: str) -> Picks:
+NOTHING = SelectionContext()
+
+
+def pick(select: Select, pool: Outputs, budget: int, generation: str, context: SelectionContext = NOTHING) -> Picks:
     """The strategy of params.yaml, with the generator that belongs to it and to the generation."""
-    return select.strategy(pool, budget, torch_generator(select.seed, "select", generation))
+    generator = torch_generator(select.seed, "select", generation)
+    if isinstance(select.strategy, Composed):
+        return select.strategy(pool, budget, generator, context)
+    return select.strategy(pool, budget, generator)

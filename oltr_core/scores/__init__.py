@@ -6,10 +6,13 @@
 | `max_logit` | - max logit | outputs | Hendrycks et al. 2022 |
 | `energy` | - T logsumexp(z / T) | outputs | Liu et al. 2020; Table 5 |
 | `entropy` | of the class probabilities | outputs | |
+| `gen` | generalised entropy of the largest probabilities | outputs | Liu et al. 2023 |
+| `prior_aware` | msp or energy, less what the class frequencies say | outputs | RP, Jiang et al. 2023 |
 | `reachability` | gamma, distance to the nearest centroid | memory | Eq. 4 |
 | `u_product` | U_open U_info | memory | Eqs. 7 and 8 |
 | `knn` | distance to the k-th nearest known image | outputs | Sun et al. 2022 |
 | `mahalanobis` | distance with the within-class covariance | outputs | Lee et al. 2018 |
+| `rmds` | that less the distance to all classes at once | outputs | Ren et al. 2021 |
 | `openmax` | 1 - max probability beside an "unknown" | outputs | Bendale and Boult 2016; Tables 2, 3 |
 | `odin` | 1 - max softmax at T = 1000, image perturbed | network | Liang et al. 2018; Table 5 |
 
@@ -24,18 +27,33 @@ from pydantic import Field
 
 from oltr_core.scores.energy import Energy
 from oltr_core.scores.entropy import Entropy
+from oltr_core.scores.gen import Gen
 from oltr_core.scores.knn import Knn
 from oltr_core.scores.mahalanobis import Mahalanobis
 from oltr_core.scores.max_logit import MaxLogit
 from oltr_core.scores.msp import Msp
 from oltr_core.scores.odin import Odin
 from oltr_core.scores.openmax import OpenMax
+from oltr_core.scores.prior_aware import PriorAware
 from oltr_core.scores.reachability import Reachability
+from oltr_core.scores.rmds import Rmds
 from oltr_core.scores.u_product import UProduct
 from oltr_core.shapes import Float, Int, Tensor
 
 Score = Annotated[
-    Msp | MaxLogit | Energy | Entropy | Reachability | UProduct | Knn | Mahalanobis | OpenMax | Odin,
+    Msp
+    | MaxLogit
+    | Energy
+    | Entropy
+    | Gen
+    | PriorAware
+    | Reachability
+    | UProduct
+    | Knn
+    | Mahalanobis
+    | Rmds
+    | OpenMax
+    | Odin,
     Field(discriminator="name"),
 ]
 MEMBERS = get_args(get_args(Score)[0])

@@ -27,13 +27,19 @@ class Mahalanobis(ScoreSpec):
         counts = torch.bincount(which, minlength=len(present)).double()
         means = torch.zeros(len(present), features.shape[1]).double().index_add_(0, which, features)
         means /= counts[:, None]
-        apart = features - means[which]
-        covariance = apart.T @ apart / len(features)
-        spread = covariance.diagonal().mean().clamp(min=1e-12)
-        shrunk = (1 - self.shrinkage) * covariance + self.shrinkage * spread * torch.eye(len(covariance)).double()
-        # S^-1 = L^-T L^-1: distances are Euclidean after v -> L^-1 v
-        whitening = torch.linalg.inv(torch.linalg.cholesky(shrunk))
+        whitening = whitening_of(features - means[which], self.shrinkage)
         return {"means": (means @ whitening.T).float(), "whitening": whitening.float()}
 
     def __call__(self, outputs: Outputs, state: State) -> Float[Tensor, "B"]:
         return torch.cdist(outputs.features.flatten(1) @ state["whitening"].T, state["means"]).amin(1)
+
+
+def whitening_of(apart: Float[Tensor, "N F"], shrinkage: float) -> Float[Tensor, "F F"]:
+    """L^-1 with S^-1 = L^-T L^-1, S the shrunk covariance of deviations `apart`.
+
+    After v -> L^-1 v, distances are Euclidean.
+    """
+    covariance = apart.T @ apart / len(apart)
+    spread = covariance.diagonal().mean().clamp(min=1e-12)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * spread * torch.eye(len(covariance)).to(covariance)
+    return torch.linalg.inv(torch.linalg.cholesky(shrunk))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from oltr_core.settings.masking import masked
 from oltr_core.spec import Spec
 
 Tolerances = dict[str, Annotated[float, Field(ge=0)]]
@@ -30,8 +31,9 @@ class Ingest(Spec):
 class Gate(Spec):
     """A challenger becomes champion unless, on the same images, it fell too far below it or learned nothing."""
 
-    # how far a figure may fall: known_accuracy | few_accuracy | known_with_rejection | auroc | unknown_recall, by
-    # gate.json; any other name is one that evaluate writes into metrics.json, larger being better
+    # how far a figure may fall: known_accuracy | many_accuracy | medium_accuracy | few_accuracy |
+    # known_with_rejection | auroc | unknown_recall | class/NAME (of a class to be protected), by gate.json; any other
+    # name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
 
@@ -40,6 +42,16 @@ class Storage(Spec):
     """Where DVC keeps copies of data and models."""
 
     remote: str = ""  # DVC remote: a folder or s3://bucket/prefix; empty: .oltr/remote in this workspace
+
+    @field_validator("remote")
+    @classmethod
+    def _holds_no_secret(cls, remote: str) -> str:
+        if masked(remote) != remote:
+            raise ValueError(
+                "expected an address without a user, password or token, for git keeps this file and .dvc/config; "
+                "give them to the environment (AWS_*), or to `dvc remote modify --local`"
+            )
+        return remote
 
 
 class Tracking(Spec):
@@ -57,7 +69,17 @@ class Versions(Spec):
     commit: bool = False  # true: commit and tag every generation on a branch of its own
 
 
+class Evidence(Spec):
+    """What speaks for a full training, measured since the last one of the champion's line."""
+
+    forgetting: Annotated[float, Field(ge=0)] = 0.1  # loop/forgetting of the champion beyond which
+    new_classes: Annotated[float, Field(ge=0, le=1)] = 0.5  # share of all classes that came since, beyond which
+    out_of_few: Annotated[int, Field(ge=0)] = 1  # classes that have left the 20 or fewer images since; 0: not asked
+
+
 class Schedule(Spec):
     """When a generation is a full training."""
 
     full_training_every: Annotated[int, Field(ge=0)] = 0  # generations between full trainings; 0: only the first
+    full_training: Literal["recommend", "auto"] = "recommend"  # auto: evidence makes the next generation one
+    evidence: Evidence = Evidence()

@@ -31,7 +31,7 @@ from oltr_core.layout import GENESIS, Layout, write_atomically
 from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
-from oltr_core.shots import FEW
+from oltr_core.shots import GROUPS, shot
 from oltr_core.spec import parse
 from oltr_core.stages import manifest_rows
 
@@ -62,13 +62,20 @@ def kinds_of(images: pa.Table, champion: Card, challenger: Card) -> Kinds:
     """Which of the images [N] are of classes that both know, that the challenger learned, that neither knows."""
     before, after = champion.answer_ids, set(challenger.answer_ids)
     both = after & set(before)
-    few = {i for i, count in zip(before, champion.answer_counts, strict=True) if count <= FEW and i in both}
+    counts = dict(zip(before, champion.answer_counts, strict=True))
+    names = dict(zip(before, champion.answer_names, strict=True))
 
     def of(classes: Iterable[int]) -> Tensor:
         wanted = set(classes)
         return torch.tensor([i in wanted for i in images.column("class_id").to_pylist()], dtype=torch.bool)
 
-    return Kinds(known=of(both), few=of(few), learned=of(after - both), open=~of(after.union(before)))
+    return Kinds(
+        known=of(both),
+        learned=of(after - both),
+        open=~of(after.union(before)),
+        shots={group: of(i for i in both if shot(counts[i]) == group) for group in GROUPS},
+        classes={names[i]: of([i]) for i in sorted(both)},
+    )
 
 
 def write(

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import card, checks, register
+from oltr_core.curation import audit_slice, card, checks, register
 from oltr_core.curation.manifest import Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.frames import read, scan
@@ -25,7 +25,7 @@ from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 
 #: metrics that only an audit with held-back truth has
-AUDITED = ("select/open_hit_rate", "select/pool_open_rate", "select/classes_found")
+AUDITED = tuple(f"select/{name}" for name in ("open_hit_rate", "pool_open_rate", "classes_found", "answers_typed"))
 
 
 class Parameters(Spec):
@@ -51,18 +51,18 @@ def run(params: Parameters, layout: Layout) -> None:
     operations = operations_of(layout)
     corrections = corrections_of(layout).filter(pl.col("generation") <= this.generation)
     classes = register.replay(read(parent.classes, schema.CLASSES), operations, this.generation, this.parent)
-    since = register.split_since(classes, operations)
-    built = build(images, before, classes, annotations, this.generation, params.curate, corrections, since)
+    audit = read_audits(layout)
+    doubted, since = audit.get("suspects", ()), register.split_since(classes, operations)
+    built = build(images, before, classes, annotations, this.generation, params.curate, doubted, corrections, since)
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
     schema.write(layout.work.manifest, built.manifest.to_arrow(), schema.MANIFEST)
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
-    audit = read_audits(layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
-    measured = _measure(built, annotations, audit, copies, refused.height)
+    measured = _measure(built, annotations, audit, copies, refused.height) | _estimates(built, annotations, layout)
     measured.values["data/corrections"] = float(corrections.height)
     measured.write(layout, "curate")
     facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out)
@@ -79,15 +79,35 @@ def read_annotations(layout: Layout) -> pl.DataFrame:
 
 
 def read_audits(layout: Layout) -> dict[str, Any]:
-    """The newest batch's select/* metrics, and the open classes that any batch was selected from (or null)."""
-    found = sorted(layout.annotations.glob("[0-9]*/audit.json"), key=lambda path: int(path.parent.name))
-    audits = [json.loads(path.read_text()) for path in found]
+    """The newest batch's select/* metrics, and the open classes that any batch was selected from (or null).
+
+    `suspects`, where there are any: the labelled images that people were asked about again.
+    """
+    audits = [audit for _, audit in _audits(layout)]
     of_truth = [a["open_classes"] for a in audits if a.get("open_classes") is not None]
     newest = audits[-1] if audits else {}
+    suspects = sorted({image for audit in audits for image in audit.get("suspects", ())})
     return {
         "metrics": {k: v for k, v in newest.items() if k.startswith("select/") and v is not None},
         "open_classes": sorted(set().union(*of_truth)) if of_truth else None,
+        **({"suspects": suspects} if suspects else {}),
     }
+
+
+def _audits(layout: Layout) -> list[tuple[str, dict[str, Any]]]:
+    """Generation and what is known of its batch, oldest first."""
+    found = sorted(layout.annotations.glob("[0-9]*/audit.json"), key=lambda path: int(path.parent.name))
+    return [(path.parent.name, json.loads(path.read_text())) for path in found]
+
+
+def _estimates(built: Built, annotations: pl.DataFrame, layout: Layout) -> Measured:
+    """What the images drawn by chance in the newest batch say of its whole pool."""
+    if not annotations.height:
+        return Measured()
+    newest = annotations["batch_id"].max()
+    drawn = dict(_audits(layout)).get(str(newest), {}).get("drawn", {})
+    answers = annotations.filter(batch_id=newest)
+    return audit_slice.estimates(drawn, answers, register.names(built.classes))
 
 
 def _write_base(built: Built, this: Run, parent: Generation, layout: Layout) -> None:

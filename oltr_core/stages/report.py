@@ -26,12 +26,20 @@ from oltr_core.spec import Spec
 #: figures of gate.json: heading, meaning
 COMPARED = {
     "known_accuracy": ("known", "images of classes that both know, named rightly, all known classes competing"),
+    "many_accuracy": ("many", "those of classes with 100 or more training images"),
+    "medium_accuracy": ("medium", "those of classes with 21 to 99"),
     "few_accuracy": ("few", "those of classes with 20 or fewer training images"),
     "known_with_rejection": ("known, with rejection", "accepted and named rightly"),
     "auroc": ("AUROC", "classes that both know against classes that neither knows"),
     "unknown_recall": ("unknown recall", "images of classes that neither knows, rejected"),
     "learned_accuracy": ("learned", "images of classes that only this generation knows, named rightly"),
 }
+#: estimates from images drawn by chance: name, heading, meaning
+DRAWN = (
+    ("audit/unknown_rate", "unknown", "images of a class that the model did not know"),
+    ("audit/accuracy", "named rightly", "of all images, by the most probable class"),
+    ("audit/known_accuracy", "known, named rightly", "of images of classes that the model knew"),
+)
 #: what a generation is compared by: name, heading, meaning
 HEADLINE = (
     ("closed/overall", "closed, overall", "classes of generation 0 among themselves"),
@@ -54,6 +62,7 @@ GROUPS = {
     "loop": "Dynamic loop",
     "calibration": "Calibration",
     "select": "Selection (of the batch annotated last)",
+    "audit": "Images drawn by chance (of the batch annotated last)",
     "cost": "Cost",
     "data": "Data",
     "train": "Training",
@@ -105,6 +114,7 @@ def run(params: Parameters, layout: Layout) -> None:
         absent=absent,
         gate=json.loads(work.gate.read_text()),
         compared=COMPARED,
+        drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
         long_tail=_long_tail(rows),
@@ -189,6 +199,8 @@ def _batch(layout: Layout) -> dict[str, Any]:
         "images": len(chosen),
         "strategy": chosen["strategy"][0] if len(chosen) else None,
         "reasons": reasons.most_common() if len(reasons) <= 6 else [],  # else each image has one of its own
+        "shares": Counter(chosen["share"].drop_nulls()).most_common(),
+        "clusters": chosen["cluster"].drop_nulls().n_unique(),
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
         "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,
     }

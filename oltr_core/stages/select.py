@@ -1,12 +1,15 @@
 """select: the pool images most worth a person's minute, and a picture of them.
 
-Writes selection.parquet, batch.png and metrics/select.json.
+Writes selection.parquet, batch.png and metrics/select.json. A strategy that doubts labels may also ask about training
+and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an image is put in
+question once.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,8 +18,7 @@ import pyarrow as pa
 from oltr_core import checkpoint, schema
 from oltr_core.devices import prepare
 from oltr_core.images.shards import Shards
-from oltr_core.inference import classify, features_of
-from oltr_core.interfaces import Outputs, Picks
+from oltr_core.interfaces import Outputs, Picks, SelectionContext, concatenate
 from oltr_core.layout import Layout, in_order
 from oltr_core.measured import Measured
 from oltr_core.operating.selection import Select, pick
@@ -25,6 +27,8 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import adjudication, manifest_rows
+from oltr_core.stages.selection_context import context_of, outputs_of, questionable
+from oltr_core.strategies import Composed
 
 #: the picture of a batch
 TILE = 72  # pixels
@@ -47,21 +51,27 @@ def run(params: Parameters, layout: Layout) -> None:
     this = load_run(layout)
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
+    classes = manifest_rows.register(layout)
     budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
-
-    def outputs_of(rows: pa.Table) -> Outputs:
-        features = features_of(rows, model.network, model.card.transform, layout, params.compute.batch_size)
-        return model.card.answered(classify(model.network, features, model.statistics))
-
-    names, classes, outputs = model.card.answer_names, manifest_rows.register(layout), outputs_of(pool)
+    size = params.compute.batch_size
+    rows, outputs, context = pool, outputs_of(pool, model, layout, size), SelectionContext()
+    if isinstance(params.select.strategy, Composed):
+        labelled = questionable(manifest_rows.standing(manifest, classes), model, layout)
+        known = outputs_of(labelled, model, layout, size)
+        context = context_of(pool, outputs, labelled, known, model, layout, size)
+        rows = pa.concat_tables([pool, labelled])
     anew = adjudication.waiting(manifest, classes, budget)
-    picks = pick(params.select, outputs, budget - anew.num_rows, this.generation)
-    chosen = pool.take(pa.array(picks.indices.tolist(), pa.int64()))
+    picks = pick(params.select, outputs, budget - anew.num_rows, this.generation, context)
+    if context.labelled is not None:
+        outputs = concatenate([outputs, context.labelled])
+    chosen = rows.take(pa.array(picks.indices.tolist(), pa.int64()))
+    names = model.card.answer_names
     table = selection(chosen, picks, outputs[picks.indices], names, params.select.strategy.name)
     if anew.num_rows:
-        first = selection(anew, adjudication.picks(anew, classes), outputs_of(anew), names, "adjudication")
+        seen = outputs_of(anew, model, layout, size)
+        first = selection(anew, adjudication.picks(anew, classes), seen, names, "adjudication")
         ranks = pa.array(range(anew.num_rows, anew.num_rows + chosen.num_rows), pa.int32())
         field = schema.SELECTION.field("rank")
         table = pa.concat_tables([first, table.set_column(table.column_names.index("rank"), field, ranks)])
@@ -70,6 +80,7 @@ def run(params: Parameters, layout: Layout) -> None:
     captions = [str(rank + 1) for rank in range(chosen.num_rows)]
     layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
     counts = {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}
+    counts |= {f"select/share/{share}": float(number) for share, number in Counter(picks.shares or []).items()}
     counts["select/adjudicated"] = float(anew.num_rows)  # of a class that was split
     Measured(counts).write(layout, "select")
 
@@ -88,6 +99,7 @@ def arrivals(manifest: pa.Table, layout: Layout) -> int:
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
     """The table that goes to people: best first, with what made the model curious."""
+    nothing = [None] * chosen.num_rows
     table = pa.table(
         {
             "image_id": chosen.column("image_id"),
@@ -98,6 +110,8 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
             "reason": picks.reasons,
             "suggested": [names[k] for k in outputs.mean_logits.argmax(1).tolist()],
             "strategy": [strategy] * chosen.num_rows,
+            "share": pa.array(picks.shares or nothing, pa.string()),
+            "cluster": pa.array(picks.clusters or nothing, pa.int32()),
         }
     )
     return table.select(schema.SELECTION.names).cast(schema.SELECTION)

@@ -11,17 +11,22 @@
 | `u_product` | both: U_open U_info | Eqs. 7 to 9, Algorithm 1 |
 | `energy_per_class` | of high energy, with an index in the sum | Eq. 9, corrected |
 | `eq9_literal` | of high energy as printed: the most familiar ones | Eq. 9, a control |
+| `badge` | uncertain, and apart in the classifier's gradient | Ash et al. 2020 |
 | `k_center` | that cover the pool | Sener and Savarese 2018; Fig. 12 |
 | `product_k_center` | that cover the best of `u_product` | |
 | `mixed` | half of `u_product`, half drawn by chance | |
+| `composed` | of clusters of unknown ones, boundaries, rare classes, doubtful labels; by chance | HDBSCAN |
 
 `needs`: logits, or memory (distances to centroids). The generator is the only source of chance.
+`composed` may be given a `SelectionContext` as a fourth argument; without it, it picks from the pool's outputs alone.
 """
 
 from typing import Annotated, get_args
 
 from pydantic import Field
 
+from oltr_core.strategies.badge import Badge
+from oltr_core.strategies.composed import Composed
 from oltr_core.strategies.energy import Energy
 from oltr_core.strategies.energy_per_class import EnergyPerClass
 from oltr_core.strategies.entropy import Entropy
@@ -45,9 +50,11 @@ Strategy = Annotated[
     | UProduct
     | EnergyPerClass
     | Eq9Literal
+    | Badge
     | KCenter
     | ProductKCenter
-    | Mixed,
+    | Mixed
+    | Composed,
     Field(discriminator="name"),
 ]
 MEMBERS = get_args(get_args(Strategy)[0])

@@ -21,6 +21,9 @@ def modules_of(network: Network, part: Part) -> list[nn.Module]:
         "attention": [trunk.attentions],
         "projection": [trunk.projections],
         "heads": [network.heads],
+        "classifiers": [
+            inner for head in network.heads if isinstance(inner := getattr(head, "classifier", None), nn.Module)
+        ],
         "batch_norm": [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
     }
     return modules[part]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from oltr_core import digest, ledger, schema
 from oltr_core.frames import scan
@@ -79,9 +79,18 @@ def _keys_in_use(layout: Layout) -> set[str]:
 
 
 def _card(model: Path) -> dict[str, Any]:
-    """The card of a checkpoint as JSON has it; empty for the base model of a generation that holds no weights."""
-    with safe_open(model, framework="np") as file:
-        return json.loads((file.metadata() or {}).get("oltr.card", "{}"))
+    """The card of a checkpoint as JSON has it; empty for the base model of a generation that holds no weights.
+
+    Raises ValueError for a torn one: which features it uses is then not known.
+    """
+    try:
+        with safe_open(model, framework="np") as file:
+            return json.loads((file.metadata() or {}).get("oltr.card", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"{model}: expected a checkpoint, found something else ({error}); `dvc checkout` restores a sealed one, "
+            "and `oltr loop` makes one below data/work again"
+        ) from None
 
 
 def _size(path: Path) -> int:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
-from oltr_core.layout import Export, Layout, rename_into_place
+from oltr_core.curation.clusters import expand
+from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
 from oltr_core.standing import ids_of_names, stands_for
 from tasks.annotator import records
 
-COLUMNS = ("rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator", "seconds")
-HOW = """Fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
+COLUMNS = (
+    "rank", "image_id", "file", "suggested", "reason", "share", "cluster", "verdict", "label", "annotator", "seconds"
+)  # fmt: skip
+HOW = """Open `annotate.html` in a browser, answer, save, and put what it saved into the inbox named in params.yaml.
+Or fill in `batch.csv`, one row per image, and put it into the inbox named in params.yaml as {name}.csv.
 verdict: label (a known class) · new_class (type its name) · discard (bad image) · unsure (cannot tell)
 label:   the class; for a known class the label alone is enough
+cluster: images that look alike have one number; a row whose image_id is cluster-3 answers all images of cluster 3
+         that have no answer of their own, so that only exceptions need one
 Known classes: {classes}
 """
 
@@ -28,13 +35,19 @@ Known classes: {classes}
 # --- the question ---------------------------------------------------------------------------------------------
 def asked(layout: Layout, name: str) -> list[str]:
     """Image ids of the batch of generation `name`, best first, but those that were forgotten since."""
-    return [row["image_id"] for row in _selected(layout, name)]
+    return [row["image_id"] for row in selected(layout, name)]
 
 
-def _selected(layout: Layout, name: str) -> list[dict[str, Any]]:
+def selected(layout: Layout, name: str) -> list[dict[str, Any]]:
+    """The rows of the selection of generation `name`, best first, but those of images that were forgotten since."""
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     rows = schema.read(layout.generation(name).selection, schema.SELECTION).sort_by("rank").to_pylist()
     return [row for row in rows if row["image_id"] not in gone]
+
+
+def clusters(layout: Layout, name: str) -> dict[str, int | None]:
+    """Image ids of the batch of generation `name`, best first, each with the cluster that it may be named with."""
+    return {row["image_id"]: row["cluster"] for row in selected(layout, name)}
 
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
@@ -54,9 +67,7 @@ def register(layout: Layout, name: str) -> list[dict[str, Any]]:
 def export(layout: Layout, name: str) -> str:
     """Write data/exports/NNNN: images, contact sheet, and a CSV with a row to fill in per image; its digest."""
     final, part, generation = layout.export(name), layout.export_part(name), layout.generation(name)
-    rows = [
-        {**row, "file": f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"} for row in _selected(layout, name)
-    ]
+    rows = [{**row, "file": file_of(row)} for row in selected(layout, name)]
     text = io.StringIO()
     writer: Any = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -74,20 +85,51 @@ def export(layout: Layout, name: str) -> str:
     return digest.of_bytes(text.getvalue().encode())
 
 
+def file_of(row: Mapping[str, Any]) -> str:
+    """The picture of a selected image, within the folder of its batch."""
+    return f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"
+
+
+def pixels(layout: Layout, name: str, image_ids: list[str]) -> Iterator[Any]:
+    """Images that generation `name` knows, in the order of their ids: upright RGB, uint8 [H, W, 3]."""
+    from oltr_core.images.shards import Shards, places
+
+    manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "batch", "shard", "row"])
+    wanted = set(image_ids)
+    mine = manifest.filter(
+        pa.array([image_id in wanted for image_id in manifest["image_id"].to_pylist()], pa.bool_())
+    )
+    place = dict(zip(mine["image_id"].to_pylist(), places(mine), strict=True))
+    shards = Shards(layout.raw)
+    return (shards.read(*place[image_id]) for image_id in image_ids)
+
+
 def _write_images(layout: Layout, name: str, rows: list[dict[str, Any]], part: Export) -> None:
     from PIL import Image
 
-    from oltr_core.images.shards import Shards
-
-    columns = ["image_id", "batch", "shard", "row"]
-    manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, columns)
-    places = {r["image_id"]: (r["batch"], r["shard"], r["row"]) for r in manifest.to_pylist()}
-    shards = Shards(layout.raw)
-    for row in rows:
-        Image.fromarray(shards.read(*places[row["image_id"]])).save(part.folder / row["file"])
+    images = pixels(layout, name, [row["image_id"] for row in rows])
+    for row, image in zip(rows, images, strict=True):
+        Image.fromarray(image).save(part.folder / row["file"])
 
 
 # --- back -----------------------------------------------------------------------------------------------------
+def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with one for each image that an answer to a whole cluster names."""
+    return expand(rows, clusters(layout, name))
+
+
+def note(layout: Layout, name: str) -> None:
+    """Add to the audit of the batch what curate has to know: images drawn by chance, labels that were in doubt."""
+    rows, path = selected(layout, name), layout.audit_of(name)
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if drawn := {row["image_id"]: row["suggested"] for row in rows if row["share"] == "audit"}:
+        found["drawn"] = {"suggested": drawn, "classes": sorted(set(class_names(layout, name).values()))}
+    if suspects := sorted(row["image_id"] for row in rows if row["share"] == "suspect"):
+        found["suspects"] = suspects
+    if found:
+        write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
 def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
     from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need

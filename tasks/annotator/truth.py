@@ -8,18 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from oltr_core import schema, verification
+from oltr_core.curation.clusters import group, typed
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.annotator import TruthAnnotator
-from tasks.annotator import batch
+from tasks.annotator import batch, page
 
 
 def publish(layout: Layout, settings: TruthAnnotator, name: str) -> str:
-    """Write the batch into data/exports, to be looked at; its digest."""
-    return batch.export(layout, name)
+    """Write the batch and its page into data/exports, to be looked at; its digest."""
+    found = batch.export(layout, name)
+    page.write(layout, name, "")
+    return found
 
 
 def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
     """One row per asked image: `label` where its class is known to the generation, else `new_class`.
+
+    A cluster is answered at once and its exceptions one by one, as people may: the rows are the same.
 
     Raises ValueError when an asked image has no held-back label.
     """
@@ -37,7 +42,7 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
         if label == schema.UNKNOWN and label not in known:  # an image of a published open set, of no class
             verdict, label = "unsure", None
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
-    return rows
+    return batch.by_image(layout, name, group(rows, batch.clusters(layout, name)))
 
 
 def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
@@ -57,6 +62,7 @@ def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
     found: dict[str, object] = {"open_classes": sorted({truth[i] for i in pool if is_open.get(i)})}
     found["select/budget"] = len(picked)
     found["select/classes_found"] = len({truth[i] for i in open_picks})
+    found["select/answers_typed"] = typed(map(truth.get, picked), batch.clusters(layout, name).values())
     if picked:
         found["select/open_hit_rate"] = len(open_picks) / len(picked)
     if pool:

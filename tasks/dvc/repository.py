@@ -156,14 +156,19 @@ def follow_origin(layout: Layout) -> str:
 
 def remote_of_origin(layout: Layout) -> str:
     """The remote of the workspace on this machine that this one was cloned from, where it has none itself; or ""."""
-    folder = git.answer(layout.root, "rev-parse", "--show-prefix").strip()
-    origin = git.answer(layout.root, "config", "--get", "remote.origin.url").strip().removeprefix("file://")
-    remote = Layout(Path(origin) / folder).remote
     own = read_config(layout.dvc_config).get(_SECTION, {}).get("url") == f"../{_inside(layout, layout.remote)}"
     followed = read_config(layout.dvc_config_local).get(_SECTION, {}).get("url")
-    if not own or followed or not Path(origin).is_absolute() or layout.remote.exists() or not remote.is_dir():
+    if not own or followed or layout.remote.exists():
         return ""
-    return str(remote.resolve())
+    folder = git.answer(layout.root, "rev-parse", "--show-prefix").strip()
+    origin = git.answer(layout.root, "config", "--get", "remote.origin.url").strip().removeprefix("file://")
+    if not Path(origin).is_absolute():
+        return ""
+    there = Layout(Path(origin) / folder)
+    if there.remote.is_dir():
+        return str(there.remote.resolve())
+    # a clone itself, which follows another
+    return read_config(there.dvc_config_local).get(_SECTION, {}).get("url", "")
 
 
 def configure(file: Path, section: str, **values: str) -> None:

@@ -39,6 +39,8 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
 
     for name in ("mlflow", "alembic"):  # their news are not ours: migrations, artifact paths, run links
         logging.getLogger(name).setLevel(logging.ERROR)
+    # a traceback beside the exception, which we turn into one sentence
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
     if not tracking.uri:
         database.set_aside(layout)
         database.make(layout)

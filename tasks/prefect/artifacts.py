@@ -6,20 +6,34 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 
 from oltr_core.layout import Layout
+from tasks.prefect.server import database_address
+
+DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 def remove(layout: Layout, keys: list[str], pieces: Iterable[bytes]) -> str:
-    """Delete the artifacts of these keys; of a server of others, those that hold one of `pieces`.
+    """Delete the artifacts of these keys; where others keep theirs too, those that hold one of `pieces`.
 
-    Returns the address of a server whose events cannot be deleted, or "".
+    Returns the address of a server or database whose events cannot be deleted, or "".
     """
-    if url := os.environ.get("PREFECT_API_URL", ""):
+    elsewhere = os.environ.get("PREFECT_API_URL", "") or _database_of_others(layout)
+    if elsewhere:
         _from_server(keys, [piece.decode() for piece in pieces if piece.isascii()])
     elif layout.prefect_db.exists():
         _from_database(layout, keys)
-    return url
+    return elsewhere
+
+
+def _database_of_others(layout: Layout) -> str:
+    """The database that the user's environment names in the place of the workspace's own, or ""."""
+    named = next((os.environ[name] for name in DATABASES if os.environ.get(name)), "")
+    if named and named not in database_address(layout).values():
+        return named
+    home = Path(os.environ.get("PREFECT_HOME") or layout.prefect_home)
+    return "" if home.resolve() == layout.prefect_home.resolve() else str(home / "prefect.db")
 
 
 def _from_server(keys: list[str], pieces: list[str]) -> None:
@@ -27,7 +41,7 @@ def _from_server(keys: list[str], pieces: list[str]) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=keys))
-    with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client:  # without an address: a server of its own on the named database
         # this workspace's: another one on the same server has the same keys
         while mine := [
             a for a in client.read_artifacts(artifact_filter=wanted) if any(p in str(a.data) for p in pieces)

@@ -27,11 +27,16 @@ RESNET = {"strides": (1, 2, 2, 2), "shortcut": "project", "shared_stages": 2, "w
 DEFAULTS = {
     union(Loss): {
         "cross_entropy": {"weight": 1.0},
-        "balanced_softmax": {"weight": 1.0, "tau": (1.0,)},
+        "balanced_softmax": {"weight": 1.0},
         "logit_adjusted": {"weight": 1.0, "tau": 1.0},
         # Cao et al.: margins up to .5 at scale 30, re-weighted from epoch 160 of 200
         "ldam": {"weight": 1.0, "max_margin": 0.5, "scale": 30.0, "reweight_from": 0.8, "beta": 0.9999},
         "focal": {"weight": 1.0, "gamma": 2.0},
+        "class_balanced": {"weight": 1.0, "beta": 0.9999, "gamma": 0.0},
+        "cost_sensitive": {"weight": 1.0, "power": 1.0, "reweight_from": 0.0},
+        "label_aware_smoothing": {"weight": 1.0, "head": 0.4, "tail": 0.1},
+        "lifted": {"weight": 1.0, "margin": 1.0},
+        "range": {"weight": 1.0, "intra": 0.5, "inter": 0.5, "margin": 1.0},
         "large_margin": {"weight": 0.1, "form": "nearest", "margin": 0.5},
         "bbn": {"weight": 1.0},
         "diversity": {"weight": 0.2, "temperature": 1.0},
@@ -53,6 +58,9 @@ DEFAULTS = {
         "u_product": {},
         "knn": {"k": 3},
         "mahalanobis": {"shrinkage": 0.2},
+        "rmds": {"shrinkage": 0.2},
+        "gen": {"gamma": 0.1, "largest": 100},
+        "prior_aware": {"base": "msp"},
         "openmax": {"tail": 20, "alpha": 10},
         "odin": {"temperature": 1000.0, "epsilon": 0.0014},
     },
@@ -66,6 +74,7 @@ DEFAULTS = {
         "u_product": {},
         "energy_per_class": {"temperature": 0.1},
         "eq9_literal": {"temperature": 1.0},
+        "badge": {},
         "k_center": {},
         "product_k_center": {"shortlist": 1.5},
         "mixed": {"share": 0.5},
@@ -86,6 +95,8 @@ DEFAULTS = {
     },
     union(HeadSpec): {
         "linear": {},
+        "tau_norm": {"tau": 0.7},
+        "learnable_scale": {},
         "cosine": {"scale": 16.0, "learn_scale": False, "squash": "unit"},
         "meta_embedding": {
             "scale": 20.0,

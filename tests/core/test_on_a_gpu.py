@@ -17,7 +17,21 @@ from oltr_core.images.policies import AutoAugment, RandAugment
 from oltr_core.images.shards import Shards
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.inference import predictions
-from oltr_core.losses import BBN, LDAM, BalancedSoftmax, CrossEntropy, Diversity, Focal, LargeMargin, LogitAdjusted
+from oltr_core.losses import (
+    BBN,
+    LDAM,
+    BalancedSoftmax,
+    ClassBalanced,
+    CostSensitive,
+    CrossEntropy,
+    Diversity,
+    Focal,
+    LabelAwareSmoothing,
+    LargeMargin,
+    Lifted,
+    LogitAdjusted,
+    Range,
+)
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, SquareRoot
 from oltr_core.scores import Odin
@@ -36,6 +50,8 @@ PHASES = {
     "plain": {"head": Linear(), "losses": [CrossEntropy(), Focal()], "sampler": Instance()},
     "margins": {"head": Cosine(scale=30.0), "losses": [LDAM(reweight_from=0)], "sampler": SquareRoot()},
     "adjusted": {"head": Linear(), "losses": [BalancedSoftmax(), LogitAdjusted()], "sampler": Progressive()},
+    "weights": {"head": Linear(), "losses": [ClassBalanced(), CostSensitive(), LabelAwareSmoothing()]},
+    "pairs": {"head": Linear(), "losses": [Lifted(), Range()], "sampler": ClassAware()},
     "memory": {"losses": [CrossEntropy(), LargeMargin(), Diversity()], "sampler": ClassAware()},
     "memory under a frozen trunk": {"losses": [LargeMargin(form="mean")], "freeze": ["trunk"]},
     "two streams": {"head": Linear(), "losses": [BBN()], "sampler": Bilateral()},

@@ -64,7 +64,7 @@ TABLES = {
     "operations": (1, "number", "name successor aliases taxon parent"),
     "corrections": (1, "image_id corrected_at", "label_before label_source_before"),
     "predictions": (1, "image_id", ""),
-    "selection": (2, "rank", ""),
+    "selection": (3, "rank", "share cluster"),
     "annotations": (1, "image_id annotator answered_at", "label seconds"),
     "truth": (1, "image_id", ""),
 }
@@ -80,8 +80,8 @@ def test_a_table_has_its_version_its_key_and_values_in_all_columns_but_these(nam
     assert schema.version(pa.schema([])) == 0
 
 
-def as_version_1(path, table: pa.Table, name: str) -> None:
-    pq.write_table(table.replace_schema_metadata({"oltr.table": name, "oltr.version": "1"}), path)
+def as_version_1(path, table: pa.Table, name: str, version: str = "1") -> None:
+    pq.write_table(table.replace_schema_metadata({"oltr.table": name, "oltr.version": version}), path)
 
 
 def test_a_manifest_of_version_1_is_read_with_an_empty_address_in_its_place(tmp_path):
@@ -100,10 +100,13 @@ def test_a_manifest_of_version_1_is_read_with_an_empty_address_in_its_place(tmp_
 def test_a_selection_of_version_1_called_the_merit_energy(tmp_path):
     row = {"image_id": "a", "rank": 0, "u_open": 1.0, "u_info": 2.0, "merit": 3.0, "reason": "r", "suggested": "x",
            "strategy": "y"}  # fmt: skip
-    table = schema.from_rows(schema.SELECTION, [row])
+    table = schema.from_rows(schema.SELECTION, [row]).drop_columns(["share", "cluster"])
     old = table.rename_columns(["energy" if c == "merit" else c for c in table.column_names])
     as_version_1(tmp_path / "s", old, "selection")
-    assert schema.read(tmp_path / "s", schema.SELECTION).to_pylist() == [row]
+    today = [row | {"share": None, "cluster": None}]
+    assert schema.read(tmp_path / "s", schema.SELECTION).to_pylist() == today
+    as_version_1(tmp_path / "s", table, "selection", "2")
+    assert schema.read(tmp_path / "s", schema.SELECTION).to_pylist() == today
 
 
 def test_a_table_of_a_newer_version_is_refused_with_both_numbers(tmp_path):

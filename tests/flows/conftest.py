@@ -32,8 +32,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **QUIET, **me, "PATH": path, "OMP_NUM_THREADS": "1", **more}
 
 
-def run(layout: Layout, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    there = {"cwd": layout.root, "env": environment(**more), "timeout": PATIENCE}
+def run(layout: Layout, *command: str, patience: float = PATIENCE, **more: str) -> subprocess.CompletedProcess[str]:
+    there = {"cwd": layout.root, "env": environment(**more), "timeout": patience}
     return subprocess.run(command, capture_output=True, text=True, check=False, **there)
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from mlflow.artifacts import download_artifacts as mlflow_download
+from PIL import Image
 
 from flows.cli import oltr
 from oltr_core import checkpoint, ledger
@@ -236,9 +237,9 @@ def test_without_a_name_there_must_be_something_to_end(photos):
 
 
 @pytest.fixture(scope="module")
-def forgotten(tmp_path_factory) -> tuple[Layout, list[bytes], subprocess.CompletedProcess[str], list[Path]]:
-    """Two generations on the digits, in a workspace that nobody else reads; then an answered image is forgotten."""
-    layout = new_world(tmp_path_factory.mktemp("forgotten") / "world")
+def looped_where_the_path_has_any_letters(tmp_path_factory) -> Layout:
+    """Two generations on the digits, in a workspace that nobody else reads."""
+    layout = new_world(tmp_path_factory.mktemp("forgotten") / 'Zoë\'s "x" 50%25 #1 ?x [a]')
 
     def knn(params: dict) -> None:
         params["update"]["score"] = {"name": "knn"}
@@ -246,11 +247,35 @@ def forgotten(tmp_path_factory) -> tuple[Layout, list[bytes], subprocess.Complet
     edit(layout, knn)
     done = run(layout, "oltr", "loop", "--generations", "2")
     assert done.returncode == 0, done.stderr
+    assert "does not show this yet" not in done.stderr
     commit(layout, "two generations")
-    manifest = pl.read_parquet(layout.generation("0001").manifest)
+    return layout
+
+
+def test_everything_works_where_the_path_has_any_letters(looped_where_the_path_has_any_letters):
+    layout = looped_where_the_path_has_any_letters
+    assert ledger.replay(ledger.read(layout.ledger)).champion == "0001"
+    assert "url = ../.oltr/remote" in layout.dvc_config.read_text()
+    assert layout.prefect_db.exists()
+    assert [path.name for path in layout.root.parent.iterdir()] == [layout.root.name], "nothing beside the workspace"
+    checked = run(layout, "oltr", "check")
+    assert checked.returncode == 0, checked.stdout
+    assert not [line for line in checked.stdout.splitlines() if line.startswith(("! dvc", "! remote", "! mlflow"))]
+    settings = load_settings(layout).tracking
+    mlflow.connect(layout, settings)
+    assert {r.data.tags["oltr.generation"] for r in mlflow.runs(settings)} == {"0000", "0001"}
+
+
+@pytest.fixture(scope="module")
+def forgotten(
+    looped_where_the_path_has_any_letters,
+) -> tuple[Layout, list[bytes], subprocess.CompletedProcess[str], list[Path]]:
+    """An answered image is looked up by its pixels, and forgotten."""
+    layout = looped_where_the_path_has_any_letters
+    manifest = pl.read_parquet(layout.generation("0001").manifest, glob=False)
     answered = manifest.filter(pl.col("label_source") == "truth", split="train").sort("image_id").row(0, named=True)
     pixels = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
-    index = pl.read_parquet(layout.batch(answered["batch"]).index)
+    index = pl.read_parquet(layout.batch(answered["batch"]).index, glob=False)
     model = checkpoint.load(layout.generation("0001").model)
     of_it = models.features(layout, [answered["image_id"]], model)
     values = [pixels.tobytes(), thumbnail(pixels), *(row.numpy().tobytes() for row in of_it[0])]
@@ -258,7 +283,15 @@ def forgotten(tmp_path_factory) -> tuple[Layout, list[bytes], subprocess.Complet
     assert index.height
     pieces = [piece for value in values for piece in search.pieces(value)]
     before = search.holding([layout.data, *layout.owned], pieces)
+    photo = layout.root / "photo.png"
+    Image.fromarray(pixels).save(photo)
+    asked = run(layout, "oltr", "check", str(photo))
+    assert f"it was in training since generation 0001, as '{answered['label']}'" in asked.stdout, asked.stderr
+    photo.unlink()
     done = run(layout, "oltr", "forget", answered["address"], "--yes")
+    assert "forgot 1 images" in done.stdout
+    left = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
+    assert np.array_equal(left, np.zeros((1, 1, 3), np.uint8))
     return layout, pieces, done, before
 
 
@@ -316,4 +349,6 @@ def test_the_loop_goes_on_after_it(forgotten):
     layout, pieces, *_ = forgotten
     more = run(layout, "oltr", "loop", "--more", "1")
     assert more.returncode == 0, more.stderr
+    (image_id,) = ledger.replay(ledger.read(layout.ledger)).forgotten
+    assert image_id not in pl.read_parquet(layout.generation("0002").manifest, glob=False)["image_id"].to_list()
     assert_gone(layout, pieces)

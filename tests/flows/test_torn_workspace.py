@@ -25,21 +25,6 @@ def shown(layout) -> set[str]:
     return {found.data.tags["oltr.generation"] for found in mlflow.runs(settings)}
 
 
-def test_a_generation_is_made_where_the_path_has_any_letters(tmp_path):
-    layout = new_world(tmp_path / 'Zoë\'s "x" 50%25 #1 ?x [a]')
-    done = run(layout, "oltr", "loop", "--generations", "1")
-    assert done.returncode == 0, done.stderr
-    assert "does not show this yet" not in done.stderr
-    assert ledger.replay(ledger.read(layout.ledger)).champion == "0000"
-    assert "url = ../.oltr/remote" in layout.dvc_config.read_text()
-    assert layout.prefect_db.exists()
-    assert [path.name for path in tmp_path.iterdir()] == [layout.root.name], "nothing beside the workspace"
-    checked = run(layout, "oltr", "check")
-    assert checked.returncode == 0, checked.stdout
-    assert not [line for line in checked.stdout.splitlines() if line.startswith(("! dvc", "! remote", "! mlflow"))]
-    assert shown(layout) == {"0000"}
-
-
 def test_torn_files_of_dvc_and_mlflow_are_named_and_the_next_loop_is_whole(world):
     pointer = world.generations / "0001.dvc"
     before = pointer.read_text()

@@ -142,7 +142,12 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/shots.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/spec.py": [f"{CORE}/test_spec_and_settings.py"],
     "tasks": ["tests/tasks/test_small_tasks.py"],
-    "tasks/annotator": ["tests/tasks/test_annotators.py", "tests/tasks/test_batch_cells.py"],
+    "tasks/annotator": [
+        "tests/tasks/test_annotators.py",
+        "tests/tasks/test_batch_cells.py",
+        "tests/tasks/test_page.py",
+        "tests/tasks/test_page_server.py",
+    ],
     "tasks/dvc": [
         "tests/tasks/test_small_tasks.py",
         "tests/tasks/test_commit.py",

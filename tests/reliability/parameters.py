@@ -118,6 +118,11 @@ CASES = [
         params("storage: 'https://eve:hunter2@host/x'\n"),
         r": storage: .*found 'https://\*\*\*@host/x'",
     ),
+    case(
+        "a password in the address of the remote",
+        params("storage: {remote: 'https://eve:hunter2@host/x'}\n"),
+        r": storage.remote: .*expected an address without a user, password or token(?!.*hunter2)",
+    ),
     case("a bracket that is not closed", params("gate:\n  tolerances: {a: 1\nbudget: 3\n"), ":3: expected YAML"),
     case("a tab for an indent", params("gate:\n\ttolerances: {}\n"), ":2: expected YAML"),
     case(

@@ -32,7 +32,7 @@ SAME = (
     "metrics.json",
 )
 TRIES = 3  # a command that was made to fail ends well by the third time at the latest
-PATIENCE = 900
+PATIENCE = 3600  # seconds: a soak runs beside other work
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def expected(start: str, command: str) -> tuple[str, float]:
     """The facts after the command without a fault, as JSON, and how long it took."""
     layout = copy(base(start), Path(tempfile.mkdtemp(prefix="oltr-soak-")) / "world")
     begun = time.monotonic()
-    done = run(layout, *words(Fault(start, command, ""), layout))
+    done = run(layout, *words(Fault(start, command, ""), layout), patience=PATIENCE)
     took = time.monotonic() - begun
     assert done.returncode == 0, done.stderr
     found = json.dumps(facts(layout), sort_keys=True)
@@ -176,7 +176,7 @@ def suffer(fault: Fault) -> dict[str, Any]:
         tries, done = 0, None
         while tries < TRIES and (done is None or done.returncode):
             tries += 1
-            done = run(layout, *words(fault, layout))
+            done = run(layout, *words(fault, layout), patience=PATIENCE)
         assert done is not None
         if done.returncode:
             wrong.append(f"it does not end well: {done.stderr.strip()[-300:]}")
@@ -186,7 +186,7 @@ def suffer(fault: Fault) -> dict[str, Any]:
             found = json.loads(json.dumps(facts(layout)))
             wrong += [f"{k}: expected {wanted[k]}, found {found[k]}"[:500] for k in wanted if found[k] != wanted[k]]
             wrong += [f"left over: {path}" for path in left_over(layout)]
-            checked = run(layout, "oltr", "check")
+            checked = run(layout, "oltr", "check", patience=PATIENCE)
             if checked.returncode:
                 wrong += [line for line in checked.stdout.splitlines() if line.startswith("✗")]
         return {"first": first["code"], "hit": first["hit"], "wrong": wrong}
@@ -203,7 +203,9 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
         of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "what": fault.what, "fired": str(fired)}
         more = injected(of)
     if fault.what == "size":  # files of so many bytes at most, as where a quota or a disk ends
-        line = ["bash", "-c", f'ulimit -f {int(fault.at) // 1024}; exec "$0" "$@"', *line]
+        # what it says goes through a pipe: the limit is not for the file that keeps it
+        limited = f'(ulimit -f {int(fault.at) // 1024}; exec "$0" "$@") 2>&1 | cat; exit ${{PIPESTATUS[0]}}'
+        line = ["bash", "-c", limited, *line]
     if fault.what == "down" and fault.who == "remote":
         more = {}
         if layout.remote.exists():

@@ -68,8 +68,8 @@ def test_a_batch_goes_out_with_a_row_and_the_picture_of_each_image_and_says_what
     digest = kind.publish(layout, settings, "0000")
     export = layout.export("0000")
     rows = asked_rows(layout)
-    assert list(rows[0]) == ["rank", "image_id", "file", "suggested", "reason", "verdict", "label", "annotator",
-                             "seconds"]  # fmt: skip
+    assert list(rows[0]) == ["rank", "image_id", "file", "suggested", "reason", "share", "cluster", "verdict",
+                             "label", "annotator", "seconds"]  # fmt: skip
     assert [row["image_id"] for row in rows] == batch.asked(layout, "0000")
     assert [row["rank"] for row in rows] == ["0", "1", "2"]
     shown = {(row["suggested"], row["reason"], row["verdict"], row["label"]) for row in rows}
@@ -196,6 +196,68 @@ def test_a_file_that_is_no_utf8_is_named_and_one_with_a_mark_of_its_own_is_read(
         batch.check(layout, "0000", collected(layout))
 
 
+# --- one answer for a cluster -----------------------------------------------------------------------------------
+def composed(layout: Layout) -> list[str]:
+    """The batch as one of shares: two images in cluster 4, and one that was drawn by chance."""
+    path = layout.generation("0000").selection
+    rows = schema.read(path, schema.SELECTION).sort_by("rank").to_pylist()
+    for row, share, cluster in zip(rows, ("discover", "suspect", "audit"), (4, 4, None), strict=True):
+        row |= {"share": share, "cluster": cluster}
+    schema.write(path, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    return [row["image_id"] for row in rows]
+
+
+def test_share_and_cluster_go_out_and_one_row_comes_back_for_the_cluster(layout):
+    first, second, third = composed(layout)
+    folder.publish(layout, FOLDER, "0000")
+    shown = [(row["image_id"], row["share"], row["cluster"]) for row in asked_rows(layout)]
+    assert shown == [(first, "discover", "4"), (second, "suspect", "4"), (third, "audit", "")]
+    assert "cluster-3 answers all images of cluster 3" in layout.export("0000").instructions.read_text()
+    put(layout, f"image_id,verdict,label,seconds\ncluster-4,,cat,5\n{second},discard,,\n")
+    found = batch.check(layout, "0000", collected(layout)).to_pylist()
+    assert {(r["image_id"], r["verdict"], r["label"], r["seconds"]) for r in found} == {
+        (first, "label", "cat", 5.0), (second, "discard", None, None),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("cluster-3,,cat\n", "0000.csv:2: there is no cluster-3 in this batch .there are: cluster-4."),
+        ("cluster-4,,cat\ncluster-4,,dog\n", "0000.csv:3: folder answers cluster-4 twice .*0000.csv:2 too"),
+        ("cluster-4,,cta\n", "^[^\n]*0000.csv:2: no class is called 'cta'[^\n]*$"),
+    ],
+)
+def test_an_answer_to_a_cluster_that_is_wrong_is_named_once_with_its_line(layout, text, sentence):
+    composed(layout)
+    put(layout, "image_id,verdict,label\n" + text)
+    with pytest.raises(ValueError, match=sentence):
+        batch.check(layout, "0000", collected(layout))
+
+
+def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout):
+    alone = sorted(map(dict, truth.collect(layout, TRUTH, "0000", world.AT)), key=lambda row: row["image_id"])
+    composed(layout)
+    again = sorted(map(dict, truth.collect(layout, TRUTH, "0000", world.AT)), key=lambda row: row["image_id"])
+    assert again == alone
+    truth.audit(layout, TRUTH, "0000")
+    held, (first, second, _) = truth.held_back(layout), batch.asked(layout, "0000")
+    expected = 2 if held[first] == held[second] else 3
+    assert json.loads(layout.audit_of("0000").read_text())["select/answers_typed"] == expected
+
+
+def test_what_curate_has_to_know_of_a_composed_batch_is_added_to_its_audit(layout):
+    batch.note(layout, "0000")
+    assert not layout.audit_of("0000").exists()
+    _, second, third = composed(layout)
+    truth.audit(layout, TRUTH, "0000")
+    before = json.loads(layout.audit_of("0000").read_text())
+    batch.note(layout, "0000")
+    assert json.loads(layout.audit_of("0000").read_text()) == before | {
+        "drawn": {"suggested": {third: "cat"}, "classes": ["cat", "dog"]}, "suspects": [second],
+    }  # fmt: skip
+
+
 # --- back from held-back labels ---------------------------------------------------------------------------------
 def test_held_back_labels_answer_each_asked_image_as_known_or_new(layout):
     held = truth.held_back(layout)
@@ -222,7 +284,7 @@ def test_the_audit_says_how_good_the_batch_was_by_the_held_back_labels(layout):
     eels = sum(held[image] == "eel" for image in asked)
     assert 0 < eels < 3
     assert json.loads(layout.audit_of("0000").read_text()) == {
-        "open_classes": ["eel"], "select/budget": 3, "select/classes_found": 1,
+        "open_classes": ["eel"], "select/answers_typed": 3, "select/budget": 3, "select/classes_found": 1,
         "select/open_hit_rate": pytest.approx(eels / 3), "select/pool_open_rate": 0.5,
     }  # fmt: skip
 
@@ -233,7 +295,7 @@ def test_the_audit_of_a_batch_of_nothing_has_no_rates(layout):
     schema.write(generation.manifest, schema.empty(schema.MANIFEST), schema.MANIFEST)
     truth.audit(layout, TRUTH, "0000")
     assert json.loads(layout.audit_of("0000").read_text()) == {
-        "open_classes": [], "select/budget": 0, "select/classes_found": 0,
+        "open_classes": [], "select/answers_typed": 0, "select/budget": 0, "select/classes_found": 0,
     }  # fmt: skip
 
 

@@ -124,6 +124,14 @@ def test_the_names_that_tolerances_had_in_version_0_1_still_hold(layout):
     assert reasons[0].startswith("known_accuracy fell from 0.940 to 0.900, by more than 0.03")
 
 
+def test_a_class_may_have_a_tolerance_of_its_own(layout):
+    write(layout, page(**{"class/lynx": figure(0.9, 0.6, -0.5, -0.1), "class/deer": figure(0.9, 0.2, -0.9, -0.5)}))
+    verdict, reasons = judged(layout, tolerances={"class/lynx": 0.1, "class/elk": 0.1})
+    assert (verdict, [reason.split(" ")[0] for reason in reasons]) == ("refused", ["class/lynx"])
+    missing = ledger.read(layout.ledger)[-1].details["not_compared"]
+    assert missing == {"class/elk": "no image of a class of this name that both know"}
+
+
 def test_nothing_need_be_learned_where_the_setting_says_so(layout):
     write(layout, page(learned_accuracy=learned(0.0, 0.0)))
     assert judged(layout, least_learned=0) == ("promoted", [])
@@ -181,6 +189,29 @@ def test_a_generation_that_version_0_1_sealed_is_judged_by_its_metrics(layout, m
 def test_a_metric_that_is_missing_for_no_reason_speaks_against_a_challenger():
     found = gate.fallen_metrics({}, {"open/auroc": 0.9}, {"open/auroc": 0.1, "closed/few": 0.1}, {})
     assert found == ["open/auroc was not measured; the champion's is 0.9000"]
+
+
+def test_a_metric_that_is_better_when_smaller_may_rise_by_its_tolerance():
+    before = {"open/fpr95": 0.5, "calibration/ece": 0.1, "loop/forgetting": 0.0, "open/auroc": 0.9}
+    rule = dict.fromkeys(before, 0.05)
+    better = {"open/fpr95": 0.1, "calibration/ece": 0.0, "loop/forgetting": -0.2, "open/auroc": 0.99}
+    assert gate.fallen_metrics(better, before, rule, {}) == []
+    worse = {"open/fpr95": 0.56, "calibration/ece": 0.14, "loop/forgetting": 0.06, "open/auroc": 0.8}
+    assert gate.fallen_metrics(worse, before, rule, {}) == [
+        "loop/forgetting rose from 0.0000 to 0.0600, by more than 0.05",
+        "open/auroc fell from 0.9000 to 0.8000, by more than 0.05",
+        "open/fpr95 rose from 0.5000 to 0.5600, by more than 0.05",
+    ]
+
+
+def test_every_error_rate_among_the_metrics_is_better_when_smaller():
+    from oltr_core.metrics import evaluation
+
+    of = {name.rpartition("/")[2] for name in evaluation.names(["energy"])}
+    larger = {n for n in of if n.startswith(("aupr", "f_measure")) or n in ("many", "medium", "few", "overall")}
+    larger |= {"macro_f1", "auroc", "oscr", "unknown_recall", "known_accuracy", "unknown_accuracy", "harmonic_mean"}
+    larger |= {"known_with_rejection", "average_incremental", "backward_transfer"}
+    assert of - larger - {"temperature", "threshold", "classes"} == set(gate.SMALLER)
 
 
 def test_a_person_may_promote_what_the_gate_refused_but_nothing_that_was_edited(layout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sqlite3
 import subprocess
@@ -78,3 +79,11 @@ def test_a_database_that_somebody_writes_to_is_not_broken(tmp_path):
     with closing(sqlite3.connect(layout.mlflow_db)) as busy:
         busy.execute("BEGIN EXCLUSIVE")
         assert database.fault(layout.mlflow_db) == ""
+
+
+def test_what_mlflow_raises_it_does_not_log_as_well(tmp_path, monkeypatch):
+    """It logs the traceback of every exception of its database, and the loop has one sentence for it."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    monkeypatch.setattr(logger, "_cache", {})
+    tracking.connect(Layout(tmp_path), SETTINGS)
+    assert not logger.isEnabledFor(logging.ERROR)

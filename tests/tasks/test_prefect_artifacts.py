@@ -16,7 +16,7 @@ import pytest
 from oltr_core.layout import Layout
 from oltr_core.upkeep import search
 from tasks.prefect import artifacts
-from tasks.prefect.server import Server
+from tasks.prefect.server import Server, database_address
 
 KEY = "generation-0000-batch"
 OURS, OTHERS = (np.random.default_rng(seed).bytes(20_000) for seed in (1, 2))
@@ -70,6 +70,38 @@ def test_a_picture_leaves_a_server_and_then_its_database_and_that_of_another_wor
     assert search.holding([layout.prefect_home], [*pieces, *search.pieces(OTHERS)]) == []
     with closing(sqlite3.connect(layout.prefect_db)) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.slow
+def test_a_picture_leaves_a_home_that_the_user_named(served, tmp_path):
+    """No server is running: the client starts one on the database there."""
+    layout, server = served
+    server.stop()
+    other = Layout(tmp_path / "other")
+    pieces = list(search.pieces(OURS))
+    said = python(REMOVE.format(root=str(other.root), key=KEY, pieces=pieces)).splitlines()[-1]
+    assert said == str(layout.prefect_db)
+    with closing(sqlite3.connect(layout.prefect_db)) as database:
+        left = [data for (data,) in database.execute("select data from artifact")]
+    assert [SHOWN["others"] in data for data in left] == [True]
+    assert not other.root.exists()
+
+
+def test_a_database_is_the_users_where_the_environment_names_another(tmp_path, monkeypatch):
+    layout = Layout(tmp_path / "with?mark")
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", *artifacts.DATABASES):
+        monkeypatch.delenv(name, raising=False)
+    assert artifacts._database_of_others(layout) == ""
+    monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
+    own = database_address(layout)
+    monkeypatch.setenv(*next(iter(own.items())))
+    assert artifacts._database_of_others(layout) == ""
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://db/prefect")
+    assert artifacts._database_of_others(layout) == "postgresql+asyncpg://db/prefect"
+    monkeypatch.delenv("PREFECT_SERVER_DATABASE_CONNECTION_URL")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PREFECT_API_DATABASE_CONNECTION_URL")
+    assert artifacts._database_of_others(layout) == str(tmp_path / "home" / "prefect.db")
 
 
 def test_where_prefect_never_ran_there_is_nothing_to_do(tmp_path, monkeypatch):

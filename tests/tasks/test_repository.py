@@ -94,6 +94,9 @@ def test_a_clone_on_the_same_machine_finds_the_remote_of_its_origin(tmp_path):
     repository.set_remote(clone, "")
     assert url(clone) == OWN, "what git sees is the same in both"
     assert repository.follow_origin(layout) == "", "the origin has its own"
+    again = Layout(tmp_path / "clone of the clone")
+    subprocess.run(["git", "clone", "--quiet", str(clone.root), str(again.root)], check=True)
+    assert repository.follow_origin(again) == str(layout.remote.resolve())
 
 
 # --- the remote -----------------------------------------------------------------------------------------------

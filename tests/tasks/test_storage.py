@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from oltr_core.ingest.record import TooLarge
 from tests.tasks.conftest import KEYS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # botocore's own
@@ -22,13 +23,14 @@ def test_what_is_there_is_listed_in_order_and_read_whole(s3):
     assert s3.read(f"{root}/b/1.bin") == b"b/1.bin"
 
 
-def test_a_large_object_is_streamed_in_pieces(s3):
-    root = bucket(s3, "in-pieces")
+def test_a_large_object_is_read_whole_and_one_that_is_too_large_not_at_all(s3, monkeypatch):
+    root = bucket(s3, "large")
     data = bytes(range(256)) * (12 * 2**12)
-    s3._client().put_object(Bucket="in-pieces", Key="large", Body=data)
-    pieces = list(s3.stream(f"{root}/large"))
-    assert len(pieces) > 1
-    assert b"".join(pieces) == data
+    s3._client().put_object(Bucket="large", Key="large", Body=data)
+    assert s3.read(f"{root}/large", most=len(data)) == data
+    monkeypatch.setattr("botocore.response.StreamingBody.iter_chunks", lambda *_: pytest.fail("it was transferred"))
+    with pytest.raises(TooLarge, match=r"an object of 12,582,912 bytes: more than ingest.max_bytes = 12,582,911"):
+        s3.read(f"{root}/large", most=len(data) - 1)
 
 
 def test_more_than_a_page_of_objects_is_listed(s3):

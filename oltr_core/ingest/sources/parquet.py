@@ -77,7 +77,7 @@ def _files(path: str, pattern: str, access: SourceAccess) -> Iterator[tuple[str,
     if isinstance(place, str):
         for address in [path] if path.endswith(".parquet") else access.list(path):
             if address.endswith(".parquet"):
-                yield address, opened(pa.BufferReader(access.fetch(address)), address)
+                yield address, opened(pa.BufferReader(access.fetch(address, None)), address)
         return
     near = [place] if place.is_file() else sorted(place.glob(pattern))
     if not near:

@@ -30,11 +30,13 @@ class LinearHead(nn.Module):
     """The weights of `Linear`."""
 
     centroids = None
+    weight: nn.Parameter
+    bias: nn.Parameter
 
     def __init__(self, num_classes: int, num_features: int) -> None:
         super().__init__()
         linear = nn.Linear(num_features, num_classes)
-        self.weight, self.bias = linear.weight, linear.bias
+        self.weight, self.bias = nn.Parameter(linear.weight.data), nn.Parameter(linear.bias.data)
 
     def forward(self, x: Float[Tensor, "B D"]) -> Classified:
         return Classified(nn.functional.linear(x, self.weight, self.bias), x, None)

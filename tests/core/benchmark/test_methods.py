@@ -7,7 +7,7 @@ import pytest
 from oltr_core.benchmark import methods
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
-from oltr_core.losses import BalancedSoftmax
+from oltr_core.losses import BalancedSoftmax, LogitAdjusted
 from oltr_core.training import LearningRates
 from oltr_core.training.mixing import Mixup
 
@@ -88,7 +88,7 @@ def test_the_variants_differ_from_the_strong_recipe_in_what_their_names_say():
         return train.model_copy(update={"phases": [first, *train.phases[1:]]})
 
     later = base.train.network.backbone.model_copy(update={"shared_stages": 1})
-    priors = [BalancedSoftmax(tau=(0.0, 1.0, 2.0))]
+    priors = [LogitAdjusted(tau=(0.0, 1.0, 2.0))]
     alone = base.train.model_copy(update={"phases": base.train.phases[:1]})
     rates = LearningRates(trunk=0.15, heads=0.15)
     expected = {

@@ -17,6 +17,9 @@ CROSS_ENTROPY_WHEN = {  # settings under which a loss is cross-entropy, as its p
     "logit_adjusted": {},
     "ldam": {"max_margin": 0.0},
     "focal": {"gamma": 0.0},
+    "class_balanced": {},
+    "cost_sensitive": {},
+    "label_aware_smoothing": {"head": 0.0, "tail": 0.0},
 }
 
 
@@ -28,9 +31,10 @@ def loss(request):
 def _batch(generator: torch.Generator, spread: float = 1.0) -> tuple[Outputs, Targets]:
     logits = spread * torch.randn(8, 2, 5, generator=generator)
     distances = torch.rand(8, 2, 5, generator=generator) * 2
-    features = torch.randn(8, 2, 3, generator=generator)
-    labels = torch.randint(0, 5, (8,), generator=generator)
-    return Outputs(logits.requires_grad_(), features, features, distances.requires_grad_()), Targets(labels)
+    features = spread * torch.randn(8, 2, 3, generator=generator)
+    labels = torch.tensor([4, 1, 1, 0, 4, 4, 1, 0])
+    outputs = Outputs(logits.requires_grad_(), features.requires_grad_(), features, distances.requires_grad_())
+    return outputs, Targets(labels)
 
 
 def _context(counts=(50.0, 20.0, 10.0, 5.0, 1.0), epoch: int = 3) -> Context:
@@ -58,10 +62,19 @@ def test_it_says_when_its_equation_changes(loss):
             assert value == another or loss.varies_with(one) != loss.varies_with(other)
 
 
+def test_its_gradient_is_finite_for_a_batch_of_one_class_and_for_equal_features(loss):
+    outputs, _ = _batch(torch.Generator().manual_seed(0), spread=0)
+    _total(loss(outputs, Targets(torch.full((8,), 2)), _context())).backward()
+    leaves = (outputs.logits, outputs.features, outputs.distances)
+    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves if leaf is not None and leaf.grad is not None)
+
+
 def test_its_gradient_reaches_the_network(loss):
     outputs, targets = _batch(torch.Generator().manual_seed(0))
     _total(loss(outputs, targets, _context())).backward()
-    reached = outputs.distances if loss.name == "large_margin" else outputs.logits
+    of = {"large_margin": outputs.distances, "lifted": outputs.features, "range": outputs.features}
+    reached = of.get(loss.name, outputs.logits)
+    assert reached is not None
     assert reached.grad is not None
     assert torch.isfinite(reached.grad).all()
     assert reached.grad.abs().max() > 0

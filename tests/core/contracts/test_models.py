@@ -9,7 +9,7 @@ import torch
 
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone, SmallResNet, Timm
-from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
+from oltr_core.models.heads import HeadSpec, Linear, MetaEmbedding
 
 BACKBONES = get_args(get_args(Backbone)[0])
 HEADS = get_args(get_args(HeadSpec)[0])
@@ -103,8 +103,8 @@ def test_a_grown_head_can_be_trained_in_all_its_rows(head):
     assert (part.weight.grad.abs().sum(1) > 0).all()
 
 
-@pytest.mark.parametrize("old", [Linear(), Cosine(), MetaEmbedding()], ids=lambda h: h.name)
-@pytest.mark.parametrize("new", [Linear(), Cosine(), MetaEmbedding()], ids=lambda h: h.name)
+@pytest.mark.parametrize("old", [head() for head in HEADS], ids=lambda h: h.name)
+@pytest.mark.parametrize("new", [head() for head in HEADS], ids=lambda h: h.name)
 def test_a_new_head_continues_the_classifier_it_replaces(old, new):
     network = NetworkSpec(head=old, experts=2)(3)
     before = torch.nn.functional.normalize(network.heads[1].weight.detach(), dim=1)

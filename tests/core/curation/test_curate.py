@@ -283,6 +283,79 @@ def test_an_edited_parent_is_refused(layout):
         run_curate(layout)
 
 
+# --- labels in doubt -------------------------------------------------------------------------------------
+
+
+def doubted(layout, rows: list[dict], *numbers: int) -> pl.DataFrame:
+    """The next generation, where people were asked about these labelled images again."""
+    return second_generation(layout, rows, {"suspects": [image_id(n) for n in numbers]})
+
+
+def test_an_answer_to_a_doubted_label_takes_the_place_of_the_sources(layout):
+    rows = doubted(layout, [answer(0, "dog"), answer(20, "cat"), answer(1, "fox")], 0, 20, 1)
+
+    def said(number: int) -> tuple:
+        return tuple(of(rows, number)[name] for name in ("label", "label_source", "split", "labelled_in"))
+
+    assert said(0) == ("dog", "ann", "train", "0001")
+    assert said(1) == ("fox", "ann", "train", "0001")
+    assert said(20) == ("cat", "ann", "val", "0000")  # confirmed
+    assert "fox" in read(layout.work.classes, schema.CLASSES)["name"].to_list()
+    assert of(rows, 0)["class_id"] == of(rows, 10)["class_id"] != of(rows, 2)["class_id"]
+    assert json.loads(layout.work.audit.read_text())["suspects"] == sorted(image_id(n) for n in (0, 1, 20))
+
+
+def test_a_doubted_label_that_nobody_is_sure_of_stays_and_a_bad_image_goes(layout):
+    said = [answer(0, None), answer(1, None, verdict="discard"), answer(2, "dog"), answer(2, "fox", "ben")]
+    rows = doubted(layout, said, 0, 1, 2)
+    kept, bad, tied = (of(rows, n) for n in (0, 1, 2))
+    assert (kept["label"], kept["label_source"], kept["split"]) == ("cat", "source", "train")
+    assert (bad["label"], bad["split"], bad["reason"]) == (None, "quarantine", "discarded by ann")
+    assert (tied["label"], tied["label_source"], tied["split"]) == ("cat", "source", "train")
+
+
+def test_an_answer_to_a_label_that_nobody_doubted_changes_nothing(layout):
+    rows = doubted(layout, [answer(0, "dog"), answer(1, "dog")], 1)
+    assert (of(rows, 0)["label"], of(rows, 0)["label_source"]) == ("cat", "source")
+    assert of(rows, 1)["label"] == "dog"
+
+
+def test_a_corrected_image_keeps_label_and_split_in_every_later_generation(layout):
+    doubted(layout, [answer(0, "dog")], 0)
+    opened(layout, 2, seal(layout, 1), "train")
+    row = of(run_curate(layout), 0)
+    assert (row["label"], row["split"], row["labelled_in"]) == ("dog", "train", "0001")
+    assert image_id(0) in pl.read_parquet(layout.work.base).filter(label="dog")["image_id"]
+
+
+def test_a_split_that_was_drawn_by_the_sources_label_is_drawn_so_again_beside_a_correction(layout):
+    rows = [*labelled("cat", range(40), None), *labelled("dog", range(50, 80), None), index_row(100)]
+    put_batch(layout, "b", rows)
+    first = run_curate(layout)
+    seal(layout, 0)
+    mine = first.filter(pl.col("split") == "val")["image_id"][0]
+    put_annotations(layout, "0000", [answer(mine, "dog")], {"suspects": [mine]})
+    opened(layout, 1, "genesis", "train")  # the first generation was refused
+    again = run_curate(layout)
+    assert again["split"].to_list() == first["split"].to_list()
+    assert again.filter(image_id=mine)["label"].to_list() == ["dog"]
+
+
+def test_images_drawn_by_chance_say_how_good_the_model_was_on_its_pool(layout):
+    drawn = {"suggested": {image_id(n): "cat" for n in (100, 101, 102)}, "classes": ["cat", "dog"]}
+    answers = [answer(100, "cat"), answer(101, "fox"), answer(103, "dog")]
+    second_generation(layout, answers, {"drawn": drawn})
+    values = json.loads(layout.work.metrics("curate").read_text())
+    assert (values["audit/images"], values["audit/unnamed"]) == (2, 1)
+    assert values["audit/accuracy"] == values["audit/unknown_rate"] == 0.5
+    assert values["audit/known_accuracy"] == 1
+    assert 0.5 - values["audit/accuracy_low"] == pytest.approx(values["audit/accuracy_high"] - 0.5)
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(104, "cat")])
+    run_curate(layout)
+    assert "chance" in json.loads(layout.work.absent("curate").read_text())["audit/accuracy"]
+
+
 # --- copies and the register -----------------------------------------------------------------------------
 
 

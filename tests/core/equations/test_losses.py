@@ -8,7 +8,20 @@ import pytest
 import torch
 
 from oltr_core.interfaces import Context, Outputs, Progress, Targets
-from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, Diversity, Focal, LargeMargin, LogitAdjusted
+from oltr_core.losses import (
+    LDAM,
+    BalancedSoftmax,
+    ClassBalanced,
+    CostSensitive,
+    CrossEntropy,
+    Diversity,
+    Focal,
+    LabelAwareSmoothing,
+    LargeMargin,
+    Lifted,
+    LogitAdjusted,
+    Range,
+)
 from oltr_core.losses.bbn import BBN
 
 COUNTS = torch.tensor([100.0, 10.0, 1.0])
@@ -64,10 +77,10 @@ def test_every_expert_may_have_a_prior_of_its_own():
         alone = _outputs(outputs.logits[:, expert : expert + 1], outputs.distances[:, expert : expert + 1])
         return _loop(alone, targets, lambda z, y: [a + tau * math.log(n) for a, n in zip(z, COUNTS, strict=True)])
 
-    found = _value(BalancedSoftmax(tau=(0.0, 2.0)), outputs, targets, _context())
+    found = _value(LogitAdjusted(tau=(0.0, 2.0)), outputs, targets, _context())
     assert found == pytest.approx((one(0, 0) + one(1, 2)) / 2, rel=1e-5)
     with pytest.raises(ValueError, match=r"tau: expected one value, or one for each of 2 experts; found 3"):
-        BalancedSoftmax(tau=(0.0, 1.0, 2.0))(outputs, targets, _context())
+        LogitAdjusted(tau=(0.0, 1.0, 2.0))(outputs, targets, _context())
 
 
 def test_logit_adjustment_with_tau_one_is_balanced_softmax():
@@ -172,9 +185,97 @@ def test_diversity_rewards_experts_that_disagree():
     assert _value(Diversity(), apart, targets, _context()) < 0
 
 
+def test_class_balanced_weighs_by_effective_numbers_that_sum_to_the_classes():
+    outputs, targets = _random()
+    effective = [(1 - 0.99) / (1 - 0.99**n) for n in COUNTS.tolist()]
+    weights = [3 * w / sum(effective) for w in effective]
+    for gamma in (0.0, 2.0):
+        expected = 0.0
+        for b, y in enumerate(targets.labels.tolist()):
+            for z in outputs.logits[b].tolist():
+                p = math.exp(z[y]) / sum(math.exp(a) for a in z)
+                expected -= weights[y] * (1 - p) ** gamma * math.log(p) / 8
+        found = _value(ClassBalanced(beta=0.99, gamma=gamma), outputs, targets, _context())
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_cost_sensitive_weighs_by_inverse_counts_of_mean_one_from_its_epoch_on():
+    outputs, targets = _random()
+    inverse = [n**-0.5 for n in COUNTS.tolist()]
+    weights = [3 * w / sum(inverse) for w in inverse]
+    loss, expected = CostSensitive(power=0.5, reweight_from=0.5), {4: 0.0, 5: 0.0}
+    for b, y in enumerate(targets.labels.tolist()):
+        for z in outputs.logits[b].tolist():
+            cost = math.log(sum(math.exp(a) for a in z)) - z[y]
+            expected[4] += cost / 8
+            expected[5] += weights[y] * cost / 8
+    for epoch, value in expected.items():
+        assert _value(loss, outputs, targets, _context(epoch)) == pytest.approx(value, rel=1e-5)
+
+
+def test_the_largest_class_is_smoothed_most_and_the_smallest_least():
+    outputs, targets = _random()
+    most, least = max(COUNTS.tolist()), min(COUNTS.tolist())
+    expected = 0.0
+    for b, y in enumerate(targets.labels.tolist()):
+        share = (COUNTS[y].item() - least) / (most - least)
+        epsilon = 0.2 + (0.5 - 0.2) * math.sin(math.pi / 2 * share)
+        for z in outputs.logits[b].tolist():
+            q = [1 - epsilon if k == y else epsilon / 2 for k in range(3)]
+            log_sum = math.log(sum(math.exp(a) for a in z))
+            expected += sum(share_ * (log_sum - a) for share_, a in zip(q, z, strict=True)) / 8
+    found = _value(LabelAwareSmoothing(head=0.5, tail=0.2), outputs, targets, _context())
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def _featured() -> tuple[Outputs, Targets]:
+    """Seven images of three classes (four, two, one), two experts."""
+    g = torch.Generator().manual_seed(1)
+    features = torch.randn(7, 2, 4, generator=g)
+    return Outputs(torch.zeros(7, 2, 3), features, features), Targets(torch.tensor([0, 1, 0, 2, 0, 1, 0]))
+
+
+def test_lifted_holds_every_positive_pair_against_all_negatives_of_both_images():
+    outputs, targets = _featured()
+    y = targets.labels.tolist()
+    expected = 0.0
+    for e in range(2):
+        x = outputs.features[:, e].tolist()
+        positives = [(i, j) for i in range(7) for j in range(i + 1, 7) if y[i] == y[j]]
+        total = 0.0
+        for i, j in positives:
+            away = [math.exp(0.7 - math.dist(x[of], x[k])) for of in (i, j) for k in range(7) if y[k] != y[of]]
+            total += max(0.0, math.dist(x[i], x[j]) + math.log(sum(away))) ** 2
+        expected += total / (2 * len(positives)) / 2
+    assert len(positives) == 7
+    assert _value(Lifted(margin=0.7), outputs, targets, _context()) == pytest.approx(expected, rel=1e-5)
+    alone = Outputs(*(t[:1] for t in (outputs.logits, outputs.features, outputs.embeddings)))
+    assert _value(Lifted(), alone, Targets(targets.labels[:1]), _context()) == 0
+
+
+def test_range_takes_the_two_widest_pairs_of_a_class_of_three_and_the_nearest_centres():
+    outputs, targets = _featured()
+    y, intra, inter = targets.labels.tolist(), 0.0, 0.0
+    for e in range(2):
+        x = outputs.features[:, e].tolist()
+        mine = [x[i] for i in range(7) if y[i] == 0]  # the class of two images has no second pair
+        widest = sorted((math.dist(a, b) for k, a in enumerate(mine) for b in mine[:k]), reverse=True)[:2]
+        intra += 2 / sum(1 / d for d in widest) / 2
+        centres = [
+            [sum(column) / len(column) for column in zip(*(x[i] for i in range(7) if y[i] == k), strict=True)]
+            for k in range(3)
+        ]
+        nearest = min(math.dist(centres[a], centres[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+        inter += max(0.0, 5 - nearest) / 2
+    assert inter > 0
+    found = _value(Range(intra=0.3, inter=0.2, margin=5), outputs, targets, _context())
+    assert found == pytest.approx(0.3 * intra + 0.2 * inter, rel=1e-5)
+
+
 # --- images that were mixed ---------------------------------------------------------------------------------------
 MIXED = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6], [0.1, 0.9, 0.0], [0.5, 0.0, 0.5]])
-LINEAR = [CrossEntropy(), BalancedSoftmax(), LogitAdjusted(), Focal(), BBN()]  # in the target distribution
+LINEAR = [CrossEntropy(), BalancedSoftmax(), LogitAdjusted(), Focal(), BBN(), ClassBalanced(), CostSensitive()]
+LINEAR += [LabelAwareSmoothing()]  # in the target distribution
 
 
 @pytest.mark.parametrize("loss", LINEAR, ids=lambda loss: loss.name)

@@ -10,13 +10,16 @@ from oltr_core.interfaces import Outputs, Reference
 from oltr_core.scores import (
     Energy,
     Entropy,
+    Gen,
     Knn,
     Mahalanobis,
     MaxLogit,
     Msp,
     Odin,
     OpenMax,
+    PriorAware,
     Reachability,
+    Rmds,
     UProduct,
 )
 from oltr_core.scores.openmax import fit_weibull
@@ -35,6 +38,41 @@ def test_scores_of_logits_by_hand():
     assert float(Energy()(even, {})) == pytest.approx(-math.log(4))
     assert float(Energy(temperature=0.5)(even, {})) == pytest.approx(-0.5 * math.log(10))
     assert float(Entropy()(even, {})) == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
+
+
+def test_gen_is_the_generalised_entropy_of_the_largest_probabilities():
+    three = of_logits([math.log(5.0), math.log(3.0), math.log(2.0)])  # .5, .3, .2
+    both = 0.25**0.3 + 0.21**0.3
+    assert float(Gen(gamma=0.3, largest=2)(three, {})) == pytest.approx(both)
+    assert float(Gen(gamma=0.3)(three, {})) == pytest.approx(both + 0.16**0.3)
+
+
+def test_what_the_frequencies_say_counts_for_nothing_known():
+    outputs = of_logits([math.log(6.0), math.log(4.0)], [math.log(8.0), math.log(2.0)])  # .6 .4 | .8 .2
+    known = Reference(outputs, torch.tensor([0, 1]), torch.tensor([80.0, 20.0]))
+    state = PriorAware().fit(known)
+    assert PriorAware()(outputs, state).tolist() == pytest.approx([-0.2, 0.0])  # of .4 - .2, and of .8 - .8
+    cosine = (0.6 * 0.8 + 0.4 * 0.2) / math.hypot(0.6, 0.4) / math.hypot(0.8, 0.2)
+    found = PriorAware(base="energy")(outputs, state).tolist()
+    assert found == pytest.approx([-math.log(10) * (1 - cosine), 0.0], abs=1e-6)
+
+
+def test_rmds_is_scikit_learns_distance_to_the_nearest_class_less_that_to_all():
+    from sklearn.covariance import shrunk_covariance
+
+    known, new = worlds.reference(), worlds.outputs(6, seed=3)
+    features, x = (outputs.features.flatten(1).double() for outputs in (known.outputs, new))
+
+    def squared(apart: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+        precision = torch.tensor(shrunk_covariance((apart.T @ apart / len(apart)).numpy(), shrinkage=0.3)).inverse()
+        difference = x[:, None] - centres
+        return torch.einsum("bkd,de,bke->bk", difference, precision, difference).amin(1)
+
+    means = torch.stack([features[known.labels == k].mean(0) for k in range(5)])
+    mean = features.mean(0, keepdim=True)
+    expected = squared(features - means[known.labels], means) - squared(features - mean, mean)
+    score = Rmds(shrinkage=0.3)
+    torch.testing.assert_close(score(new, score.fit(known)), expected.float(), rtol=1e-3, atol=1e-3)
 
 
 def test_scores_of_distances_by_hand():

@@ -7,6 +7,7 @@ import torch
 
 from oltr_core.interfaces import Outputs
 from oltr_core.strategies import (
+    Badge,
     Energy,
     EnergyPerClass,
     Entropy,
@@ -154,3 +155,27 @@ def test_k_centre_says_how_far_each_image_was_when_it_was_picked():
         gaps = (pool.features[picks.indices[:n]] - pool.features[picks.indices[n]]).norm(dim=2).mean(1)
         known = float(pool.u_open[picks.indices[n]])
         assert float(picks.merit[n]) == pytest.approx(min(known, float(gaps.min())), abs=1e-5)
+
+
+def test_badge_draws_by_squared_distances_between_gradients_that_are_never_made(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    logits, seen = torch.randn(6, 2, 3, generator=g), torch.randn(6, 2, 4, generator=g)
+    p = logits.mean(1).softmax(1)
+    apart = p - torch.nn.functional.one_hot(p.argmax(1), 3)
+    gradients = torch.einsum("nk,nf->nkf", apart, seen.flatten(1)).flatten(1)
+    asked = []
+
+    def least_likely(chances, number, generator):
+        asked.append(chances.clone())
+        return chances.where(chances > 0, torch.inf).argmin()
+
+    monkeypatch.setattr(torch, "multinomial", least_likely)
+    picks = Badge()(Outputs(logits, seen, seen), 3, g)
+    first, second, third = picks.indices.tolist()
+    assert first == int(gradients.norm(dim=1).argmax())
+    squares = torch.cdist(gradients, gradients).square()
+    torch.testing.assert_close(asked[0], squares[:, first], rtol=1e-4, atol=1e-5)
+    nearest = squares[:, first].minimum(squares[:, second])
+    torch.testing.assert_close(asked[1], nearest, rtol=1e-4, atol=1e-5)
+    assert {first, second}.isdisjoint({third})
+    assert picks.merit.tolist() == pytest.approx([1, 2 / 3, 1 / 3])

@@ -15,7 +15,7 @@ import pytest
 from oltr_core import ledger
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
-from oltr_core.ingest.record import SourceAccess
+from oltr_core.ingest.record import SourceAccess, TooLarge
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import ingest
 from tests.core.data_world import configure, picture, run_ingest, workspace
@@ -260,12 +260,20 @@ def test_far_images_are_fetched_through_the_functions_that_tasks_give(tmp_path):
         for i, c in enumerate(["cat", "dog", "cat"])
     }
 
-    def fetch(uri):
+    def fetch(uri, most):
+        assert most == 500_000_000
+        if uri.endswith("huge.png"):
+            raise TooLarge("an object of 9 bytes")
         if uri not in stored:
             raise FileNotFoundError(uri)
         return stored[uri]
 
-    listed = [*sorted(stored), "s3://bucket/in/dog/gone.png", "s3://bucket/in/dog/notes.txt"]
+    listed = [
+        *sorted(stored),
+        "s3://bucket/in/dog/gone.png",
+        "s3://bucket/in/dog/huge.png",
+        "s3://bucket/in/dog/notes.txt",
+    ]
     layout = workspace(tmp_path / "w", [{"batch": "b", "sources": [{"name": "folder", "path": "s3://bucket/in"}]}])
     access = SourceAccess(layout.root, fetch=fetch, list=lambda prefix: [a for a in listed if a.startswith(prefix)])
     (card,) = run_ingest(layout, "b", access=access)
@@ -273,6 +281,7 @@ def test_far_images_are_fetched_through_the_functions_that_tasks_give(tmp_path):
     reasons = dict(pl.read_parquet(layout.batch("b").quarantine).select("address", "reason").rows())
     assert reasons == {
         "s3://bucket/in/dog/gone.png": "missing object",
+        "s3://bucket/in/dog/huge.png": "an object of 9 bytes",
         "s3://bucket/in/dog/notes.txt": "wrong extension: .txt is no image's",
     }
     with pytest.raises(ValueError, match="ingest through `oltr ingest`"):

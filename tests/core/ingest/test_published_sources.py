@@ -95,7 +95,7 @@ def test_an_open_set_without_labels_is_called_by_one_name(tmp_path):
 def test_parquet_reads_the_same_from_far_away(tmp_path):
     file = hub_file(tmp_path / "train.parquet", [0, 1], ["ant", "bee"])
     access = SourceAccess(
-        tmp_path, fetch=lambda _: file.read_bytes(), list=lambda prefix: [f"{prefix}/train.parquet"]
+        tmp_path, fetch=lambda *_: file.read_bytes(), list=lambda prefix: [f"{prefix}/train.parquet"]
     )
     rows, _ = ingested(tmp_path / "w", {"name": "parquet", "path": "s3://b/d"}, access=access)
     assert [r["label"] for r in rows] == ["ant", "bee"]
@@ -219,7 +219,7 @@ def test_a_label_without_a_name_is_quarantined_and_labels_are_their_own_names_wi
 def test_a_list_file_is_read_from_far_away(tmp_path):
     stored = {"s3://b/l.txt": b"x/a.png 0\nx/b.gif2 0\n", "s3://b/n.txt": b"fox\n",
               "s3://b/root/x/a.png": picture(tmp_path / "a.png", 1).read_bytes()}  # fmt: skip
-    access = SourceAccess(tmp_path, fetch=stored.__getitem__)
+    access = SourceAccess(tmp_path, fetch=lambda address, _: stored[address])
     source = {"name": "image_list", "path": "s3://b/l.txt", "root": "s3://b/root/", "classes_file": "s3://b/n.txt"}
     rows, bad = ingested(tmp_path / "w", source, access=access)
     assert [(r["address"], r["label"]) for r in rows] == [("x/a.png", "fox")]
@@ -291,7 +291,7 @@ def test_coco_is_read_from_far_away(tmp_path, root):
     file = {"images": images, "annotations": said, "categories": [{"id": 1, "name": "fox"}]}
     place = "s3://b/pictures/a.png" if root else "s3://b/a.png"
     stored = {"s3://b/c.json": json.dumps(file).encode(), place: picture(tmp_path / "a.png", 1).read_bytes()}
-    access = SourceAccess(tmp_path, fetch=stored.__getitem__)
+    access = SourceAccess(tmp_path, fetch=lambda address, _: stored[address])
     rows, bad = ingested(tmp_path / "w", {"name": "coco", "path": "s3://b/c.json", "root": root}, access=access)
     assert [(r["address"], r["label"]) for r in rows] == [("a.png", "fox")]
     leaves = "its path leaves the root of its source"

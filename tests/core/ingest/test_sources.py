@@ -163,7 +163,7 @@ def test_a_table_far_away_names_images_beside_it_below_its_root_or_anywhere(tmp_
         stored[name] = picture(tmp_path / f"{seed}.png", seed).read_bytes()
     source = {"name": "table", "path": "s3://bucket/lists/t.csv", "root": root}
     layout = workspace(tmp_path / "w", [{"batch": "b", "sources": [source]}])
-    run_ingest(layout, "b", access=SourceAccess(layout.root, fetch=stored.__getitem__))
+    run_ingest(layout, "b", access=SourceAccess(layout.root, fetch=lambda address, _: stored[address]))
     rows = pl.read_parquet(layout.batch("b").index).sort("address").to_dicts()
     assert columns(rows, "address", "label") == [
         ("b.png", "dog"),

@@ -219,23 +219,30 @@ def test_an_edited_champion_stops_the_comparison(good, tmp_path):
 
 
 def test_every_figure_is_of_its_own_images():
-    """Four known images (the last of a few-shot class), two open ones and one that only the challenger knows."""
+    """Four known images (one, two and one of each shot group), two open ones and one that the challenger learned."""
 
     def mask(text: str) -> torch.Tensor:
         return torch.tensor([letter == "1" for letter in text])
 
     champion = Answers(mask("1110000"), torch.tensor([0.1, 0.9, 0.2, 0.3, 0.4, 0.8, 0.0]), 0.5)
     challenger = Answers(mask("1001001"), torch.tensor([0.1, 0.2, 0.9, 0.3, 0.7, 0.8, 0.0]), 0.6)
-    found = compare(champion, challenger, Kinds(mask("1111000"), mask("0001000"), mask("0000001"), mask("0000110")))
+    shots = {"many": mask("1000000"), "medium": mask("0110000"), "few": mask("0001000")}
+    classes = {"deer": mask("1100000"), "lynx": mask("0011000"), "elk": mask("0000000")}
+    kinds = Kinds(mask("1111000"), mask("0000001"), mask("0000110"), shots, classes)
+    found = compare(champion, challenger, kinds)
     figures = {name: value for name, value in found.items() if not isinstance(value, str)}
     both = {name: (value.champion, value.challenger, value.images) for name, value in figures.items()}
     assert both == {
         "known_accuracy": (0.75, 0.5, 4),
+        "many_accuracy": (1.0, 1.0, 1),
+        "medium_accuracy": (1.0, 0.0, 2),
         "few_accuracy": (0.0, 1.0, 1),
+        "class/deer": (1.0, 0.5, 2),
+        "class/lynx": (0.5, 0.5, 2),
         "known_with_rejection": (0.5, 0.5, 4),
         "auroc": (0.75, 0.75, 6),
         "unknown_recall": (0.5, 1.0, 2),
         "learned_accuracy": (0.0, 1.0, 1),
     }
     nothing = torch.zeros(7, dtype=torch.bool)
-    assert all(isinstance(v, str) for v in compare(champion, challenger, Kinds(*[nothing] * 4)).values())
+    assert all(isinstance(v, str) for v in compare(champion, challenger, Kinds(*[nothing] * 3)).values())

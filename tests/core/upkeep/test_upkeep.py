@@ -410,6 +410,9 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
     )
     checkpoint.save(layout.work.model, network, card, {})
     assert garbage.leftovers(layout) == []
+    layout.work.model.write_bytes(layout.work.model.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"model\.safetensors: expected a checkpoint, found something else"):
+        garbage.leftovers(layout)
 
 
 def test_a_workspace_of_nothing_has_nothing_left_over(tmp_path: Path):

@@ -1,0 +1,67 @@
+"""Whether a full training is due: what speaks for it in sealed generations, each a sentence.
+
+Between full trainings the network stays as it is and only its classifier grows. What was learned since then is the
+difference between the champion and the generation of its line that was trained in full.
+"""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from oltr_core import ledger, schema
+from oltr_core.frames import scan
+from oltr_core.layout import GENESIS, Layout
+from oltr_core.settings.operations import Evidence
+from oltr_core.shots import FEW
+
+
+def reasons(layout: Layout, limits: Evidence) -> list[str]:
+    """What speaks for a full training of the champion's line; empty where it was trained in full itself."""
+    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    full = _trained_in_full(layout, champion)
+    if full is None or full == champion:
+        return []
+    metrics = json.loads(layout.generation(champion).metrics.read_text())
+    found = []
+    if (forgetting := metrics.get("loop/forgetting", 0.0)) > limits.forgetting:
+        found.append(
+            f"forgetting is {forgetting:.3f}, more than {limits.forgetting:g} (loop/forgetting of {champion})"
+        )
+    classes = scan(layout.generation(champion).classes, schema.CLASSES).filter(pl.col("status") == "active").collect()
+    new = classes.filter(pl.col("first_generation") > full).height
+    if new > limits.new_classes * classes.height:
+        found.append(
+            f"{new} of {classes.height} classes came after the full training of {full}, more than "
+            f"{limits.new_classes:.0%} of them"
+        )
+    if limits.out_of_few and len(names := _out_of_few(layout, full, champion, classes)) >= limits.out_of_few:
+        found.append(
+            f"{', '.join(names)}: {FEW} or fewer training images at the full training of {full}, more than {FEW} now"
+        )
+    return found
+
+
+def _trained_in_full(layout: Layout, name: str) -> str | None:
+    """The newest generation of the line of `name` that was; None before there is one."""
+    opened = {e.generation: e.details for e in ledger.read(layout.ledger) if e.event == "opened"}
+    while name != GENESIS:
+        if opened[name]["mode"] == "train":
+            return name
+        name = opened[name]["parent"]
+    return None
+
+
+def _out_of_few(layout: Layout, full: str, now: str, classes: pl.DataFrame) -> list[str]:
+    """The classes that left the shot group "few" since the full training, new ones included."""
+    before, after = (_train_images(layout, name) for name in (full, now))
+    rows = classes.sort("class_id").select("class_id", "name").iter_rows()
+    return [name for k, name in rows if before.get(k, 0) <= FEW < after.get(k, 0)]
+
+
+def _train_images(layout: Layout, name: str) -> dict[int, int]:
+    rows = scan(layout.generation(name).manifest, schema.MANIFEST).filter(
+        pl.col("split") == "train", pl.col("class_id").is_not_null()
+    )
+    return dict(rows.group_by("class_id").len().collect().iter_rows())
