@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 
-import yaml
-
 from oltr_core import digest, ledger
 from oltr_core.layout import GENESIS, Generation, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
@@ -29,7 +27,7 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     inputs.verify(layout)
     for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
         inputs.record(layout, batch.name, at)
-    text = yaml.safe_dump(run.model_dump(), sort_keys=False)
+    text = repository.as_yaml(run.model_dump())
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
         # times of the generation before are not this one's
