@@ -145,7 +145,7 @@ def test_one_generation_was_refused_and_one_left_behind(world):
     parents = ["genesis", "0000", "0001", "0001", "0003", "0003", "0005", "0006", "0007", "0008"]
     assert [state.parents[n] for n in NAMES] == parents
     assert [e.event for e in ledger.read(world.layout.ledger) if e.event.startswith("class_")] == [
-        "class_added", "class_merged", "class_added", "class_renamed", "class_split",
+        "class_added", "class_merged", "class_renamed", "class_split",
     ]  # fmt: skip
 
 
