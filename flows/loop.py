@@ -130,8 +130,8 @@ def summary(layout: Layout, settings: Settings) -> str:
     how = annotator.of(settings.annotator).instructions(layout, settings.annotator, waits) if waits else ""
     if how:
         lines += [f"waiting for annotations of the batch of {waits}: {how}", ""]
-    if state.sealed:
-        lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
+    if state.generations:
+        lines.append(f"report   {layout.generation(state.generations[-1]).report.resolve()}")
     files = git.uncommitted(layout)
     prefect = {"PREFECT_HOME": str(layout.prefect_home.resolve()), **database_address(layout)}
     lines += [

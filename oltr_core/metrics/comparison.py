@@ -51,6 +51,9 @@ class Kinds:
     open: Tensor
 
 
+FIGURES = ("known_accuracy", "few_accuracy", "known_with_rejection", "auroc", "unknown_recall", "learned_accuracy")
+
+
 def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
     """Every figure by name, or the reason why there is none; all are better when larger."""
     no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
