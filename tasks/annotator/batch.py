@@ -45,7 +45,7 @@ def selected(layout: Layout, name: str) -> list[dict[str, Any]]:
 
 def clusters(layout: Layout, name: str) -> dict[str, int | None]:
     """Image ids of the batch of generation `name`, best first, each with the cluster that it may be named with."""
-    return {row["image_id"]: row["cluster"] for row in _selected(layout, name)}
+    return {row["image_id"]: row["cluster"] for row in selected(layout, name)}
 
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
@@ -120,7 +120,7 @@ def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> li
 
 def note(layout: Layout, name: str) -> None:
     """Add to the audit of the batch what curate has to know: images drawn by chance, labels that were in doubt."""
-    rows, path = _selected(layout, name), layout.audit_of(name)
+    rows, path = selected(layout, name), layout.audit_of(name)
     found = json.loads(path.read_text()) if path.exists() else {}
     if drawn := {row["image_id"]: row["suggested"] for row in rows if row["share"] == "audit"}:
         found["drawn"] = {"suggested": drawn, "classes": sorted(set(class_names(layout, name).values()))}
