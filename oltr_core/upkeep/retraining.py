@@ -44,7 +44,7 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
 
 
 def _trained_in_full(layout: Layout, name: str) -> str | None:
-    """The newest generation of the line of `name` that was; None before there is one, or where a model was imported."""
+    """The newest generation of the line of `name` that was; None before one, or where a model was imported."""
     opened = {e.generation: e.details for e in ledger.read(layout.ledger) if e.event == "opened"}
     while name in opened and opened[name]["mode"] != "train":
         name = opened[name]["parent"]
