@@ -9,7 +9,7 @@ from torch import Tensor
 
 from oltr_core.class_statistics import measure
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners import ExemplarReplay, ImprintReplay, Learner
+from oltr_core.learners import ExemplarReplay, Learner, StreamingLDA
 from oltr_core.models import Network
 from oltr_core.scores import Entropy, Score
 from oltr_core.seeding import torch_generator
@@ -20,7 +20,7 @@ class Update(Spec):
     """How a parent's network learns from annotations, and when the result says "unknown"."""
 
     seed: int = 0
-    learner: Learner = ImprintReplay()
+    learner: Learner = StreamingLDA()
     score: Score = Entropy()  # of the card; the paper rejects below a softmax of 0.1
     target_tpr: Annotated[float, Field(gt=0, le=1)] = 0.95  # share of known validation images that are accepted
     class_balanced: bool = True  # in that share, every class counts alike; false: every image (version 0.1)
