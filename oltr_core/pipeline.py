@@ -80,7 +80,7 @@ TABLE = (
         "Extend the parent's classifier by the new annotations, and fit score and threshold.",
         code=(
             *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/learning.py", "operating/rejection.py", "shots.py", "stages/update.py",
+            "operating/learning.py", "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/update.py",
         ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),
@@ -91,7 +91,7 @@ TABLE = (
         "Measure on known and unknown classes.",
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/rejection.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
+            "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
         writes=("predictions.parquet", "plots", "gate.json"),

@@ -47,7 +47,7 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "pipeline", "class_statistics", "verification",
+        "shots", "devices", "pipeline", "class_statistics", "pseudo_features", "verification",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -24,10 +24,15 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/learners": [
         f"{CORE}/equations/test_learners.py",
+        f"{CORE}/equations/test_closed_form_learners.py",
         f"{CORE}/contracts/test_learners.py",
         f"{CORE}/test_defaults.py",
     ],
-    "oltr_core/class_statistics.py": [f"{CORE}/equations/test_learners.py", f"{CORE}/test_operating.py"],
+    "oltr_core/class_statistics.py": [
+        f"{CORE}/equations/test_class_statistics.py",
+        f"{CORE}/equations/test_learners.py",
+        f"{CORE}/test_operating.py",
+    ],
     "oltr_core/models": [
         f"{CORE}/equations/test_memory.py",
         f"{CORE}/equations/test_meta_embedding.py",
