@@ -1,11 +1,8 @@
-"""The champion: its classes, its predictions, and how it is moved by hand; each a command of `oltr`."""
+"""The champion: its classes, and how it is moved by hand; each a command of `oltr`."""
 
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -26,7 +23,7 @@ def classes_list(layout: Layout, as_json: bool) -> None:
     from flows.tables import rendered
     from tasks.annotator import batch
 
-    rows = batch.register(layout, _champion(layout))
+    rows = batch.register(layout, champion_of(layout))
     shown = ([str(r["class_id"]), r["name"], r["first_generation"], r["status"]] for r in rows)
     table = ["id", "name", "since", "status"], shown
     click.echo(json.dumps(rows, indent=1) if as_json else rendered(*table, right=["id"]))
@@ -46,42 +43,11 @@ def promote(layout: Layout, generation: str, reason: str) -> None:
 def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
-        champion = _champion(layout)
+        champion = champion_of(layout)
         generation = ledger.replay(ledger.read(layout.ledger)).parents[champion]
         if generation == GENESIS:
             raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
     _move(layout, generation, "rolled_back", reason)
-
-
-@command("oltr predict photo.jpg", "oltr predict ~/inbox --json")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@AS_JSON
-def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
-    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class.
-
-    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
-    """
-    from oltr_core import inference
-
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"{path}: expected an image or a folder of images, and there is nothing")
-    name = _champion(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    rows = list(inference.predictions(layout.generation(name).model, paths, name))
-    lines = (
-        f"{row.path}: could not be read: {row.error}"
-        if row.error is not None
-        else f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, "
-        f"nearest {row.nearest}, generation {row.generation})"
-        for row in rows
-    )
-    click.echo(json.dumps([asdict(row) for row in rows], indent=1) if as_json else "\n".join(lines))
-    unread = sum(row.error is not None for row in rows)
-    if unread:
-        click.echo(f"oltr: {unread} of {len(rows)} images could not be read", err=True)
-    if unread == len(rows):
-        sys.exit(2)
 
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
@@ -98,7 +64,8 @@ def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     click.echo(f"{name} is the champion now; the next generation builds on it")
 
 
-def _champion(layout: Layout) -> str:
+def champion_of(layout: Layout) -> str:
+    """The champion's name. Raises ValueError where there is none yet."""
     name = ledger.replay(ledger.read(layout.ledger)).champion
     if name == GENESIS:
         raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")

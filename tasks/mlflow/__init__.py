@@ -23,7 +23,7 @@ from tasks.mlflow import database
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
-#: what served.py and oltr_core.inference import, and what those import in turn and pip might leave out
+#: what served.py and oltr_core.prediction import, and what those import in turn and pip might leave out
 SERVING = (
     "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
 )  # fmt: skip

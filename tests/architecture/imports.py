@@ -23,14 +23,22 @@ NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow
 
 #: what flows may import of the core: at the top, and inside a function
 CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline"}
-CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {"stages", "benchmark", "inference", "params", "preflight", "upkeep"}
+CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
+    "stages",
+    "benchmark",
+    "inference",
+    "params",
+    "preflight",
+    "prediction",
+    "upkeep",
+}
 
 #: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
 FLOORS = [
     {"stages", "benchmark"},
     {"profiles", "preflight"},
     {"params"},
-    {"operating", "upkeep"},
+    {"operating", "prediction", "upkeep"},
     {"learners", "training", "inference"},
     {"checkpoint", "metrics"},
     {"losses", "samplers", "scores", "strategies", "models", "curation"},

@@ -40,6 +40,14 @@ def test_input_pipeline_compares_shards_with_image_folder():
     assert result["ratio"] == pytest.approx(result["ours"] / result["image_folder"], abs=0.01)
 
 
+def test_predict_folder_compares_a_folder_with_the_plain_forward_pass():
+    sizes = ["--side", "16", "--images", "64", "--batch", "16", "--workers", "0", "--repeats", "1"]
+    result = _last_line("predict_folder", *sizes, "--clock", "cpu")
+    assert result["ratio"] == pytest.approx(result["plain"] / result["steady"], abs=1e-3)
+    assert result["ratios"] == [result["ratio"]]
+    assert min(result["whole"], result["decode"]) > 0
+
+
 def test_precision_compares_a_step_in_either():
     sizes = ["--size", "8", "--batch", "4", "--classes", "5", "--threads", "1", "--repeats", "2", "--warmup", "1"]
     result = _last_line("precision", *sizes)

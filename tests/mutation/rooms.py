@@ -41,8 +41,12 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/interfaces.py": [f"{CORE}/equations/test_interfaces.py", f"{CORE}/equations/test_strategies.py"],
     "oltr_core/inference.py": [
         f"{CORE}/test_operating.py",
-        f"{CORE}/stages/test_predict.py",
         f"{CORE}/stages/test_update_evaluate_select.py",
+    ],
+    "oltr_core/prediction": [
+        f"{CORE}/stages/test_predict.py",
+        f"{CORE}/stages/test_prediction_files.py",
+        f"{CORE}/stages/test_graph.py",
     ],
     "oltr_core/checkpoint.py": [f"{CORE}/test_checkpoint.py"],
     "oltr_core/training": [

@@ -12,9 +12,11 @@ import yaml
 from PIL import Image
 
 from oltr_core import checkpoint, digest, ledger, metrics, schema
-from oltr_core.inference import features_of, predict, predictions
+from oltr_core.inference import features_of
+from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
+from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.scores import Entropy
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, manifest_rows, select, update
@@ -340,8 +342,9 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         pixels = Shards(first.raw).read(where["batch"], where["shard"], where["row"])
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     model = checkpoint.load(generation.model)
-    found = list(predict([tmp_path], model, "0000", batch_size=4))
-    assert list(predict([tmp_path], model, "0000")) == list(predictions(generation.model, [tmp_path], "0000"))
+    images = list(images_at([str(tmp_path)], SourceAccess(tmp_path)))
+    found = list(predict(images, model, "0000", batch_size=4))
+    assert list(predict(images, model, "0000")) == list(predictions(generation.model, [tmp_path], "0000"))
     names = dict(zip(model.card.class_ids, model.card.class_names, strict=True))
     for said, row in zip(found, expected, strict=True):
         assert said.nearest == names[row["class_id"]]
@@ -352,12 +355,11 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
 
 
 def test_predict_says_what_is_wrong_with_a_path(first, tmp_path):
-    model = checkpoint.load(first.generation("0000").model)
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no image")
-    for path, sentence in (("gone", "no such image"), ("empty", "no image in this folder")):
+    for path, sentence in (("gone", "there is nothing"), ("empty", "no image here")):
         with pytest.raises(ValueError, match=sentence):
-            list(predict([tmp_path / path], model, "0000"))
+            images_at([str(tmp_path / path)], SourceAccess(tmp_path))
     bare = checkpoint.load(first.generation("0000").base_model)
     with pytest.raises(ValueError, match="no threshold yet"):
-        list(predict([tmp_path], bare, "0000"))
+        predict([str(tmp_path)], bare, "0000")

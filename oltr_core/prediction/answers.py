@@ -1,0 +1,86 @@
+"""What a model says of one image, and how its probability and its score come from the network's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oltr_core.checkpoint import Checkpoint
+from oltr_core.inference import with_distances
+from oltr_core.interfaces import Outputs
+from oltr_core.schema import UNKNOWN
+from oltr_core.scores import Score
+from oltr_core.spec import parse
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `oltr predict` says of one image: an answer, or in `error` why there is none."""
+
+    path: str  # bytes of a name that are no UTF-8 are escaped
+    generation: str
+    label: str | None = None  # a class's name, or "unknown"
+    probability: float | None = None  # of `nearest`, calibrated on validation images
+    score: float | None = None  # larger = more unknown
+    threshold: float | None = None  # a larger score is unknown
+    nearest: str | None = None  # the best known class, whatever the label
+    error: str | None = None
+    top: list[dict[str, Any]] | None = None  # the best classes with their probabilities, where they were asked for
+
+    def row(self) -> dict[str, Any]:
+        """The fields as a row of JSON or of a table; `top` is one of them where it was asked for."""
+        fields = asdict(self)
+        return fields if self.top is not None else {name: v for name, v in fields.items() if name != "top"}
+
+
+def score_of(model: Checkpoint, generation: str) -> Score:
+    """The score of the card. Raises ValueError for a model that does not say "unknown" yet."""
+    if model.card.threshold is None:
+        raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
+    return parse(Score, model.card.score, f"generation {generation}: score")
+
+
+def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | None = None) -> tuple[Tensor, Tensor]:
+    """Calibrated probabilities [B, K] and scores [B] of a network's outputs.
+
+    `scored`: the outputs of perturbed images, where the score looks at those.
+    """
+    outputs = with_distances(outputs, model.statistics)
+    probabilities = (outputs.mean_logits / model.card.temperature).softmax(1)
+    return probabilities, score(outputs if scored is None else scored, model.score_state)
+
+
+def answered(
+    model: Checkpoint, score: Score, images: Tensor, generation: str, top_k: int = 1
+) -> Iterator[dict[str, Any]]:
+    """The fields of a Prediction, but for the path, of each of `images`: uint8 [B, 3, S, S] on the network's device.
+
+    With a `top_k` of two or more, so many of the best classes.
+    """
+    card, network = model.card, model.network
+    batch = card.transform(images)
+    with torch.no_grad():
+        outputs, scored = network(batch).cpu(), None
+    if score.needs == "network":
+        moved = score.perturb(network, batch)
+        with torch.no_grad():
+            scored = network(moved).cpu()
+    probabilities, scores = judge(model, score, outputs, scored)
+    best, columns = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
+    assert card.threshold is not None
+    for ps, ks, s in zip(best.tolist(), columns.tolist(), scores.tolist(), strict=True):
+        nearest = card.class_names[ks[0]]
+        top = [{"label": card.class_names[k], "probability": p} for p, k in zip(ps, ks, strict=True)]
+        yield {
+            "generation": generation,
+            "label": UNKNOWN if s > card.threshold else nearest,
+            "probability": ps[0],
+            "score": s,
+            "threshold": card.threshold,
+            "nearest": nearest,
+            "top": top if top_k > 1 else None,
+        }
