@@ -56,7 +56,7 @@ def status(layout: Layout) -> None:
     settings = workspace.settings(layout).annotator
     state = ledger.replay(ledger.read(layout.ledger))
     rows, wrong = [], []
-    for name in state.sealed:
+    for name in state.generations:
         if name not in state.exported:
             rows.append([name, "not exported yet", "-", "-", "-"])
             continue
@@ -75,8 +75,8 @@ def status(layout: Layout) -> None:
 def _sealed(layout: Layout, name: str | None) -> str:
     """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
     state = ledger.replay(ledger.read(layout.ledger))
-    if not state.sealed:
+    if not state.generations:
         raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
-    if name is not None and name not in state.sealed:
-        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
-    return name or list(state.sealed)[-1]
+    if name is not None and name not in state.generations:
+        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.generations)})")
+    return name or state.generations[-1]

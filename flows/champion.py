@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -44,10 +45,32 @@ def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
         champion = champion_of(layout)
-        generation = ledger.replay(ledger.read(layout.ledger)).parents[champion]
+        generation = ledger.replay(ledger.read(layout.ledger)).parents.get(champion, GENESIS)
         if generation == GENESIS:
-            raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
+            raise ValueError(f"{champion} has no parent to go back to; it was the beginning")
     _move(layout, generation, "rolled_back", reason)
+
+
+@command(
+    "oltr import-model ~/old/data/generations/0007/model.safetensors",
+    "oltr import-model resnet50.safetensors --timm resnet50 --classes classes.csv",
+    name="import-model",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--timm", help="The name of the timm model whose state dict FILE is.")
+@click.option("--classes", type=click.Path(path_type=Path), help="CSV with a column name: a row per output of it.")
+def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | None) -> None:
+    """Begin a new workspace with a model from elsewhere; its first generation is an update of it.
+
+    FILE is the model.safetensors of a sealed generation, or a state dict of a timm model, whose images are prepared
+    as params.yaml: train.transform says.
+    """
+    from flows import steps
+    from flows.loop import alone
+
+    with alone(layout):
+        steps.mend(layout)
+        click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:

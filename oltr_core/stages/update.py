@@ -60,9 +60,13 @@ def run(params: Parameters, layout: Layout) -> None:
     else:
         news = unlearned(manifest, this, layout)
         learned, card = news.num_rows, extended(before.card, news, names)
+        known = before.statistics
+        if known is None:  # a model from elsewhere, whose own images nobody has here
+            of_known, news = of_its_classes(news, before.card)
+            labels = manifest_rows.columns(of_known, before.card.class_ids)
+            known = measure(features(of_known, before.network), labels, before.network.num_classes)
         annotated = AnnotatedFeatures(features(news, before.network), manifest_rows.columns(news, card.class_ids))
-        assert before.statistics is not None
-        network, statistics = learn(update, before.network.cpu(), before.statistics, annotated)
+        network, statistics = learn(update, before.network.cpu(), known, annotated)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest
 
     val = manifest_rows.of_classes(manifest_rows.of_splits(manifest, "val"), card.class_ids)
@@ -98,13 +102,25 @@ def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
     """The parent's model. Raises ValueError when it was edited since it was sealed."""
     folder = layout.generation(this.parent)
     ledger.verify_sealed(layout.ledger, folder.folder)
-    parent = checkpoint.load(folder.model, device)
-    if parent.statistics is None:
+    return checkpoint.load(folder.model, device)
+
+
+def of_its_classes(news: pa.Table, card: Card) -> tuple[pa.Table, pa.Table]:
+    """The rows of classes that a model without statistics knows, from which these are measured, and the others.
+
+    Raises ValueError where one of the classes has no row: nothing would stand for it.
+    """
+    of_known = manifest_rows.of_classes(news, card.class_ids)
+    there = set(of_known.column("class_id").to_pylist())
+    gone = [name for class_id, name in zip(card.class_ids, card.class_names, strict=True) if class_id not in there]
+    if gone:
         raise ValueError(
-            f"{folder.model}: expected statistics of its classes to stand for their images, found none; "
-            "do a full training"
+            f"update: {len(gone)} of {len(card.class_ids)} classes of the imported model have no labelled training "
+            f"image here, such as {gone[0]!r}, and none of its own came with it; add some, or import it with that "
+            "row of the class list empty"
         )
-    return parent
+    new = [class_id not in there for class_id in news.column("class_id").to_pylist()]
+    return of_known, news.filter(pa.array(new, pa.bool_()))
 
 
 def unlearned(manifest: pa.Table, this: Run, layout: Layout) -> pa.Table:

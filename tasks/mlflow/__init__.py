@@ -97,7 +97,7 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     state = ledger.replay(ledger.read(layout.ledger))
     _drop_unfinished(client, tracking, set(state.sealed.values()))
     shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
-    new = [layout.generation(name) for name, sealed in state.sealed.items() if sealed not in shown]
+    new = [layout.generation(name) for name in state.generations if state.sealed[name] not in shown]
     new = [generation for generation in new if generation.folder.is_dir()]
     for generation in new:
         with warnings.catch_warnings():  # its advice on examples: the signature is given

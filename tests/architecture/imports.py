@@ -31,6 +31,7 @@ CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "preflight",
     "prediction",
     "upkeep",
+    "foreign",
 }
 
 #: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
@@ -38,7 +39,7 @@ FLOORS = [
     {"stages", "benchmark"},
     {"profiles", "preflight"},
     {"params"},
-    {"operating", "prediction", "upkeep"},
+    {"operating", "prediction", "upkeep", "foreign"},
     {"learners", "training", "inference"},
     {"checkpoint", "metrics"},
     {"losses", "samplers", "scores", "strategies", "models", "curation"},

@@ -48,6 +48,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/stages/test_prediction_files.py",
         f"{CORE}/stages/test_graph.py",
     ],
+    "oltr_core/foreign.py": [f"{CORE}/stages/test_foreign.py"],
     "oltr_core/checkpoint.py": [f"{CORE}/test_checkpoint.py"],
     "oltr_core/training": [
         f"{CORE}/training/test_plain_loop.py",

@@ -17,16 +17,18 @@ import torch
 from PIL import Image
 
 from oltr_core import checkpoint, schema
-from oltr_core.checkpoint import Checkpoint
+from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.images.dataset import from_pixels
 from oltr_core.images.shards import Shards
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify, features_of
 from oltr_core.interfaces import Reference
-from oltr_core.models.heads import Linear
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import ResNet32, SmallResNet, Timm
+from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.prediction import graph, predict
 from oltr_core.prediction.answers import answered
-from oltr_core.scores import MEMBERS, Energy, Knn, Odin
+from oltr_core.scores import MEMBERS, Energy, Entropy, Knn, Odin
 from oltr_core.seeding import torch_generator
 from oltr_core.stages import manifest_rows
 from tests.core.stages import loop_world as world
@@ -120,6 +122,30 @@ def test_where_a_network_keeps_no_memory_the_class_means_go_into_the_file(sealed
     plain = with_score(next(m() for m in MEMBERS if m().name == "u_product"), sealed, network.eval())
     graph.write(tmp_path / "m.onnx", plain, "0000")
     agrees(tmp_path / "m.onnx", plain, canvases)
+
+
+NETWORKS = [
+    NetworkSpec(backbone=SmallResNet(widths=(4, 8, 8, 8)), experts=2, attention="spatial", projection=6),
+    NetworkSpec(backbone=SmallResNet(widths=(4, 8, 8, 8)), head=Cosine(), normalise=False, last_relu=True),
+    NetworkSpec(backbone=ResNet32(), attention="none", head=MetaEmbedding(reachability=False, squash="linear")),
+    NetworkSpec(backbone=Timm(model="test_resnet"), head=Linear()),
+    NetworkSpec(backbone=Timm(model="test_vit"), attention="none", head=Linear()),
+]
+
+
+@pytest.mark.parametrize("spec", NETWORKS, ids=lambda spec: f"{spec.backbone.name}-{spec.head.name}")
+def test_other_networks_answer_alike_too(spec, tmp_path):
+    size = 160 if spec.backbone.name == "timm" else 16
+    transform, names = Transform(size=size), ["a", "b", "c"]
+    card = Card(
+        class_ids=[4, 2, 7], class_names=names, class_counts=[1] * 3, network=spec, transform=transform,
+        score=Entropy().model_dump(mode="json"), threshold=1.0, temperature=0.5,
+    )  # fmt: skip
+    model = Checkpoint(spec(3).eval(), card)
+    graph.write(tmp_path / "m.onnx", model, "0000")
+    shape = 5, 3, size, size
+    canvases = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch_generator(1, "canvases"))
+    agrees(tmp_path / "m.onnx", model, canvases)
 
 
 @pytest.mark.parametrize(("score", "why"), [(Knn(), "every reference image"), (Odin(), "follows a gradient")])
