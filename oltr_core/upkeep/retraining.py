@@ -12,7 +12,7 @@ import polars as pl
 
 from oltr_core import ledger, schema
 from oltr_core.frames import scan
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import Layout
 from oltr_core.settings.operations import Evidence
 from oltr_core.shots import FEW
 
@@ -46,7 +46,7 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
 def _trained_in_full(layout: Layout, name: str) -> str | None:
     """The newest generation of the line of `name` that was; None before there is one."""
     opened = {e.generation: e.details for e in ledger.read(layout.ledger) if e.event == "opened"}
-    while name != GENESIS:
+    while name in opened:  # its line ends in genesis or in an imported model
         if opened[name]["mode"] == "train":
             return name
         name = opened[name]["parent"]
