@@ -77,7 +77,6 @@ def decoded(
     batch_size: int,
     workers: int,
     fetch: Fetch | None = None,
-    pin: bool = False,
 ) -> Iterator[Part]:
     """Parts of `batch_size` addresses in their order, at most four per worker ahead of whoever takes them.
 
@@ -92,7 +91,6 @@ def decoded(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]
-        pin_memory=pin,
         # a fork would copy locks that threads of this process hold
         multiprocessing_context="spawn" if workers else None,
         generator=torch.Generator(),

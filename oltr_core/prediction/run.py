@@ -8,7 +8,7 @@ from typing import Any
 
 from oltr_core import checkpoint
 from oltr_core.checkpoint import Checkpoint
-from oltr_core.devices import resolve
+from oltr_core.devices import onto, resolve
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.prediction.addresses import as_text, images_at
 from oltr_core.prediction.answers import Prediction, answered, score_of
@@ -52,11 +52,11 @@ def predict(
     """
     score = score_of(model, generation)
     device = next(model.network.parameters()).device
-    parts = decoded(addresses, model.card.transform, batch_size, workers, fetch, pin=device.type == "cuda")
+    parts = decoded(addresses, model.card.transform, batch_size, workers, fetch)
 
     def found() -> Iterator[Prediction]:
         for part in parts:
-            images = part.images.to(device, non_blocking=True)
+            images = onto(part.images, device)
             answers = answered(model, score, images, generation, top_k) if len(images) else iter(())
             for address, error in zip(part.addresses, part.errors, strict=True):
                 failed = {"generation": generation, "error": error}

@@ -16,8 +16,9 @@ from oltr_core.class_statistics import measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import features_of
 from oltr_core.layout import IMPORTED, Layout
-from oltr_core.settings.operations import Gate
+from oltr_core.settings.operations import Evidence, Gate
 from oltr_core.stages import curate, evaluate, manifest_rows, report, select, train, update
+from oltr_core.upkeep import retraining
 from tasks import gate
 from tests.core.stages import loop_world as world
 
@@ -138,8 +139,12 @@ def test_a_timm_model_has_its_classes_measured_by_the_first_batch_and_nothing_le
     page = json.loads(layout.work.gate.read_text())
     assert page["metrics"] == {}
     assert set(page["absent"].values()) == {"the champion is an imported model without a threshold"}
+    assert retraining.reasons(layout, Evidence()) == []
     world.seal(layout, "0000")
+    details = {"parent": IMPORTED, "mode": "update"}
+    ledger.append(layout.ledger, ledger.Event("opened", "0000", "", AT, details))
     assert gate.judge(layout, Gate(), "0000", AT)[0] == "promoted"
+    assert retraining.reasons(layout, Evidence()) == []
 
 
 def test_classes_that_the_list_lacks_are_learned_and_an_empty_name_leaves_its_column_out(
