@@ -8,10 +8,10 @@ from torch import nn
 from oltr_core.interfaces import ClassStatistics
 from oltr_core.models import Network
 from oltr_core.models.heads import Linear, LinearHead
-from oltr_core.pseudo_features import remembered
+from oltr_core.pseudo_features import draw
 from oltr_core.shapes import Float, Tensor
 
-PER_CLASS = 20  # pseudo-features to compare the scales on
+SAMPLE = 2000  # pseudo-features to compare the scales on, or one of each class
 
 
 def with_linear_heads(
@@ -21,7 +21,7 @@ def with_linear_heads(
     statistics: ClassStatistics,
     generator: torch.Generator,
 ) -> Network:
-    """A copy of the parent with heads z = s (W' x + b), at the scale s of the parent's logits on remembered features.
+    """A copy of the parent with heads z = s (W' x + b), at the scale s of the parent's logits on pseudo-features.
 
     Discriminants of classes far apart would be so large that every probability is 0 or 1, and targets of 0 and 1 so
     small that all are alike; scores tell nothing unknown by either. The temperature of the card calibrates the rest.
@@ -34,7 +34,9 @@ def with_linear_heads(
     heads = [head for head in network.heads if isinstance(head, LinearHead)]
     for head, w, b in zip(heads, weight, bias, strict=True):
         head.weight, head.bias = nn.Parameter(w.T.float().contiguous()), nn.Parameter(b.float())
-    features, _ = remembered(statistics, network.spec.normalise, generator, PER_CLASS)
+    num_classes = len(statistics.counts)
+    every = torch.arange(max(num_classes, SAMPLE)) % num_classes
+    features = draw(statistics, every, network.spec.normalise, generator)
     with torch.no_grad():
         scale = _gap(parent, features) / _gap(network, features).clamp(min=1e-12)
         for head in heads:

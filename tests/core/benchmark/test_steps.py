@@ -113,7 +113,8 @@ def world():
 
 
 def test_a_world_of_well_apart_classes_is_learned_and_the_one_that_never_arrives_is_told_apart(world):
-    figures = steps(*world, Update(learner=StreamingLDA()))
+    network, features, stream = world
+    figures = steps(network, features, stream, Update(learner=StreamingLDA()))
     assert figures["known_accuracy/1"] == figures["unknown_accuracy/1"] == figures["harmonic_mean/2"] == 1
     assert figures["end/loop/forgetting"] == 0
     assert figures["end/open/auroc"] > 0.95
