@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -297,6 +298,67 @@ def test_only_pool_images_are_asked_about_and_none_twice(second):
     assert {manifest[image]["split"] for image in asked} == {"pool"}
     before = {row["image_id"] for row in table(second.generation("0000").selection, schema.SELECTION)}
     assert not before & set(asked)
+
+
+DOUBTING = {"name": "composed", "discover": 0.45, "suspect": 0.2, "suspect_probability": 0.5}
+
+
+@pytest.fixture(scope="module")
+def composed(second, tmp_path_factory):
+    """The second generation's batch in shares; two training images have another label than the model learned."""
+    layout = copied(second, tmp_path_factory.mktemp("composed"))
+    params = yaml.safe_load(layout.params.read_text()) | {"select": {"strategy": DOUBTING}}
+    layout.params.write_text(yaml.safe_dump(params))
+    rows = table(layout.work.manifest, schema.MANIFEST)
+    counts = Counter(row["class_id"] for row in rows if row["split"] == "train")
+    (many, _), (other, _) = counts.most_common(2)
+    wrong = [row for row in rows if row["split"] == "train" and row["class_id"] == many][:2]
+    for row in wrong:
+        row["class_id"] = other
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    audit = json.loads(layout.work.audit.read_text()) | {"suspects": [wrong[0]["image_id"]]}
+    layout.work.audit.write_text(json.dumps(audit))
+    world.compute(layout, select)
+    return layout, [row["image_id"] for row in wrong]
+
+
+def test_a_composed_batch_says_of_each_image_its_share_its_cluster_and_why(composed):
+    layout, _ = composed
+    selection = table(layout.work.selection, schema.SELECTION)
+    assert len(selection) == len({row["image_id"] for row in selection}) == 83
+    shares = Counter(row["share"] for row in selection)
+    assert shares["audit"] == round(0.05 * 83)
+    assert shares["discover"] > 0 < shares["refine"]
+    assert {f"select/share/{name}": n for name, n in shares.items()}.items() <= values(layout, "select").items()
+    of_cluster = Counter(row["cluster"] for row in selection if row["cluster"] is not None)
+    assert sorted(of_cluster) == list(range(len(of_cluster)))
+    assert min(of_cluster.values()) > 1
+    model = checkpoint.load(layout.work.model)
+    pool = [row for row in table(layout.work.predictions, schema.PREDICTIONS) if row["split"] == "pool"]
+    rejected = {row["image_id"] for row in pool if row["score"] > model.card.threshold}
+    assert {row["image_id"] for row in selection if row["share"] == "discover"} <= rejected
+    names = set(model.card.class_names)
+    between = [row["reason"].removeprefix("between ").split(" and ") for row in selection if row["share"] == "refine"]
+    assert all(len(pair) == 2 and names.issuperset(pair) for pair in between)
+    assert {row["suggested"] for row in selection} <= names
+
+
+def test_a_label_that_the_model_contradicts_is_put_in_question_once(composed):
+    layout, (asked_before, wrong) = composed
+    rows = table(layout.work.selection, schema.SELECTION)
+    doubted = {row["image_id"]: row for row in rows if row["share"] == "suspect"}
+    assert wrong in doubted
+    assert asked_before not in doubted
+    assert doubted[wrong]["reason"].startswith("labelled ")
+    assert f"looks like {doubted[wrong]['suggested']} " in doubted[wrong]["reason"]
+    manifest = {row["image_id"]: row["split"] for row in table(layout.work.manifest, schema.MANIFEST)}
+    assert {manifest[image] for image in doubted} <= {"train", "val"}
+    assert {manifest[row["image_id"]] for row in rows if row["share"] != "suspect"} == {"pool"}
+
+
+def test_other_strategies_have_neither_share_nor_cluster(second):
+    selection = table(second.work.selection, schema.SELECTION)
+    assert {(row["share"], row["cluster"]) for row in selection} == {(None, None)}
 
 
 def test_the_picture_shows_the_batch(second):
