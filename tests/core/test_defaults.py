@@ -78,6 +78,18 @@ DEFAULTS = {
         "k_center": {},
         "product_k_center": {"shortlist": 1.5},
         "mixed": {"share": 0.5},
+        "composed": {
+            "discover": 0.6,
+            "refine": 0.25,
+            "tail": 0.05,
+            "suspect": 0.05,
+            "audit": 0.05,
+            "min_cluster": 4,
+            "per_cluster": 6,
+            "near_duplicate": 0.97,
+            "per_group": 3,
+            "suspect_probability": 0.9,
+        },
     },
     learners.MEMBERS: {
         "imprint": {"weights": "equal", "temperature": 0.1},
