@@ -92,7 +92,7 @@ def status(layout: Layout) -> None:
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
     rows, wrong = [], []
-    for name in state.sealed:
+    for name in state.generations:
         if name not in state.exported:
             rows.append([name, "not exported yet", "-", "-", "-"])
             continue
@@ -140,8 +140,8 @@ def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: 
 def _sealed(layout: Layout, name: str | None) -> str:
     """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
     state = ledger.replay(ledger.read(layout.ledger))
-    if not state.sealed:
+    if not state.generations:
         raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
-    if name is not None and name not in state.sealed:
-        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.sealed)})")
-    return name or list(state.sealed)[-1]
+    if name is not None and name not in state.generations:
+        raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(state.generations)})")
+    return name or state.generations[-1]

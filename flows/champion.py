@@ -1,16 +1,12 @@
-"""The champion: its predictions, and how it is moved by hand; each a command of `oltr`."""
+"""The champion: how it is moved by hand, and one from elsewhere; each a command of `oltr`."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from flows.command import AS_JSON, NEWEST, REASON, command
+from flows.command import NEWEST, REASON, command
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 
@@ -29,47 +25,33 @@ def promote(layout: Layout, generation: str, reason: str) -> None:
 def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
-        champion = _champion(layout)
-        generation = ledger.replay(ledger.read(layout.ledger)).parents[champion]
+        champion = champion_of(layout)
+        generation = ledger.replay(ledger.read(layout.ledger)).parents.get(champion, GENESIS)
         if generation == GENESIS:
-            raise ValueError(f"{champion} has no parent to go back to; it was trained from the beginning")
+            raise ValueError(f"{champion} has no parent to go back to; it was the beginning")
     _move(layout, generation, "rolled_back", reason)
 
 
-@command("oltr predict photo.jpg", "oltr predict ~/inbox --json")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@AS_JSON
-def predict(layout: Layout, paths: tuple[Path, ...], as_json: bool) -> None:
-    """The champion's prediction for images or folders: label or "unknown", probability, score, nearest class.
+@command(
+    "oltr import-model ~/old/data/generations/0007/model.safetensors",
+    "oltr import-model resnet50.safetensors --timm resnet50 --classes classes.csv",
+    name="import-model",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--timm", help="The name of the timm model whose state dict FILE is.")
+@click.option("--classes", type=click.Path(path_type=Path), help="CSV with a column name: a row per output of it.")
+def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | None) -> None:
+    """Begin a new workspace with a model from elsewhere; its first generation is an update of it.
 
-    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
+    FILE is the model.safetensors of a sealed generation, or a state dict of a timm model, whose images are prepared
+    as params.yaml: train.transform says.
     """
-    from oltr_core import inference
+    from flows import steps
+    from flows.loop import alone
 
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"{path}: expected an image or a folder of images, and there is nothing")
-    name = _champion(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    rows = list(inference.predictions(layout.generation(name).model, paths, name))
-    lines = (
-        f"{row.path}: could not be read: {row.error}"
-        if row.error is not None
-        else f"{row.path}: {row.label} (probability {row.probability:.3f}, score {row.score:.3f}, "
-        f"nearest {row.nearest}{_rolled_up(row)}, generation {row.generation})"
-        for row in rows
-    )
-    click.echo(json.dumps([asdict(row) for row in rows], indent=1) if as_json else "\n".join(lines))
-    unread = sum(row.error is not None for row in rows)
-    if unread:
-        click.echo(f"oltr: {unread} of {len(rows)} images could not be read", err=True)
-    if unread == len(rows):
-        sys.exit(2)
-
-
-def _rolled_up(row: Any) -> str:
-    """How sure a label is that is a parent of the nearest class."""
-    return "" if row.label_probability in (None, row.probability) else f", {row.label} {row.label_probability:.3f}"
+    with alone(layout):
+        steps.mend(layout)
+        click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
@@ -86,7 +68,8 @@ def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     click.echo(f"{name} is the champion now; the next generation builds on it")
 
 
-def _champion(layout: Layout) -> str:
+def champion_of(layout: Layout) -> str:
+    """The champion's name. Raises ValueError where there is none yet."""
     name = ledger.replay(ledger.read(layout.ledger)).champion
     if name == GENESIS:
         raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")

@@ -133,8 +133,8 @@ def summary(layout: Layout, settings: Settings) -> str:
     if settings.schedule.full_training == "recommend" and (reasons := steps.for_full_training(layout)):
         advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"
         lines += ["a full training is recommended: " + advice, *(f"  {reason}" for reason in reasons), ""]
-    if state.sealed:
-        lines.append(f"report   {layout.generation(list(state.sealed)[-1]).report.resolve()}")
+    if state.generations:
+        lines.append(f"report   {layout.generation(state.generations[-1]).report.resolve()}")
     files = git.uncommitted(layout)
     prefect = {"PREFECT_HOME": str(layout.prefect_home.resolve()), **database_address(layout)}
     lines += [

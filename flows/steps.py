@@ -6,12 +6,13 @@ commands call these.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
@@ -65,8 +66,9 @@ def open_generation(layout: Layout, name: str) -> None:
         return
     keep_ids(layout)
     every = settings.schedule.full_training_every
-    full = state.champion == GENESIS or (every and state.next_number % every == 0)
-    # a full training at first and every so often; else an extension of the champion's classifier
+    number = state.next_number
+    full = state.champion == GENESIS or (every and number > 0 and number % every == 0)
+    # a full training at first, where no model was imported, and every so often; else an extension of the champion's
     if not full and settings.schedule.full_training == "auto" and (why := for_full_training(layout)):
         full = True
         say("\n           ".join(["a full training is due", *why]))
@@ -79,6 +81,28 @@ def for_full_training(layout: Layout) -> list[str]:
     from oltr_core.upkeep import retraining
 
     return retraining.reasons(layout, load_settings(layout).schedule.evidence)
+
+
+def import_model(layout: Layout, file: Path, name: str | None, classes: Path | None) -> str:
+    """Make a model from elsewhere the parent of the first generation; see `oltr_core.foreign`. Returns a sentence.
+
+    Cut off, it may be called again. Raises ValueError where a generation was opened already, and for a model, a class
+    list and a transform that do not fit one another.
+    """
+    from oltr_core import foreign
+
+    state = state_of(layout)
+    if state.opened or state.champion != GENESIS:
+        there = state.opened[-1] if state.opened else f"an {IMPORTED} model"
+        raise ValueError(f"{layout.root}: a model is imported into a new workspace; this one has {there}")
+    repository.set_remote(layout, load_settings(layout).storage.remote)
+    folder, whole = layout.unsealed(IMPORTED), layout.generation(IMPORTED).folder
+    for left in (folder.folder, whole):  # of a call that was cut off: the ledger has nothing of it
+        if left.exists():
+            shutil.rmtree(left)
+    details = foreign.fill(folder, layout, file, name, classes)
+    sealing.take_in_model(layout, details, clock.now())
+    return f"{file.name}, {details['classes']} classes, is the parent of the first generation"
 
 
 def run_stage(layout: Layout, stage: str) -> stages.Outcome:
@@ -168,7 +192,7 @@ def keep_ids(layout: Layout) -> None:
     state, line = state_of(layout), []
     while (newest := state.parents.get(line[-1]) if line else state.champion) in state.parents:
         line.append(newest)
-    others = [name for name in state.sealed if name not in line]
+    others = [name for name in state.generations if name not in line]
     if not others:
         return
     from tasks.annotator import register

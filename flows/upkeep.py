@@ -133,7 +133,7 @@ def finish_forgetting(layout: Layout) -> str:
     forgetting.end(layout, clock.now())
     done = (
         f"forgot {len(images)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with "
-        "them, and a search found nothing of them; weights, and means over several images, keep what they learned "
+        "them, and a search found nothing of them; weights, centroids and standard deviations keep what they learned "
         "from them until the next full training"
     )
     if server:

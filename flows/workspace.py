@@ -166,7 +166,7 @@ def _history(layout: Layout) -> str:
     with inputs.original_pointers(layout):
         for name in state.sealed:
             ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    return f"{len(state.sealed)} sealed generations, champion {state.champion}; all digests agree"
+    return f"{len(state.generations)} sealed generations, champion {state.champion}; all digests agree"
 
 
 def _dvc(layout: Layout) -> str:

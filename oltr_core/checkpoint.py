@@ -22,9 +22,10 @@ from oltr_core.layout import write_atomically
 from oltr_core.models import Network, NetworkSpec
 from oltr_core.spec import Spec, parse
 
-VERSION = 2
+VERSION = 3
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
+_GROUPS = "kept", "totals", "exemplars"  # of the statistics: dicts of tensors; the last two since version 3
 
 
 class Answers(Spec):
@@ -81,7 +82,7 @@ class Card(Spec):
 
     def answered(self, outputs: Outputs) -> Outputs:
         """Outputs with a column per answer, of outputs with a column per class of the network."""
-        return outputs.answers(torch.tensor(self.answers.of)) if self.answers else outputs
+        return outputs.answers(self.answers.of) if self.answers else outputs
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def save(
     tensors |= {f"{_SCORE}{name}": tensor for name, tensor in (score or {}).items()}
     if statistics is not None:
         named = {"means": statistics.means, "stds": statistics.stds, "counts": statistics.counts}
-        named |= {f"kept.{name}": tensor for name, tensor in statistics.kept.items()}
+        for group in _GROUPS:
+            named |= {f"{group}.{name}": tensor for name, tensor in getattr(statistics, group).items()}
         tensors |= {f"{_STATISTICS}{name}": tensor for name, tensor in named.items()}
     # safetensors refuses tensors that share memory, as the slices of one buffer do
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(tensors.items())}
@@ -133,7 +135,7 @@ def read_card(path: Path) -> Card:
     if text is None:
         raise ValueError(f"{path}: expected an oltr checkpoint, found a safetensors file without its card")
     raw = json.loads(text)
-    if raw.get("version") not in (1, VERSION):
+    if raw.get("version") not in range(1, VERSION + 1):
         raise ValueError(f"{path}: expected a checkpoint of version {VERSION}, found version {raw.get('version')}")
     return parse(Card, _migrated(raw), str(path))
 
@@ -165,8 +167,9 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     if found != (card.trunk_digest, card.head_digest):
         raise ValueError(f"{path}: the weights were changed after they were written; `dvc checkout` restores them")
     network.to(device).eval()
-    kept = _take(statistics, "kept.")
-    return Checkpoint(network, card, score, ClassStatistics(**statistics, kept=kept) if statistics else None)
+    kept, totals, exemplars = (_take(statistics, f"{group}.") for group in _GROUPS)
+    whole = ClassStatistics(**statistics, kept=kept, totals=totals, exemplars=exemplars) if statistics else None
+    return Checkpoint(network, card, score, whole)
 
 
 def _open(path: Path) -> Any:

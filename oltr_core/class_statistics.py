@@ -1,23 +1,30 @@
-"""What is kept of images that are no longer there, and features drawn from it.
+"""What is kept of images that are no longer there; `pseudo_features` draws from it.
 
-Of every class its mean, spread and count; of annotated images the features themselves. Letters: m a class mean,
-s its standard deviation per dimension, n its count.
+Of every class its mean, spread and count, of all classes together their covariance; of annotated images the features
+themselves. Letters: m a class mean, s its standard deviation per dimension, n its count, x a feature.
 """
+
+from dataclasses import replace
 
 import torch
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.shapes import Float, Int, Tensor
+from oltr_core.shapes import Bool, Float, Int, Tensor
 
 RARE = 20  # below so many images a class's own spread is not to be trusted: the shot groups' "few"
 
 
-def measure(features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int) -> ClassStatistics:
-    """The statistics of the images of a full training; none of them is kept."""
+def measure(
+    features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int, exemplars: int = 0
+) -> ClassStatistics:
+    """The statistics of the images of a full training; of each class, features of so many `exemplars` are kept."""
     counts = torch.bincount(labels, minlength=num_classes).float()
     means = _means(features, labels, counts)
     kept = {"features": features[:0], "labels": labels[:0]}
-    return ClassStatistics(means, _stds(features, labels, means, counts), counts, kept)
+    chosen = {"features": features[rows := herd(features, labels, means, exemplars)], "labels": labels[rows]}
+    totals = {"sums": _sums(features, labels, num_classes), **_scatter(features, labels, num_classes)}
+    stds = _stds(features, labels, means, counts)
+    return ClassStatistics(means, stds, counts, kept, totals, chosen if exemplars else {})
 
 
 def grow(old: ClassStatistics, new: AnnotatedFeatures) -> ClassStatistics:
@@ -29,32 +36,133 @@ def grow(old: ClassStatistics, new: AnnotatedFeatures) -> ClassStatistics:
     before = torch.nn.functional.pad(old.counts, (0, num_classes - len(old.counts)))
     counts = before + added
     padding = (0, 0, 0, num_classes - old.means.shape[1])
-    old_means, old_stds = (torch.nn.functional.pad(t, padding) for t in (old.means, old.stds))
-    # the mean of n old and n' new images: (n m + n' m') / (n + n')
-    share = (added / counts.clamp(min=1))[:, None]
-    means = torch.lerp(old_means, _means(new.features, new.labels, added), share)
+    totals = totals_of(old)
+    old_means, old_stds, sums = (torch.nn.functional.pad(t, padding) for t in (old.means, old.stds, totals["sums"]))
+    sums = sums + _sums(new.features, new.labels, num_classes)
+    means = torch.where((added > 0)[:, None], _divided(sums, counts), old_means)
     fresh = _stds(features, labels, means, torch.bincount(labels, minlength=num_classes).float(), old.stds)
     stds = torch.where((before > 0)[:, None], old_stds, fresh)
-    return ClassStatistics(means, stds, counts, {"features": features, "labels": labels})
+    weights = torch.nn.functional.pad(totals["weights"], (0, num_classes - len(totals["weights"])))
+    totals |= {"sums": sums, "weights": weights}
+    return ClassStatistics(means, stds, counts, {"features": features, "labels": labels}, totals, old.exemplars)
 
 
-def draw(
-    statistics: ClassStatistics, labels: Int[Tensor, "B"], unit: bool, generator: torch.Generator
-) -> Float[Tensor, "B E D"]:
-    """Pseudo-features: m + s * noise, at unit length where the network's features are."""
-    means, stds = (t[:, labels].transpose(0, 1) for t in (statistics.means, statistics.stds))
-    drawn = means + stds * torch.randn(means.shape, generator=generator)
-    return torch.nn.functional.normalize(drawn, dim=-1) if unit else drawn
+def covariance(statistics: ClassStatistics) -> Float[Tensor, "E D D"]:
+    """S, the covariance within a class, in float64: sum_k w_k scatter_k / sum_k w_k (n_k - 1).
+
+    An image of class k weighs w_k = min(1, (RARE - 1) / (n_k - 1)): a class counts by its degrees of freedom, and
+    none for more than RARE images, so neither frequent classes decide alone, nor those of two images. A class of a
+    full training has the scatter of those images; annotated ones, which are its strangest, move its mean only. A
+    class that was learned since has the scatter of its annotated images.
+    """
+    totals, kept, gone = totals_of(statistics), statistics.kept, _gone(statistics)
+    since = gone[kept["labels"]] == 0
+    new = _scatter(kept["features"][since], kept["labels"][since], len(gone))
+    return (totals["scatter"] + new["scatter"]) / (totals["degrees"] + new["degrees"]).clamp(min=1)
 
 
-def remembered(
-    statistics: ClassStatistics, unit: bool, generator: torch.Generator, per_class: int = 50
-) -> tuple[Float[Tensor, "N E D"], Int[Tensor, "N"]]:
-    """Every class as it is stored: pseudo-features, and the features of the annotated images."""
-    labels = torch.arange(len(statistics.counts)).repeat_interleave(per_class)
-    kept = statistics.kept
-    features = torch.cat([draw(statistics, labels, unit, generator), kept["features"]])
-    return features, torch.cat([labels, kept["labels"]])
+def totals_of(statistics: ClassStatistics) -> dict[str, Tensor]:
+    """A copy of the totals. Those of an old checkpoint are what its standard deviations say, without correlations."""
+    if statistics.totals:
+        return {name: tensor.clone() for name, tensor in statistics.totals.items()}
+    degrees = (_gone(statistics).double() - 1).clamp(min=0, max=RARE - 1)
+    variance = (statistics.stds.double().square() * degrees[:, None]).sum(1)
+    sums = statistics.means.double() * statistics.counts.double()[:, None]
+    nothing = torch.zeros_like(degrees)
+    return {"sums": sums, "scatter": torch.diag_embed(variance), "degrees": degrees.sum(), "weights": nothing}
+
+
+def without_kept(statistics: ClassStatistics, stays: Bool[Tensor, "M"]) -> ClassStatistics:
+    """The statistics as if only those annotated images had been there that stay; standard deviations remain."""
+    kept, totals, size = statistics.kept, totals_of(statistics), len(statistics.counts)
+    features, labels = kept["features"][~stays], kept["labels"][~stays]
+    totals["sums"] -= _sums(features, labels, size)
+    left = {name: tensor[stays] for name, tensor in kept.items()}
+    return _recounted(replace(statistics, kept=left, totals=totals), labels)
+
+
+def without_trained(
+    statistics: ClassStatistics, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"]
+) -> ClassStatistics:
+    """The statistics as if these images of the full training had not been there; standard deviations remain.
+
+    Without x, a class of n images and mean m has scatter - n / (n - 1) (x - m)(x - m)'. Weights w stay as they are. A
+    class none of whose images are of the full training stays as it is.
+    """
+    totals, kept, size = totals_of(statistics), statistics.kept, len(statistics.counts)
+    sums = totals["sums"] - _sums(kept["features"], kept["labels"], size)
+    counts, subtracted = _gone(statistics).double(), []
+    for row, (x, k) in enumerate(zip(features.double(), labels.tolist(), strict=True)):
+        if counts[k] < 1:
+            continue
+        subtracted.append(row)
+        if counts[k] > 1:
+            apart = x - sums[:, k] / counts[k]
+            weight = totals["weights"][k] * counts[k] / (counts[k] - 1)
+            totals["scatter"] -= weight * apart[:, :, None] * apart[:, None]
+            totals["degrees"] -= totals["weights"][k]
+        counts[k] -= 1
+        sums[:, k] -= x
+    totals["sums"] -= _sums(features[subtracted], labels[subtracted], size)
+    return _recounted(replace(statistics, totals=totals), labels[subtracted])
+
+
+def herd(
+    features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], means: Float[Tensor, "E K D"], number: int
+) -> Int[Tensor, "M"]:
+    """Rows of at most `number` images of each class whose mean is nearest to the class's, one after another.
+
+    p_j = argmin_x ||m - (x + sum_{i<j} p_i) / j|| over images not yet taken (Rebuffi et al., iCaRL, 2017, Alg. 4).
+    """
+    rows = []
+    for k in range(means.shape[1] if number else 0):
+        mine = (labels == k).nonzero().flatten()
+        x, mean, total = features[mine].flatten(1), means[:, k].flatten(), torch.zeros(means[:, k].numel())
+        free = torch.ones(len(mine), dtype=torch.bool)
+        for j in range(1, 1 + min(number, len(mine))):
+            apart = (mean - (x + total) / j).norm(dim=1).masked_fill(~free, torch.inf)
+            taken = int(apart.argmin())
+            free[taken], total = False, total + x[taken]
+            rows.append(int(mine[taken]))
+    return torch.tensor(rows, dtype=torch.long)
+
+
+def _gone(statistics: ClassStatistics) -> Float[Tensor, "K"]:
+    """Images of each class that are not kept: those of the full training."""
+    return statistics.counts - torch.bincount(statistics.kept["labels"], minlength=len(statistics.counts))
+
+
+def _recounted(statistics: ClassStatistics, removed: Int[Tensor, "N"]) -> ClassStatistics:
+    """Counts, and means from sums, without the images of these classes; a class of no image keeps its mean."""
+    fewer = torch.bincount(removed, minlength=len(statistics.counts))
+    counts = statistics.counts - fewer
+    changed = ((fewer > 0) & (counts > 0))[:, None]
+    means = torch.where(changed, _divided(statistics.totals["sums"], counts), statistics.means)
+    return replace(statistics, means=means, counts=counts)
+
+
+def _sums(features: Tensor, labels: Tensor, num_classes: int) -> Float[Tensor, "E K D"]:
+    sums = torch.zeros(num_classes, *features.shape[1:], dtype=torch.float64)
+    for part, whose in zip(features.split(8192), labels.split(8192), strict=True):
+        sums.index_add_(0, whose, part.double())
+    return sums.transpose(0, 1)
+
+
+def _divided(sums: Tensor, counts: Tensor) -> Float[Tensor, "E K D"]:
+    return (sums / counts.double().clamp(min=1)[:, None]).float()
+
+
+def _scatter(features: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """`scatter`, `weights` and `degrees` of these images; see `covariance`."""
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    degrees = (counts - 1).clamp(min=0, max=RARE - 1)
+    weights = degrees / (counts - 1).clamp(min=1)
+    means = _sums(features, labels, num_classes) / counts.clamp(min=1)[:, None]
+    scatter = torch.zeros(*features.shape[1:], features.shape[2], dtype=torch.float64)
+    for part, whose in zip(features.split(8192), labels.split(8192), strict=True):
+        apart = part.double().transpose(0, 1) - means[:, whose]
+        scatter += (apart * weights[whose, None]).transpose(1, 2) @ apart
+    return {"scatter": scatter, "weights": weights, "degrees": degrees.sum()}
 
 
 def _means(features: Tensor, labels: Tensor, counts: Tensor) -> Float[Tensor, "E K D"]:

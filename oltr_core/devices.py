@@ -15,11 +15,11 @@ def prepare(compute: Compute) -> torch.device:
     return resolve(compute.device)
 
 
-def resolve(name: str) -> torch.device:
-    """The torch device of that name. Raises ValueError naming the devices of this machine when it is absent."""
+def resolve(name: str, where: str = "params.yaml: compute.device") -> torch.device:
+    """The torch device of that name. Raises ValueError naming `where` it was asked for, and what there is here."""
     there = available()
     if name not in there:
-        raise ValueError(f"params.yaml: compute.device: expected one of {', '.join(there)}, found {name!r}")
+        raise ValueError(f"{where}: expected one of {', '.join(there)}, found {name!r}")
     return torch.device(name)
 
 

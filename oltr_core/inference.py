@@ -1,4 +1,4 @@
-"""What a model says of images: direct features, kept once computed; outputs of the heads; answers in words.
+"""What a network computes of images: direct features, kept once computed, and outputs of the heads.
 
 Features are cached under the digest of everything they depend on: the weights up to the direct feature, the
 transform, their type and the packed images. Heads and scores are cheap and change; they are never cached.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, digest, schema
-from oltr_core.checkpoint import Card, Checkpoint, digest_of
-from oltr_core.images.dataset import Images, from_pixels, in_order, open_images
-from oltr_core.images.decode import EXTENSIONS, decode, read
+from oltr_core import digest, schema
+from oltr_core.checkpoint import Card, digest_of
+from oltr_core.images.dataset import Images, in_order, open_images
 from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.models import Network
-from oltr_core.roll_up import rolled_up
-from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
-from oltr_core.spec import parse
 
 
 def classify(
@@ -117,99 +113,3 @@ def _perturbed(images: Images, score: Score, network: Network, transform: Transf
         moved = score.perturb(network, transform(batch))
         with torch.no_grad():
             yield network(moved).cpu()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What `oltr predict` says of one image: an answer, or in `error` why there is none."""
-
-    path: str
-    generation: str
-    label: str | None = None  # a class's name, that of its parent where the class is not sure enough, or "unknown"
-    probability: float | None = None  # of `nearest`, calibrated on validation images
-    score: float | None = None  # larger = more unknown
-    threshold: float | None = None  # a larger score is unknown
-    nearest: str | None = None  # the best known class, whatever the label
-    label_probability: float | None = None  # of `label`: larger than of `nearest` where it is the parent of that
-    error: str | None = None
-
-
-def predictions(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Prediction]:
-    """`predict` with the model of a file."""
-    return predict(paths, checkpoint.load(model, device), generation)
-
-
-def predict(paths: Iterable[Path], model: Checkpoint, generation: str, batch_size: int = 64) -> Iterator[Prediction]:
-    """Predictions for images and for all images below folders, in the order of their paths.
-
-    Raises ValueError naming the path when nothing is there, or a folder without images, before anything is computed.
-    """
-    return predict_files(list(_image_files(paths)), model, generation, batch_size)
-
-
-def predict_files(
-    files: Sequence[Path], model: Checkpoint, generation: str, batch_size: int = 64
-) -> Iterator[Prediction]:
-    """A prediction for every file, in their order; for one that cannot be read, the reason.
-
-    Raises ValueError for a model without a threshold.
-    """
-    if model.card.threshold is None:
-        raise ValueError(f"generation {generation}: its model has no threshold yet; `oltr update` gives it one")
-    for first in range(0, len(files), batch_size):
-        part = files[first : first + batch_size]
-        read = [_pixels(path) for path in part]
-        found = _predict_pixels([r for r in read if not isinstance(r, str)], model, generation)
-        for path, pixels in zip(part, read, strict=True):
-            if isinstance(pixels, str):
-                yield Prediction(str(path), generation, error=pixels)
-            else:
-                yield Prediction(str(path), generation, *next(found))
-
-
-def _predict_pixels(
-    pixels: list[np.ndarray], model: Checkpoint, generation: str
-) -> Iterator[tuple[str, float, float, float, str, float | None]]:
-    """Label, probability, score, threshold, nearest class and the label's probability of each image."""
-    if not pixels:
-        return
-    card, network = model.card, model.network
-    assert card.threshold is not None
-    score = parse(Score, card.score, f"generation {generation}: score")
-    images = from_pixels(pixels, card.transform, next(network.parameters()).device)
-    batch = card.transform(images.images)
-    with torch.no_grad():
-        outputs = scored = card.answered(with_distances(network(batch).cpu(), model.statistics))
-    if score.needs == "network":
-        (perturbed,) = _perturbed(images, score, network, card.transform, len(pixels))
-        scored = card.answered(perturbed)
-    every = (outputs.mean_logits / card.temperature).softmax(1)
-    probability, column = every.max(1)
-    scores = score(scored, model.score_state)
-    for i, (p, k, s) in enumerate(zip(probability.tolist(), column.tolist(), scores.tolist(), strict=True)):
-        label, of_label = nearest, _ = card.answer_names[k], p
-        if card.roll_up:
-            label, of_label = rolled_up(card.answer_names, every[i].tolist(), card.parents, card.roll_up)
-        said = (UNKNOWN, None) if s > card.threshold else (label, of_label)
-        yield said[0], p, s, card.threshold, nearest, said[1]
-
-
-def _image_files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
-            if not inside:
-                raise ValueError(f"{path}: no image in this folder ({', '.join(sorted(EXTENSIONS))})")
-            yield from inside
-        elif path.is_file():
-            yield path
-        else:
-            raise ValueError(f"{path}: no such image or folder")
-
-
-def _pixels(path: Path) -> np.ndarray | str:
-    """The pixels of an image, or the reason why there are none."""
-    try:
-        return decode(read(path))
-    except (ValueError, OSError) as error:
-        return getattr(error, "strerror", None) or str(error)

@@ -4,7 +4,7 @@ Every per-image tensor carries an expert axis: a network with one head has one e
 Shapes: B images, E experts, K classes, D feature dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,14 +46,14 @@ class Outputs:
         nearest, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
         return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
 
-    def answers(self, of: Int[Tensor, "K"]) -> "Outputs":
+    def answers(self, of: Sequence[int]) -> "Outputs":
         """The outputs with a column per answer: of[k] is the answer that column k counts for, -1 for none.
 
         The probabilities of an answer's columns add, in every expert, and its distance is that to the nearest of
         their centroids. With logits z, L_a = log sum_k exp(z_k) over the columns k of answer a, so that softmax(L)_a
         is the sum of softmax(z)_k among the columns that count for an answer. A temperature is fitted on L.
         """
-        members = [(of == a).nonzero().flatten() for a in range(int(of.max()) + 1)]
+        members = [[k for k, answer in enumerate(of) if answer == a] for a in range(max(of) + 1)]
         assert all(len(columns) for columns in members), "an answer without a column"
 
         def joined(tensor: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
@@ -173,13 +173,20 @@ State = dict[str, Tensor]  # a score's fitted state, kept in the checkpoint
 class ClassStatistics:
     """What is kept of images that are no longer there: the memory of Eq. 1 and its spread.
 
-    Enough to draw pseudo-features of a class around its centroid. E experts, K classes, D dimensions.
+    Enough to draw pseudo-features of a class around its centroid, and for a classifier in closed form. Its size does
+    not grow with the images of a full training: one covariance is kept for all classes, not one for each, which at
+    1,000 classes and D = 512 would be 2 GB. E experts, K classes, D dimensions.
     """
 
     means: Float[Tensor, "E K D"]  # class means of direct features, evaluation mode
     stds: Float[Tensor, "E K D"]  # per-class standard deviations, pooled for rare classes
     counts: Float[Tensor, "K"]
     kept: dict[str, Tensor] = field(default_factory=dict)  # features [N, E, D] and labels [N] of annotated images
+    #: in float64, so that an image can be subtracted; empty in a checkpoint of version 2 or older. sums [E, K, D] of
+    #: features; of the images of the full training: scatter [E, D, D] = sum_b w (x_b - m)(x_b - m)', weights [K]: w
+    #: of an image by its class, and degrees []: sum_k w_k (n_k - 1)
+    totals: dict[str, Tensor] = field(default_factory=dict)
+    exemplars: dict[str, Tensor] = field(default_factory=dict)  # features and labels of images of the full training
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 GENESIS = "genesis"  # the parent of the first generation: no classes, no images
+IMPORTED = "imported"  # in its place, a model from elsewhere: classes, no images
 
 
 def generation_name(number: int) -> str:

@@ -23,6 +23,7 @@ from oltr_core.layout import GENESIS, write_atomically
 
 EVENTS = (
     "ingested",  # a raw batch came in: `digest` is that of its card; details: `batch`, the digest of its `truth`
+    "imported_model",  # a model from elsewhere is the champion; `digest` is its folder's
     "opened",  # a generation has a number and a parent
     "sealed",  # its folder is final; `digest` is the folder's
     "promoted",  # it became the champion
@@ -153,7 +154,7 @@ class State:
 
     champion: str = GENESIS
     opened: list[str] = field(default_factory=list)
-    sealed: dict[str, str] = field(default_factory=dict)  # generation -> digest of its folder
+    sealed: dict[str, str] = field(default_factory=dict)  # generation, or imported model -> digest of its folder
     verdicts: dict[str, str] = field(default_factory=dict)  # generation -> promoted | refused
     parents: dict[str, str] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
@@ -165,6 +166,11 @@ class State:
     def unfinished(self) -> str | None:
         """The generation that was opened and has no verdict yet; at most one."""
         return next((name for name in reversed(self.opened) if name not in self.verdicts), None)
+
+    @property
+    def generations(self) -> list[str]:
+        """The sealed generations, oldest first."""
+        return [name for name in self.opened if name in self.sealed]
 
     @property
     def next_number(self) -> int:
@@ -180,8 +186,10 @@ def replay(events: list[Event]) -> State:
             case "opened":
                 state.opened.append(e.generation)
                 state.parents[e.generation] = e.details["parent"]
-            case "sealed":
+            case "sealed" | "imported_model":
                 state.sealed[e.generation] = e.digest
+                if e.event == "imported_model":
+                    state.champion = e.generation
             case "promoted" | "rolled_back":
                 state.champion = e.generation
                 state.verdicts.setdefault(e.generation, "promoted")

@@ -24,7 +24,7 @@ _NETWORK = (
     "settings/compute.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
-_TRAINED = (*_NETWORK, "inference.py", "roll_up.py", "scores")
+_TRAINED = (*_NETWORK, "inference.py", "scores")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ TABLE = (
         "Extend the parent's classifier by the new annotations, and fit score and threshold.",
         code=(
             *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/learning.py", "operating/rejection.py", "shots.py", "stages/update.py",
+            "operating/learning.py", "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/update.py",
         ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),
@@ -91,7 +91,7 @@ TABLE = (
         "Measure on known and unknown classes.",
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/rejection.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
+            "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
         writes=("predictions.parquet", "plots", "gate.json"),

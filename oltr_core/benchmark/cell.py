@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from oltr_core.benchmark.ceiling import logistic
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.loop import REPORTED, loop
+from oltr_core.benchmark.steps import steps
 from oltr_core.benchmark.untrained import separation
 from oltr_core.devices import prepare
 from oltr_core.images.dataset import Resident, in_order
@@ -45,14 +49,54 @@ class Method(Spec):
     select: Select = Select()
 
 
+class Ceiling(Method):
+    """A row that is made anew in every generation from the features of all images, those of generation 0 included."""
+
+    classifier: Literal["logistic regression"] = "logistic regression"
+    penalty: float = 0.01  # of the mean loss, every class alike: penalty * ||W||^2 / 2
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained network, and what rows of the same training have in common."""
+
+    network: Network  # on the CPU
+    features: dict[str, Tensor]  # of each stream [N, E, D]
+    figures: dict[str, float]
+
+
 def measure(
-    method: Method, data: BenchmarkData, compute: Compute = CPU, state: State | None = None, echo: Echo = print
+    method: Method,
+    data: BenchmarkData,
+    compute: Compute = CPU,
+    state: State | None = None,
+    echo: Echo = print,
+    begun: Start | None = None,
 ) -> dict[str, float]:
     """Figures by name: closed/…, <open set>/<score>/{auroc, fpr95}, <stream>/<generation>/…, seconds/train.
 
-    `method.train.seed` is the cell's; a training goes on from what its `state` folder holds. Raises Diverged.
+    `method.train.seed` is the cell's; a training goes on from what its `state` folder holds, or is `begun`. Raises
+    Diverged.
     """
-    train, begin = method.train, time.perf_counter()
+    begun = begun or start(method.train, data, compute, state, echo)
+    figures, seconds = dict(begun.figures), begun.figures["seconds/train"]
+    for name, stream in data.streams.items():
+        features = begun.features[name]
+        if stream.answered:
+            from_all = logistic(method.penalty) if isinstance(method, Ceiling) else None
+            found = steps(begun.network, features, stream, method.update, from_all)
+        else:
+            found = loop(begun.network, features, stream, method.update, method.select)
+            found = {metric: value for metric, value in found.items() if metric in REPORTED}
+        figures |= {f"{name}/{metric}": value for metric, value in found.items()}
+    return {name: round(value, 4) for name, value in figures.items()} | {"seconds/train": round(seconds, 1)}
+
+
+def start(
+    train: Train, data: BenchmarkData, compute: Compute = CPU, state: State | None = None, echo: Echo = print
+) -> Start:
+    """Train, and measure what does not depend on how the network goes on learning."""
+    begin = time.perf_counter()
     network = trained(train, data, compute, state, echo)
     seconds = time.perf_counter() - begin
     shots = torch.bincount(data.train_labels, minlength=network.num_classes).float()
@@ -69,11 +113,11 @@ def measure(
             # ODIN's convention: of the open images, those accepted where 95 % of the known are
             figures[f"{name}/{score.name}/fpr95"] = fpr_at_tpr(-inside, -outside)
         figures[f"{name}/untrained/auroc"] = separation(known, unknown)
-    for name, stream in data.streams.items():
-        features = direct_features(network, _resident(stream.images, train, _device(network)), train).cpu()
-        found = loop(network.cpu(), features, stream, method.update, method.select)
-        figures |= {f"{name}/{metric}": value for metric, value in found.items() if metric in REPORTED}
-    return {name: round(value, 4) for name, value in figures.items()} | {"seconds/train": round(seconds, 1)}
+    features = {
+        name: direct_features(network, _resident(stream.images, train, _device(network)), train).cpu()
+        for name, stream in data.streams.items()
+    }
+    return Start(network.cpu(), features, figures | {"seconds/train": seconds})
 
 
 def trained(

@@ -12,8 +12,13 @@ ROOT = Path(oltr_core.__file__).parents[1]
 CELL = "oltr_core.benchmark.cell"
 
 
-def digest_of_code() -> str:
-    return digest.of_value({module: digest.of_file(path) for module, path in executed().items()})[:16]
+def digest_of_code(start: str = CELL) -> str:
+    return digest.of_value({module: digest.of_file(path) for module, path in executed(start).items()})[:16]
+
+
+def digest_of_training() -> str:
+    """Of the code that a network's weights depend on."""
+    return digest_of_code("oltr_core.training")
 
 
 def executed(start: str = CELL) -> dict[str, Path]:

@@ -17,8 +17,9 @@ class Stream:
     ids: list[str]  # hexadecimal: what is drawn at random is drawn by them
     labels: list[int]
     splits: list[str]  # train, val, test or pool
-    parts: list[int]  # of the pool: the generation that may select from it first
+    parts: list[int]  # of the pool: the generation that may select from it first; of val: the first to have it
     images: Tensor  # uint8 [N, 3, S, S]
+    answered: bool = False  # every image of a part of the pool is named in the next generation; nothing is selected
 
     def rows(self, split: str, part: int | None = None) -> list[int]:
         pairs = zip(self.splits, self.parts, strict=True)
@@ -52,11 +53,19 @@ class BenchmarkData:
         return BenchmarkData(self.train, self.train_labels, *self.val, note=note)
 
     @property
+    def identity_of_training(self) -> str:
+        """Digest of the images and labels that a network is trained on."""
+        return digest.of_value([_digest(self.train), _digest(self.train_labels)])[:16]
+
+    @property
     def identity(self) -> str:
         """Digest of every image and label that a cell may look at."""
         tensors = [self.train, self.train_labels, self.test, self.test_labels]
         pairs = {name: [_digest(side) for side in pair] for name, pair in self.open_sets.items()}
-        streams = {n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images)] for n, s in self.streams.items()}
+        streams = {
+            n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images), *([True] if s.answered else [])]
+            for n, s in self.streams.items()
+        }
         return digest.of_value([[_digest(t) for t in tensors], pairs, streams])[:16]
 
 

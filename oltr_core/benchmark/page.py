@@ -10,6 +10,7 @@ from oltr_core.benchmark.difference import difference
 from oltr_core.benchmark.loop import REPORTED
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Cell, Records
+from oltr_core.benchmark.steps import AT_THE_END, BY_GENERATION
 from oltr_core.benchmark.table import Table
 
 Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
@@ -64,7 +65,9 @@ def groups(cells: list[Cell]) -> Groups:
     heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
-        if any(name.split("/")[1].isdigit() for name in mine):
+        if any(name.startswith(f"{head}/end/") for name in mine):
+            found |= of_steps(head, names)
+        elif any(name.split("/")[1].isdigit() for name in mine):
             kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
             start = {name: title for name, title in kept.items() if name.startswith(f"{head}/0/")}
             found[f"{head.capitalize()}: generation 0"] = start
@@ -74,6 +77,16 @@ def groups(cells: list[Cell]) -> Groups:
             found[f"Known or unknown: {head}"] = dict(zip(mine, titles, strict=True))
     found["Training"] = {name: title for name, title in SECONDS.items() if name in names}
     return {heading: columns for heading, columns in found.items() if columns}
+
+
+def of_steps(head: str, names: set[str]) -> Groups:
+    """What is measured in every generation, a table each, and what at the end."""
+    found: Groups = {}
+    for metric, title in BY_GENERATION.items():
+        numbers = sorted(int(n.rpartition("/")[2]) for n in names if n.startswith(f"{head}/{metric}/"))
+        found[f"By generation: {title}"] = {f"{head}/{metric}/{n}": f"gen. {n}" for n in numbers}
+    columns = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
+    return found | {"Over all generations": {name: title for name, title in columns.items() if name in names}}
 
 
 def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]) -> str:

@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from oltr_core import digest
 from oltr_core.benchmark import page, records
-from oltr_core.benchmark.cell import measure
-from oltr_core.benchmark.code import digest_of_code
+from oltr_core.benchmark.cell import Start, measure, start
+from oltr_core.benchmark.code import digest_of_code, digest_of_training
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.table import find
 from oltr_core.devices import multiplies_bfloat16
@@ -60,7 +61,8 @@ def run(
     stem += "-validation" if validation else ""
     path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = digest_of_code()
+    code, training_code = digest_of_code(), digest_of_training()
+    begun: tuple[Any, Start | None] = None, None
     save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
     compute = Compute(device=device, threads=table.threads, save_every=save_every)
 
@@ -79,17 +81,20 @@ def run(
                 continue
             echo(f"{stem}: seed {seed}, {method.name}")
 
-            def state(train: Train, made_by: dict[str, str] = made_by) -> Path:
-                of = {**made_by, "spec": train.model_dump(mode="json")}
-                return layout.resume(digest.of_value(of))
+            def state(train: Train, images: str = data.identity_of_training) -> Path:
+                return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
 
             cell = {"method": method.name, "seed": seed, **made_by, "note": data.note, "diverged": ""}
-            seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": seed})})
+            trained_with = 0 if table.one_network else seed
+            seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": trained_with})})
             try:
-                cell["figures"] = measure(seeded, data, compute, state, echo)
+                if begun[0] != (seeded.train, identity):
+                    begun = (seeded.train, identity), start(seeded.train, data, compute, state, echo)
+                cell["figures"] = measure(seeded, data, compute, state, echo, begun[1])
             except Diverged as error:  # a finding about the method
                 cell |= {"figures": {}, "diverged": str(error)}
-            shutil.rmtree(state(seeded.train), ignore_errors=True)
+            if not table.one_network:
+                shutil.rmtree(state(seeded.train), ignore_errors=True)
             records.add(path, cell | {"compute": machine(device)}, method)
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from oltr_core.benchmark import image_sets, methods
+from oltr_core.benchmark import image_sets, learners, methods, worlds
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.spec import suggest
@@ -19,6 +19,7 @@ class Table(NamedTuple):
     data: Callable[[Path | None, int], BenchmarkData]  # of the folder of benchmarks and a seed
     methods: Callable[[int], list[Method]]  # of so many epochs
     seeded: bool = False  # whether the seed has a part in the data
+    one_network: bool = False  # trained with seed 0 once and kept, for all rows and seeds
     epochs: int = 200  # 0: those of params.yaml, and no others
     seeds: range = range(3)  # published, run once
     tuning: range = range(0)  # on which choices were made
@@ -96,6 +97,28 @@ TABLES = {
         seeded=True,
         epochs=0,
         seeds=range(5),
+        threads=1,
+    ),
+    "digits-learners": Table(
+        "Learners in the dynamic loop on the digits",
+        image_sets.digits,
+        learners.digits,
+        seeded=True,
+        epochs=0,
+        seeds=range(5),
+        tuning=range(100, 110),
+        threads=1,
+    ),
+    # Table 9's question, with more steps
+    "cifar-world": Table(
+        "Learners in ten generations of CIFAR-100",
+        worlds.cifar_world,
+        learners.cifar_world,
+        seeded=True,
+        one_network=True,
+        epochs=30,
+        seeds=range(5),
+        tuning=worlds.TUNING,
         threads=1,
     ),
     # imbalance 100: Table 7

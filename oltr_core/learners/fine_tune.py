@@ -10,10 +10,18 @@ from oltr_core.models import Network
 from oltr_core.models.heads import Head
 from oltr_core.shapes import Tensor
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 def heads_of(network: Network) -> list[Head]:
     """The heads, one per expert."""
     return cast(list[Head], list(network.heads))
+
+
+def cross_entropy(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Of every expert with the same labels, and summed over experts."""
+    every = labels[:, None].expand(logits.shape[:2])
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
 
 
 def fine_tune(
@@ -22,11 +30,14 @@ def fine_tune(
     steps: int,
     learning_rate: float,
     logit_scale: float = 1.0,
+    loss: Loss | None = None,
 ) -> None:
     """SGD with momentum 0.9 on every head's rows, the rate falling along a cosine.
 
-    The loss is the cross-entropy of softmax(logit_scale * logits), summed over experts.
+    The loss is the cross-entropy of softmax(logit_scale * logits), summed over experts, or `loss` of the batch's
+    features, its scaled logits [B, E, K] and labels.
     """
+    loss = cross_entropy if loss is None else loss
     rows = [head.weight for head in heads_of(network)]
     for row in rows:
         row.requires_grad_()
@@ -36,10 +47,7 @@ def fine_tune(
             group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         features, labels = batch()
         logits = logit_scale * network.classify(features).logits
-        # [B, E, K] with the same labels for every expert
-        every = labels[:, None].expand(logits.shape[:2])
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
         optimizer.zero_grad()
-        loss.backward(inputs=rows)
+        loss(features, logits, labels).backward(inputs=rows)
         optimizer.step()
     optimizer.zero_grad()

@@ -34,14 +34,10 @@ class Imprint(Spec):
 
         Raises ValueError where a new class has no image.
         """
-        network = copy.deepcopy(parent)
         if len(new.labels) == 0:
-            return network, old
-        statistics = grow(old, new)
-        first = parent.num_classes
-        empty = (statistics.counts[first:] == 0).nonzero().flatten().tolist()
-        if empty:
-            raise ValueError(f"update: class column {first + empty[0]} has no image; name one or leave the class out")
+            return copy.deepcopy(parent), old
+        first, statistics = parent.num_classes, taken_in(parent, old, new)
+        network = copy.deepcopy(parent)
         with torch.no_grad():
             move_centroids(network, statistics)
             extend(network, statistics.means[:, first:], statistics)
@@ -64,6 +60,15 @@ class Imprint(Spec):
                 share = (d[:, 0] ** 2 / d[:, min(1, first - 1)].clamp(min=1e-12) / self.temperature).softmax(0)
             rows.append((share[:, None, None] * unit[mine]).sum(0))
         return torch.stack(rows, 1) if rows else unit.new_zeros(unit.shape[1], 0, unit.shape[2])
+
+
+def taken_in(parent: Network, old: ClassStatistics, new: AnnotatedFeatures) -> ClassStatistics:
+    """The grown statistics. Raises ValueError where a new class has no image."""
+    statistics, first = grow(old, new), parent.num_classes
+    empty = (statistics.counts[first:] == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"update: class column {first + empty[0]} has no image; name one or leave the class out")
+    return statistics
 
 
 def move_centroids(network: Network, statistics: ClassStatistics) -> Network:

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from oltr_core.class_statistics import draw
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.learners.imprint import Imprint
+from oltr_core.learners.replay import batches
 from oltr_core.models import Network
+from oltr_core.pseudo_features import correlation
 from oltr_core.spec import Spec
 
 
@@ -35,6 +36,7 @@ class ImprintReplay(Spec):
     learning_rate: Annotated[float, Field(gt=0)] = 0.1  # falling to zero along a cosine
     logit_scale: Annotated[float, Field(gt=0)] = 8.0  # multiplies the logits while the weights are tuned
     pseudo_weight: Annotated[float, Field(ge=0)] = 3.0  # of an image that is gone against an annotated one
+    covariance: Literal["diagonal", "full"] = "diagonal"  # of pseudo-features; full: correlated as within a class
 
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
@@ -42,24 +44,12 @@ class ImprintReplay(Spec):
         network, statistics = self.imprint(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
-        kept, kept_labels = statistics.kept["features"], statistics.kept["labels"]
-        answered = torch.bincount(kept_labels, minlength=network.num_classes)
+        kept, labels = statistics.kept["features"], statistics.kept["labels"]
+        answered = torch.bincount(labels, minlength=network.num_classes)
         gone = statistics.counts - answered
         share = answered / (answered + self.pseudo_weight * gone).clamp(min=1e-9)
-        order, starts = kept_labels.argsort(stable=True), answered.cumsum(0) - answered
-        every = torch.arange(network.num_classes)
-
-        def batch() -> tuple[torch.Tensor, torch.Tensor]:
-            some = every
-            if len(every) > self.classes:
-                some = torch.randperm(len(every), generator=generator)[: self.classes]
-            classes = some.repeat_interleave(self.per_class)
-            features = draw(statistics, classes, network.spec.normalise, generator)
-            chance = torch.rand(2, len(classes), generator=generator)
-            real = chance[0] < share[classes]
-            which = starts[classes] + (chance[1] * answered[classes]).long()
-            features[real] = kept[order[which[real]]]
-            return features, classes
-
+        factor = correlation(statistics) if self.covariance == "full" else None
+        unit = network.spec.normalise
+        batch = batches(statistics, kept, labels, share, self.per_class, self.classes, unit, generator, factor)
         fine_tune(network, batch, self.steps, self.learning_rate, self.logit_scale)
         return network, statistics

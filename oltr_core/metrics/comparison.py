@@ -54,6 +54,9 @@ class Kinds:
     classes: dict[str, Tensor] = field(default_factory=dict)  # name of a known class -> its images
 
 
+FIGURES = ("known_accuracy", "few_accuracy", "known_with_rejection", "auroc", "unknown_recall", "learned_accuracy")
+
+
 def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
     """Every figure by name, or the reason why there is none; all are better when larger.
 

@@ -31,9 +31,9 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, f: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        q, k, v = (part(f).flatten(2).mT for part in (self.query, self.key, self.value))  # [B, HW, d]
+        q, k, v = (part(f).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))  # [B, HW, d]
         gathered = nn.functional.scaled_dot_product_attention(q, k, v)
-        return self.out(gathered.mT.unflatten(2, f.shape[2:]))
+        return self.out(gathered.transpose(1, 2).unflatten(2, f.shape[2:]))
 
 
 class SpatialGate(nn.Module):

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from oltr_core.checkpoint import Card
-from oltr_core.class_statistics import remembered
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.models import Network
+from oltr_core.pseudo_features import remembered
 from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score, operating_threshold
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec

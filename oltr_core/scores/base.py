@@ -14,9 +14,11 @@ class ScoreSpec(Spec):
 
     needs: `outputs` (logits and features suffice), `memory` (distances to centroids too) or `network` (the score
     perturbs images, so the outputs that it looks at are those of `perturb`).
+    not_in_a_graph: why its call cannot be a part of an ONNX graph; empty: it can.
     """
 
     needs: ClassVar[Literal["outputs", "memory", "network"]] = "outputs"
+    not_in_a_graph: ClassVar[str] = ""
 
     def fit(self, reference: Reference) -> State:
         """What the score keeps of known images; nothing unless a score says otherwise."""

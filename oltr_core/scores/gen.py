@@ -1,6 +1,6 @@
 """Generalised entropy of the probabilities (GEN, Liu et al., CVPR 2023, Eq. 4)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ class Gen(ScoreSpec):
     """score = Σ over the M largest probabilities of p^γ (1 - p)^γ."""
 
     name: Literal["gen"] = "gen"
+    not_in_a_graph: ClassVar = "takes 1 - p of a sure answer by expm1"
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     largest: Annotated[int, Field(ge=1)] = 100  # M
 

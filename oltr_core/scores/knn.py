@@ -1,6 +1,6 @@
 """Deep nearest neighbours (Sun et al., 2022): distance to the k-th nearest known image."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +14,7 @@ class Knn(ScoreSpec):
     """score = ||u - u_(k)||_2 with u the direct feature at unit length, over the reference images."""
 
     name: Literal["knn"] = "knn"
+    not_in_a_graph: ClassVar = "compares with the features of every reference image"
     k: Annotated[int, Field(ge=1)] = 3
 
     def fit(self, reference: Reference) -> State:

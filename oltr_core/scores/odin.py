@@ -19,6 +19,7 @@ class Odin(ScoreSpec):
 
     name: Literal["odin"] = "odin"
     needs: ClassVar = "network"
+    not_in_a_graph: ClassVar = "follows a gradient through the network"
     temperature: Annotated[float, Field(gt=0)] = 1000.0
     epsilon: Annotated[float, Field(ge=0)] = 0.0014
 

@@ -28,7 +28,7 @@ from oltr_core import checkpoint, ledger
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
-from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare
+from oltr_core.metrics.comparison import FIGURES, Answers, Compared, Kinds, compare
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
@@ -99,10 +99,14 @@ def write(
     rows = [i for i, split in enumerate(splits) if split == ("gate" if apart else "test")]
     page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.answer_ids)}
     found: dict[str, Compared | str] = {}
+    champion = None
     if this.parent != GENESIS:
         folder = layout.generation(this.parent)
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
+    if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it answers nothing yet
+        found = dict.fromkeys(FIGURES, "the champion is an imported model without a threshold")
+    elif champion is not None:
         before = by_register(champion.card, classes)
         learned = set(model.card.answer_ids) - set(before.answer_ids)
         if not any(labels[i] in learned for i in rows):

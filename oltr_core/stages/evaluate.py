@@ -22,7 +22,7 @@ from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.recognition import per_class_accuracy
@@ -82,7 +82,7 @@ def run(params: Parameters, layout: Layout) -> None:
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
-    if this.parent == GENESIS:
+    if this.parent in (GENESIS, IMPORTED):
         learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from oltr_core import checkpoint, ledger, schema
 from oltr_core.checkpoint import Card, Checkpoint, digest_of
-from oltr_core.class_statistics import measure
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
-from oltr_core.operating.learning import Update, learn
+from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_answers
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
@@ -60,13 +59,17 @@ def run(params: Parameters, layout: Layout) -> None:
         card = before.card.model_copy(update={"class_names": [names[i] for i in before.card.class_ids]})
         base = manifest_rows.training(schema.read(layout.work.base, schema.MANIFEST))
         labels = manifest_rows.columns(base, card.class_ids)
-        statistics = measure(features(base, network), labels, network.num_classes)
+        statistics = statistics_of(update, features(base, network), labels, network.num_classes)
     else:
         news = unlearned(manifest, before.card, classes, this, layout)
         learned, card = news.num_rows, extended(before.card, news, names)
+        known = before.statistics
+        if known is None:  # a model from elsewhere, whose own images nobody has here
+            of_known, news = of_its_classes(news, before.card)
+            labels = manifest_rows.columns(of_known, before.card.class_ids)
+            known = statistics_of(update, features(of_known, before.network), labels, before.network.num_classes)
         annotated = AnnotatedFeatures(features(news, before.network), manifest_rows.columns(news, card.class_ids))
-        assert before.statistics is not None
-        network, statistics = learn(update, before.network.cpu(), before.statistics, annotated)
+        network, statistics = learn(update, before.network.cpu(), known, annotated)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest
 
     card = card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
@@ -105,13 +108,25 @@ def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:
     """The parent's model. Raises ValueError when it was edited since it was sealed."""
     folder = layout.generation(this.parent)
     ledger.verify_sealed(layout.ledger, folder.folder)
-    parent = checkpoint.load(folder.model, device)
-    if parent.statistics is None:
+    return checkpoint.load(folder.model, device)
+
+
+def of_its_classes(news: pa.Table, card: Card) -> tuple[pa.Table, pa.Table]:
+    """The rows of classes that a model without statistics knows, from which these are measured, and the others.
+
+    Raises ValueError where one of the classes has no row: nothing would stand for it.
+    """
+    of_known = manifest_rows.of_classes(news, card.class_ids)
+    there = set(of_known.column("class_id").to_pylist())
+    gone = [name for class_id, name in zip(card.class_ids, card.class_names, strict=True) if class_id not in there]
+    if gone:
         raise ValueError(
-            f"{folder.model}: expected statistics of its classes to stand for their images, found none; "
-            "do a full training"
+            f"update: {len(gone)} of {len(card.class_ids)} classes of the imported model have no labelled training "
+            f"image here, such as {gone[0]!r}, and none of its own came with it; add some, or import it with that "
+            "row of the class list empty"
         )
-    return parent
+    new = [class_id not in there for class_id in news.column("class_id").to_pylist()]
+    return of_known, news.filter(pa.array(new, pa.bool_()))
 
 
 def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], this: Run, layout: Layout) -> pa.Table:

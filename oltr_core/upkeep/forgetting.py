@@ -1,7 +1,7 @@
 """Forgetting an image: its bytes, features and pictures go, everywhere in the workspace, and a tombstone stays.
 
-What stays is its id, the hash by which it is recognised and not taken in again, and what it had a part in: weights,
-and means over several images, until the next full training.
+What stays is its id, the hash by which it is recognised and not taken in again, and what it had a part in and cannot
+be subtracted from: weights, centroids and standard deviations, until the next full training.
 
 `prepare` changes nothing: it writes into a folder of its own what is needed later, when the bytes are gone. Then the
 ledger says that the images are being forgotten, and each of the other steps may be done any number of times.
@@ -96,11 +96,12 @@ def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
             trunk = model.card.trunk_digest
             if trunk not in of_trunk:
                 of_trunk[trunk] = models.features(layout, ids, model)
+            mine, features = of_trunk[trunk]
             empty = models.emptied_classes(copy, {*ids, *state.forgotten}, model.card)
-            models.without(copy.model, of_trunk[trunk], empty)
+            models.without(copy.model, features, empty, models.columns_of(copy, mine, model.card))
         _from_pages(copy)
         digests[copy.name] = digest.of_folder(copy.folder)
-    values += [row.numpy().tobytes() for found in of_trunk.values() for row in found.flatten(0, 1)]
+    values += [row.numpy().tobytes() for _, found in of_trunk.values() for row in found.flatten(0, 1)]
     write_atomically(layout.traces, json.dumps(sorted({piece.hex() for v in values for piece in pieces(v)})))
     return {"images": ids, "generations": digests}
 

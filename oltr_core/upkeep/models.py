@@ -1,13 +1,18 @@
 """What a model keeps of single images, and the model without it.
 
-A checkpoint keeps the features of annotated images, a fitted score may keep features of its reference, and a class
-that was learned from one image has that image's feature as its mean. What remains after a removal: the effect on
-weights and on means over several images, until the next full training.
+A checkpoint keeps the features of annotated images and of exemplars, a fitted score may keep features of its
+reference, and a class that was learned from one image has that image's feature as its mean. Sums, counts, means and
+the covariance become what they were without the image.
+
+What remains after a removal, until the next full training: the effect on weights, centroids of the memory and
+standard deviations (in a checkpoint of version 2 or older these stand for the covariance); of an image of the full
+training, the rounding by which its feature, computed again, differs from the one that was added; and of an image that
+was learned under two labels, its part under the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from torch.nn.functional import normalize
 
 from oltr_core import checkpoint, schema
 from oltr_core.checkpoint import Card, Checkpoint
+from oltr_core.class_statistics import without_kept, without_trained
 from oltr_core.frames import read
 from oltr_core.inference import features_of
 from oltr_core.interfaces import ClassStatistics
@@ -29,11 +35,21 @@ TOLERANCE = (
 )
 
 
-def features(layout: Layout, image_ids: Collection[str], model: Checkpoint) -> Tensor:
-    """Features [N, E, D] of the images that the batches here hold: the ones that the model was extended with."""
-    rows = [read(b.index, schema.INDEX).filter(pl.col("image_id").is_in(image_ids)) for b in layout.batches]
-    table = pl.concat(rows).select("batch", "shard", "row").to_arrow()
-    return features_of(table, model.network, model.card.transform, layout)
+def features(layout: Layout, image_ids: Collection[str], model: Checkpoint) -> tuple[list[str], Tensor]:
+    """The images that the batches here hold, and their features [N, E, D]."""
+    rows = pl.concat(
+        [read(b.index, schema.INDEX).filter(pl.col("image_id").is_in(image_ids)) for b in layout.batches]
+    )
+    table = rows.select("batch", "shard", "row").to_arrow()
+    return rows["image_id"].to_list(), features_of(table, model.network, model.card.transform, layout)
+
+
+def columns_of(generation: Generation, image_ids: Sequence[str], card: Card) -> Tensor:
+    """Class columns [N] of the images that this generation was trained on or extended by; -1 for any other."""
+    train = read(generation.manifest, schema.MANIFEST).filter(pl.col("split") == "train")
+    classes = dict(train.filter(pl.col("image_id").is_in(image_ids)).select("image_id", "class_id").rows())
+    place = {class_id: column for column, class_id in enumerate(card.class_ids)}
+    return torch.tensor([place.get(classes.get(i, -1), -1) for i in image_ids], dtype=torch.long)
 
 
 def emptied_classes(generation: Generation, image_ids: Collection[str], card: Card) -> list[int]:
@@ -44,11 +60,12 @@ def emptied_classes(generation: Generation, image_ids: Collection[str], card: Ca
     return [column for column, class_id in enumerate(card.class_ids) if class_id in empty]
 
 
-def without(path: Path, of_images: Tensor, empty: Collection[int]) -> bool:
+def without(path: Path, of_images: Tensor, empty: Collection[int], columns: Tensor | None = None) -> bool:
     """Rewrite the checkpoint without the features `of_images` [N, E, D] and without what the columns `empty` learned.
 
-    False if there was nothing of it. A column that is emptied is turned away from all the others, so that no image
-    is near it, and its class counts no images.
+    `columns` [N] are those of the images by their class, -1 for an image that was not trained on; None: only what is
+    kept of single images goes. False if there was nothing of it. A column that is emptied is turned away from all the
+    others, so that no image is near it, and its class counts no images.
     """
     model = checkpoint.load(path)
     state = {
@@ -57,19 +74,40 @@ def without(path: Path, of_images: Tensor, empty: Collection[int]) -> bool:
     changed = any(len(state[name]) != len(tensor) for name, tensor in model.score_state.items() if tensor.ndim)
     statistics = model.statistics
     if statistics is not None:
-        kept, labels = statistics.kept["features"], statistics.kept["labels"]
-        stays = ~_near(kept.flatten(1), of_images.flatten(1))
-        changed |= not bool(stays.all())
-        statistics = replace(statistics, kept={"features": kept[stays], "labels": labels[stays]})
-    columns = [c for c in empty if statistics is None or statistics.counts[c] > 0]
-    if not changed and not columns:
-        return False
+        statistics, less = _less(statistics, of_images, columns)
+        changed |= less
     counts: list[Any] = list(model.card.class_counts)
-    for column in columns:
+    if statistics is not None and model.statistics is not None:
+        fewer = (model.statistics.counts - statistics.counts).long().tolist()
+        counts = [max(0, n - gone) for n, gone in zip(counts, fewer, strict=True)]
+    turned = [c for c in empty if model.statistics is None or model.statistics.counts[c] > 0]
+    if not changed and not turned:
+        return False
+    for column in turned:
         counts[column] = 0
         _turn_away(model, statistics, column)
     checkpoint.save(path, model.network, model.card.model_copy(update={"class_counts": counts}), state, statistics)
     return True
+
+
+def _less(statistics: ClassStatistics, of_images: Tensor, columns: Tensor | None) -> tuple[ClassStatistics, bool]:
+    """Class statistics as if the images had not been there, and whether they are others than before.
+
+    An image is an annotated one if its feature is kept, and else one of the full training.
+    """
+    flat, kept = of_images.flatten(1), statistics.kept["features"].flatten(1)
+    stays = ~_near(kept, flat)
+    less = without_kept(statistics, stays)
+    changed = not bool(stays.all())
+    if statistics.exemplars:
+        left = ~_near(statistics.exemplars["features"].flatten(1), flat)
+        less = replace(less, exemplars={name: tensor[left] for name, tensor in statistics.exemplars.items()})
+        changed |= not bool(left.all())
+    if columns is not None:
+        mine = (columns >= 0) & ~_near(flat, kept[~stays])
+        less = without_trained(less, of_images[mine], columns[mine])
+        changed |= bool(mine.any())
+    return less, changed
 
 
 def _near(rows: Tensor, features: Tensor) -> Tensor:
@@ -92,6 +130,8 @@ def _turn_away(model: Checkpoint, statistics: ClassStatistics | None, column: in
     """Class weights, centroids and what recalls them, of every head: away from where the other classes are."""
     if statistics is not None:
         statistics.counts[column] = 0
+        if statistics.totals:
+            statistics.totals["sums"][:, column] = 0
     for e, head in enumerate(model.network.heads):
         rows = [t for name, t in head.state_dict().items() if t.ndim == 2 and "selector" not in name]
         means = model.network.memory(e) if statistics is None else statistics.means[e]

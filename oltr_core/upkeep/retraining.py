@@ -12,7 +12,7 @@ import polars as pl
 
 from oltr_core import ledger, schema
 from oltr_core.frames import scan
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import Layout
 from oltr_core.settings.operations import Evidence
 from oltr_core.shots import FEW
 
@@ -44,13 +44,11 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
 
 
 def _trained_in_full(layout: Layout, name: str) -> str | None:
-    """The newest generation of the line of `name` that was; None before there is one."""
+    """The newest generation of the line of `name` that was; None before one, or where a model was imported."""
     opened = {e.generation: e.details for e in ledger.read(layout.ledger) if e.event == "opened"}
-    while name != GENESIS:
-        if opened[name]["mode"] == "train":
-            return name
+    while name in opened and opened[name]["mode"] != "train":
         name = opened[name]["parent"]
-    return None
+    return name if name in opened else None
 
 
 def _out_of_few(layout: Layout, full: str, now: str, classes: pl.DataFrame) -> list[str]:

@@ -6,7 +6,8 @@
     audit(layout, settings, name)               what the annotator knows of how good the batch was, if it does
 
 `settings` is the annotator's own class in oltr_core/settings/annotator.py. A new annotator is its module here, its
-class there, and its place in the union there. What all share is in `batch`: the question, the checks, the store.
+class there, and its place in the union there. What all share is in `batch`: the question, the checks, the store, and
+`by_image`, through which `collect` passes its rows so that one answer may name a cluster.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def facts(layout: Layout, name: str, parts: list[dict[str, Any]]) -> dict[str, A
 
 
 def _shown(row: dict[str, Any], pixels: Any, most: int) -> dict[str, Any]:
-    kept = {key: row[key] for key in ("image_id", "rank", "suggested", "reason")}
+    kept = {key: row.get(key) for key in ("image_id", "rank", "suggested", "reason", "share", "cluster")}
     small = pictures.is_small(pixels)
     return kept | {"file": batch.file_of(row), "src": pictures.picture(pixels, most), "small": small}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import Any
 
 from oltr_core import digest, ledger
-from oltr_core.layout import GENESIS, Generation, Layout, rename_into_place, write_atomically
+from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
 from oltr_core.measured import read_all
 from oltr_core.pipeline import KEPT, STAGES
@@ -35,6 +36,21 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     details = {"parent": parent, "mode": mode}
     ledger.append(layout.ledger, Event("opened", name, digest.of_value(run.model_dump()), at, details))
     return run
+
+
+def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
+    """Give the folder of an imported model, filled under its unfinished name, its own; then DVC, then the ledger.
+
+    Returns the digest of the folder.
+    """
+    final = layout.generation(IMPORTED)
+    rename_into_place(layout.unsealed(IMPORTED).folder, final.folder)
+    repository.add(layout, final.folder)
+    repository.push(layout, final.folder)
+    sealed = digest.of_folder(final.folder)
+    details = {**details, "dvc": repository.pointers(layout, final.folder)}
+    ledger.append(layout.ledger, Event("imported_model", IMPORTED, sealed, at, details))
+    return sealed
 
 
 def reopen(layout: Layout, name: str) -> Run:

@@ -23,7 +23,7 @@ from tasks.mlflow import database
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
-#: what served.py and oltr_core.inference import, and what those import in turn and pip might leave out
+#: what served.py and oltr_core.prediction import, and what those import in turn and pip might leave out
 SERVING = (
     "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
 )  # fmt: skip
@@ -97,7 +97,7 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     state = ledger.replay(ledger.read(layout.ledger))
     _drop_unfinished(client, tracking, set(state.sealed.values()))
     shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
-    new = [layout.generation(name) for name, sealed in state.sealed.items() if sealed not in shown]
+    new = [layout.generation(name) for name in state.generations if state.sealed[name] not in shown]
     new = [generation for generation in new if generation.folder.is_dir()]
     for generation in new:
         with warnings.catch_warnings():  # its advice on examples: the signature is given

@@ -21,7 +21,7 @@ def _serve() -> None:
             self.model = checkpoint.load(Path(context.artifacts["checkpoint"]))
 
         def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-            from oltr_core.inference import predict_files
+            from oltr_core.prediction import predict_files
 
             found = predict_files([Path(str(path)) for path in model_input["path"]], self.model, "served")
             columns = ["label", "probability", "score", "nearest", "label_probability", "error"]

@@ -23,14 +23,23 @@ NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow
 
 #: what flows may import of the core: at the top, and inside a function
 CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline"}
-CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {"stages", "benchmark", "inference", "params", "preflight", "upkeep"}
+CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
+    "stages",
+    "benchmark",
+    "inference",
+    "params",
+    "preflight",
+    "prediction",
+    "upkeep",
+    "foreign",
+}
 
 #: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
 FLOORS = [
     {"stages", "benchmark"},
     {"profiles", "preflight"},
     {"params"},
-    {"operating", "upkeep"},
+    {"operating", "prediction", "upkeep", "foreign"},
     {"learners", "training", "inference"},
     {"checkpoint", "metrics"},
     {"losses", "samplers", "scores", "strategies", "models", "curation"},
@@ -38,8 +47,7 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "pipeline", "class_statistics", "verification",
-        "standing", "roll_up",
+        "shots", "devices", "pipeline", "class_statistics", "pseudo_features", "verification", "standing", "roll_up",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -30,7 +30,12 @@ def _saved(path, **fields):
         **fields,
     )
     statistics = ClassStatistics(
-        torch.rand(1, 3, 8), torch.rand(1, 3, 8), torch.tensor([5.0, 9.0, 2.0]), {"labels": torch.tensor([0, 1])}
+        torch.rand(1, 3, 8),
+        torch.rand(1, 3, 8),
+        torch.tensor([5.0, 9.0, 2.0]),
+        {"labels": torch.tensor([0, 1])},
+        {"sums": torch.rand(1, 3, 8, dtype=torch.float64)},
+        {"labels": torch.tensor([2])},
     )
     card = checkpoint.save(path, network, card, {"median": torch.tensor([0.5])}, statistics)
     return network, card, statistics
@@ -116,9 +121,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_another_version_is_named(tmp_path):
     _, card, _ = _saved(tmp_path / "m")
-    text = card.model_dump_json().replace('"version":2', '"version":3')
+    text = card.model_dump_json().replace('"version":3', '"version":4')
     save_file(load_file(tmp_path / "m"), tmp_path / "m", metadata={"oltr.card": text})
-    with pytest.raises(ValueError, match="expected a checkpoint of version 2, found version 3"):
+    with pytest.raises(ValueError, match="expected a checkpoint of version 3, found version 4"):
         checkpoint.read_card(tmp_path / "m")
 
 
@@ -140,7 +145,10 @@ def test_every_statistic_comes_back_and_none_where_there_was_none(tmp_path):
     found = checkpoint.load(tmp_path / "m").statistics
     for name in ("means", "stds", "counts"):
         assert torch.equal(getattr(found, name), getattr(statistics, name))
-    assert found.kept.keys() == {"labels"}
+    for group in ("kept", "totals", "exemplars"):
+        (name,) = getattr(statistics, group)
+        assert getattr(found, group).keys() == {name}
+        assert torch.equal(getattr(found, group)[name], getattr(statistics, group)[name])
     checkpoint.save(tmp_path / "bare", network, card)
     bare = checkpoint.load(tmp_path / "bare")
     assert bare.statistics is None
@@ -169,8 +177,21 @@ def test_a_card_of_version_1_is_read_with_its_rate_under_the_new_name(tmp_path):
     del raw["network"]["head"]["centroid_rate"]
     save_file(load_file(tmp_path / "m"), tmp_path / "old", metadata={"oltr.card": json.dumps(raw)})
     found = checkpoint.load(tmp_path / "old")
-    assert (found.card.version, found.card.network.head.centroid_rate) == (2, 0.25)
+    assert (found.card.version, found.card.network.head.centroid_rate) == (3, 0.25)
     assert found.network.heads[0].memory.rate == 0.25
     raw["network"]["head"] = {"name": "linear"}  # which has no rate
     save_file({}, tmp_path / "linear", metadata={"oltr.card": json.dumps(raw)})
     assert checkpoint.read_card(tmp_path / "linear").network.head == Linear()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_statistics_of_an_older_version_have_neither_totals_nor_exemplars(tmp_path, version):
+    _, card, statistics = _saved(tmp_path / "m")
+    raw = json.loads(card.model_dump_json()) | {"version": version}
+    tensors = {
+        name: t for name, t in load_file(tmp_path / "m").items() if "totals" not in name and "exemplars" not in name
+    }
+    save_file(tensors, tmp_path / "old", metadata={"oltr.card": json.dumps(raw)})
+    found = checkpoint.load(tmp_path / "old").statistics
+    assert torch.equal(found.means, statistics.means)
+    assert (found.totals, found.exemplars) == ({}, {})

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from oltr_core import learners
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +42,14 @@ def test_input_pipeline_compares_shards_with_image_folder():
     assert result["ratio"] == pytest.approx(result["ours"] / result["image_folder"], abs=0.01)
 
 
+def test_predict_folder_compares_a_folder_with_the_plain_forward_pass():
+    sizes = ["--side", "16", "--images", "64", "--batch", "16", "--workers", "0", "--repeats", "1"]
+    result = _last_line("predict_folder", *sizes, "--clock", "cpu")
+    assert result["ratio"] == pytest.approx(result["plain"] / result["steady"], abs=1e-3)
+    assert result["ratios"] == [result["ratio"]]
+    assert min(result["whole"], result["decode"]) > 0
+
+
 def test_precision_compares_a_step_in_either():
     sizes = ["--size", "8", "--batch", "4", "--classes", "5", "--threads", "1", "--repeats", "2", "--warmup", "1"]
     result = _last_line("precision", *sizes)
@@ -58,3 +68,16 @@ def test_train_epoch_divides_a_step_and_compares_its_kinds():
     assert waits["ratio"] == pytest.approx(
         waits["step_ms"]["GOMP_SPINCOUNT=1000"][0] / waits["step_ms"]["default"][0], abs=1e-3
     )
+
+
+def test_increment_times_every_learner_and_weighs_its_checkpoint():
+    result = _last_line("increment", "--learn", "--classes", "20", "--answers", "40", "--dim", "8")
+    for learner in learners.MEMBERS:
+        assert result[f"{learner().name}_seconds"] > 0
+    assert result["totals_bytes"] == 8 * (21 * 8 + 8 * 8 + 21 + 1)  # sums, scatter, weights, degrees
+    assert result["means_and_stds_bytes"] == 2 * 4 * 21 * 8
+    assert result["kept_bytes"] == 40 * (4 * 8 + 8)
+    more = result["exemplar_replay_bytes"] - result["imprint_replay_bytes"]
+    assert more == pytest.approx(
+        20 * 20 * (4 * 8 + 8), abs=400
+    )  # 20 features and labels of each old class, and names

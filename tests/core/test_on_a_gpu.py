@@ -16,7 +16,6 @@ from oltr_core.images.dataset import Resident, open_images
 from oltr_core.images.policies import AutoAugment, RandAugment
 from oltr_core.images.shards import Shards
 from oltr_core.images.transforms import Augment, Transform
-from oltr_core.inference import predictions
 from oltr_core.losses import (
     BBN,
     LDAM,
@@ -33,6 +32,7 @@ from oltr_core.losses import (
     Range,
 )
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
+from oltr_core.prediction import predictions
 from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, SquareRoot
 from oltr_core.scores import Odin
 from oltr_core.settings.compute import Compute

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from oltr_core.class_statistics import draw, measure
+from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.learners import ImprintReplay
@@ -18,6 +18,7 @@ from oltr_core.models.heads import Cosine
 from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
+from oltr_core.pseudo_features import draw
 from oltr_core.scores import Energy, OpenMax, operating_threshold
 from oltr_core.seeding import torch_generator
 from oltr_core.strategies import Mixed

@@ -32,8 +32,10 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **QUIET, **me, "PATH": path, "OMP_NUM_THREADS": "1", **more}
 
 
-def run(layout: Layout, *command: str, patience: float = PATIENCE, **more: str) -> subprocess.CompletedProcess[str]:
-    there = {"cwd": layout.root, "env": environment(**more), "timeout": patience}
+def run(
+    layout: Layout, *command: str, patience: float = PATIENCE, given: str | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    there = {"cwd": layout.root, "env": environment(**more), "timeout": patience, "input": given}
     return subprocess.run(command, capture_output=True, text=True, check=False, **there)
 
 

@@ -16,7 +16,7 @@ def test_an_experiment_with_another_learner_runs_though_the_keys_of_the_one_befo
     assert done.returncode == 0, done.stdout + done.stderr
     learner = yaml.safe_load(world.params.read_text())["update"]["learner"]
     assert learner["name"] == "nearest_class_mean"
-    assert learner["steps"] == 300
+    assert learner["shrinkage"] == 0.01
     assert world.work.model.read_bytes() != model
     assert "Stage 'train' didn't change, skipping" in done.stdout
     wrong = run(world, "dvc", "exp", "run", "-S", "update.learner.name=nearest_class_mea")

@@ -277,7 +277,7 @@ def forgotten(
     pixels = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
     index = pl.read_parquet(layout.batch(answered["batch"]).index, glob=False)
     model = checkpoint.load(layout.generation("0001").model)
-    of_it = models.features(layout, [answered["image_id"]], model)
+    _, of_it = models.features(layout, [answered["image_id"]], model)
     values = [pixels.tobytes(), thumbnail(pixels), *(row.numpy().tobytes() for row in of_it[0])]
     values += [layout.generation(name).contact_sheet.read_bytes() for name in ("0000", "0001")]
     assert index.height

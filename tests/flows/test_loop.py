@@ -122,7 +122,7 @@ def test_the_model_that_mlflow_serves_is_the_sealed_file_and_no_pickle(looped):
 def test_the_batch_is_there_for_people_as_a_table_a_sheet_and_images(looped):
     folder = looped.layout.exports / "0001"
     rows = (folder / "batch.csv").read_text().splitlines()
-    assert rows[0].startswith("rank,image_id,file,suggested,reason,verdict,label")
+    assert rows[0].startswith("rank,image_id,file,suggested,reason,share,cluster,verdict,label")
     assert len(rows) - 1 == len(list((folder / "images").iterdir())) == 83
     assert (folder / "contact_sheet.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -24,10 +24,15 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/learners": [
         f"{CORE}/equations/test_learners.py",
+        f"{CORE}/equations/test_closed_form_learners.py",
         f"{CORE}/contracts/test_learners.py",
         f"{CORE}/test_defaults.py",
     ],
-    "oltr_core/class_statistics.py": [f"{CORE}/equations/test_learners.py", f"{CORE}/test_operating.py"],
+    "oltr_core/class_statistics.py": [
+        f"{CORE}/equations/test_class_statistics.py",
+        f"{CORE}/equations/test_learners.py",
+        f"{CORE}/test_operating.py",
+    ],
     "oltr_core/models": [
         f"{CORE}/equations/test_memory.py",
         f"{CORE}/equations/test_meta_embedding.py",
@@ -41,9 +46,14 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/interfaces.py": [f"{CORE}/equations/test_interfaces.py", f"{CORE}/equations/test_strategies.py"],
     "oltr_core/inference.py": [
         f"{CORE}/test_operating.py",
-        f"{CORE}/stages/test_predict.py",
         f"{CORE}/stages/test_update_evaluate_select.py",
     ],
+    "oltr_core/prediction": [
+        f"{CORE}/stages/test_predict.py",
+        f"{CORE}/stages/test_prediction_files.py",
+        f"{CORE}/stages/test_graph.py",
+    ],
+    "oltr_core/foreign.py": [f"{CORE}/stages/test_foreign.py"],
     "oltr_core/checkpoint.py": [f"{CORE}/test_checkpoint.py"],
     "oltr_core/training": [
         f"{CORE}/training/test_plain_loop.py",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from oltr_core.inference import _pixels
+from oltr_core.prediction.decoding import pixels
 from tests.core.data_world import picture, run_ingest, workspace
 from tests.core.ingest.bad_inputs import BAD, Row, row
 from tests.reliability import QUARANTINED, REFUSED, Case, as_nobody
@@ -171,5 +171,5 @@ CASES = [
     case("an empty table", table(b""), "there is no column 'path'", REFUSED),
     case("a cell of 200,000 characters", table(b"path\n" + b"x" * 200_000), "list.csv:2: expected a row", REFUSED),
     case("a CSV named .parquet", table(b"path,label\n", "list.parquet"), "expected a Parquet file", REFUSED),
-    case("a file of 60 GB to predict", lambda f: _pixels(sparse(f / "a.png")), "60,000,000,000 bytes", ONLY_FILE),
+    case("a file of 60 GB to predict", lambda f: pixels(str(sparse(f / "a.png"))), "60,000,000,000 bytes", ONLY_FILE),
 ]

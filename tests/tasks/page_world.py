@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.layout import GENESIS, Layout
 from tasks.annotator import batch, content, page
 from tests.core.data_world import configure, opened, picture, run_curate, run_ingest, seal, workspace
@@ -39,6 +39,8 @@ def make(root: Path, classes: list[str] = CLASSES, asked: int = ASKED) -> Layout
     rows = [{**same, "image_id": i, "rank": n, "suggested": classes[n % len(classes)]} for n, i in enumerate(pool)]
     schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
     layout.work.contact_sheet.write_bytes(b"")
+    event = ledger.Event("opened", "0000", "", "2026-01-01T00:00:00Z", {"parent": GENESIS, "mode": "train"})
+    ledger.append(layout.ledger, event)
     seal(layout, 0)
     return layout
 

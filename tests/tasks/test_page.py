@@ -51,6 +51,7 @@ def test_each_asked_image_is_in_the_page_with_its_pixels_suggestion_and_reason(l
     ):
         assert np.array_equal(decoded(image["src"]), pixels)
         assert image["small"]
+        assert (image["share"], image["cluster"]) == (None, None)
         assert (image["suggested"], image["reason"]) == (row["suggested"], "far from all")
         assert image["file"] == f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"
     assert (group["title"], group["together"]) == ("Images to name", False)
@@ -127,6 +128,14 @@ def test_images_of_a_cluster_are_a_group_and_the_others_are_grouped_by_share(lay
         ("Unlike the known classes", False, [8]),
         ("Drawn at random", False, [9, 10, 11]),
     ]
+
+
+def test_share_and_cluster_are_in_the_saved_table_as_in_the_exported_one(layout):
+    text = world.page_of(layout, world.clustered(layout))
+    facts = json.loads(re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)[0])
+    found = [(image["share"], image["cluster"]) for group in facts["groups"] for image in group["images"]]
+    assert found == [("discover", 3)] * 6 + [("discover", 5)] * 2 + [("discover", 9)] + [("audit", None)] * 3
+    assert {"share", "cluster"} <= set(facts["columns"])
 
 
 def test_keys_are_those_of_classes_called_by_a_digit_then_of_the_most_suggested():

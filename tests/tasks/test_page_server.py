@@ -10,9 +10,12 @@ from queue import Queue
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import oltr
 from oltr_core.settings.annotator import FolderAnnotator
 from tasks.annotator import batch, folder, page, serving
+from tests.core.data_world import configure, workspace
 from tests.tasks import page_world as world
 
 FOLDER = FolderAnnotator()
@@ -174,3 +177,12 @@ def test_no_browser_is_started_where_there_is_no_desktop(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
     serving.show("http://127.0.0.1")
     assert opened == ["http://127.0.0.1"]
+
+
+def test_an_annotator_that_takes_no_answers_from_people_is_named(tmp_path):
+    layout = workspace(tmp_path, annotator={"name": "truth"})
+    result = CliRunner().invoke(oltr, ["-w", str(layout.root), "annotate", "open"])
+    assert "annotator: expected one that takes answers from people, found 'truth'" in str(result.exception)
+    configure(layout, [], annotator={"name": "folder"})
+    result = CliRunner().invoke(oltr, ["-w", str(layout.root), "annotate", "open"])
+    assert "no generation is sealed yet" in str(result.exception)

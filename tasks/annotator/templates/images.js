@@ -24,6 +24,7 @@ function show(place, several) {
   view.current = left[0] ?? idsOf(group)[0] ?? null;
   build(group);
   refresh();
+  scrollTo(0, 0);
   if (inside) focusCurrent();
 }
 
@@ -92,7 +93,6 @@ function onward() {
     const place = (view.group + step) % count;
     if (!unanswered(DATA.groups[place]).length) continue;
     show(place);
-    scrollTo(0, 0);
     return focusCurrent();
   }
   refresh();

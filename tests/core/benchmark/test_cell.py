@@ -20,17 +20,22 @@ from oltr_core.images.dataset import from_pixels
 from oltr_core.layout import Layout
 from oltr_core.losses import CrossEntropy
 from oltr_core.models.heads import Linear, MetaEmbedding
+from oltr_core.operating.selection import Select
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
+from oltr_core.strategies import Composed, ProductKCenter
 from oltr_core.training import direct_features, resume
 from tests.core.stages import loop_world as world
 from tests.core.training.worlds import recipe
 from tests.core.training.worlds import world as squares
 
 
-def test_a_cell_measures_what_the_stages_measure(tmp_path):
+@pytest.mark.parametrize("strategy", [ProductKCenter(), pytest.param(Composed(), marks=pytest.mark.slow)])
+def test_a_cell_measures_what_the_stages_measure(tmp_path, strategy):
     """Two generations through files, and in memory."""
-    layout = world.make(tmp_path, evaluate={"gate_share": 0})  # a cell has no gate
+    how = Select(strategy=strategy)
+    # a cell has no gate
+    layout = world.make(tmp_path, evaluate={"gate_share": 0}, select=how.model_dump(mode="json"))
     world.compute(layout)
     stages = {"0": measured(layout)}
     world.seal(layout, "0000")
@@ -40,7 +45,7 @@ def test_a_cell_measures_what_the_stages_measure(tmp_path):
     world.compute(layout, curate, update, evaluate, select)
     stages["1"] = measured(layout)
 
-    method, data = Method(name="quick", train=world.QUICK), image_sets.digits(None, world.SEED)
+    method, data = Method(name="quick", train=world.QUICK, select=how), image_sets.digits(None, world.SEED)
     stream, network = data.streams["mixed pool"], trained(method.train, data)
     images = from_pixels(list(stream.images.permute(0, 2, 3, 1).numpy()), method.train.transform)
     features = direct_features(network, images, method.train)

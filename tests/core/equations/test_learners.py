@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from oltr_core.class_statistics import RARE, draw, grow, measure, remembered
+from oltr_core.class_statistics import RARE, grow, measure
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.learners import Imprint, NearestClassMean
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, MetaEmbedding
+from oltr_core.pseudo_features import draw, remembered
 
 unit = torch.nn.functional.normalize
 

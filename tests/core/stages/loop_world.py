@@ -73,8 +73,9 @@ def truth_of(layout: Layout, batch: str) -> dict[str, str]:
 def answer(layout: Layout, name: str, said: dict[str, str] | None = None) -> None:
     """Every question of a sealed generation, answered from the truth, or as `said`: image -> label."""
     truth = truth_of(layout, "batch-0")
-    labels = truth | (said or {})
-    asked = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id"]).to_pylist()
+    images = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "label"]).to_pylist()
+    labels = {row["image_id"]: row["label"] for row in images if row["label"]} | truth | (said or {})
+    asked = schema.read(layout.generation(name).selection, schema.SELECTION, ["image_id", "share"]).to_pylist()
     known = {r["name"] for r in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()}
     rows = [
         {
@@ -91,4 +92,5 @@ def answer(layout: Layout, name: str, said: dict[str, str] | None = None) -> Non
     schema.write(layout.annotations_of(name) / "answers.parquet", table, schema.ANNOTATIONS)
     imported(layout, layout.annotations_of(name) / "answers.parquet")
     audit = {"open_classes": sorted(set(truth.values()) - known)}
+    audit["suspects"] = [row["image_id"] for row in asked if row["share"] == "suspect"]
     layout.audit_of(name).write_text(json.dumps(audit))

@@ -15,8 +15,11 @@ from PIL import Image
 from oltr_core import checkpoint, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
-from oltr_core.inference import classify, features_of, predict
+from oltr_core.inference import classify, features_of
+from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
+from oltr_core.prediction import Prediction, images_at
+from oltr_core.prediction import predict as predict_images
 from oltr_core.settings.reading import load_run
 from oltr_core.stages import comparison, curate, evaluate, manifest_rows, select, update
 from tests.core.data_world import recorded
@@ -212,6 +215,10 @@ def pictures(layout: Layout, folder: Path, number: int = 8) -> Path:
     for i, pixels in enumerate(Shards(layout.raw).read_many(rows)):
         Image.fromarray(pixels).save(folder / f"{i:02d}.png")
     return folder
+
+
+def predict(folders: list[Path], model: checkpoint.Checkpoint, name: str) -> list[Prediction]:
+    return list(predict_images(images_at(list(map(str, folders)), SourceAccess(Path())), model, name))
 
 
 def test_predict_and_what_mlflow_serves_add_the_same_probabilities(merged, tmp_path):

@@ -118,6 +118,30 @@ def test_the_page_says_since_when_images_were_trained_on(layout):
     assert f'<tr><td>0000</td><td class="n">{train}</td><td class="n">0</td></tr>' in page
 
 
+def test_the_page_shows_what_images_drawn_by_chance_say_with_intervals(layout):
+    report.run(report.Parameters(), layout)
+    assert "Measured by chance" not in layout.work.report.read_text()
+    figures = {"unknown_rate": 0.25, "unknown_rate_low": 0.125, "unknown_rate_high": 0.5, "images": 16, "unnamed": 3}
+    estimated = Measured({f"audit/{name}": value for name, value in figures.items()}, {"audit/accuracy": "no answer"})
+    estimated.write(layout, "curate")
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert '<td class="n">25.0</td><td class="n">12.5 to 50.0</td>' in page
+    assert '<td class="soft" colspan="2">no answer</td>' in page
+    assert "16 images of it" in page
+    assert "3 more could not be named" in page
+
+
+def test_the_page_shows_the_shares_of_a_composed_batch(layout):
+    rows = schema.read(layout.work.selection, schema.SELECTION).sort_by("rank").to_pylist()
+    for i, row in enumerate(rows):
+        row |= {"share": "discover" if i else "audit", "cluster": i % 2 if i else None}
+    schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert f"discover ({len(rows) - 1}), audit (1); 2 clusters" in page
+
+
 def test_a_label_is_text_and_never_markup(layout):
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ import yaml
 from PIL import Image
 
 from oltr_core import checkpoint, digest, ledger, metrics, schema
-from oltr_core.inference import features_of, predict, predictions
+from oltr_core.inference import features_of
+from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
+from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.scores import Entropy
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, manifest_rows, select, update
@@ -297,6 +300,67 @@ def test_only_pool_images_are_asked_about_and_none_twice(second):
     assert not before & set(asked)
 
 
+DOUBTING = {"name": "composed", "discover": 0.45, "suspect": 0.2, "suspect_probability": 0.5}
+
+
+@pytest.fixture(scope="module")
+def composed(second, tmp_path_factory):
+    """The second generation's batch in shares; two training images have another label than the model learned."""
+    layout = copied(second, tmp_path_factory.mktemp("composed"))
+    params = yaml.safe_load(layout.params.read_text()) | {"select": {"strategy": DOUBTING}}
+    layout.params.write_text(yaml.safe_dump(params))
+    rows = table(layout.work.manifest, schema.MANIFEST)
+    counts = Counter(row["class_id"] for row in rows if row["split"] == "train")
+    (many, _), (other, _) = counts.most_common(2)
+    wrong = [row for row in rows if row["split"] == "train" and row["class_id"] == many][:2]
+    for row in wrong:
+        row["class_id"] = other
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    audit = json.loads(layout.work.audit.read_text()) | {"suspects": [wrong[0]["image_id"]]}
+    layout.work.audit.write_text(json.dumps(audit))
+    world.compute(layout, select)
+    return layout, [row["image_id"] for row in wrong]
+
+
+def test_a_composed_batch_says_of_each_image_its_share_its_cluster_and_why(composed):
+    layout, _ = composed
+    selection = table(layout.work.selection, schema.SELECTION)
+    assert len(selection) == len({row["image_id"] for row in selection}) == 83
+    shares = Counter(row["share"] for row in selection)
+    assert shares["audit"] == round(0.05 * 83)
+    assert shares["discover"] > 0 < shares["refine"]
+    assert {f"select/share/{name}": n for name, n in shares.items()}.items() <= values(layout, "select").items()
+    of_cluster = Counter(row["cluster"] for row in selection if row["cluster"] is not None)
+    assert sorted(of_cluster) == list(range(len(of_cluster)))
+    assert min(of_cluster.values()) > 1
+    model = checkpoint.load(layout.work.model)
+    pool = [row for row in table(layout.work.predictions, schema.PREDICTIONS) if row["split"] == "pool"]
+    rejected = {row["image_id"] for row in pool if row["score"] > model.card.threshold}
+    assert {row["image_id"] for row in selection if row["share"] == "discover"} <= rejected
+    names = set(model.card.class_names)
+    between = [row["reason"].removeprefix("between ").split(" and ") for row in selection if row["share"] == "refine"]
+    assert all(len(pair) == 2 and names.issuperset(pair) for pair in between)
+    assert {row["suggested"] for row in selection} <= names
+
+
+def test_a_label_that_the_model_contradicts_is_put_in_question_once(composed):
+    layout, (asked_before, wrong) = composed
+    rows = table(layout.work.selection, schema.SELECTION)
+    doubted = {row["image_id"]: row for row in rows if row["share"] == "suspect"}
+    assert wrong in doubted
+    assert asked_before not in doubted
+    assert doubted[wrong]["reason"].startswith("labelled ")
+    assert f"looks like {doubted[wrong]['suggested']} " in doubted[wrong]["reason"]
+    manifest = {row["image_id"]: row["split"] for row in table(layout.work.manifest, schema.MANIFEST)}
+    assert {manifest[image] for image in doubted} <= {"train", "val"}
+    assert {manifest[row["image_id"]] for row in rows if row["share"] != "suspect"} == {"pool"}
+
+
+def test_other_strategies_have_neither_share_nor_cluster(second):
+    selection = table(second.work.selection, schema.SELECTION)
+    assert {(row["share"], row["cluster"]) for row in selection} == {(None, None)}
+
+
 def test_the_picture_shows_the_batch(second):
     picture = Image.open(io.BytesIO(second.work.contact_sheet.read_bytes()))
     assert picture.size == (12 * 72, 7 * 86)
@@ -340,8 +404,9 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         pixels = Shards(first.raw).read(where["batch"], where["shard"], where["row"])
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     model = checkpoint.load(generation.model)
-    found = list(predict([tmp_path], model, "0000", batch_size=4))
-    assert list(predict([tmp_path], model, "0000")) == list(predictions(generation.model, [tmp_path], "0000"))
+    images = list(images_at([str(tmp_path)], SourceAccess(tmp_path)))
+    found = list(predict(images, model, "0000", batch_size=4))
+    assert list(predict(images, model, "0000")) == list(predictions(generation.model, [tmp_path], "0000"))
     names = dict(zip(model.card.class_ids, model.card.class_names, strict=True))
     for said, row in zip(found, expected, strict=True):
         assert said.nearest == names[row["class_id"]]
@@ -352,12 +417,11 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
 
 
 def test_predict_says_what_is_wrong_with_a_path(first, tmp_path):
-    model = checkpoint.load(first.generation("0000").model)
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no image")
-    for path, sentence in (("gone", "no such image"), ("empty", "no image in this folder")):
+    for path, sentence in (("gone", "there is nothing"), ("empty", "no image here")):
         with pytest.raises(ValueError, match=sentence):
-            list(predict([tmp_path / path], model, "0000"))
+            images_at([str(tmp_path / path)], SourceAccess(tmp_path))
     bare = checkpoint.load(first.generation("0000").base_model)
     with pytest.raises(ValueError, match="no threshold yet"):
-        list(predict([tmp_path], bare, "0000"))
+        predict([str(tmp_path)], bare, "0000")

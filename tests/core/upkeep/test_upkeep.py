@@ -280,7 +280,11 @@ def learned(layout):
 
 
 def test_the_features_of_an_annotated_image_leave_the_model_and_its_score(learned):
+    import torch
+
     from oltr_core import checkpoint
+    from oltr_core.class_statistics import grow, measure
+    from oltr_core.interfaces import AnnotatedFeatures
 
     path, features = learned
     before = checkpoint.load(path)
@@ -291,10 +295,57 @@ def test_the_features_of_an_annotated_image_leave_the_model_and_its_score(learne
     assert len(after.score_state["features"]) == len(before.score_state["features"]) - 1
     assert after.statistics.kept["labels"].tolist() == [0, 2]
     assert after.statistics.kept["features"].equal(features[[4, 6]])
-    assert after.statistics.means.equal(before.statistics.means)
+    without = measure(features[:4], torch.tensor([0, 0, 1, 1]), 2)
+    without = grow(without, AnnotatedFeatures(features[[4, 6]], torch.tensor([0, 2])))
+    torch.testing.assert_close(after.statistics.means, without.means)
+    torch.testing.assert_close(after.statistics.totals, without.totals)
+    assert after.statistics.counts.tolist() == without.counts.tolist() == [3, 2, 1]
+    assert after.card.class_counts == [3, 2, 1]
     assert after.card.head_digest == before.card.head_digest
     assert not models.without(path, features[5:6], []), "nothing of it is left"
     assert not search.holding([path], [p for row in features[5] for p in search.pieces(row.numpy().tobytes())])
+
+
+def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(learned):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.class_statistics import grow, measure
+    from oltr_core.interfaces import AnnotatedFeatures
+
+    path, features = learned
+    model = checkpoint.load(path)
+    labels, answered = torch.tensor([0, 0, 1, 1]), AnnotatedFeatures(features[4:7], torch.tensor([0, 0, 2]))
+    statistics = grow(measure(features[:4], labels, 2, exemplars=2), answered)
+    assert len(statistics.exemplars["labels"]) == 4
+    checkpoint.save(path, model.network, model.card, model.score_state, statistics)
+    assert models.without(path, features[[1, 3]], [], torch.tensor([0, -1]))
+    after = checkpoint.load(path).statistics
+    assert after is not None
+    whole = grow(measure(features[[0, 2, 3]], labels[[0, 2, 3]], 2), answered)
+    torch.testing.assert_close(after.means, whole.means)
+    torch.testing.assert_close(after.totals["sums"], whole.totals["sums"])
+    torch.testing.assert_close(after.totals["scatter"], whole.totals["scatter"])
+    assert after.counts.tolist() == whole.counts.tolist() == [3, 2, 1]
+    assert after.exemplars["labels"].tolist() == [0, 1], "no feature of either image is left"
+    assert not search.holding([path], [p for row in features[1] for p in search.pieces(row.numpy().tobytes())])
+    assert not models.without(path, features[7:8], [], torch.tensor([-1]))
+
+
+def test_an_image_counts_for_the_class_that_its_generation_trained_it_as(layout):
+    import torch
+
+    from oltr_core.checkpoint import Card
+    from oltr_core.images.transforms import Transform
+    from oltr_core.models import NetworkSpec
+
+    generation = layout.generation("0000")
+    rows = schema.read(generation.manifest, schema.MANIFEST).to_pylist()
+    card = Card(class_ids=[1, 0], class_counts=[1, 1], network=NetworkSpec(), transform=Transform())
+    ids = [row["image_id"] for row in rows]
+    expected = [{1: 0, 0: 1}.get(r["class_id"], -1) if r["split"] == "train" else -1 for r in rows]
+    assert len(set(expected)) > 1
+    assert models.columns_of(generation, [*ids, "f" * 64], card).equal(torch.tensor([*expected, -1]))
 
 
 def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_image(learned):

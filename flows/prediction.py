@@ -1,0 +1,157 @@
+"""What a generation says of images: as text, as JSON, into a file that grows; and as a model for elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.champion import champion_of
+from flows.command import AS_JSON, command
+from oltr_core import ledger
+from oltr_core.layout import Layout
+
+if TYPE_CHECKING:
+    from oltr_core.prediction import Prediction
+
+
+@command(
+    "oltr predict photo.jpg",
+    "oltr predict ~/inbox --output answers.parquet --resume",
+    "find ~/inbox -name '*.jpg' | oltr predict - --json",
+    "oltr predict s3://bucket/camera-7/ --output answers.jsonl --device cuda",
+)
+@click.argument("paths", nargs=-1, required=True)
+@AS_JSON
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write *.jsonl or *.parquet.")
+@click.option("--resume", is_flag=True, help="Go on with the output: what it answers is not done again.")
+@click.option("--top-k", type=click.IntRange(min=1), default=1, help="Also the so many best classes of each image.")
+@click.option("--device", default="cpu", help="Where to compute: cpu, cuda (default: cpu).")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at a time (default: 64).")
+@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that decode ahead (default: 2).")
+def predict(
+    layout: Layout, paths: tuple[str, ...], as_json: bool, output: Path | None, resume: bool, device: str, **how: Any
+) -> None:
+    """The champion's prediction for images: label or "unknown", probability, score, nearest class.
+
+    PATHS are images, folders, prefixes s3://bucket/... or - for a list on standard input, a path per line.
+    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
+    """
+    if output is None and resume:
+        raise click.UsageError("--resume goes on with the file of --output; name it")
+    if output is not None and as_json:
+        raise click.UsageError("--json prints what --output writes into a file; give one of them")
+    from oltr_core.prediction import images_at, loaded
+    from tasks import storage
+
+    name = champion_of(layout)
+    images = images_at(paths, storage.source_access(layout), sys.stdin.buffer)
+    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    model = loaded(layout.generation(name).model, name, device)
+    answers = partial(_answers, model=model, generation=name, fetch=storage.read, **how)
+    if output is None:
+        _print(answers(images), as_json)
+    else:
+        _write(answers, images, output, (name, how["top_k"], resume))
+
+
+@command("oltr export --onnx birds.onnx", "oltr export --onnx birds.onnx --generation 0003")
+@click.option("--onnx", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("--generation", help="Another than the champion.")
+def export(layout: Layout, onnx: Path, generation: str | None) -> None:
+    """Write a generation as one ONNX file: transform, network, score, temperature and threshold.
+
+    Its answers are those of `oltr predict`; examples/edge.py needs neither oltr nor torch for them.
+    """
+    from oltr_core.prediction import graph, loaded
+
+    name = generation or champion_of(layout)
+    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    graph.write(onnx, loaded(layout.generation(name).model, name), name)
+    click.echo(f"{onnx}: generation {name}, {onnx.stat().st_size / 2**20:.1f} MiB")
+
+
+def _answers(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
+    from oltr_core.prediction import predict
+
+    return predict(images, **how)
+
+
+def _print(answers: Iterator[Prediction], as_json: bool) -> None:
+    total = unread = 0
+    for answer in answers:
+        if as_json:
+            row = textwrap.indent(json.dumps(answer.row(), indent=1), " ")
+            click.echo(f",\n{row}" if total else f"[\n{row}", nl=False)
+        else:
+            click.echo(sentence(answer))
+        total, unread = total + 1, unread + (answer.error is not None)
+    if as_json:
+        click.echo("\n]")
+    _end(total, unread)
+
+
+def _write(
+    answers: Callable[[Iterable[str]], Iterator[Prediction]],
+    images: Iterable[str],
+    output: Path,
+    how: tuple[Any, ...],
+) -> None:
+    from oltr_core.prediction import opened
+
+    total = unread = 0
+    with opened(output, *how) as file, _progress() as show:
+        before = len(file.answered)
+        for answer in answers(image for image in images if image not in file.answered):
+            file.add(answer)
+            total, unread = total + 1, unread + (answer.error is not None)
+            show(total, unread)
+    earlier = f", {before} were before" if before else ""
+    click.echo(f"oltr: {total} images answered{earlier}: {output}", err=True)
+    _end(total, unread)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """On a terminal, how many images were answered and how fast: a function to call after each."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.completed} images, {task.fields[speed]} a second, {task.fields[unread]} unread")
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    with Progress(SpinnerColumn(), columns, TimeElapsedColumn(), console=console, disable=quiet) as bar:
+        task = bar.add_task("", total=None, speed="-", unread=0)
+
+        def show(total: int, unread: int) -> None:
+            elapsed = bar.tasks[0].elapsed
+            bar.update(task, completed=total, unread=unread, speed=f"{total / elapsed:.0f}" if elapsed else "-")
+
+        yield show
+
+
+def sentence(answer: Prediction) -> str:
+    """A prediction as a line of text."""
+    if answer.error is not None:
+        return f"{answer.path}: could not be read: {answer.error}"
+    more = "".join(f", {other['label']} {other['probability']:.3f}" for other in (answer.top or [])[1:])
+    rolled_up = answer.label_probability not in (None, answer.probability)
+    parent = f", {answer.label} {answer.label_probability:.3f}" if rolled_up else ""
+    return (
+        f"{answer.path}: {answer.label} (probability {answer.probability:.3f}, score {answer.score:.3f}, "
+        f"nearest {answer.nearest}{parent}{f', then{more[1:]}' if more else ''}, generation {answer.generation})"
+    )
+
+
+def _end(total: int, unread: int) -> None:
+    if unread:
+        click.echo(f"oltr: {unread} of {total} images could not be read", err=True)
+    if total and unread == total:
+        sys.exit(2)

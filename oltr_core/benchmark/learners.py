@@ -1,0 +1,53 @@
+"""The rows of the tables that compare learners: one network, and every way in which it may go on learning."""
+
+from __future__ import annotations
+
+from oltr_core.benchmark import methods
+from oltr_core.benchmark.cell import Ceiling, Method
+from oltr_core.learners import (
+    ExemplarReplay,
+    FineTuneNewOnly,
+    Imprint,
+    ImprintReplay,
+    Learner,
+    LearningWithoutForgetting,
+    NearestClassMean,
+    Ridge,
+    StreamingLDA,
+)
+from oltr_core.operating.learning import Update
+from oltr_core.training import Train
+
+CEILING = "logistic regression on all images"
+
+
+def cifar_world(epochs: int) -> list[Method]:
+    """OLTR++ on ResNet-32 as in the CIFAR tables, in float32; the last row is the ceiling."""
+    (train,) = (method.train for method in methods.cifar(epochs) if method.name == "OLTR++")
+    train = train.model_copy(update={"precision": "float32"})
+    return [*_rows(train), Ceiling(name=CEILING, train=train)]
+
+
+def digits(epochs: int) -> list[Method]:
+    """OLTR++ as params.yaml has it."""
+    return _rows(Train())
+
+
+def _rows(train: Train) -> list[Method]:
+    learners: list[Learner] = [
+        ImprintReplay(),
+        ImprintReplay(covariance="full"),
+        StreamingLDA(),
+        Ridge(),
+        NearestClassMean(),
+        Imprint(),
+        Imprint(weights="energy"),
+        LearningWithoutForgetting(),
+        FineTuneNewOnly(),
+        ExemplarReplay(),
+    ]
+    names = {2: "imprint_replay, full covariance", 7: "imprint, energy weights", 10: "exemplar_replay, 20 a class"}
+    return [
+        Method(name=names.get(i, learner.name), train=train, update=Update(learner=learner))
+        for i, learner in enumerate(learners, 1)
+    ]

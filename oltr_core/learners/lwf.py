@@ -1,0 +1,62 @@
+"""Learning without forgetting (Li and Hoiem, 2016), on the rows over a resting trunk."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.fine_tune import fine_tune
+from oltr_core.learners.imprint import Imprint
+from oltr_core.models import Network
+from oltr_core.shapes import Float, Int, Tensor
+from oltr_core.spec import Spec
+
+
+class LearningWithoutForgetting(Spec):
+    """After `imprint`, SGD on the rows with CE + l T^2 KL(softmax(z'/T) || softmax(z/T)) on the answered images.
+
+    z are the logits of the old columns and z' the parent's. The cross-entropy is over the columns of an image's own
+    side: new classes among new ones, for over all columns it would push the old ones down, and known classes, which
+    the paper does not have among its new images, among old ones. So nothing weighs new columns against old ones but
+    the lengths with which they were imprinted; no image or statistic of the full training has a part in it.
+    Departs from the paper: new rows begin as imprinted and not at random, and the trunk rests.
+    """
+
+    name: Literal["lwf"] = "lwf"
+    imprint: Imprint = Imprint()
+    temperature: Annotated[float, Field(gt=0)] = 2.0  # T
+    weight: Annotated[float, Field(ge=0)] = 3.0  # l of the distillation
+    steps: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+
+    def __call__(
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
+        network, statistics = self.imprint(parent, old, new, generator)
+        if len(new.labels) == 0:
+            return network, statistics
+
+        def batch() -> tuple[Tensor, Tensor]:
+            which = torch.randint(len(new.labels), (self.batch_size,), generator=generator)
+            return new.features[which], new.labels[which]
+
+        def loss(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+            with torch.no_grad():
+                before = parent.classify(features).logits
+            experts = zip(logits.unbind(1), before.unbind(1), strict=True)
+            return torch.stack([self.loss(z, z_before, labels) for z, z_before in experts]).sum()
+
+        fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
+        return network, statistics
+
+    def loss(self, z: Float[Tensor, "B K"], before: Float[Tensor, "B O"], labels: Int[Tensor, "B"]) -> Tensor:
+        """The objective of one expert, for the logits `before` of the O old columns."""
+        first = before.shape[1]
+        other_side = (labels >= first)[:, None] != (torch.arange(z.shape[1]) >= first)
+        classified = cross_entropy(z.masked_fill(other_side, -torch.inf), labels)
+        t = self.temperature
+        soft, softened = log_softmax(z[:, :first] / t, 1), log_softmax(before / t, 1)
+        return classified + self.weight * t**2 * kl_div(soft, softened, reduction="batchmean", log_target=True)

@@ -1,0 +1,8 @@
+"""What a model says of images of a folder, a list or a prefix: streamed, with a row also for what is no image."""
+
+from oltr_core.prediction.addresses import images_at
+from oltr_core.prediction.answers import Prediction
+from oltr_core.prediction.files import opened
+from oltr_core.prediction.run import loaded, predict, predict_files, predictions
+
+__all__ = ["Prediction", "images_at", "loaded", "opened", "predict", "predict_files", "predictions"]

@@ -1,0 +1,235 @@
+"""Predictions as a file that grows: JSON lines or Parquet, and what it holds already.
+
+A row is on the disk when its batch is: a kill loses the rows of a part that was not full. JSON lines are appended; a
+line that was torn is removed when the run is resumed. A Parquet file cannot be appended to, and without its end
+cannot be read: rows are written as whole files of `ROWS` rows into a folder beside it, `NAME.parts`, and made into
+row groups of one file at the end, one part in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oltr_core import digest
+from oltr_core.layout import sync
+from oltr_core.prediction.addresses import as_text
+from oltr_core.prediction.answers import Prediction
+
+ROWS = 1024  # of a part
+_ABOUT = b"oltr.predictions"
+_KINDS = {"str": pa.string(), "str | None": pa.string(), "float | None": pa.float64()}
+_TOP = pa.field("top", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])))
+
+
+class Answered:
+    """The paths that were answered, as sorted digests of 16 bytes: 16 MB for a million."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.digests = np.sort(np.fromiter((_digest(path) for path in paths), "S16"))
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def __contains__(self, address: str) -> bool:
+        path = as_text(address)
+        place = np.searchsorted(self.digests, (mine := np.array(_digest(path), "S16")))
+        return bool(place < len(self.digests) and self.digests[place] == mine)
+
+
+class File(Protocol):
+    """A file of predictions that is being written; leaving its context without an error finishes it."""
+
+    answered: Answered
+
+    def add(self, prediction: Prediction) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None: ...
+
+
+def opened(path: Path, generation: str, top_k: int = 1, resume: bool = False) -> File:
+    """The file at `path` to write predictions of `generation` into, its format by its extension.
+
+    Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and for
+    one with answers of another generation or of another `top_k`.
+    """
+    kinds = {".jsonl": Lines, ".parquet": Parts}
+    if path.suffix not in kinds:
+        raise ValueError(f"{path}: expected a file named *.jsonl or *.parquet, found {path.suffix or 'no extension'}")
+    there = [p for p in (path, _parts_of(path)) if p.exists()]
+    if there and not resume:
+        raise ValueError(f"{there[0]}: this is there already; add --resume to go on with it, or name another file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    return kinds[path.suffix](path, {"generation": generation, "top_k": top_k})
+
+
+class Lines:
+    """One JSON object per line."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        if path.exists():
+            _remove_torn_line(path)
+        self.answered = Answered(self._paths(about))
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def _paths(self, about: dict[str, Any]) -> Iterator[str]:
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    row = json.loads(line)
+                    path, generation, top = row["path"], row["generation"], row.get("top")
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    raise ValueError(f"{self.path}:{number}: this line is no prediction; name another file") from None
+                # of a row without an answer, nobody knows how many classes were asked for
+                top_k = about["top_k"] if row.get("error") else len(top or [0])
+                _refuse(self.path, {"generation": generation, "top_k": top_k}, about)
+                yield path
+
+    def add(self, prediction: Prediction) -> None:
+        self._file.write(json.dumps(prediction.row(), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._file.close()
+        sync(self.path)
+        if error is not None and not self.path.stat().st_size:
+            self.path.unlink()
+
+
+class Parts:
+    """Parquet: parts while it grows, one file at the end."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path, self.folder, self._rows = path, _parts_of(path), []
+        self.about = about
+        for left in self.folder.glob(".*"):  # a part that was not whole
+            left.unlink()
+        within = self._joined_parts()
+        for part in self._parts():  # a kill came after they had become part of the file
+            if int(part.stem) < within:
+                part.unlink()
+        self._next = max([within, *(int(part.stem) + 1 for part in self._parts())])
+        self.answered = Answered(self._paths())
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.parquet"))
+
+    def _joined_parts(self) -> int:
+        return _about(self.path)["parts"] if self.path.exists() else 0
+
+    def _sources(self) -> list[Path]:
+        return [*([self.path] if self.path.exists() else []), *self._parts()]
+
+    def _paths(self) -> Iterator[str]:
+        for source in self._sources():
+            _refuse(self.path, _about(source), self.about)
+            with pq.ParquetFile(source) as file:
+                for batch in file.iter_batches(columns=["path"]):
+                    yield from batch.column(0).to_pylist()
+
+    def _schema(self, **more: Any) -> pa.Schema:
+        columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name != "top"]
+        columns += [_TOP] if self.about["top_k"] > 1 else []
+        return pa.schema(columns, {_ABOUT: json.dumps({**self.about, **more})})
+
+    def add(self, prediction: Prediction) -> None:
+        self._rows.append(prediction.row())
+        if len(self._rows) == ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self.folder.mkdir(exist_ok=True)
+            table = pa.Table.from_pylist(self._rows, self._schema())
+            with _whole(self.folder / f"{self._next:06d}.parquet") as unfinished:
+                pq.write_table(table, unfinished)
+            self._next, self._rows = self._next + 1, []
+
+    def _join(self) -> None:
+        schema = self._schema(parts=self._next)
+        with _whole(self.path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
+            for source in self._sources():
+                with pq.ParquetFile(source) as file:
+                    for group in range(file.num_row_groups):
+                        writer.write_table(file.read_row_group(group).cast(schema))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._flush()
+        if error is None and (self._parts() or not self.path.exists()):
+            self._join()
+        if self.folder.exists() and (error is None or not self._parts()):
+            shutil.rmtree(self.folder)
+
+
+class _whole:
+    """A path beside `path` to write to; it gets that name when what was written is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.unfinished = path, path.with_name(f".{path.name}.tmp")
+
+    def __enter__(self) -> Path:
+        return self.unfinished
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if error is None:
+            sync(self.unfinished)
+            self.unfinished.replace(self.path)
+            sync(self.path.parent)
+
+
+def _parts_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What a Parquet file of ours says of itself. Raises ValueError for any other."""
+    try:
+        return {"parts": 0, **json.loads((pq.read_schema(path).metadata or {})[_ABOUT])}
+    except (pa.ArrowInvalid, KeyError):
+        raise ValueError(f"{path}: expected predictions that `oltr predict` wrote; name another file") from None
+
+
+def _refuse(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(
+                f"{path}: it holds answers with {name} {found[name]}, expected {name} {value}; name another file"
+            )
+
+
+def _digest(path: str) -> bytes:
+    return bytes.fromhex(digest.of_bytes(path.encode()))[:16]
+
+
+def _remove_torn_line(path: Path) -> None:
+    """Cut off what stands after the last end of a line: a kill came before its own."""
+    with path.open("r+b") as file:
+        end = file.seek(0, 2)
+        while end > 0:
+            start = max(0, end - 2**16)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            end = start
+        file.truncate(0)

@@ -1,0 +1,190 @@
+"""`ridge` and `slda` against scikit-learn and against all images at once; `lwf` and replay against formulas."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge as SklearnRidge
+
+from oltr_core.class_statistics import covariance, grow, measure, without_kept
+from oltr_core.interfaces import AnnotatedFeatures
+from oltr_core.learners import ExemplarReplay, ImprintReplay, LearningWithoutForgetting, Ridge, StreamingLDA
+from oltr_core.learners import exemplar_replay as exemplar_replay_module
+from oltr_core.models import NetworkSpec
+from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
+from oltr_core.pseudo_features import draw
+from tests.core.contracts import worlds
+from tests.core.equations.test_learners import features_of
+
+CLOSED = pytest.mark.parametrize("learner", [Ridge(), StreamingLDA()], ids=lambda learner: learner.name)
+close = torch.testing.assert_close
+
+
+def balanced(experts=1, num=15):
+    """Classes of equal size, for which the shared covariance is the pooled one."""
+    features, labels = features_of([num] * 4, experts=experts, dim=5)
+    return features + 3 * torch.randn(4, 1, 5, generator=torch.Generator().manual_seed(3))[labels], labels
+
+
+def test_slda_is_linear_discriminant_analysis_with_equal_priors():
+    features, labels = balanced()
+    statistics = measure(features, labels, 4)
+    weight, bias = StreamingLDA(shrinkage=1e-9).solve(statistics)
+    x = features[:, 0].double().numpy()
+    reference = LinearDiscriminantAnalysis(solver="lsqr", priors=np.full(4, 0.25)).fit(x, labels.numpy())
+    z = x @ weight[0].numpy() + bias[0].numpy()
+    apart = z - z[:, :1]
+    # scikit-learn divides by n and not by n - K
+    ratio = (60 - 4) / 60
+    expected = reference.decision_function(x)
+    np.testing.assert_allclose(apart, (expected - expected[:, :1]) * ratio, rtol=1e-4, atol=1e-4)
+
+
+def test_shrinkage_goes_towards_the_mean_variance():
+    features, labels = balanced()
+    statistics = measure(features, labels, 4)
+    within = covariance(statistics)[0]
+    shrunk = 0.7 * within + 0.3 * within.trace() / 5 * torch.eye(5).double()
+    weight, bias = StreamingLDA(shrinkage=0.3).solve(statistics)
+    means = statistics.means[0].double()
+    close(weight[0], torch.linalg.inv(shrunk) @ means.T)
+    close(bias[0], -0.5 * (means @ torch.linalg.inv(shrunk) * means).sum(1))
+
+
+def test_ridge_is_least_squares_on_one_hot_targets_where_every_class_weighs_alike():
+    features, labels = balanced()
+    statistics = measure(features, labels, 4)
+    learner = Ridge(penalty=0.5)
+    weight, bias = learner.solve(statistics)
+    # the images of each class, brought to the covariance that all share: the mean second moment is m m' + S
+    whitened = []
+    shared = torch.linalg.cholesky(covariance(statistics)[0])
+    for k in range(4):
+        x = features[labels == k, 0].double()
+        own = torch.linalg.cholesky(torch.cov(x.T, correction=0))
+        whitened.append((x - x.mean(0)) @ torch.linalg.inv(own).T @ shared.T + x.mean(0))
+    x, targets = torch.cat(whitened).numpy(), np.eye(4)[labels.numpy()]
+    # a class of n images with weight 1/n in total: a penalty n times as large
+    reference = SklearnRidge(alpha=0.5 * 15).fit(x, targets)
+    np.testing.assert_allclose(weight[0].numpy(), reference.coef_.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bias[0].numpy(), reference.intercept_, rtol=1e-5, atol=1e-6)
+
+
+def test_ridge_is_the_same_however_many_images_a_class_has():
+    features, labels = balanced()
+    first = measure(features, labels, 4)
+    more = measure(torch.cat([features, features[labels == 0]]), torch.cat([labels, labels[labels == 0]]), 4)
+    shared = {name: first.totals[name] for name in ("scatter", "degrees", "weights")}
+    more.totals.update(shared)
+    close(Ridge().solve(more)[0], Ridge().solve(first)[0], rtol=1e-6, atol=1e-6)
+
+
+@CLOSED
+def test_updates_and_a_removal_equal_a_computation_from_scratch(learner):
+    features, labels = features_of([30, 25, 6, 9, 1], dim=16)
+    first = labels < 2
+    answered = AnnotatedFeatures(features[~first], labels[~first])
+    once = grow(measure(features[first], labels[first], 2), answered)
+    statistics = measure(features[first], labels[first], 2)
+    for part in torch.randperm(16, generator=torch.Generator().manual_seed(0)).split(5):
+        statistics = grow(statistics, AnnotatedFeatures(answered.features[part], answered.labels[part]))
+    close(learner.solve(statistics), learner.solve(once), rtol=1e-6, atol=1e-6)
+    stays = torch.arange(16) != 3
+    fewer = grow(
+        measure(features[first], labels[first], 2),
+        AnnotatedFeatures(answered.features[stays], answered.labels[stays]),
+    )
+    close(learner.solve(without_kept(once, stays)), learner.solve(fewer), rtol=1e-6, atol=1e-6)
+
+
+@CLOSED
+@pytest.mark.parametrize("head", [MetaEmbedding(), Cosine(), Linear()], ids=lambda head: head.name)
+def test_the_logits_are_those_solved_for_at_the_scale_of_the_parents(learner, head):
+    parent = NetworkSpec(head=head, experts=2)(4, seed=3).eval()
+    means = worlds.centroids(5, 2, parent.num_features)
+    outputs, labels = worlds.around(means, 300, 1, noise=0.06)
+    features = torch.nn.functional.normalize(outputs.features, dim=2)
+    old = labels < 4
+    generator = torch.Generator().manual_seed(0)
+    answered = AnnotatedFeatures(features[~old][:9], labels[~old][:9])
+    network, statistics = learner(parent, measure(features[old], labels[old], 4), answered, generator)
+    weight, bias = learner.solve(statistics)
+    with torch.no_grad():
+        z = network.classify(features).logits.double()
+    expected = torch.einsum("bed,edk->bek", features.double(), weight) + bias
+    scale = float((z * expected).sum() / expected.square().sum())
+    close(z, scale * expected, rtol=1e-3, atol=1e-3)
+    pseudo = draw(statistics, torch.arange(2000) % 5, True, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = (n.classify(pseudo).mean_logits for n in (parent, network))
+    close((after.amax(1) - after.mean(1)).mean(), (before.amax(1) - before.mean(1)).mean())
+    assert network.spec.head == Linear()
+
+
+def test_lwf_is_cross_entropy_on_an_images_own_side_and_a_distilled_rest():
+    learner = LearningWithoutForgetting(temperature=2.0, weight=3.0)
+    z = torch.tensor([[1.0, -0.5, 0.3, 2.0], [0.2, 0.4, -1.0, 0.6]])
+    before, labels = torch.tensor([[0.8, -0.1], [0.5, 0.1]]), torch.tensor([3, 0])
+    new = -torch.log_softmax(z[0, 2:], 0)[1]
+    known = -torch.log_softmax(z[1, :2], 0)[0]
+    p, q = torch.softmax(before / 2, 1), torch.softmax(z[:, :2] / 2, 1)
+    distilled = (p * (p / q).log()).sum(1).mean()
+    close(learner.loss(z, before, labels), (new + known) / 2 + 3 * 4 * distilled)
+
+
+def test_the_distillation_of_lwf_keeps_the_parents_logits_on_the_answered_images():
+    parent = NetworkSpec(head=Cosine(), experts=2)(4, seed=3).eval()
+    outputs, labels = worlds.around(worlds.centroids(6, 2, parent.num_features), 48, 1)
+    features = torch.nn.functional.normalize(outputs.features, dim=2)
+    new = AnnotatedFeatures(features, labels)
+    old = measure(features[labels < 4], labels[labels < 4], 4)
+
+    def moved(weight):
+        learner = LearningWithoutForgetting(weight=weight)
+        network, _ = learner(parent, old, new, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            before, after = (n.classify(features).logits[..., :4].log_softmax(2) for n in (parent, network))
+        return float((before - after).abs().mean())
+
+    assert moved(30.0) < moved(0.0) / 2
+
+
+def test_exemplars_are_replayed_as_they_are_and_classes_without_any_from_the_memory(monkeypatch):
+    parent = NetworkSpec(head=Cosine())(3, seed=0).eval()
+    features, labels = features_of([30, 30, 30, 4], dim=parent.num_features, experts=1)
+    old = labels < 3
+    statistics = measure(features[old], labels[old], 3, exemplars=5)
+    of_two = {name: tensor[statistics.exemplars["labels"] < 2] for name, tensor in statistics.exemplars.items()}
+    statistics.exemplars.update(of_two)
+    drawn = []
+
+    def watch(network, batch, *_):
+        drawn.extend(batch() for _ in range(50))
+
+    monkeypatch.setattr(exemplar_replay_module, "fine_tune", watch)
+    answered = AnnotatedFeatures(features[~old], labels[~old])
+    ExemplarReplay(per_class=3)(parent, statistics, answered, torch.Generator().manual_seed(0))
+    seen, whose = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+    stored = torch.cat([of_two["features"], answered.features]).flatten(1)
+    real = (seen.flatten(1)[:, None] == stored).all(2).any(1)
+    assert torch.equal(real, whose != 2)
+    assert torch.bincount(whose).tolist() == [150] * 4
+    among = {tuple(row) for row in seen[whose == 0].flatten(1).tolist()}
+    assert among == {tuple(row) for row in of_two["features"][of_two["labels"] == 0].flatten(1).tolist()}
+
+
+def test_full_replay_differs_from_diagonal_replay_and_is_as_repeatable():
+    parent = NetworkSpec()(4, seed=3).eval()
+    outputs, labels = worlds.around(worlds.centroids(5, 1, parent.num_features), 120, 1)
+    features = torch.nn.functional.normalize(outputs.features, dim=2)
+    old = labels < 4
+    statistics = measure(features[old], labels[old], 4)
+
+    def rows(covariance):
+        learner = ImprintReplay(covariance=covariance, steps=3)
+        answered = AnnotatedFeatures(features[~old], labels[~old])
+        network, _ = learner(parent, statistics, answered, torch.Generator().manual_seed(0))
+        return network.head_state()["heads.0.classifier.weight"]
+
+    assert torch.equal(rows("full"), rows("full"))
+    assert not torch.equal(rows("full"), rows("diagonal"))

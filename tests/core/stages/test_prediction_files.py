@@ -1,0 +1,175 @@
+"""Predictions in a file that grows: what a kill leaves of it, and what is done again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from oltr_core.prediction import Prediction, opened
+from oltr_core.prediction import files as module
+
+KINDS = pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 2)
+
+
+def said(number: int, generation: str = "0001", **more) -> Prediction:
+    return Prediction(f"{number}.png", generation, "cat", 0.5 + number / 1e9, -1 / 3, 0.25, "cat", **more)
+
+
+def unread(number: int) -> Prediction:
+    return Prediction(f"{number}.png", "0001", error="not an image")
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def rows(path) -> list[dict]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(path, predictions, **how) -> None:
+    with opened(path, "0001", **how) as file:
+        for prediction in predictions:
+            file.add(prediction)
+
+
+@KINDS
+def test_a_file_holds_every_row_in_order_to_the_digit_and_nothing_is_left_beside_it(tmp_path, name):
+    wanted = [said(0), unread(1), said(2), said(3), said(4)]
+    write(tmp_path / name, wanted)
+    assert rows(tmp_path / name) == [p.row() for p in wanted]
+    assert names(tmp_path) == [name]
+
+
+@KINDS
+def test_the_best_classes_are_a_column_where_they_were_asked_for(tmp_path, name):
+    wanted = [said(0, top=[{"label": "cat", "probability": 0.5}, {"label": "dog", "probability": 0.25}]), unread(1)]
+    write(tmp_path / name, wanted, top_k=2)
+    first, second = rows(tmp_path / name)
+    assert first == wanted[0].row()
+    assert second.get("top") is None
+    with opened(tmp_path / name, "0001", top_k=2, resume=True) as file:
+        assert len(file.answered) == 2
+    with pytest.raises(ValueError, match="top_k 2, expected top_k 3"):
+        opened(tmp_path / name, "0001", top_k=3, resume=True)
+
+
+@KINDS
+def test_a_run_goes_on_where_it_was_killed_and_answers_nothing_twice(tmp_path, name):
+    path = tmp_path / name
+    code = f"""
+import os, signal
+from pathlib import Path
+from oltr_core.prediction import Prediction, files
+files.ROWS = 2
+with files.opened(Path({str(path)!r}), "0001") as file:
+    for number in range(5):
+        file.add(Prediction(f"{{number}}.png", "0001", "cat", .5, .1, .2, "cat"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with opened(path, "0001", resume=True) as file:
+        left = [n for n in range(8) if f"{n}.png" not in file.answered]
+        assert left == [*range({".jsonl": 5, ".parquet": 4}[path.suffix], 8)]
+        for number in left:
+            file.add(said(number))
+    assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(8)]
+    assert names(tmp_path) == [name]
+
+
+@KINDS
+def test_what_was_answered_before_an_error_stays_and_a_finished_file_can_grow(tmp_path, name):
+    path = tmp_path / name
+
+    def cut_off():
+        yield from map(said, range(3))
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        write(path, cut_off())
+    with pytest.raises(ValueError, match="there already; add --resume"):
+        opened(path, "0001")
+    write(path, [said(3)], resume=True)
+    before = path.stat().st_mtime_ns
+    write(path, [], resume=True)
+    assert path.stat().st_mtime_ns == before or name == "a.jsonl"
+    write(path, [said(4), said(5), said(6)], resume=True)
+    assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(7)]
+    with pytest.raises(ValueError, match="generation 0001, expected generation 0002"):
+        opened(path, "0002", resume=True)
+
+
+@KINDS
+def test_nothing_is_left_of_a_run_that_answered_nothing(tmp_path, name):
+    with pytest.raises(ConnectionError), opened(tmp_path / name, "0001"):
+        raise ConnectionError
+    assert names(tmp_path) == []
+
+
+def test_a_kill_between_the_joined_file_and_the_removal_of_its_parts_doubles_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    with monkeypatch.context() as stopped:
+        stopped.setattr(module.shutil, "rmtree", lambda folder: None)
+        write(path, map(said, range(5)))
+    assert len(names(tmp_path / "a.parquet.parts")) == 3
+    with opened(path, "0001", resume=True) as file:
+        assert len(file.answered) == 5
+        file.add(said(5))
+    assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(6)]
+    assert names(tmp_path) == ["a.parquet"]
+
+
+def test_a_torn_line_is_removed_and_a_line_of_somebody_else_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    write(path, [said(0), said(1)])
+    whole = path.read_bytes()
+    for torn in (b'{"path": "2.p', b"x" * 200_000):
+        path.write_bytes(whole + torn)
+        with opened(path, "0001", resume=True) as file:
+            assert len(file.answered) == 2
+        assert path.read_bytes() == whole
+    path.write_bytes(b"x" * 100)
+    with opened(path, "0001", resume=True) as file:
+        assert len(file.answered) == 0
+    path.write_bytes(whole + b"[1]\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl:3: this line is no prediction"):
+        opened(path, "0001", resume=True)
+
+
+def test_other_names_and_other_peoples_tables_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a file named \*\.jsonl or \*\.parquet, found \.csv"):
+        opened(tmp_path / "a.csv", "0001")
+    with pytest.raises(ValueError, match="there is no folder"):
+        opened(tmp_path / "gone" / "a.jsonl", "0001")
+    import pyarrow as pa
+
+    pq.write_table(pa.table({"path": ["a"]}), tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match="expected predictions that `oltr predict` wrote"):
+        opened(tmp_path / "b.parquet", "0001", resume=True)
+    (tmp_path / "c.parquet").write_text("no table")
+    with pytest.raises(ValueError, match="expected predictions that `oltr predict` wrote"):
+        opened(tmp_path / "c.parquet", "0001", resume=True)
+    assert names(tmp_path) == ["b.parquet", "c.parquet"]
+
+
+def test_a_path_counts_as_answered_as_it_is_written(tmp_path):
+    found = module.Answered(["a.png", "caf\\udce9.png"])
+    assert "a.png" in found
+    assert "caf\udce9.png" in found
+    assert "b.png" not in found
+    assert "z" not in found
+    assert "a.png" not in module.Answered([])
+    assert module.Answered(f"{n}" for n in range(1000)).digests.nbytes == 16_000
