@@ -12,13 +12,14 @@ import torch
 import yaml
 from PIL import Image
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, foreign, schema
 from oltr_core.frames import read
+from oltr_core.images.dataset import from_pixels
 from oltr_core.images.shards import Shards
 from oltr_core.inference import classify, features_of
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
-from oltr_core.prediction import Prediction, images_at
+from oltr_core.prediction import Prediction, graph, images_at
 from oltr_core.prediction import predict as predict_images
 from oltr_core.settings.reading import load_run
 from oltr_core.stages import comparison, curate, evaluate, manifest_rows, select, update
@@ -256,3 +257,35 @@ def test_predict_rolls_up_to_the_parent_and_gives_the_leaf_beside_it(first, tmp_
     )
     raw = list(predict([tmp_path / "p"], plain_model, "0001"))
     assert [(r.nearest, r.probability, r.score) for r in raw] == [(r.nearest, r.probability, r.score) for r in found]
+
+
+def test_the_onnx_file_of_a_model_with_merged_columns_answers_as_predict_does(merged, tmp_path):
+    import numpy as np
+    import onnxruntime
+
+    (tmp_path / "p").mkdir()
+    model = checkpoint.load(merged.work.model)
+    graph.write(tmp_path / "m.onnx", model, "0001")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    files = sorted(pictures(merged, tmp_path / "p").iterdir())
+    read_in = from_pixels([np.array(Image.open(file).convert("RGB")) for file in files], model.card.transform)
+    canvases = read_in.images.permute(0, 2, 3, 1).contiguous().numpy()
+    probability, _, _ = session.run(None, {"images": canvases})
+    found = predict(files, model, "0001")
+    assert probability.max(1).tolist() == pytest.approx([row.probability for row in found], abs=1e-4)
+    told = json.loads(session.get_modelmeta().custom_metadata_map["oltr.classes"])
+    assert [row["id"] for row in told] == model.card.answer_ids
+    assert [told[k]["name"] for k in probability.argmax(1)] == [row.nearest for row in found]
+
+
+def test_a_model_from_elsewhere_brings_what_became_of_its_classes(merged):
+    card = checkpoint.read_card(merged.work.model)
+    rows = foreign.register_of(card)
+    assert [(row["class_id"], row["status"], row["successor"]) for row in rows] == [
+        (0, "active", None), (1, "active", None), (2, "active", None), (3, "active", None), (4, "merged", 1),
+        (5, "active", None),
+    ]  # fmt: skip
+    assert manifest_rows.answers(card.class_ids, rows) == card.answers
+    gone = card.answers.model_copy(update={"of": [0, 1, 2, 3, -1, 4]})
+    retired = foreign.register_of(card.model_copy(update={"answers": gone}))
+    assert [row["status"] for row in retired] == ["active"] * 4 + ["retired", "active"]
