@@ -124,6 +124,20 @@ def _targets(layout: Layout, paths: Iterable[Path], stages: bool = False) -> lis
     return found + [f"{layout.dvc_yaml.name}:{stage}" for stage in STAGES if stages]
 
 
+class _Quoting(yaml.SafeDumper):
+    """Text of digits in quotes: DVC reads YAML 1.2, in which 0008 is the number 8, and PyYAML writes 1.1."""
+
+
+_Quoting.add_representer(
+    str, lambda to, text: to.represent_scalar("tag:yaml.org,2002:str", text, "'" if text.isdigit() else None)
+)
+
+
+def as_yaml(content: Any) -> str:
+    """The text of a file that DVC reads: data/run.yaml, or a pointer."""
+    return yaml.dump(content, Dumper=_Quoting, sort_keys=False)
+
+
 def _inside(layout: Layout, path: Path) -> str:
     """From the workspace, where DVC is called: so the workspace's own path may hold any letters."""
     return Path(os.path.relpath(path, layout.root)).as_posix()
@@ -227,7 +241,7 @@ def point_back(layout: Layout) -> list[str]:
             file = path.with_name(f"{path.name}.dvc")
             content = yaml.safe_load(file.read_text())
             content["outs"][0] |= known
-            write_atomically(file, yaml.safe_dump(content, sort_keys=False))
+            write_atomically(file, as_yaml(content))
             moved.append(f"{name}.dvc named another copy, and names the original again")
     return moved
 

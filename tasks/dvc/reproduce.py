@@ -99,7 +99,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         # <path>.dvc as it was when the generation was sealed
         out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}.dvc").write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
+        path.with_name(f"{path.name}.dvc").write_text(repository.as_yaml({"outs": [out]}))
         pulled.append(path)
     repository.pull(again, *pulled)
     # stages verify their inputs against the history as it was then; it is not part of what is compared

@@ -6,8 +6,6 @@ import json
 import shutil
 from typing import Any
 
-import yaml
-
 from oltr_core import digest, ledger
 from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
@@ -30,7 +28,7 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     inputs.verify(layout)
     for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
         inputs.record(layout, batch.name, at)
-    text = yaml.safe_dump(run.model_dump(), sort_keys=False)
+    text = repository.as_yaml(run.model_dump())
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
         # times of the generation before are not this one's

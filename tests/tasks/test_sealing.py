@@ -61,6 +61,15 @@ def events(layout: Layout) -> list[str]:
     return [e.event for e in ledger.read(layout.ledger) if e.event != "ingested"]
 
 
+def test_dvc_reads_the_number_of_a_generation_as_text():
+    """It reads YAML 1.2, where 0008 is a number, and looked for the parent in data/generations/8."""
+    from dvc.utils.serialize import parse_yaml
+
+    run = {"generation": "0009", "parent": "0008", "mode": "update"}
+    assert parse_yaml(repository.as_yaml(run), "run.yaml") == run
+    assert repository.as_yaml({"generation": "0001", "parent": "genesis"}) == "generation: '0001'\nparent: genesis\n"
+
+
 # --- opening ----------------------------------------------------------------------------------------------------
 def test_opening_writes_the_run_and_the_ledger_and_again_changes_neither(copied):
     assert load_run(copied) == Run(generation="0000", parent="genesis", mode="train")
