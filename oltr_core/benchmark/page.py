@@ -90,13 +90,21 @@ def of_steps(head: str, names: set[str]) -> Groups:
 
 
 def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]) -> str:
-    """A row per method, goals, figures published elsewhere, and each row's paired difference from the first."""
-    shown = rows_of(methods, cells)
+    """A row per method, goals, figures published elsewhere, and each row's paired difference from the first.
+
+    Methods that have the same figures in all columns on all seeds are one row.
+    """
+    shown, every = rows_of(methods, cells), ""
+    values = [[_values(cells, row, name) for name in columns] for row in shown]
+    if len(shown) > 1 and all(
+        mine == values[0] for mine in values
+    ):  # rows of one training, which differ in what follows
+        shown, every = shown[:1], f"all {len(shown)} rows"
     rows = []
     for row in shown:
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
-        rows.append((title, [_spread(_values(cells, row, name)) for name in columns]))
+        rows.append((every or title, [_spread(_values(cells, row, name)) for name in columns]))
     first, *others = shown
     elsewhere = {f"published: {name}": of for name, of in table.published.items()}
     for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():

@@ -75,7 +75,7 @@ def waiting(url, tmp_path_factory) -> Layout:
 def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go_on(waiting, url):
     state = states(url)["loop-to-2"]
     assert (state["type"], state["name"]) == ("COMPLETED", WAITING)
-    assert "batch of 0000: fill in" in state["message"]
+    assert "batch of 0000: run `oltr annotate open`" in state["message"]
     assert str(waiting.exports / "0000" / "batch.csv") in state["message"]
 
 
@@ -118,7 +118,7 @@ def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, ur
         assert len(inner(url)) == before, "no flow was begun inside of it"
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
-        worker.wait(60)
+        worker.wait(300)
 
 
 def deployed(layout: Layout, url: str, name: str, more: dict[str, str]) -> dict:

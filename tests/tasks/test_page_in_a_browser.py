@@ -462,7 +462,7 @@ def opened(layout) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(command, cwd=layout.root, env=environment(), stdout=subprocess.PIPE, text=True)
     yield process
     process.kill()
-    process.wait(20)
+    process.wait(120)
     assert process.stdout is not None
     process.stdout.close()
 
@@ -478,7 +478,7 @@ def test_answers_given_on_the_served_page_are_in_the_inbox_and_the_command_ends(
     seen.press("u")
     seen.one("#save").click()
     WebDriverWait(seen.driver, SAVED_IN).until(lambda _: seen.one("#status").text.startswith("Saved 2 answers in"))
-    assert opened.wait(20) == 0
+    assert opened.wait(120) == 0
     (file,) = (layout.root / "data" / "inbox").iterdir()
     assert str(file) in seen.one("#status").text
     said = opened.stdout.read()
@@ -498,4 +498,4 @@ def test_answers_given_on_the_served_page_are_in_the_inbox_and_the_command_ends(
 def test_the_served_page_ends_on_ctrl_c(layout, opened):
     address_of(opened)
     opened.send_signal(signal.SIGINT)
-    assert opened.wait(20) == 0
+    assert opened.wait(120) == 0

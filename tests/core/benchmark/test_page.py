@@ -162,3 +162,14 @@ def test_notes_stand_before_and_after_the_tables():
 def test_figures_published_elsewhere_stand_beside_ours():
     text = written(table=TABLES["digits"]._replace(published={"theirs": {"closed/overall": 39.1}}))
     assert text.count("| *published: theirs* | 39.1 |") == 2  # published and tuning seeds
+
+
+def test_methods_of_one_training_are_one_row_where_they_do_not_differ():
+    after = {"mixed pool/1/loop/known_accuracy": 0.75}
+    two = records({(OURS.name, 0): closed(0.9) | after, (PLAIN.name, 0): closed(0.9) | {next(iter(after)): 0.5}})
+    text = written(two)
+    assert "| all 2 rows | 90.0 |" in text
+    assert "| OLTR++ | 75.0 |" in text
+    assert "| plain softmax | 50.0 |" in text
+    apart = records({(OURS.name, 0): closed(0.9), (PLAIN.name, 0): closed(0.901)})
+    assert "| all 2 rows | 90.0 |" not in written(apart)

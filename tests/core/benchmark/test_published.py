@@ -19,6 +19,7 @@ RESULTS = Layout(ROOT).results
 PUBLISHED = {
     "digits": ("digits", 0),
     "digits-selection": ("digits-selection", 0),
+    "digits-learners": ("digits-learners", 0),
     "ablation": ("ablation", 0),
     "cifar100-lt-strong": ("cifar100-lt-strong", 0),
     "cifar10-lt-strong": ("cifar10-lt-strong", 0),
@@ -75,7 +76,13 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
     notes = (RESULTS / f"{stem}.notes.md").read_text()
     said = re.findall(r"\[(-?\d+\.\d),\s(-?\d+\.\d)\]", notes)
     assert set(said) <= intervals(stem)
-    several = ("digits", "digits-selection", "ablation", "cifar100-lt-strong")  # the others have one seed
+    several = (
+        "digits",
+        "digits-learners",
+        "digits-selection",
+        "ablation",
+        "cifar100-lt-strong",
+    )  # the others have one seed
     assert bool(said) == (stem in several)
     assert not re.search(r"\bgains?\b", notes.replace("said that it carries a gain", ""))
 
@@ -83,5 +90,5 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 def test_all_pages_together_are_short_enough_to_be_read():
     pages = [path for path in RESULTS.glob("*.md") if not path.name.endswith(".notes.md")]  # which are within them
     lines = {path.name: len(path.read_text().splitlines()) for path in pages}
-    assert sum(lines.values()) < 1200
+    assert sum(lines.values()) < 1600
     assert max(lines.values()) < 300, lines
