@@ -53,7 +53,7 @@ class Ceiling(Method):
     """A row that is made anew in every generation from the features of all images, those of generation 0 included."""
 
     classifier: Literal["logistic regression"] = "logistic regression"
-    penalty: float = 0.01  # of the mean loss, every class alike: penalty * ||W||^2 / 2
+    penalty: float = 1e-5  # of the mean loss, every class alike: penalty * ||W||^2 / 2
 
 
 @dataclass(frozen=True)
