@@ -24,7 +24,7 @@ from oltr_core import checkpoint, ledger
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
-from oltr_core.metrics.comparison import FIGURES, Answers, Compared, Kinds, compare
+from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
@@ -83,7 +83,7 @@ def write(this: Run, model: Checkpoint, images: pa.Table, answers: Answers, layo
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
     if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it answers nothing yet
-        found = dict.fromkeys(FIGURES, "the champion is an imported model without a threshold")
+        found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
     elif champion is not None:
         learned = set(model.card.class_ids) - set(champion.card.class_ids)
         if not any(classes[i] in learned for i in rows):
