@@ -61,6 +61,12 @@ def covariance(statistics: ClassStatistics) -> Float[Tensor, "E D D"]:
     return (totals["scatter"] + new["scatter"]) / (totals["degrees"] + new["degrees"]).clamp(min=1)
 
 
+def shrunk(within: Float[Tensor, "E D D"], shrinkage: float) -> Float[Tensor, "E D D"]:
+    """(1 - a) S + a tr(S)/D I; never singular."""
+    spread = within.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)[:, None, None]
+    return (1 - shrinkage) * within + shrinkage * spread * torch.eye(within.shape[1], dtype=within.dtype)
+
+
 def totals_of(statistics: ClassStatistics) -> dict[str, Tensor]:
     """A copy of the totals. Those of an old checkpoint are what its standard deviations say, without correlations."""
     if statistics.totals:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor
 
 from oltr_core.benchmark.steps import FromAll
+from oltr_core.learners.closed_form import with_linear_heads
 from oltr_core.models import Network
-from oltr_core.models.heads import Linear, LinearHead
 
 
 def logistic(penalty: float) -> FromAll:
@@ -22,12 +20,7 @@ def logistic(penalty: float) -> FromAll:
         # scikit-learn minimises C sum_i s_i loss_i + ||W||^2 / 2, its balanced s_i add up to the number of images
         found = LogisticRegression(C=1 / (penalty * len(labels)), class_weight="balanced", max_iter=1000)
         found.fit(features[:, 0].double().numpy(), labels.numpy())
-        network = copy.deepcopy(parent)
-        network.replace_heads(Linear(), fresh=True)
-        (head,) = network.heads
-        assert isinstance(head, LinearHead)
-        head.weight = torch.nn.Parameter(torch.from_numpy(found.coef_).float())
-        head.bias = torch.nn.Parameter(torch.from_numpy(found.intercept_).float())
-        return network.eval()
+        weight, bias = (torch.from_numpy(of)[None] for of in (found.coef_.T, found.intercept_))
+        return with_linear_heads(parent, weight, bias)
 
     return fit

@@ -1,11 +1,13 @@
-"""A network whose heads are linear maps that were solved for, at a scale that suits softmax."""
+"""Learners whose heads are linear maps that are solved for from the statistics, at a scale that suits softmax."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from oltr_core.interfaces import ClassStatistics
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.imprint import taken_in
 from oltr_core.models import Network
 from oltr_core.models.heads import Linear, LinearHead
 from oltr_core.pseudo_features import draw
@@ -14,35 +16,53 @@ from oltr_core.shapes import Float, Tensor
 SAMPLE = 2000  # pseudo-features to compare the scales on, or one of each class
 
 
-def with_linear_heads(
-    parent: Network,
-    weight: Float[Tensor, "E D K"],
-    bias: Float[Tensor, "E K"],
-    statistics: ClassStatistics,
-    generator: torch.Generator,
-) -> Network:
-    """A copy of the parent with heads z = s (W' x + b), at the scale s of the parent's logits on pseudo-features.
+#: statistics -> (W [E, D, K], b [E, K])
+Solve = Callable[[ClassStatistics], tuple[Tensor, Tensor]]
 
-    Discriminants of classes far apart would be so large that every probability is 0 or 1, and targets of 0 and 1 so
-    small that all are alike; scores tell nothing unknown by either. The temperature of the card calibrates the rest.
+
+def update(
+    solve: Solve, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+) -> tuple[Network, ClassStatistics]:
+    """The parent with the heads that `solve` finds for the grown statistics; without annotations, as it is."""
+    if len(new.labels) == 0:
+        return copy.deepcopy(parent), old
+    statistics = taken_in(parent, old, new)
+    network = with_linear_heads(parent, *solve(statistics))
+    _scale(network, parent, statistics, generator)
+    return network, statistics
+
+
+def with_linear_heads(parent: Network, weight: Float[Tensor, "E D K"], bias: Float[Tensor, "E K"]) -> Network:
+    """A copy of the parent with heads z = W' x + b.
 
     A cosine or a meta-embedding has no place for the lengths and biases of a closed form, so a linear head takes its
     place; scores that ask for distances then find the class means of the statistics where the memory was.
     """
     network = copy.deepcopy(parent)
     network.replace_heads(Linear(), fresh=True)
-    heads = [head for head in network.heads if isinstance(head, LinearHead)]
-    for head, w, b in zip(heads, weight, bias, strict=True):
+    for head, w, b in zip(_heads(network), weight, bias, strict=True):
         head.weight, head.bias = nn.Parameter(w.T.float().contiguous()), nn.Parameter(b.float())
+    return network.eval()
+
+
+def _scale(network: Network, parent: Network, statistics: ClassStatistics, generator: torch.Generator) -> None:
+    """Bring the logits to the scale of the parent's on pseudo-features.
+
+    Discriminants of classes far apart would be so large that every probability is 0 or 1, and targets of 0 and 1 so
+    small that all are alike; scores tell nothing unknown by either. The temperature of the card calibrates the rest.
+    """
     num_classes = len(statistics.counts)
     every = torch.arange(max(num_classes, SAMPLE)) % num_classes
     features = draw(statistics, every, network.spec.normalise, generator)
     with torch.no_grad():
         scale = _gap(parent, features) / _gap(network, features).clamp(min=1e-12)
-        for head in heads:
+        for head in _heads(network):
             head.weight.data *= scale
             head.bias.data *= scale
-    return network.eval()
+
+
+def _heads(network: Network) -> list[LinearHead]:
+    return [head for head in network.heads if isinstance(head, LinearHead)]
 
 
 def _gap(network: Network, features: Float[Tensor, "N E D"]) -> Float[Tensor, ""]:

@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 
+from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.models import Network
 from oltr_core.models.heads import Head
 from oltr_core.shapes import Tensor
@@ -22,6 +23,18 @@ def cross_entropy(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     """Of every expert with the same labels, and summed over experts."""
     every = labels[:, None].expand(logits.shape[:2])
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
+
+
+def answers_alone(
+    new: AnnotatedFeatures, batch_size: int, generator: torch.Generator
+) -> Callable[[], tuple[Tensor, Tensor]]:
+    """A function that draws `batch_size` of the annotated images, each as often as it comes."""
+
+    def batch() -> tuple[Tensor, Tensor]:
+        which = torch.randint(len(new.labels), (batch_size,), generator=generator)
+        return new.features[which], new.labels[which]
+
+    return batch
 
 
 def fine_tune(

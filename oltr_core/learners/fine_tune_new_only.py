@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners.fine_tune import fine_tune
+from oltr_core.learners.fine_tune import answers_alone, fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.spec import Spec
@@ -27,10 +27,5 @@ class FineTuneNewOnly(Spec):
         network, statistics = self.imprint(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
-
-        def batch() -> tuple[torch.Tensor, torch.Tensor]:
-            which = torch.randint(len(new.labels), (self.batch_size,), generator=generator)
-            return new.features[which], new.labels[which]
-
-        fine_tune(network, batch, self.steps, self.learning_rate)
+        fine_tune(network, answers_alone(new, self.batch_size, generator), self.steps, self.learning_rate)
         return network, statistics

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners.fine_tune import fine_tune
+from oltr_core.learners.fine_tune import answers_alone, fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Int, Tensor
@@ -39,16 +39,13 @@ class LearningWithoutForgetting(Spec):
         if len(new.labels) == 0:
             return network, statistics
 
-        def batch() -> tuple[Tensor, Tensor]:
-            which = torch.randint(len(new.labels), (self.batch_size,), generator=generator)
-            return new.features[which], new.labels[which]
-
         def loss(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
             with torch.no_grad():
                 before = parent.classify(features).logits
             experts = zip(logits.unbind(1), before.unbind(1), strict=True)
             return torch.stack([self.loss(z, z_before, labels) for z, z_before in experts]).sum()
 
+        batch = answers_alone(new, self.batch_size, generator)
         fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
         return network, statistics
 

@@ -1,6 +1,5 @@
 """Class-balanced ridge regression in closed form (Fang et al., "AIR", 2024; RanPAC and ACIL without the balance)."""
 
-import copy
 from typing import Annotated, Literal
 
 import torch
@@ -8,8 +7,7 @@ from pydantic import Field
 
 from oltr_core.class_statistics import covariance
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners.closed_form import with_linear_heads
-from oltr_core.learners.imprint import taken_in
+from oltr_core.learners import closed_form
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
@@ -30,11 +28,7 @@ class Ridge(Spec):
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
     ) -> tuple[Network, ClassStatistics]:
-        if len(new.labels) == 0:
-            return copy.deepcopy(parent), old
-        statistics = taken_in(parent, old, new)
-        weight, bias = self.solve(statistics)
-        return with_linear_heads(parent, weight, bias, statistics, generator), statistics
+        return closed_form.update(self.solve, parent, old, new, generator)
 
     def solve(self, statistics: ClassStatistics) -> tuple[Float[Tensor, "E D K"], Float[Tensor, "E K"]]:
         """W and b of each expert."""

@@ -1,15 +1,13 @@
 """Linear discriminant analysis from running statistics (Hayes and Kanan, "Deep SLDA", 2020)."""
 
-import copy
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from oltr_core.class_statistics import covariance
+from oltr_core.class_statistics import covariance, shrunk
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners.closed_form import with_linear_heads
-from oltr_core.learners.imprint import taken_in
+from oltr_core.learners import closed_form
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Tensor
 from oltr_core.spec import Spec
@@ -29,20 +27,10 @@ class StreamingLDA(Spec):
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
     ) -> tuple[Network, ClassStatistics]:
-        if len(new.labels) == 0:
-            return copy.deepcopy(parent), old
-        statistics = taken_in(parent, old, new)
-        weight, bias = self.solve(statistics)
-        return with_linear_heads(parent, weight, bias, statistics, generator), statistics
+        return closed_form.update(self.solve, parent, old, new, generator)
 
     def solve(self, statistics: ClassStatistics) -> tuple[Float[Tensor, "E D K"], Float[Tensor, "E K"]]:
         """W = P M' and b_k = -m_k' W_k / 2, for each expert."""
         means = statistics.means.double().transpose(1, 2)  # [E, D, K]
         weight = torch.linalg.solve(shrunk(covariance(statistics), self.shrinkage), means)
         return weight, -(means * weight).sum(1) / 2
-
-
-def shrunk(within: Float[Tensor, "E D D"], shrinkage: float) -> Float[Tensor, "E D D"]:
-    """(1 - a) S + a tr(S)/D I; never singular."""
-    spread = within.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)[:, None, None]
-    return (1 - shrinkage) * within + shrinkage * spread * torch.eye(within.shape[1], dtype=within.dtype)

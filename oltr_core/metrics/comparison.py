@@ -54,9 +54,6 @@ class Kinds:
     classes: dict[str, Tensor] = field(default_factory=dict)  # name of a known class -> its images
 
 
-FIGURES = ("known_accuracy", "few_accuracy", "known_with_rejection", "auroc", "unknown_recall", "learned_accuracy")
-
-
 def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
     """Every figure by name, or the reason why there is none; all are better when larger.
 
@@ -95,6 +92,13 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
             if bool(of.any())
         },
     }
+
+
+def names() -> list[str]:
+    """Every figure but those of single classes."""
+    none = torch.zeros(0, dtype=torch.bool)
+    nothing = Answers(none, none.float(), 0.0)
+    return list(compare(nothing, nothing, Kinds(none, none, none)))
 
 
 def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -> Compared:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from oltr_core.class_statistics import shrunk
 from oltr_core.interfaces import Outputs, Reference, State
 from oltr_core.scores.base import ScoreSpec
 from oltr_core.shapes import Float, Tensor
@@ -39,7 +40,5 @@ def whitening_of(apart: Float[Tensor, "N F"], shrinkage: float) -> Float[Tensor,
 
     After v -> L^-1 v, distances are Euclidean.
     """
-    covariance = apart.T @ apart / len(apart)
-    spread = covariance.diagonal().mean().clamp(min=1e-12)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * spread * torch.eye(len(covariance)).to(covariance)
-    return torch.linalg.inv(torch.linalg.cholesky(shrunk))
+    (covariance,) = shrunk((apart.T @ apart / len(apart))[None], shrinkage)
+    return torch.linalg.inv(torch.linalg.cholesky(covariance))

@@ -28,7 +28,7 @@ from oltr_core import checkpoint, ledger
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
-from oltr_core.metrics.comparison import FIGURES, Answers, Compared, Kinds, compare
+from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
@@ -105,7 +105,7 @@ def write(
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
     if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it answers nothing yet
-        found = dict.fromkeys(FIGURES, "the champion is an imported model without a threshold")
+        found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
     elif champion is not None:
         before = by_register(champion.card, classes)
         learned = set(model.card.answer_ids) - set(before.answer_ids)

@@ -34,17 +34,17 @@ def drawn(
 ) -> Int[Tensor, "M"]:
     """Rows by k-means++ over the products `apart` x `seen`, of which none is ever made: O(N (K + F)) a pick."""
     lengths = apart.square().sum(1) * seen.square().sum(1)
-    nearest, picked = lengths.clone(), []
+    nearest, picked = torch.full_like(lengths, torch.inf), []
     free = torch.ones(len(apart), dtype=torch.bool)
     while len(picked) < min(budget, len(apart)):
-        chances = nearest.clamp_min(0) * free
-        if picked and float(chances.sum()) > 0:
+        if not picked:
+            row = int(lengths.argmax())
+        elif float((chances := nearest.clamp_min(0) * free).sum()) > 0:
             row = int(torch.multinomial(chances, 1, generator=generator))
-        else:  # the first; and where all that is left equals a pick
-            row = int((lengths if not picked else free.float()).argmax())
+        else:  # all that is left equals a pick
+            row = int(free.float().argmax())
         picked.append(row)
         free[row] = False
         products = (apart @ apart[row]) * (seen @ seen[row])
-        to_row = lengths + lengths[row] - 2 * products
-        nearest = to_row if len(picked) == 1 else nearest.minimum(to_row)
+        nearest = nearest.minimum(lengths + lengths[row] - 2 * products)
     return torch.tensor(picked, dtype=torch.long)

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from oltr_core.layout import Layout
+from oltr_core.settings.masking import masked
 from tasks.prefect.server import database_address
 
 DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
@@ -17,14 +18,14 @@ DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CON
 def remove(layout: Layout, keys: list[str], pieces: Iterable[bytes]) -> str:
     """Delete the artifacts of these keys; where others keep theirs too, those that hold one of `pieces`.
 
-    Returns the address of a server or database whose events cannot be deleted, or "".
+    Returns the address, without its secrets, of a server or database whose events cannot be deleted, or "".
     """
     elsewhere = os.environ.get("PREFECT_API_URL", "") or _database_of_others(layout)
     if elsewhere:
         _from_server(keys, [piece.decode() for piece in pieces if piece.isascii()])
     elif layout.prefect_db.exists():
         _from_database(layout, keys)
-    return elsewhere
+    return masked(elsewhere)
 
 
 def _database_of_others(layout: Layout) -> str:

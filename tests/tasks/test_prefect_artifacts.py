@@ -104,6 +104,13 @@ def test_a_database_is_the_users_where_the_environment_names_another(tmp_path, m
     assert artifacts._database_of_others(layout) == str(tmp_path / "home" / "prefect.db")
 
 
+def test_the_address_of_a_database_is_said_without_its_password(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://eve:hunter2@db/prefect")
+    monkeypatch.setattr(artifacts, "_from_server", lambda *_: None)
+    assert artifacts.remove(Layout(tmp_path), [KEY], []) == "postgresql+asyncpg://***@db/prefect"
+
+
 def test_where_prefect_never_ran_there_is_nothing_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert artifacts.remove(Layout(tmp_path), [KEY], []) == ""

@@ -11,7 +11,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.operations import Gate
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
-from oltr_core.stages.comparison import Answers, Kinds, compare
+from oltr_core.stages.comparison import Answers, Kinds, compare, names
 from tasks import gate
 from tests.core.stages import loop_world as world
 
@@ -246,3 +246,10 @@ def test_every_figure_is_of_its_own_images():
     }
     nothing = torch.zeros(7, dtype=torch.bool)
     assert all(isinstance(v, str) for v in compare(champion, challenger, Kinds(*[nothing] * 3)).values())
+
+
+def test_the_names_of_figures_are_those_of_a_comparison_but_for_single_classes():
+    assert names() == [
+        "known_accuracy", "many_accuracy", "medium_accuracy", "few_accuracy", "known_with_rejection", "auroc",
+        "unknown_recall", "learned_accuracy",
+    ]  # fmt: skip

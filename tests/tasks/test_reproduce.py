@@ -1,0 +1,50 @@
+"""What version 0.1 sealed is compared up to rounding, and no further."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from oltr_core import schema
+from tasks.dvc.reproduce import ROUNDING, _alike
+
+
+def selection(path: Path, merit: float = 0.5, suggested: str = "lynx", rows: int = 2) -> Path:
+    row = dict.fromkeys(schema.SELECTION.names) | {"u_open": 0.1, "u_info": 0.2, "merit": merit, "strategy": "x"}
+    row |= {"reason": "r", "suggested": suggested}
+    table = schema.from_rows(schema.SELECTION, [row | {"image_id": str(i), "rank": i} for i in range(rows)])
+    schema.write(path, table, schema.SELECTION)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ({}, True),
+        ({"merit": 0.5 + 0.9 * ROUNDING}, True),
+        ({"merit": 0.5 + 3 * ROUNDING}, False),
+        ({"suggested": "deer"}, False),
+        ({"rows": 3}, False),
+    ],
+)
+def test_figures_of_a_table_may_differ_by_rounding_and_texts_and_rows_not_at_all(tmp_path, change, alike):
+    was, now = selection(tmp_path / "was"), selection(tmp_path / "now", **change)
+    assert _alike(was, now, schema.SELECTION) == alike
+
+
+@pytest.mark.parametrize(
+    ("now", "alike"),
+    [
+        ({"w": np.full(3, 0.5 * ROUNDING), "new": np.ones(1)}, True),
+        ({"w": np.full(3, 2 * ROUNDING)}, False),
+        ({"w": np.zeros(4)}, False),
+        ({"other": np.zeros(3)}, False),
+    ],
+)
+def test_tensors_of_both_checkpoints_may_differ_by_rounding_and_some_must_be_common(tmp_path, now, alike):
+    save_file({"w": np.zeros(3)}, tmp_path / "was")
+    save_file(now, tmp_path / "now")
+    assert _alike(tmp_path / "was", tmp_path / "now", None) == alike
