@@ -105,7 +105,8 @@ def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[s
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
         rows.append((every or title, [_spread(_values(cells, row, name)) for name in columns]))
-        rows += [_published(f"*published: {n}*", of, columns) for n, of in beside.items() if n.startswith(f"{row}, ")]
+        mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
+        rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
     first, *others = shown
     elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
     for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():

@@ -9,7 +9,6 @@ from torch import nn
 
 from oltr_core.models.heads.few_shot import RegressedHead, from_all, pairs_of, regress, with_one
 from oltr_core.shapes import Float, Int, Tensor
-from oltr_core.shots import FEW
 from oltr_core.spec import Spec
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -25,7 +24,7 @@ class ModelRegression(Spec):
     """
 
     name: Literal["model_regression"] = "model_regression"
-    few: Annotated[int, Field(ge=1)] = FEW  # images up to which a class has few
+    few: Annotated[int, Field(ge=1)] = 20  # as in "few": images up to which a class has few
     resamples: Annotated[int, Field(ge=1)] = 20  # of w⁰ for every class and number of images
     hinge_weight: Annotated[float, Field(ge=0)] = 1.0  # λ
     cost: Annotated[float, Field(gt=0)] = 100.0  # of the SVM, for features of mean length 1

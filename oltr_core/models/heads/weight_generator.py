@@ -8,7 +8,6 @@ from torch import nn
 
 from oltr_core.models.heads.cosine import Cosine, CosineHead
 from oltr_core.shapes import Bool, Float, Int, Tensor
-from oltr_core.shots import FEW
 from oltr_core.spec import Spec
 
 _normalize = nn.functional.normalize
@@ -26,7 +25,7 @@ class WeightGenerator(Spec):
     """
 
     name: Literal["weight_generator"] = "weight_generator"
-    few: Annotated[int, Field(ge=1)] = FEW  # images up to which a class's weights are generated
+    few: Annotated[int, Field(ge=1)] = 20  # as in "few": images up to which a class's weights are generated
     novel: Annotated[int, Field(ge=1)] = 5  # classes of an episode that are played to be new
     shots: Annotated[int, Field(ge=1)] = 5  # images of each to generate from
     queries: Annotated[int, Field(ge=1)] = 15  # images to classify, of those and as many of the other base classes

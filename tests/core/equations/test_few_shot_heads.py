@@ -19,6 +19,7 @@ from oltr_core.models.heads import (
     model_regression,
     weight_generator,
 )
+from oltr_core.shots import FEW
 from oltr_core.training import Phase, fit
 from tests.core.training.worlds import NETWORK, recipe, world
 
@@ -305,6 +306,10 @@ def test_a_phase_of_no_epochs_makes_the_head_of_every_expert_and_rests_the_trunk
     for e in range(2):
         assert not torch.allclose(unit(heads[0][f"heads.{e}.weight"]), unit(heads[1][f"heads.{e}.weight"]))
     assert not torch.allclose(heads[1]["heads.0.weight"], heads[1]["heads.1.weight"])
+
+
+def test_few_images_are_as_many_as_the_figures_of_few_count():
+    assert WeightGenerator().few == ModelRegression().few == FEW
 
 
 def test_a_cosine_head_is_not_made_from_features():
