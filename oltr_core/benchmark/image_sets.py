@@ -75,6 +75,12 @@ def cifar100_lt(root: Path | None, seed: int) -> BenchmarkData:
     return BenchmarkData(*train, *test, *(_against_tiny_imagenet(root, test[0]) if there else ({}, "")), val)
 
 
+def cifar100_lt_closed(root: Path | None, seed: int) -> BenchmarkData:
+    """The same images, and no open set: for tables of what is recognised alone."""
+    train, val = _long_tailed_cifar(root, "cifar100")
+    return BenchmarkData(*train, *cifar(root, "cifar100", "test"), val=val)
+
+
 def cifar100_open(root: Path | None, seed: int) -> BenchmarkData:
     """The complete CIFAR-100 against TinyImageNet (resized): Table 5."""
     train, test = cifar(root, "cifar100", "train"), cifar(root, "cifar100", "test")

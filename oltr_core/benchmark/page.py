@@ -32,8 +32,7 @@ def page(
     before, _, after = notes.partition(TABLES_HERE) if TABLES_HERE in notes else ("", "", notes)
     parts = [
         f"# {table.title}",
-        f"`{command}`; in percent, mean ± population standard deviation over seeds.{short} All rows train for the "
-        f"same number of epochs.{note}",
+        f"`{command}`; in percent, mean ± population standard deviation over seeds.{short} {_lengths(methods)}{note}",
         before.strip(),
         figures(table, methods, cells),
         after.strip(),
@@ -101,21 +100,39 @@ def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[s
     ):  # rows of one training, which differ in what follows
         shown, every = shown[:1], f"all {len(shown)} rows"
     rows = []
+    beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
     for row in shown:
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
         rows.append((every or title, [_spread(_values(cells, row, name)) for name in columns]))
+        mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
+        rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
     first, *others = shown
-    elsewhere = {f"published: {name}": of for name, of in table.published.items()}
+    elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
     for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():
         if any(name in of for name in columns):
-            rows.append((f"*{title}*", [f"{of[name]:.1f}" if name in of else "" for name in columns]))
+            rows.append(_published(f"*{title}*", of, columns))
     for row in others:
         pairs = [_difference(_values(cells, row, n), _values(cells, first, n)) for n in columns]
         if any(pairs):
             rows.append((f"{row} less {first}", pairs))
     head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
     return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
+
+
+def _published(title: str, of: dict[str, float], columns: dict[str, str]) -> tuple[str, list[str]]:
+    return title, [f"{of[name]:.1f}" if name in of else "" for name in columns]
+
+
+def _lengths(methods: list[Method]) -> str:
+    """How long the rows train, in comparison."""
+    totals = {sum(phase.epochs for phase in method.train.phases) for method in methods}
+    if len(totals) < 2:
+        return "All rows train for the same number of epochs."
+    more = max(totals) - min(totals)
+    return (
+        f"All rows train their trunk for {min(totals)} epochs; second stages train a head alone, for {more} at most."
+    )
 
 
 def origin(methods: list[Method], found: Records, code: str) -> str:

@@ -66,6 +66,9 @@ def run(
     save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
     compute = Compute(device=device, threads=table.threads, save_every=save_every)
 
+    #: recipes that others of the table begin with
+    shared = [m.train.model_copy(update={"phases": m.train.phases[:1]}) for m in methods if len(m.train.phases) > 1]
+
     @cache
     def load(seed: int) -> tuple[BenchmarkData, str]:
         data = table.data(root, seed)
@@ -93,7 +96,7 @@ def run(
                 cell["figures"] = measure(seeded, data, compute, state, echo, begun[1])
             except Diverged as error:  # a finding about the method
                 cell |= {"figures": {}, "diverged": str(error)}
-            if not table.one_network:
+            if not table.one_network and method.train not in shared:
                 shutil.rmtree(state(seeded.train), ignore_errors=True)
             records.add(path, cell | {"compute": machine(device)}, method)
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")

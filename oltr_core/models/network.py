@@ -12,8 +12,8 @@ from torch import nn
 from oltr_core.interfaces import Outputs
 from oltr_core.models.attention import AttentionKind, attention
 from oltr_core.models.backbones import Backbone, SmallResNet, Timm
-from oltr_core.models.heads import Head, HeadSpec, MetaEmbedding, MetaEmbeddingHead
-from oltr_core.seeding import default_torch_generator
+from oltr_core.models.heads import FewShotHead, Head, HeadSpec, MetaEmbedding, MetaEmbeddingHead
+from oltr_core.seeding import default_torch_generator, torch_generator
 from oltr_core.shapes import Float, Int, Tensor
 from oltr_core.spec import Spec
 
@@ -141,6 +141,20 @@ class Network(nn.Module):
                 sums = x.new_zeros(self.num_classes, x.shape[1]).index_add_(0, labels, x)
                 head.memory.replace(sums / counts.clamp_min(1)[:, None], present=counts > 0)
                 head.fit_scale(torch.cat([head.memory(part).amin(1) for part in x.split(1024)]))
+
+    @property
+    def builds_heads(self) -> bool:
+        """Whether the heads are made from the features of a whole training set."""
+        return isinstance(self._heads[0], FewShotHead)
+
+    def build_heads(self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], seed: int = 0) -> None:
+        """Make every such head, on the CPU, from its expert's features of a whole training set."""
+        for e, head in enumerate(self._heads):
+            if isinstance(head, FewShotHead):
+                device = head.weight.device
+                with default_torch_generator(seed, "build", head.spec.name, e):
+                    head.cpu().build(features[:, e].cpu().float(), labels.cpu(), torch_generator(seed, "build", e))
+                head.to(device)
 
     def replace_heads(self, spec: HeadSpec, seed: int = 0, fresh: bool = False) -> None:
         """Put other heads in the place of these; unless `fresh`, each continues the classifier that it replaces."""

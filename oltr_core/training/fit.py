@@ -74,6 +74,8 @@ def fit(
             first, stepper.pieces = saved.epoch, saved.pieces
         else:
             refresh_memory(network, images, labels, train)
+            if network.builds_heads:
+                network.build_heads(direct_features(network, images, train), labels, train.seed)
         for epoch in range(first, phase.epochs):
             progress = Progress(epoch, phase.epochs)
             report = _epoch(stepper, phase, optimizer, images, labels, train, progress)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from oltr_core.models import Network
+from oltr_core.models.heads import LearnableScale
 from oltr_core.training.recipe import Part, Phase
 
 
@@ -16,6 +17,7 @@ def modules_of(network: Network, part: Part) -> list[nn.Module]:
     trunk = network.trunk
     modules: dict[Part, list[nn.Module]] = {
         "trunk": [trunk],
+        "trunk_weights": [trunk],
         "shared": [trunk.shared],
         "branches": [trunk.branches],
         "attention": [trunk.attentions],
@@ -30,24 +32,35 @@ def modules_of(network: Network, part: Part) -> list[nn.Module]:
 
 
 def set_training_mode(network: Network, freeze: Iterable[Part]) -> None:
-    """Training mode for all but the frozen modules: a frozen batch normalisation keeps its running statistics."""
+    """Training mode for all but the frozen modules: a frozen batch normalisation keeps its running statistics.
+
+    With `trunk_weights` they follow the images: what MiSLAS calls shifted batch normalisation.
+    """
     network.train()
-    for part in freeze:
+    for part in set(freeze) - {"trunk_weights"}:
         for module in modules_of(network, part):
             module.eval()
 
 
 def optimizer_for(network: Network, phase: Phase, fused: bool) -> torch.optim.SGD:
-    """SGD over what the phase trains, one group for the trunk and one for the heads; the rest gets no gradient."""
+    """SGD over what the phase trains, a group for each rate; the rest gets no gradient."""
     frozen = {id(p) for part in phase.freeze for module in modules_of(network, part) for p in module.parameters()}
+    rates, spec = phase.learning_rates, network.spec.head
+    inner = {id(p) for module in modules_of(network, "classifiers") for p in module.parameters()}
+    slower = inner if isinstance(spec, LearnableScale) else set()
+    in_heads = list(network.heads.parameters())
     groups = []
-    for module, learning_rate in (
-        (network.trunk, phase.learning_rates.trunk),
-        (network.heads, phase.learning_rates.heads),
+    for parameters, learning_rate in (
+        (list(network.trunk.parameters()), rates.trunk),
+        ([p for p in in_heads if id(p) not in slower], rates.heads),
+        (
+            [p for p in in_heads if id(p) in slower],
+            rates.heads * (spec.weights_rate if isinstance(spec, LearnableScale) else 1.0),
+        ),
     ):
-        trained = [p for p in module.parameters() if id(p) not in frozen]
+        trained = [p for p in parameters if id(p) not in frozen]
         groups.append({"params": trained, "lr": learning_rate, "base_lr": learning_rate})
-        for parameter in module.parameters():
+        for parameter in parameters:
             parameter.requires_grad_(id(parameter) not in frozen)
     if not any(group["params"] for group in groups):
         raise ValueError(f"params.yaml: train.phases: the phase {phase.name!r} freezes everything it could train")

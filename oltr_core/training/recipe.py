@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import LDAM, CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
-from oltr_core.models.heads import HeadSpec, LearnableScale, Linear, TauNorm
+from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.spec import Spec
 from oltr_core.training.mixing import Mix
@@ -19,8 +19,10 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: the modules that a phase may freeze. shared: what lies before the experts part, with one expert the whole backbone;
 #: batch_norm: every batch normalisation keeps its running statistics; classifiers: the class weights within a head
-#: that has other weights too
-Part = Literal["trunk", "shared", "branches", "attention", "projection", "heads", "classifiers", "batch_norm"]
+#: that has other weights too; trunk_weights: all of the trunk but its running statistics, which follow the images
+Part = Literal[
+    "trunk", "shared", "branches", "attention", "projection", "heads", "classifiers", "batch_norm", "trunk_weights"
+]
 
 
 class LearningRates(Spec):
@@ -66,7 +68,9 @@ class Phase(Spec):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # of every trained weight; centroids are not trained weights
-    freeze: list[Part] = []  # trunk, shared, branches, attention, projection, heads, classifiers, batch_norm
+    freeze: list[
+        Part
+    ] = []  # trunk, shared, branches, attention, projection, heads, classifiers, batch_norm, trunk_weights
     refresh_every: Annotated[int, Field(ge=0)] = 0  # epochs between class means for the memory; 0: first and last
 
 
@@ -116,7 +120,7 @@ class Train(Spec):
 
 def _refuse_other_scale(loss: LDAM, head: HeadSpec, where: str) -> None:
     """Logits of another scale than the loss's would change its margins: .5 at scale 30 is .75 under a head of 20."""
-    if isinstance(head, (Linear, TauNorm, LearnableScale)):
+    if not isinstance(head, (Cosine, MetaEmbedding)):
         raise ValueError(
             f"{where} has margins in cosines: expected a cosine or meta_embedding head in this phase, found "
             f"{head.name}"

@@ -41,10 +41,12 @@ class LearnableScale(Spec):
     """z = s_k (w_k · v + b_k), from the weights of the linear head that it replaces: learnable weight scaling (LWS).
 
     For a phase with `freeze: [trunk, classifiers]`, which trains the s_k alone. The paper leaves biases out of its
-    formula; the authors' code scales them too, as here.
+    formula; the authors' code scales them too, as here. MiSLAS (Zhong et al., CVPR 2021) trains w_k and b_k with
+    them, at `weights_rate` 0.2 of their rate.
     """
 
     name: Literal["learnable_scale"] = "learnable_scale"
+    weights_rate: Annotated[float, Field(ge=0)] = 1.0  # of w_k and b_k, where they are trained, times that of the s_k
 
     def __call__(self, num_classes: int, num_features: int) -> "LearnableScaleHead":
         return LearnableScaleHead(num_classes, num_features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oltr_core.benchmark import methods
+from oltr_core.benchmark import methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
 from oltr_core.losses import BalancedSoftmax, LogitAdjusted
@@ -28,7 +28,8 @@ def test_the_first_row_of_the_digits_is_every_default():
 @pytest.mark.parametrize("name", TABLES)
 def test_all_rows_of_a_table_train_for_as_many_epochs(name):
     rows = TABLES[name].methods(200)
-    totals = {sum(phase.epochs for phase in row.train.phases) for row in rows}
+    of_rivals = TABLES[name].methods in (rivals.cifar100_lt, rivals.exponents)  # second stages come on top
+    totals = {sum(p.epochs for p in row.train.phases if not (of_rivals and p.name == "second stage")) for row in rows}
     assert totals == {200 if TABLES[name].epochs else 60}
 
 
@@ -123,3 +124,22 @@ def test_the_rows_of_cifar_step_as_published_and_the_second_phase_of_oltr_gently
                 0.01,
                 0.05,
             )
+
+
+def test_second_stages_of_the_rivals_begin_with_the_row_of_cross_entropy_and_leave_its_trunk_alone():
+    plain, *others = rivals.cifar100_lt(30)
+    first = plain.train.model_copy(update={"phases": plain.train.phases[:1]})
+    assert plain.train == first
+    staged = [row for row in others if row.train.model_copy(update={"phases": row.train.phases[:1]}) == first]
+    names = ["tau-norm", "cRT", "LWS", "MiSLAS' second stage", "FSLwF", "Model Regression", "MetaModelNet"]
+    assert [row.name for row in staged] == names
+    for row in staged:
+        (second,) = row.train.phases[1:]
+        assert second.epochs == 0 or set(second.freeze) & {"trunk", "trunk_weights"}
+    assert all(name.split(",")[0] in {row.name for row in (plain, *others)} for name in TABLES["cifar100-lt-rivals"].published)  # fmt: skip # noqa: E501
+
+
+def test_the_exponents_to_choose_from_are_those_between_none_and_full():
+    taus = [row.train.phases[1].head.tau for row in rivals.exponents(30)]
+    assert taus == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert rivals.TAU in taus

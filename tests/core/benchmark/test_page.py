@@ -7,7 +7,7 @@ from scipy import stats
 
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.difference import difference
-from oltr_core.benchmark.page import TABLES_HERE, page
+from oltr_core.benchmark.page import TABLES_HERE, _lengths, page
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Records, digest_of_method
 from oltr_core.benchmark.table import TABLES, Table
@@ -173,3 +173,20 @@ def test_methods_of_one_training_are_one_row_where_they_do_not_differ():
     assert "| plain softmax | 50.0 |" in text
     apart = records({(OURS.name, 0): closed(0.9), (PLAIN.name, 0): closed(0.901)})
     assert "| all 2 rows | 90.0 |" not in written(apart)
+
+
+def test_a_published_figure_stands_under_the_row_that_its_name_begins_with():
+    published = {"plain softmax, 200 epochs": {"closed/overall": 91.0}, "another": {"closed/overall": 50.0}}
+    lines = written(table=TABLES["digits"]._replace(published=published)).splitlines()
+    at = lines.index("| *published: plain softmax, 200 epochs* | 91.0 |")
+    assert lines[at - 1].startswith("| plain softmax | 92.0")
+    assert lines[lines.index("| *published: another* | 50.0 |") - 1].startswith("| *goal of OLTR++*")
+
+
+def test_second_stages_that_come_on_top_are_named():
+    (phase,) = Train(phases=[Phase(name="all", epochs=9)]).phases
+    rows = [Method(name=f"{n}", train=Train(phases=[phase] * n)) for n in (1, 2)]
+    assert (
+        _lengths(rows) == "All rows train their trunk for 9 epochs; second stages train a head alone, for 9 at most."
+    )
+    assert _lengths(rows[:1]) == "All rows train for the same number of epochs."

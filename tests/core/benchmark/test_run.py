@@ -13,6 +13,7 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES, listing
 from oltr_core.layout import Layout
 from oltr_core.training import LearningRates
+from oltr_core.training.resume import Place, place_in
 from tests.core.benchmark.conftest import tiny_data
 from tests.core.training.worlds import recipe
 
@@ -179,3 +180,17 @@ def test_a_misspelt_table_is_answered_with_the_names(tmp_path, word, meant):
     with pytest.raises(ValueError, match=f"no table '{word}'; did you mean '{meant}'"):
         run.run(word, Layout(tmp_path))
     assert listing().startswith("digits")
+
+
+def test_a_training_that_other_rows_begin_with_is_kept_for_them(tmp_path, tiny):
+    """And that of a row with which no other begins is not."""
+    whole = recipe()
+    first, both = whole.model_copy(update={"phases": whole.phases[:1]}), Method(name="both", train=whole)
+    rows = [Method(name="first", train=first), both]
+    tiny(methods=lambda epochs: rows, seeds=range(1))
+    layout = Layout(tmp_path)
+    computed(layout, rows=["first"])
+    (kept,) = layout.resume("").iterdir()
+    assert place_in(kept) == Place(0, 3, reports=place_in(kept).reports)
+    computed(layout)
+    assert list(layout.resume("").iterdir()) == [kept]

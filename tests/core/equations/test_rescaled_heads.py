@@ -7,7 +7,8 @@ import torch
 
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import LearnableScale, Linear, TauNorm
-from oltr_core.training import Phase, fit
+from oltr_core.training import LearningRates, Phase, Schedule, fit
+from oltr_core.training.freezing import optimizer_for
 from tests.core.training.worlds import NETWORK, recipe, world
 
 
@@ -52,3 +53,21 @@ def test_scales_are_learned_and_weights_and_biases_are_not():
     torch.testing.assert_close(after.classify(features).logits, plain)
     weight, bias = after.heads[1].as_linear()
     torch.testing.assert_close(features[:, 1] @ weight.T + bias, plain[:, 1])
+
+
+def test_mislas_trains_weights_slower_than_scales_and_lets_the_statistics_of_the_trunk_follow_the_images():
+    images, labels = world()
+    network = linear()(4, 0)
+    rates = LearningRates(trunk=0.5, heads=0.1)
+    fields = {"batch_size": 8, "weight_decay": 0, "schedule": Schedule(form="constant"), "learning_rates": rates}
+    phase = Phase(name="a", epochs=1, head=LearnableScale(weights_rate=0.2), freeze=["trunk_weights"], **fields)
+    network.replace_heads(phase.head)
+    groups = optimizer_for(network, phase, fused=False).param_groups
+    assert [(group["base_lr"], len(group["params"])) for group in groups] == [(0.1, 2), (pytest.approx(0.02), 4)]
+    assert all(p is not head.scale for head in network.heads for p in groups[1]["params"])
+    before = {name: tensor.clone() for name, tensor in network.trunk_state().items()}
+    list(fit(network, images, labels, recipe(network=network.spec, phases=[phase])))
+    for name, tensor in network.trunk_state().items():
+        assert torch.equal(tensor, before[name]) != name.endswith(
+            ("running_mean", "running_var", "num_batches_tracked")
+        )

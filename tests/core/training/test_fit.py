@@ -227,6 +227,7 @@ def test_every_name_in_freeze_stands_for_modules_and_for_no_part_of_a_name():
     phase = recipe().phases[0]
     for part, owner in [
         ("trunk", network.trunk),
+        ("trunk_weights", network.trunk),
         ("shared", network.trunk.shared),
         ("branches", network.trunk.branches),
         ("attention", network.trunk.attentions),

@@ -1,0 +1,117 @@
+"""The rows of the table of rivals: every method for long tails on the same images, with its paper's hyper-parameters.
+
+Rows of a second stage share one first stage, that of cross-entropy. What is the same for all rows is ResNet-32, crop
+and flip, batches of 128 and a cosine in the place of each paper's steps, because it suits any number of epochs.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from oltr_core.benchmark import methods
+from oltr_core.benchmark.cell import Method
+from oltr_core.losses import BBN, LDAM, ClassBalanced, Diversity, Focal, LabelAwareSmoothing, LogitAdjusted
+from oltr_core.models.backbones import ResNet32
+from oltr_core.models.heads import (
+    Cosine,
+    HeadSpec,
+    LearnableScale,
+    Linear,
+    MetaModelNet,
+    ModelRegression,
+    TauNorm,
+    WeightGenerator,
+)
+from oltr_core.samplers import Bilateral, ClassAware
+from oltr_core.spec import Spec
+from oltr_core.training import LearningRates, Phase
+from oltr_core.training.mixing import Mixup
+
+S = TypeVar("S", bound=Spec)
+TAU = 0.7  # chosen on validation images; see `exponents`
+SECOND_STAGE = 10  # epochs on a trunk that rests, as published
+FEW_SHOT = {"FSLwF": WeightGenerator(), "Model Regression": ModelRegression(), "MetaModelNet": MetaModelNet()}
+
+
+def cifar100_lt(epochs: int) -> list[Method]:
+    """One network to a row: a first stage that others share, or a recipe of its own of as many epochs."""
+    known = {method.name: method for method in methods.cifar(epochs)}
+    plain = known["cross-entropy"]
+    mixed = _first(plain, mix=Mixup(alpha=1.0))
+    tailed = _first(plain, weight_decay=5e-4)  # RIDE, SADE and BalPoE
+    ride = _first(tailed, losses=[LDAM(), Diversity(weight=0.45)])
+    balpoe = _first(tailed, losses=[LogitAdjusted(tau=(0.0, 1.0, 2.0))], mix=Mixup(alpha=0.4), nesterov=True)
+    cosine = Cosine(scale=30.0)
+    rows = {
+        "cross-entropy": plain,
+        "tau-norm": _then(plain, _made(TauNorm(tau=TAU))),
+        "cRT": _then(plain, _retrained(Linear(), freeze=["trunk"], fresh_head=True)),
+        "LWS": _then(plain, _retrained(LearnableScale(), freeze=["trunk", "classifiers"])),
+        "MiSLAS' second stage": _then(plain, _mislas()),
+        **{name: _then(plain, _made(head)) for name, head in FEW_SHOT.items()},
+        "MiSLAS": _then(mixed, _mislas()),
+        "focal": _first(plain, losses=[Focal()]),
+        "class-balanced focal": _first(plain, losses=[ClassBalanced(gamma=1.0)]),
+        "balanced softmax": known["balanced softmax"],
+        "logit adjusted": _first(plain, losses=[LogitAdjusted()]),
+        "LDAM-DRW": known["LDAM-DRW"],
+        # it shares two stages of three and not all blocks but one, as its authors do
+        "BBN": _network(_first(plain, losses=[BBN()], sampler=Bilateral()), 2, ResNet32(shared_stages=2)),
+        "RIDE": _network(ride, 3, head=cosine),  # without its router, which saves time
+        "BalPoE": _network(balpoe, 3, head=cosine),
+        "OLTR++": known["OLTR++"],
+    }
+    return [_with(method, name=name) for name, method in rows.items()]
+
+
+def exponents(epochs: int) -> list[Method]:
+    """The exponents of tau-norm to choose from, on validation images."""
+    (plain,) = (method for method in methods.cifar(epochs) if method.name == "cross-entropy")
+    taus = [i / 10 for i in range(11)]
+    return [_with(_then(plain, _made(TauNorm(tau=tau))), name=f"tau {tau}") for tau in taus]
+
+
+def _made(head: HeadSpec) -> Phase:
+    """A head that nothing trains step by step."""
+    return Phase(name=head.name, epochs=0, head=head)
+
+
+def _retrained(head: HeadSpec, **fields) -> Phase:
+    """Kang et al.'s second stage: class-aware batches; their rate 0.2 is for batches of 512."""
+    rates = LearningRates(trunk=0.05, heads=0.05)
+    fields |= {"batch_size": 128, "sampler": ClassAware(), "learning_rates": rates}
+    return Phase(name="second stage", epochs=SECOND_STAGE, head=head, **fields)
+
+
+def _mislas() -> Phase:
+    """Label-aware smoothing; scales and, slower, weights; running statistics that follow the balanced batches."""
+    return Phase(
+        name="second stage",
+        epochs=SECOND_STAGE,
+        head=LearnableScale(weights_rate=0.2),
+        losses=[LabelAwareSmoothing()],
+        sampler=ClassAware(images_per_class=1),
+        freeze=["trunk_weights"],
+        batch_size=128,
+        weight_decay=2e-4,
+    )
+
+
+def _first(method: Method, **change) -> Method:
+    """The method with another first phase."""
+    first, *others = method.train.phases
+    return _with(method, train=_with(method.train, phases=[_with(first, **change), *others]))
+
+
+def _then(method: Method, phase: Phase) -> Method:
+    return _with(method, train=_with(method.train, phases=[*method.train.phases, phase]))
+
+
+def _network(method: Method, experts: int, backbone: ResNet32 | None = None, head: HeadSpec | None = None) -> Method:
+    old = method.train.network
+    network = _with(old, experts=experts, backbone=backbone or old.backbone, head=head or old.head)
+    return _with(method, train=_with(method.train, network=network))
+
+
+def _with(spec: S, **change) -> S:
+    return spec.model_copy(update=change)

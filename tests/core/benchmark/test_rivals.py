@@ -1,0 +1,39 @@
+"""Every row of the table of rivals, end to end on a few images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from oltr_core.benchmark import records, rivals, run
+from oltr_core.benchmark.data import BenchmarkData
+from oltr_core.layout import Layout
+
+
+@pytest.mark.slow
+def test_every_rival_is_trained_and_measured_and_second_stages_share_the_first(tmp_path, tiny):
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([30, 24, 6]))
+    images = torch.randint(0, 255, (60, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    rows = [quick(row) for row in rivals.cifar100_lt(1)]
+    tiny(
+        data=lambda root, seed: BenchmarkData(images, labels, images, labels), methods=lambda n: rows, seeds=range(1)
+    )
+    layout = Layout(tmp_path)
+    assert run.run("tiny", layout, echo=lambda _: None) == 0
+    cells = records.read(layout.results / "tiny.jsonl").cells
+    assert [name for name, _ in cells] == [row.name for row in rows]
+    assert all(0 <= cell["figures"]["closed/overall"] <= 1 and not cell["diverged"] for cell in cells.values())
+    # of cross-entropy and of mixup: of one epoch, the first stage of OLTR++ has none
+    assert len(list(layout.resume("").iterdir())) == 2
+
+
+def quick(row):
+    """With as few steps of what follows the first stage as can be."""
+    first, *others = row.train.phases
+    small = {"steps": 2, "resamples": 1, "queries": 5, "few": 6}
+    for i, phase in enumerate(others):
+        head = phase.head
+        if row.name in rivals.FEW_SHOT:
+            head = head.model_copy(update={k: v for k, v in small.items() if k in type(head).model_fields})
+        others[i] = phase.model_copy(update={"head": head, "epochs": min(1, phase.epochs)})
+    return row.model_copy(update={"train": row.train.model_copy(update={"phases": [first, *others]})})
