@@ -75,7 +75,7 @@ def collect(layout: Layout, generation: str | None) -> None:
         steps.mend(layout)
         name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
-            place = getattr(settings.annotator, "path", "")
+            place = getattr(settings.annotator, "path", getattr(settings.annotator, "url", settings.annotator.name))
             raise ValueError(
                 f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
             )

@@ -78,6 +78,24 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
     click.echo(f"{onnx}: generation {name}, {onnx.stat().st_size / 2**20:.1f} MiB")
 
 
+@command(
+    "oltr convert answers.parquet observations.csv --like deer/datapackage.json",
+    "oltr convert answers.jsonl answers.json --like deer/camera_traps.json",
+)
+@click.argument("predictions", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--like", default="", help="What the pictures came with: datapackage.json, or COCO Camera Traps.")
+def convert(layout: Layout, predictions: Path, target: Path, like: str) -> None:
+    """What `oltr predict --output` wrote, as a Camtrap DP's observations (*.csv) or COCO Camera Traps (*.json)."""
+    from oltr_core.prediction import exchange
+    from tasks import storage
+
+    place = str(Path(like).absolute()) if like and "://" not in like else like
+    written, left = exchange.convert(predictions, target, place, layout, storage.source_access(layout))
+    more = f"; {left} more are of pictures that {like} does not list" if left else ""
+    click.echo(f"{target}: {written} predictions{more}")
+
+
 def _answers(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
     from oltr_core.prediction import predict
 

@@ -23,7 +23,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(command: list[object], health: str, home: Path, env: Mapping[str, str] | None = None) -> Iterator[Path]:
+def served(
+    command: list[object], health: str, home: Path, env: Mapping[str, str] | None = None, patience: int = PATIENCE
+) -> Iterator[Path]:
     """The log of the server that `command` starts, working in `home`, once it answers at the address `health`."""
     home.mkdir(parents=True, exist_ok=True)
     log = home / f"{Path(str(command[0])).name}.log"
@@ -33,12 +35,13 @@ def served(command: list[object], health: str, home: Path, env: Mapping[str, str
             start_new_session=True,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while True:
             try:
                 urllib.request.urlopen(health, timeout=2).close()
                 break
             except OSError:
+                assert process.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < deadline, log.read_text()[-2000:]
                 time.sleep(0.5)
         yield log

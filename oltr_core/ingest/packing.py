@@ -14,7 +14,7 @@ import numpy as np
 
 from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash, read
 from oltr_core.images.shards import Packed, pack
-from oltr_core.ingest.record import Record, SourceAccess, TooLarge
+from oltr_core.ingest.record import Box, Record, SourceAccess, TooLarge
 
 CHUNK = 16  # records that travel to a worker at once; with the chunks that wait, what memory has to hold
 ALONE = 1024  # so many records are faster done here than processes are started
@@ -40,6 +40,7 @@ class Job(NamedTuple):
     content: Content
     extension: str | None
     problem: str | None
+    box: Box | None = None
 
 
 def look(job: Job, limits: Limits) -> Looked:
@@ -55,6 +56,9 @@ def look(job: Job, limits: Limits) -> Looked:
             pixels = decode(content, limits, job.extension)
         else:
             image_id, encoded, pixels = identity_of_pixels(content), None, content
+        if job.box is not None:
+            encoded, pixels = None, cropped(pixels, job.box)
+            image_id = identity_of_pixels(pixels)
     except (OSError, ValueError) as error:
         unreadable = f"unreadable file ({error.strerror or error})" if isinstance(error, OSError) else str(error)
         return Looked(image_id, 0, 0, 0, None, unreadable)
@@ -103,4 +107,17 @@ def _job(record: Record, access: SourceAccess, most: int) -> Job:
             content, problem = b"", "missing object"
         except TooLarge as error:
             content, problem = b"", str(error)
-    return Job(b"" if problem else content, extension, problem)
+    return Job(b"" if problem else content, extension, problem, record.box)
+
+
+def cropped(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """The part of upright pixels [H, W, 3] in the box, its edges rounded to pixels; what leaves the image is cut off.
+
+    Raises ValueError where nothing is left.
+    """
+    height, width, _ = pixels.shape
+    left, right = (min(max(round(at * width), 0), width) for at in (box.x, box.x + box.width))
+    top, bottom = (min(max(round(at * height), 0), height) for at in (box.y, box.y + box.height))
+    if left >= right or top >= bottom:
+        raise ValueError(f"a box of no pixel: {', '.join(f'{at:g}' for at in box)} of {width} x {height}")
+    return np.ascontiguousarray(pixels[top:bottom, left:right])

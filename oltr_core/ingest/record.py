@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,15 @@ from oltr_core.schema import name_problem
 
 FETCHED = ("s3://",)  # addresses that `SourceAccess.fetch` reads
 DATA_ROOT = "$OLTR_DATA_ROOT/"  # how params.yaml names the folder of shared data sets, wherever this machine has it
+
+
+class Box(NamedTuple):
+    """A part of an image: fractions of its upright width and height, from the upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Record:
     captured_at: datetime | None = None
     attributes: dict[str, Any] = field(default_factory=dict)  # whatever else the source knows
     problem: str | None = None  # why it cannot be an image; quarantined under this reason
+    box: Box | None = None  # the part of the content that is the image; None: all of it
 
     def as_text(self) -> Record:
         """The same where all its texts can be written into a table; else one with a problem, its texts escaped."""

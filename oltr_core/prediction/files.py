@@ -73,6 +73,28 @@ def opened(path: Path, generation: str, top_k: int = 1, resume: bool = False) ->
     return kinds[path.suffix](path, {"generation": generation, "top_k": top_k})
 
 
+def read(path: Path) -> Iterator[Prediction]:
+    """What a whole file of predictions holds. Raises ValueError for any other file."""
+    if path.suffix == ".parquet":
+        _about(path)
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS):
+                yield from (Prediction(**row) for row in batch.to_pylist())
+    elif path.suffix == ".jsonl":
+        yield from _lines(path)
+    else:
+        raise ValueError(f"{path}: expected predictions, *.jsonl or *.parquet, found {path.suffix or 'no extension'}")
+
+
+def _lines(path: Path) -> Iterator[Prediction]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield Prediction(**json.loads(line))
+            except (ValueError, TypeError):
+                raise ValueError(f"{path}:{number}: this line is no prediction; name another file") from None
+
+
 class Lines:
     """One JSON object per line."""
 
@@ -84,19 +106,11 @@ class Lines:
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def _paths(self, about: dict[str, Any]) -> Iterator[str]:
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    row = json.loads(line)
-                    path, generation, top = row["path"], row["generation"], row.get("top")
-                except (ValueError, TypeError, KeyError, AttributeError):
-                    raise ValueError(f"{self.path}:{number}: this line is no prediction; name another file") from None
-                # of a row without an answer, nobody knows how many classes were asked for
-                top_k = about["top_k"] if row.get("error") else len(top or [0])
-                _refuse(self.path, {"generation": generation, "top_k": top_k}, about)
-                yield path
+        for one in _lines(self.path) if self.path.exists() else ():
+            # of an image without an answer, nobody knows how many classes were asked for
+            top_k = about["top_k"] if one.error else len(one.top or [0])
+            _refuse(self.path, {"generation": one.generation, "top_k": top_k}, about)
+            yield one.path
 
     def add(self, prediction: Prediction) -> None:
         self._file.write(json.dumps(prediction.row(), allow_nan=False) + "\n")

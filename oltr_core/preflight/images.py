@@ -126,6 +126,8 @@ def _size(record: Record) -> Iterator[tuple[int, int]]:
         return
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else Path(content)) as image:
-            yield image.size
+            width, height = image.size
+        part = record.box or (0, 0, 1, 1)
+        yield max(1, round(width * part[2])), max(1, round(height * part[3]))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return  # ingest will say what is wrong with it

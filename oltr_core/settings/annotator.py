@@ -22,4 +22,12 @@ class FolderAnnotator(Spec):
     path: str = "data/inbox"  # relative to the workspace, or absolute
 
 
-Annotator = Annotated[TruthAnnotator | FolderAnnotator, Field(discriminator="name")]
+class LabelStudioAnnotator(Spec):
+    """A team in Label Studio; the token comes from the environment variable LABEL_STUDIO_API_KEY."""
+
+    name: Literal["label_studio"] = "label_studio"
+    url: str = "http://127.0.0.1:8080"  # of the server
+    project: str = ""  # its title; empty: "oltr " and the name of the workspace
+
+
+Annotator = Annotated[TruthAnnotator | FolderAnnotator | LabelStudioAnnotator, Field(discriminator="name")]

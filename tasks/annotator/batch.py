@@ -16,6 +16,7 @@ from oltr_core import digest, ledger, schema
 from oltr_core.curation.clusters import expand
 from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
+from oltr_core.spec import suggest
 from oltr_core.standing import ids_of_names, stands_for
 from tasks.annotator import records
 
@@ -113,6 +114,20 @@ def _write_images(layout: Layout, name: str, rows: list[dict[str, Any]], part: E
 
 
 # --- back -----------------------------------------------------------------------------------------------------
+def answer(
+    name: str, names: Mapping[str, str], image_id: str, verdict: str, label: str, **more: Any
+) -> dict[str, Any]:
+    """One answer to the batch `name` as a row: a name or alias in `names` becomes that of its class.
+
+    A label of no known class has a `problem`, so that a typing error does not become a class.
+    """
+    row = {"image_id": image_id, "verdict": verdict, "label": names.get(label, label) or None, "batch_id": name}
+    if verdict == "label" and label not in names:
+        known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
+        row["problem"] = f"no class is called {label!r}{known}; for a new class write the verdict new_class"
+    return row | more
+
+
 def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows with one for each image that an answer to a whole cluster names."""
     return expand(rows, clusters(layout, name))

@@ -90,13 +90,13 @@ def parse(
             verdict, label = row["verdict"] or "label", row["label"]
             if not row["verdict"] and not label:
                 continue
-            found = {"image_id": row["image_id"], "verdict": verdict, "label": names.get(label, label) or None}
-            found["annotator"] = row.get("annotator") or (stem if stem != name else "folder")
-            found |= {"answered_at": row.get("answered_at") or written, "seconds": row.get("seconds")}
-            if verdict == "label" and label not in names:
-                known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
-                found["problem"] = f"no class is called {label!r}{known}; for a new class write the verdict new_class"
-            rows.append(found | {"batch_id": name, "where": line})
+            more = {
+                "annotator": row.get("annotator") or (stem if stem != name else "folder"),
+                "answered_at": row.get("answered_at") or written,
+                "seconds": row.get("seconds"),
+                "where": line,
+            }
+            rows.append(batch.answer(name, names, row["image_id"], verdict, label, **more))
     except UnicodeDecodeError:
         rows.append({"where": where, "problem": "expected UTF-8 text; save the table again as CSV UTF-8"})
     except csv.Error as error:

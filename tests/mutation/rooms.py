@@ -53,6 +53,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/stages/test_prediction_files.py",
         f"{CORE}/stages/test_graph.py",
     ],
+    "oltr_core/prediction/exchange.py": [f"{CORE}/ingest/test_camera_traps.py"],
     "oltr_core/foreign.py": [f"{CORE}/stages/test_foreign.py"],
     "oltr_core/checkpoint.py": [f"{CORE}/test_checkpoint.py"],
     "oltr_core/training": [
@@ -80,6 +81,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_ingest.py",
         f"{CORE}/ingest/test_bad_inputs.py",
+        f"{CORE}/ingest/test_camera_traps.py",
         "--deselect",
         f"{CORE}/ingest/test_ingest.py::test_ingest_reads_no_tensor",
     ],
@@ -89,6 +91,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/ingest/test_digits.py",
         f"{CORE}/ingest/test_bad_inputs.py",
         f"{CORE}/ingest/test_published_sources.py",
+        f"{CORE}/ingest/test_camera_traps.py",
         "--deselect",
         f"{CORE}/ingest/test_published_sources.py::test_list_files_of_the_published_shape_are_read_whole",
     ],
@@ -155,6 +158,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/annotator": [
         "tests/tasks/test_annotators.py",
         "tests/tasks/test_batch_cells.py",
+        "tests/tasks/test_label_studio.py",
         "tests/tasks/test_page.py",
         "tests/tasks/test_page_server.py",
     ],

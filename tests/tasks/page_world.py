@@ -38,6 +38,11 @@ def make(root: Path, classes: list[str] = CLASSES, asked: int = ASKED) -> Layout
     same = {"u_open": 0.0, "u_info": 0.0, "merit": 0.0, "reason": "far from all", "strategy": "random"}
     rows = [{**same, "image_id": i, "rank": n, "suggested": classes[n % len(classes)]} for n, i in enumerate(pool)]
     schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    seen = [
+        {"image_id": i, "class_id": 0, "probability": n / 16, "score": 0.5, "split": "pool"}
+        for n, i in enumerate(pool)
+    ]
+    schema.write(layout.work.predictions, schema.from_rows(schema.PREDICTIONS, seen), schema.PREDICTIONS)
     layout.work.contact_sheet.write_bytes(b"")
     event = ledger.Event("opened", "0000", "", "2026-01-01T00:00:00Z", {"parent": GENESIS, "mode": "train"})
     ledger.append(layout.ledger, event)

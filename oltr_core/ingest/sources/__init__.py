@@ -9,7 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from oltr_core.ingest.sources.camtrap_dp import CamtrapDp
 from oltr_core.ingest.sources.coco import Coco
+from oltr_core.ingest.sources.coco_camera_traps import CocoCameraTraps
 from oltr_core.ingest.sources.digits import Digits
 from oltr_core.ingest.sources.folder import Folder, Identities, Unlabelled
 from oltr_core.ingest.sources.image_list import ImageList
@@ -26,7 +28,9 @@ Source = Annotated[
     | Table  # CSV or Parquet: path or s3:// URI, label, group, time, split, anything else
     | Parquet  # images in Parquet files, as on the Hugging Face hub
     | ImageList  # the list files of ImageNet-LT, Places-LT, iNaturalist 2018
-    | Coco  # COCO classification JSON, COCO Camera Traps
+    | Coco  # COCO classification JSON
+    | CocoCameraTraps  # the same with locations, sequences, empty pictures and boxes
+    | CamtrapDp  # a Camera Trap Data Package
     | Identities  # a folder per identity (MS1M)
     | Torchvision,  # CIFAR-10/100, EuroSAT, Imagenette, by download
     Field(discriminator="name"),

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources.files import located
@@ -26,6 +26,13 @@ _FORMATS = (
 )
 
 
+class Said(NamedTuple):
+    """What one annotation says of an image: its category, and the box where it has one, in pixels."""
+
+    label: str | None
+    bbox: Any
+
+
 class Coco(ImageSource):
     """COCO classification JSON, with the locations and sequences of COCO Camera Traps."""
 
@@ -36,16 +43,24 @@ class Coco(ImageSource):
     follow_links: bool = False
 
     def records(self, access: SourceAccess) -> Iterator[Record]:
-        found = _read(self.path, access)
+        found = read(self.path, access)
         names = {c["id"]: str(c["name"]) for c in found["categories"]}
-        said: dict[Any, set[Any]] = defaultdict(set)
+        said: dict[Any, list[Said]] = defaultdict(list)
         for annotation in found["annotations"]:
-            said[annotation["image_id"]].add(annotation["category_id"])
-        root = access.place(self.root) if self.root else access.beside(self.path)
+            said[annotation["image_id"]].append(Said(names.get(annotation["category_id"]), annotation.get("bbox")))
+        root = self.images_root(access)
         for image in found["images"]:
-            yield self._record(image, [names.get(c) for c in said[image["id"]]], root)
+            yield from self.of_image(image, said[image["id"]], root)
         for stray in sorted(said.keys() - {image["id"] for image in found["images"]}, key=str):
             yield Record(f"{self.path}:{stray}", b"", problem="an annotation of an image that is not listed")
+
+    def images_root(self, access: SourceAccess) -> Path | str:
+        """What file names start from."""
+        return access.place(self.root) if self.root else access.beside(self.path)
+
+    def of_image(self, image: dict[str, Any], said: list[Said], root: Path | str) -> Iterator[Record]:
+        """The records that an entry of `images` becomes."""
+        yield self._record(image, [one.label for one in said], root)
 
     def _record(self, image: dict[str, Any], labels: list[str | None], root: Path | str) -> Record:
         where = str(image["file_name"])
@@ -73,7 +88,8 @@ class Coco(ImageSource):
         return next((f"{key}:{image[key]}" for key in wanted if image.get(key) not in (None, "")), None)
 
 
-def _read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
+def read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
+    """The lists images, annotations and categories of the file. Raises ValueError for what is no such file."""
     try:
         found = json.loads(access.read(path, "a COCO JSON file"))
     except ValueError as error:

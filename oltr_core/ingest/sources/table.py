@@ -42,7 +42,7 @@ class Table(ImageSource):
     def records(self, access: SourceAccess) -> Iterator[Record]:
         data = access.read(self.path, "a CSV or Parquet table of images")
         root = access.place(self.root) if self.root else access.beside(self.path)
-        header, rows = _parquet(data, self.path) if self.path.endswith(".parquet") else _csv(data, self.path)
+        header, rows = _parquet(data, self.path) if self.path.endswith(".parquet") else csv_rows(data, self.path)
         named = [getattr(self.columns, key) for key in sorted(self.columns.model_fields_set)]
         for wanted in [self.columns.path, *named]:
             if wanted not in header:
@@ -61,7 +61,7 @@ class Table(ImageSource):
             return Record(where, b"", problem="a row without a path")
         far = address.startswith(FETCHED)
         content, problem = (address, extension_problem(address)) if far else located(address, root, self.follow_links)
-        at, time_problem = _time(taken["time"])
+        at, time_problem = iso_time(taken["time"])
         if taken["split"] is not None and taken["split"] not in SPLITS:
             problem = f"there is no split {taken['split']!r} (there are: {', '.join(SPLITS)})"
         return Record(
@@ -76,7 +76,8 @@ class Table(ImageSource):
         )
 
 
-def _csv(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
+def csv_rows(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
+    """The header, and of each row its line with its cells by column, or what is wrong with it."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -121,7 +122,8 @@ def _text(value: Any) -> str | None:
     return text or None
 
 
-def _time(text: str | None) -> tuple[datetime | None, str | None]:
+def iso_time(text: str | None) -> tuple[datetime | None, str | None]:
+    """The time of an ISO 8601 text, UTC where it names no zone, or what is wrong with it."""
     if text is None:
         return None, None
     try:

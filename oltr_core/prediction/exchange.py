@@ -1,0 +1,148 @@
+"""Predictions as tools for camera traps take them: COCO Camera Traps JSON, and observations.csv of a Camtrap DP.
+
+Both say what a picture shows, not where or when it was taken: this is in the file that the pictures came with, a COCO
+Camera Traps JSON or a datapackage.json. Unlike `oltr predict` both are held in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from oltr_core import schema
+from oltr_core.ingest.record import SourceAccess
+from oltr_core.ingest.sources import camtrap_dp
+from oltr_core.ingest.sources.camera_traps import EMPTY, place_of
+from oltr_core.ingest.sources.coco import read as read_coco
+from oltr_core.layout import Layout, write_atomically
+from oltr_core.prediction import files
+from oltr_core.prediction.answers import Prediction
+from oltr_core.schema import UNKNOWN
+
+#: the columns of observations.csv in Camtrap DP 1.0, all of them in their order
+COLUMNS = (
+    "observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel",
+    "observationType", "cameraSetupType", "scientificName", "count", "lifeStage", "sex", "behavior", "individualID",
+    "individualPositionRadius", "individualPositionAngle", "individualSpeed", "bboxX", "bboxY", "bboxWidth",
+    "bboxHeight", "classificationMethod", "classifiedBy", "classificationTimestamp", "classificationProbability",
+    "observationTags", "observationComments",
+)  # fmt: skip
+#: what a class is called -> the observationType that it is instead of an animal
+TYPES = {EMPTY: "blank", "blank": "blank", "human": "human", "person": "human", "vehicle": "vehicle"}
+
+
+def convert(predictions: Path, target: Path, like: str, layout: Layout, access: SourceAccess) -> tuple[int, int]:
+    """Write a file of predictions as `target`, *.json for COCO Camera Traps or *.csv for observations.
+
+    `like`: the file that the pictures came with; "" for none, which COCO Camera Traps can do without. Returns how
+    many predictions were written, and how many were not, of pictures that `like` does not list. Raises ValueError for
+    a target that is there already or is of another kind, and where `like` lists no picture.
+    """
+    if target.exists():
+        raise ValueError(f"{target}: this is there already; name another file")
+    rows = list(files.read(predictions))
+    at = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    root = access.beside(like) if like else Path()
+    if target.suffix == ".json":
+        known = read_coco(like, access) if like else None
+        text, written = coco_camera_traps(rows, at, known, root)
+    elif target.suffix == ".csv" and like:
+        media = {place_of(row["filePath"], root): row for _, row in camtrap_dp.table(like, "media", access)}
+        taxa = {
+            row["name"]: row["taxon"]
+            for name in {one.generation for one in rows}
+            for row in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()
+        }
+        text, written = observations(rows, at, media, taxa)
+    else:
+        raise ValueError(f"{target}: expected a *.json, or a *.csv and --like DATAPACKAGE.JSON")
+    if rows and not written:
+        raise ValueError(
+            f"{like}: it lists none of the {len(rows)} pictures of {predictions}, such as {rows[0].path}"
+        )
+    write_atomically(target, text)
+    return written, len(rows) - written
+
+
+def observations(
+    rows: Iterable[Prediction], at: str, media: Mapping[str, Mapping[str, str]], taxa: Mapping[str, str | None]
+) -> tuple[str, int]:
+    """The text of observations.csv, and how many rows it has: one for each prediction of a picture in `media`.
+
+    `media`: place of a file -> its row in media.csv. `taxa`: class -> its scientific name, where that is not its own.
+    `at`: when the pictures were classified. A picture that could not be read is unclassified, with the reason.
+    """
+    out = io.StringIO()
+    writer: Any = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    written = 0
+    for said in rows:
+        if (one := media.get(place_of(said.path, Path()))) is None:
+            continue
+        written += 1
+        found = {
+            "observationID": f"{one['mediaID']}_{said.generation}",
+            "deploymentID": one["deploymentID"],
+            "mediaID": one["mediaID"],
+            "eventStart": one["timestamp"],
+            "eventEnd": one["timestamp"],
+            "observationLevel": "media",
+            "observationType": _type(said.label),
+            "classificationMethod": "machine",
+            "classifiedBy": f"oltr, generation {said.generation}",
+            "classificationTimestamp": at,
+            "observationComments": schema.defused(said.error or ""),
+        }
+        if said.label is not None and found["observationType"] == "animal":
+            found["scientificName"] = schema.defused(taxa.get(said.label) or said.label)
+        if said.label_probability is not None:
+            found["classificationProbability"] = f"{said.label_probability:.4f}"
+        writer.writerow(found)
+    return out.getvalue(), written
+
+
+def _type(label: str | None) -> str:
+    if label is None:
+        return "unclassified"
+    return "unknown" if label == UNKNOWN else TYPES.get(label.lower(), "animal")
+
+
+def coco_camera_traps(
+    rows: Iterable[Prediction], at: str, like: Mapping[str, list[dict[str, Any]]] | None, root: Path | str
+) -> tuple[str, int]:
+    """The text of a COCO Camera Traps JSON, and how many images it has: each prediction, or those `like` lists.
+
+    `like`: the file that the pictures came with, whose entries of images and numbers of categories are kept; its file
+    names start from `root`. A picture that could not be read is marked as corrupt.
+    """
+    listed = {place_of(str(image["file_name"]), root): image for image in like["images"]} if like else {}
+    numbers: dict[str, Any] = {category["name"]: category["id"] for category in like["categories"]} if like else {}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for said in rows:
+        image = listed.get(place_of(said.path, Path())) if like else {"id": said.path, "file_name": said.path}
+        if image is None:
+            continue
+        images.append({**image, "corrupt": True, "failure": said.error} if said.label is None else image)
+        if said.label is not None:
+            if said.label not in numbers:
+                numbers[said.label] = _free(numbers.values(), said.label)
+            about = {"id": len(annotations), "image_id": image["id"], "category_id": numbers[said.label]}
+            known = {} if said.label_probability is None else {"score": said.label_probability}
+            annotations.append({**about, **known, "generation": said.generation})
+    info = {"version": "1.0", "description": "predictions of oltr", "date_created": at}
+    categories = [{"id": number, "name": name} for name, number in numbers.items()]
+    found = {"info": info, "images": images, "categories": categories, "annotations": annotations}
+    return json.dumps(found, indent=1, allow_nan=False) + "\n", len(images)
+
+
+def _free(taken: Collection[Any], name: str) -> int:
+    """The number of a new category: 0 is that of empty pictures, by the format."""
+    if name == EMPTY and 0 not in taken:
+        return 0
+    return max([0, *(number for number in taken if isinstance(number, int))]) + 1

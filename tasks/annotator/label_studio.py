@@ -1,0 +1,124 @@
+"""A team that annotates in Label Studio: tasks with suggestions out, annotations back, over its REST interface.
+
+A workspace has one project. A batch that was sent is not sent again: what is missing of it is added.
+Pictures are files that the server reads, where it runs on this machine and its environment allows that
+(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED, and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT: data/exports or a folder above
+it). This is tried with one picture; where the server does not show it, all travel inside of their tasks, as JPEG of
+at most 640 pixels and `content.LARGEST` bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from oltr_core import schema
+from oltr_core.layout import Layout
+from oltr_core.settings.annotator import LabelStudioAnnotator
+from oltr_core.settings.masking import masked
+from oltr_core.settings.whole import load_settings
+from tasks.annotator import batch, content, pictures, studio_tasks
+from tasks.annotator.studio_server import Server
+
+AT_ONCE = 100  # tasks of one request
+
+
+def publish(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
+    """Write the batch into data/exports and make its tasks on the server; its digest."""
+    found = batch.export(layout, name)
+    server = Server(settings.url)
+    project = _project(server, _title(layout, settings), set(batch.class_names(layout, name).values()))
+    there = {studio_tasks.key(task) for task in _tasks(server, project["id"], "task_only")}
+    rows = [row for row in batch.selected(layout, name) if (name, row["image_id"]) not in there]
+    likely, images = _probabilities(layout, name), _images(layout, server, project["id"], name, rows)
+    tasks = [studio_tasks.task(row, name, image, likely.get(row["image_id"])) for row, image in images]
+    for begin in range(0, len(tasks), AT_ONCE):
+        server.ask("POST", f"api/projects/{project['id']}/import", tasks[begin : begin + AT_ONCE])
+    return found
+
+
+def collect(layout: Layout, settings: LabelStudioAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
+    """A row for each annotation that was submitted; people are called by their e-mail addresses."""
+    server = Server(settings.url)
+    project = _found(server, _title(layout, settings))
+    if project is None:
+        return []
+    people = {user["id"]: user.get("email") or user.get("username") for user in server.ask("GET", "api/users/")}
+    tasks = _tasks(server, project["id"], "all")
+    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, batch.class_names(layout, name)))
+
+
+def instructions(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
+    """Where the tasks are."""
+    project = _title(layout, settings)
+    return (
+        f"answer batch {name} in the project {project!r} of Label Studio at {masked(settings.url)},\n"
+        "then `oltr loop --more 1`"
+    )
+
+
+def audit(layout: Layout, settings: LabelStudioAnnotator, name: str) -> None:
+    """Nothing: nobody knows the truth of these images."""
+
+
+def _title(layout: Layout, settings: LabelStudioAnnotator) -> str:
+    return settings.project or f"oltr {load_settings(layout).workspace.name}"
+
+
+def _found(server: Server, title: str) -> dict[str, Any] | None:
+    """The oldest project of that title."""
+    there = [p for p in server.pages("api/projects/", "results", title=title) if p["title"] == title]
+    return min(there, key=lambda project: project["id"]) if there else None
+
+
+def _project(server: Server, title: str, classes: set[str]) -> dict[str, Any]:
+    """The project with these classes, made where there is none; annotations keep classes that are gone."""
+    wanted, project = studio_tasks.configuration(classes), _found(server, title)
+    if project is None:
+        return server.ask("POST", "api/projects/", {"title": title, "label_config": wanted})
+    if project.get("label_config") != wanted:
+        server.ask("PATCH", f"api/projects/{project['id']}/", {"label_config": wanted})
+    return project
+
+
+def _tasks(server: Server, project: int, fields: str) -> Iterator[dict[str, Any]]:
+    return server.pages("api/tasks/", "tasks", project=project, fields=fields)
+
+
+def _probabilities(layout: Layout, name: str) -> dict[str, float]:
+    columns = ["image_id", "probability"]
+    table = schema.read(layout.generation(name).predictions, schema.PREDICTIONS, columns)
+    return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _images(
+    layout: Layout, server: Server, project: int, name: str, rows: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each row with the address of its picture, or with the picture itself."""
+    folder = layout.export(name).folder
+    root = _served(server, project, folder / batch.file_of(rows[0])) if rows else None
+    if root is not None:
+        yield from ((row, _address(folder / batch.file_of(row), root)) for row in rows)
+        return
+    shown = batch.pixels(layout, name, [row["image_id"] for row in rows])
+    yield from ((row, pictures.picture(image, content.LARGEST)) for row, image in zip(rows, shown, strict=True))
+
+
+def _served(server: Server, project: int, picture: Path) -> Path | None:
+    """The folder that the server shows files of, if it shows this one; its settings do not say which."""
+    storages, folder = "api/storages/localfiles", str(picture.parent)
+    with suppress(ValueError):  # it is on another machine, or must not read files
+        if all(one["path"] != folder for one in server.ask("GET", storages, project=project)):
+            server.ask("POST", storages, {"project": project, "path": folder, "use_blob_urls": True})
+        for root in picture.parents[1:]:
+            with suppress(ValueError):
+                if server.response("GET", _address(picture, root)[1:]).content == picture.read_bytes():
+                    return root
+    return None
+
+
+def _address(picture: Path, root: Path) -> str:
+    return f"/data/local-files/?d={quote(picture.relative_to(root).as_posix())}"

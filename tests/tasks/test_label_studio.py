@@ -1,0 +1,213 @@
+"""The batch as Label Studio has it, and its annotations as ours; the server itself is in tests/services."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from xml.etree import ElementTree
+
+import pytest
+
+from oltr_core.curation.annotations import sort_answers
+from oltr_core.settings.annotator import LabelStudioAnnotator
+from tasks.annotator import label_studio
+from tasks.annotator.studio_server import TOKEN, Server
+from tasks.annotator.studio_tasks import answers, configuration, task
+from tests.core.data_world import workspace
+from tests.servers import free_port
+
+HOSTILE = '"><Choice value="7"/>'
+NAMES = {"lynx": "lynx", "bobcat": "lynx", "fox": "fox"}
+PEOPLE = {1: "anna@example.org", 2: "ben@example.org"}
+
+
+# --- out --------------------------------------------------------------------------------------------------------
+def test_the_configuration_has_the_four_verdicts_and_every_class_once_whatever_it_is_called():
+    view = ElementTree.fromstring(configuration([HOSTILE, "fox", "fox", "7"]))
+    choices = {c.get("name"): [one.get("value") for one in c] for c in view.iter("Choices")}
+    assert choices == {
+        "verdict": ["label", "new_class", "discard", "unsure"],
+        "class": [HOSTILE, "7", "fox"],
+    }
+    shown = [(v.get("whenTagName"), v.get("whenChoiceValue"), v[0].get("name")) for v in view.findall("View")]
+    assert shown == [("verdict", "label", "class"), ("verdict", "new_class", "new_name")]
+    assert {v.get("visibleWhen") for v in view.findall("View")} == {"choice-selected"}
+    assert {c.get("toName") for c in view.iter() if c.get("toName")} == {"image"}
+    assert view.find("Image").attrib == {"name": "image", "value": "$image", "zoom": "true"}
+
+
+ROW = {"image_id": "a1", "rank": 3, "suggested": "fox", "reason": "far", "share": "discover", "cluster": 4}
+
+
+def test_a_task_carries_our_key_the_reason_and_the_suggestion():
+    assert task(ROW, "0002", "/data/x.png", 0.25) == {
+        "data": {
+            "image": "/data/x.png", "image_id": "a1", "batch": "0002", "rank": 3, "suggested": "fox",
+            "reason": "far", "share": "discover", "cluster": 4,
+            "about": "suggested: fox · far · discover · cluster 4",
+        },
+        "predictions": [
+            {
+                "model_version": "oltr 0002",
+                "score": 0.25,
+                "result": [
+                    {"from_name": "verdict", "to_name": "image", "type": "choices", "value": {"choices": ["label"]}},
+                    {"from_name": "class", "to_name": "image", "type": "choices", "value": {"choices": ["fox"]}},
+                ],
+            }
+        ],
+    }  # fmt: skip
+    plain = task({**ROW, "share": None, "cluster": None}, "0002", "x", None)
+    assert plain["data"]["about"] == "suggested: fox · far"
+    assert "score" not in plain["predictions"][0]
+
+
+# --- back -------------------------------------------------------------------------------------------------------
+def said(**fields: str) -> list[dict]:
+    """The result of an annotation as the server has it."""
+    return [
+        {"from_name": name, "type": "textarea", "value": {"text": [value]}}
+        if name == "new_name"
+        else {"from_name": name, "type": "choices", "value": {"choices": [value]}}
+        for name, value in fields.items()
+    ]
+
+
+def annotated(*results: list[dict], batch: str = "0002", **more) -> dict:
+    same = {"completed_by": 1, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z"}
+    there = [{"id": n, "result": result, "lead_time": 2.5, **same, **more} for n, result in enumerate(results)]
+    return {"id": 9, "data": {"batch": batch, "image_id": "a1"}, "annotations": there}
+
+
+def collected(*tasks: dict) -> list[dict]:
+    return list(answers(tasks, "0002", PEOPLE, NAMES))
+
+
+def test_an_annotation_becomes_the_row_that_a_table_would_have():
+    assert collected(annotated(said(verdict="label", **{"class": "bobcat"}))) == [
+        {
+            "image_id": "a1", "verdict": "label", "label": "lynx", "batch_id": "0002",
+            "annotator": "anna@example.org", "answered_at": "2026-01-02T00:00:00Z", "seconds": 2.5,
+            "where": "Label Studio: task 9, annotation 0",
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict", "label"),
+    [
+        (said(verdict="new_class", new_name=" wild boar ", **{"class": "fox"}), "new_class", "wild boar"),
+        (said(verdict="discard", new_name="x", **{"class": "fox"}), "discard", None),
+        (said(verdict="unsure"), "unsure", None),
+        (said(**{"class": "fox"}), "label", "fox"),
+        (said(new_name="wild boar"), "new_class", "wild boar"),
+    ],
+)
+def test_what_the_verdict_does_not_ask_for_does_not_count(result, verdict, label):
+    (row,) = collected(annotated(result))
+    assert (row["verdict"], row["label"]) == (verdict, label)
+    assert "problem" not in row
+
+
+def test_a_skipped_task_is_unsure_whatever_was_chosen_before():
+    (row,) = collected(annotated(said(verdict="label", **{"class": "fox"}), was_cancelled=True))
+    assert (row["verdict"], row["label"]) == ("unsure", None)
+
+
+def test_people_are_named_and_one_who_is_gone_has_a_number():
+    rows = collected(*(annotated(said(verdict="unsure"), completed_by=who) for who in (2, {"id": 2}, 7)))
+    assert [row["annotator"] for row in rows] == ["ben@example.org", "ben@example.org", "user 7"]
+
+
+def test_drafts_other_batches_and_tasks_of_somebody_else_are_no_answers():
+    own = annotated(said(verdict="unsure"), batch="0001")
+    assert collected(own, {"id": 1, "data": {"image": "x"}, "annotations": own["annotations"]}) == []
+    assert collected({**annotated(), "drafts": [{"result": said(verdict="discard")}]}) == []
+
+
+def test_an_answer_without_its_class_is_refused_with_task_and_annotation_and_the_others_are_taken():
+    rows = collected(annotated(said(verdict="label"), said(verdict="new_class"), said(verdict="unsure"), []))
+    good, errors = sort_answers(rows, ["a1"], "batch 0002")
+    assert [row["verdict"] for row in good] == ["unsure"]
+    where = "Label Studio: task 9, annotation"
+    assert errors[0].startswith(f"{where} 0: no class is called ''")
+    assert errors[1] == f"{where} 1: the verdict 'new_class' needs a label, and there is none"
+    assert errors[2].startswith(f"{where} 3: no class is called ''")
+
+
+def test_people_are_told_where_to_answer_and_an_address_keeps_its_password(tmp_path):
+    layout = workspace(tmp_path, workspace={"name": "deer"})
+    settings = LabelStudioAnnotator(url="http://me:secret@host:8080")
+    told = "answer batch 0002 in the project 'oltr deer' of Label Studio at http://***@host:8080,"
+    assert label_studio.instructions(layout, settings, "0002").splitlines()[0] == told
+    named = settings.model_copy(update={"project": "Deer of 2026"})
+    assert "'Deer of 2026'" in label_studio.instructions(layout, named, "0002")
+    assert label_studio.audit(layout, settings, "0002") is None
+
+
+# --- refused ----------------------------------------------------------------------------------------------------
+class Another(BaseHTTPRequestHandler):
+    """A web server that is no Label Studio; what it is asked for is what it answers."""
+
+    def do_GET(self):
+        status = int(self.path.split("/")[1].split("?")[0])
+        body = f"<p>{self.headers['Authorization']}</p>".encode()
+        if self.path.startswith("/503"):
+            body = b'{"detail": "sent %s"}' % self.headers["Authorization"].encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def another():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Another)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "sentence"),
+    [
+        ("200", ValueError, "expected Label Studio's answer, found text/html; correct params.yaml: annotator.url"),
+        ("404", ValueError, r"Label Studio refused this \(404: Not Found, as text/html\)"),
+        ("403", ValueError, f"the server refused the token of {TOKEN}"),
+        ("503", ConnectionError, r"the server answered 503 \(sent Token \*\*\*\)"),
+        ("429", ConnectionError, "the server answered 429"),
+    ],
+)
+def test_who_can_correct_it_is_said_without_the_token(another, monkeypatch, path, kind, sentence):
+    monkeypatch.setenv(TOKEN, "sesame")
+    with pytest.raises(kind, match=sentence) as caught:
+        Server(f"{another}/").ask("GET", path)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_server_that_is_down_may_come_back(monkeypatch):
+    monkeypatch.setenv(TOKEN, "sesame")
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ConnectionError, match=rf"^{url}: Label Studio cannot be reached \(.*refused\)$"):
+        Server(url).ask("GET", "api/projects/")
+
+
+@pytest.mark.parametrize(
+    ("token", "url", "sentence"),
+    [
+        ("", "http://host", f"^{TOKEN}: set this environment variable to the token of your account at http://host$"),
+        ("two words", "http://host", f"^{TOKEN}: expected a token, one word of ASCII"),
+        ("sésame", "http://host", f"^{TOKEN}: expected a token, one word of ASCII"),
+        ("sesame", "host:8080", "^params.yaml: annotator.url: host:8080 cannot be asked"),
+    ],
+)
+def test_a_token_or_an_address_that_is_none_is_the_users_to_correct(monkeypatch, token, url, sentence):
+    monkeypatch.setenv(TOKEN, token)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        Server(url).ask("GET", "api/projects/")
+    assert not token or token not in str(caught.value)
