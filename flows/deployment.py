@@ -6,8 +6,7 @@ at a time works in a workspace; the others wait for it up to PATIENCE.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,23 @@ BUSY = "Busy"
 NOTHING = "NothingToDo"
 
 
-@contextlib.contextmanager
-def held(workspace: str, *, whole: bool = True) -> Iterator[Layout]:
-    """The workspace, held and mended. `whole`: all of params.yaml is read before anything is computed."""
+def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> Any:
+    """What `do` says of the workspace, held and mended; the state BUSY where another run does not let go of it.
+
+    `whole`: all of params.yaml is read before anything is computed.
+    """
     layout = Layout(Path(workspace).resolve())
     keep_private(layout)
     mask_logs()
     if whole:
         check_parameters(layout)
-    with alone(layout, PATIENCE):
-        steps.mend(layout)
-        finish_forgetting(layout)
-        yield layout
+    try:
+        with alone(layout, PATIENCE):
+            steps.mend(layout)
+            finish_forgetting(layout)
+            return do(layout)
+    except Busy as error:
+        return Completed(name=BUSY, message=str(error))
 
 
 @flow(name="nightly", flow_run_name=named("nightly"), validate_parameters=False)
@@ -52,33 +56,35 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
 
     While people are still annotating, this ends at once in the state WAITING, saying since when, and costs nothing.
     """
-    with held(workspace) as layout:
-        return _make(layout, more)
+    return held(workspace, lambda layout: _make(layout, more))
 
 
 @flow(name="retrain", flow_run_name=named("retrain"), validate_parameters=False)
 def retrain(workspace: str = ".") -> Any:
     """Make one generation more, by a full training whatever the schedule of params.yaml says."""
-    with held(workspace) as layout:
+
+    def make(layout: Layout) -> Any:
         begun = steps.state_of(layout).unfinished is not None  # it is finished as it was begun
         return _make(layout, 2 if begun else 1, full_training=True)
+
+    return held(workspace, make)
 
 
 @flow(name="answers", flow_run_name=named("answers"), validate_parameters=False)
 def answers(workspace: str = ".") -> Any:
     """Import the answers to the batch that waits, once people are done; ends in a state that says what came."""
-    try:
-        with held(workspace, whole=False) as layout:
-            waits = plan.unannotated(layout)
-            if waits is None:
-                return Completed(name=NOTHING, message="no batch waits for annotations")
-            with tags(name_of(layout), "annotation"):
-                there = annotation(str(layout.root), waits)
-            if there:
-                return Completed(name=IMPORTED, message=f"imported the annotations of the batch of {waits}")
-            return Completed(name=STILL, message=_waiting(layout, waits))
-    except Busy as error:
-        return Completed(name=BUSY, message=str(error))
+    return held(workspace, _take_in, whole=False)
+
+
+def _take_in(layout: Layout) -> Any:
+    waits = plan.unannotated(layout)
+    if waits is None:
+        return Completed(name=NOTHING, message="no batch waits for annotations")
+    with tags(name_of(layout), "annotation"):
+        there = annotation(str(layout.root), waits)
+    if there:
+        return Completed(name=IMPORTED, message=f"imported the annotations of the batch of {waits}")
+    return Completed(name=STILL, message=_waiting(layout, waits))
 
 
 def _make(layout: Layout, more: int, full_training: bool = False) -> Any:

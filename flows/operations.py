@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell that starts it in the background has ignored the second
+        signal.signal(number, end)
     server = Server(layout, port, every_service=True)
     try:
         with suppress(KeyboardInterrupt):
@@ -66,7 +68,8 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                         f"for others on this machine: export PREFECT_API_URL={server.url}\nCtrl-C ends everything"
                     )
                 )
-                code = worker.wait()
+                while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
+                    time.sleep(0.5)
             raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.prefect_home / 'worker.log'}")
     finally:
         server.stop()

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import runpy
-import signal
 import subprocess
 import sys
 import threading
@@ -15,13 +14,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import psutil
 import yaml
 
 from oltr_core.layout import Layout
 
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
-GRACE = 30  # seconds that a worker and its run have to end
+GRACE = 20  # seconds that a worker and its run have to end
 ANSWERS = "oltr.answers"
 
 
@@ -141,18 +141,25 @@ def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
             [sys.executable, "-P", "-m", "tasks.prefect.deploying"],
             cwd=layout.root, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    assert process.stdin is not None
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # the worker and its runs: Prefect writes down that they ended
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdin.close()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a worker; its runs, each in a session of its own, have GRACE seconds to tell the server that they ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        runs = psutil.Process(process.pid).children()
+        for run in runs:
+            run.terminate()
+        psutil.wait_procs(runs, GRACE)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    assert process.stdin is not None
+    process.stdin.close()  # what is left of it ends itself
+    process.wait()
 
 
 def answers_are_in(name: str, at: str) -> str | None:
@@ -174,8 +181,10 @@ def answers_are_in(name: str, at: str) -> str | None:
 
 def _main() -> None:
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()  # returns when the other end is closed
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
+        for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
