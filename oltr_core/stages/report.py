@@ -219,15 +219,15 @@ def _batch(layout: Layout) -> dict[str, Any]:
     rows, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
     gold = pl.col("strategy") == schema.GOLD  # their other columns are of images that are not asked about
     chosen = rows.filter(~gold)
-    strategies = chosen.filter(pl.col("strategy") != "adjudication")["strategy"]
+    found = chosen.filter(pl.col("strategy") != "adjudication")
     reasons = Counter(chosen["reason"].to_list())
     return {
         "images": len(rows),
         "gold": len(rows) - len(chosen),
-        "again": len(chosen) - len(strategies),
-        "strategy": strategies[0] if len(strategies) else None,
+        "again": len(chosen) - len(found),
+        "strategy": found["strategy"][0] if len(found) else None,
         "reasons": reasons.most_common() if len(reasons) <= 6 else [],  # else each image has one of its own
-        "shares": Counter(chosen["share"].drop_nulls()).most_common(),
+        "shares": Counter(found["share"].drop_nulls()).most_common(),
         "clusters": chosen["cluster"].drop_nulls().n_unique(),
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
         "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,

@@ -426,4 +426,5 @@ def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
         "5 images, chosen by u_product, best first; 1 of them, which come first, are asked about once more" in plain
     )
     assert "; 1 are gold items" in plain
+    assert "Shares:" not in plain, "what is asked about once more is said apart"
     assert "another's" not in plain
