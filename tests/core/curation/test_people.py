@@ -26,7 +26,7 @@ BATCH = [
 ]
 FIRST = [
     answer(100, "cat"), answer(100, "dog", "bob"),
-    answer(101, "cat"), answer(101, "cat", "bob"),
+    answer(101, "cat"), answer(101, "cat", "bob"), answer(102, "cat"),
     answer(2, "dog"), answer(2, "fox", "bob", "new_class"),
     answer(0, "cat"), answer(0, "dog", "bob"), answer(10, None),
 ]  # fmt: skip
@@ -77,7 +77,7 @@ def test_alpha_and_agreement_are_of_images_that_several_people_answered_for_thei
     assert found["alpha"] == pytest.approx(1 - 4 / (22 / 5))
     assert (values["agreement/alpha"], values["agreement/images"]) == (found["alpha"], 3)
     of = {one["name"]: (one["answers"], one["shared"], one["agreement"][0]) for one in found["people"]}
-    assert of == {"ann": (3, 1, 1.0), "bob": (3, 1, 1.0)}, "what is in conflict has no answer to agree with"
+    assert of == {"ann": (4, 1, 1.0), "bob": (3, 1, 1.0)}, "what is in conflict has no answer to agree with"
 
 
 def test_what_people_disagree_about_waits_with_its_votes(layout):
@@ -111,7 +111,7 @@ def test_answers_to_the_second_question_are_not_measured_but_those_before_are_ag
     before, after = read(layout, 1)[0], read(layout, 2)[0]
     assert (after["alpha"], after["images"]) == (before["alpha"], before["images"])
     of = {one["name"]: (one["answers"], one["shared"], one["agreement"][0]) for one in after["people"]}
-    assert of == {"ann": (3, 2, 0.5), "bob": (3, 2, 0.5)}
+    assert of == {"ann": (4, 2, 0.5), "bob": (3, 2, 0.5)}
 
 
 def test_without_people_there_are_reasons_and_no_figures(layout):
@@ -125,7 +125,7 @@ def test_without_people_there_are_reasons_and_no_figures(layout):
 
 def test_the_data_card_says_who_answered_and_how_many_images_are_in_conflict(layout):
     card = layout.generation("0001").data_card_text.read_text()
-    assert "| ann | 3 | 1 | 100% (21% to 100%) | 2 | 50% (9% to 91%) |" in card
+    assert "| ann | 4 | 1 | 100% (21% to 100%) | 2 | 50% (9% to 91%) |" in card
     assert "- People disagree about 2 images; 2 of them are asked about once more." in card
     assert "disagree about 1 images; 0 of them" in layout.generation("0002").data_card_text.read_text()
 
