@@ -175,6 +175,7 @@ class _Artifacts(Folder):
     manifest = _At("manifest.parquet")  # every image known to this generation
     classes = _At("classes.parquet")
     audit = _At("audit.json")  # what is known of the batches annotated so far; {} where there is none
+    agreement = _At("agreement.json")  # how far people agree, and the images on which they do not
     data_card = _At("data_card.html")
     data_card_text = _At("data_card.md")
     base_model = _At("base.safetensors")

@@ -63,7 +63,8 @@ TABLE = (
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
-            "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "data_card.html", "data_card.md",
+            "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "agreement.json", "data_card.html",
+            "data_card.md",
         ),
         sections=("workspace", "curate"),
     ),
@@ -102,9 +103,10 @@ TABLE = (
         "Choose the images most worth a person's minute.",
         code=(
             *_TRAINED, "class_statistics.py", "operating/__init__.py", "operating/selection.py", "settings/budget.py",
-            "stages/adjudication.py", "stages/select.py", "stages/selection_context.py", "strategies",
+            "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py", "stages/select.py",
+            "stages/selection_context.py", "strategies",
         ),
-        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json"),
+        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "agreement.json"),
         writes=("selection.parquet", "batch.png"),
         sections=("budget", "select"), run=("generation",), computes=True,
     ),
@@ -113,11 +115,11 @@ TABLE = (
         "Write the report of this generation as one HTML file.",
         code=(
             "charts.py", "frames.py", "measured.py", "schema.py", "settings/workspace.py", "shots.py",
-            "stages/report.py", "stages/templates",
+            "stages/contact_sheet.py", "stages/report.py", "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
-            "gate.json", "metrics.jsonl",
+            "gate.json", "agreement.json", "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,

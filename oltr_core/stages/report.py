@@ -22,6 +22,7 @@ from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
 from oltr_core.spec import Spec
+from oltr_core.stages.contact_sheet import MOST, tile
 
 #: figures of gate.json: heading, meaning
 COMPARED = {
@@ -63,11 +64,15 @@ GROUPS = {
     "calibration": "Calibration",
     "select": "Selection (of the batch annotated last)",
     "audit": "Images drawn by chance (of the batch annotated last)",
+    "agreement": "People",
     "cost": "Cost",
     "data": "Data",
     "train": "Training",
     "update": "Update",
 }
+
+
+LISTED = 100  # images in conflict; agreement.json has all
 
 
 class Parameters(Spec):
@@ -122,6 +127,8 @@ def run(params: Parameters, layout: Layout) -> None:
         scores=_scores(known, unknown, values.get("open/threshold")),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
+        people=json.loads(work.agreement.read_text()),
+        disputed=_disputed(layout, manifest),
         splits=sorted(manifest.group_by("split").agg(pl.len(), pl.col("label").count()).iter_rows()),
         quarantined=Counter(held["reason"].to_list()).most_common(12),
         # generation, images, images annotated by people
@@ -191,15 +198,36 @@ def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> l
     return [{"label": k, "images": of.total(), "taken": of.most_common(3)} for k, of in taken.items()]
 
 
+def _disputed(layout: Layout, manifest: pl.DataFrame) -> list[dict[str, Any]]:
+    """The images that people disagree about: picture, place in the batch where they are in it, votes."""
+    rows = json.loads(layout.work.agreement.read_text())["disputed"][:LISTED]
+    known = manifest.filter(pl.col("image_id").is_in([row["image_id"] for row in rows]))
+    address = dict(known.select("image_id", "address").iter_rows())
+    chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    rank = dict(chosen.select("image_id", "rank").iter_rows())
+    sheet = picture.read_bytes() if picture.exists() else b""
+    for row in rows:
+        place = rank.get(row["image_id"])
+        row |= {"address": address.get(row["image_id"]), "place": place}
+        if sheet and place is not None and place < MOST:
+            row["picture"] = base64.b64encode(tile(sheet, place)).decode()
+    return rows
+
+
 def _batch(layout: Layout) -> dict[str, Any]:
     """The images that people are asked about: how many, why, and a picture of them."""
-    chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    rows, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    gold = pl.col("strategy") == schema.GOLD  # their other columns are of images that are not asked about
+    chosen = rows.filter(~gold)
+    found = chosen.filter(pl.col("strategy") != "adjudication")
     reasons = Counter(chosen["reason"].to_list())
     return {
-        "images": len(chosen),
-        "strategy": chosen["strategy"][0] if len(chosen) else None,
+        "images": len(rows),
+        "gold": len(rows) - len(chosen),
+        "again": len(chosen) - len(found),
+        "strategy": found["strategy"][0] if len(found) else None,
         "reasons": reasons.most_common() if len(reasons) <= 6 else [],  # else each image has one of its own
-        "shares": Counter(chosen["share"].drop_nulls()).most_common(),
+        "shares": Counter(found["share"].drop_nulls()).most_common(),
         "clusters": chosen["cluster"].drop_nulls().n_unique(),
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
         "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,

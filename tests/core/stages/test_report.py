@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured, read_all
 from oltr_core.stages import report
+from oltr_core.stages.contact_sheet import draw
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
 GATE = {
@@ -19,6 +23,20 @@ GATE = {
     "metrics": {"known_accuracy": {"champion": 0.931, "challenger": 0.912, "difference": -0.019, "low": -0.063,
                                    "high": 0.021, "images": 34}},
     "absent": {"learned_accuracy": "no class was learned that <nobody> knew"},
+}  # fmt: skip
+NOBODY = {"alpha": None, "images": 0, "people": [], "disputed": []}
+PEOPLE = {
+    "alpha": 0.7431, "images": 9,
+    "people": [
+        {"name": "ann", "answers": 20, "shared": 9, "agreement": [8 / 9, 0.565, 0.98], "gold": 4,
+         "accuracy": [0.75, 0.301, 0.954]},
+        {"name": "<bob>", "answers": 3, "shared": 0, "agreement": None, "gold": 0, "accuracy": None},
+    ],
+    "disputed": [
+        {"image_id": f"{1:064x}", "votes": {"lynx": ["ann"], "<bobcat>": ["<bob>", "cy"]}, "asked_again": False},
+        {"image_id": "a" * 64, "votes": {"lynx": ["ann"], "cannot tell": ["cy"]}, "asked_again": True},
+        {"image_id": "b" * 64, "votes": {"lynx": ["ann"], "deer": ["cy"]}, "asked_again": False},
+    ],
 }  # fmt: skip
 
 
@@ -66,6 +84,7 @@ def layout(tmp_path):
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
     work.gate.write_text(json.dumps(GATE))
+    work.agreement.write_text(json.dumps(NOBODY))
     parent = [{"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.97}}]
     layout.generation("0000").folder.mkdir(parents=True)
     layout.generation("0000").lineage.write_text(json.dumps(parent))
@@ -361,3 +380,51 @@ def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout
     assert "digits: generation 0001" in page
     assert "Parent 0000;" in page
     assert page.count('class="tile"') == 4
+
+
+def test_the_page_shows_how_far_people_agree_and_how_often_each_is_right(layout):
+    report.run(report.Parameters(), layout)
+    assert "people who answer" not in layout.work.report.read_text()
+    layout.work.agreement.write_text(json.dumps(PEOPLE))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "On the 9 images that two or more people answered, Krippendorff’s α is 0.74" in page
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index("<td>ann") : page.index("In percent. Compared")])
+    assert cells == [
+        "ann", "20", "9", "88.9", "56.5 to 98.0", "4", "75.0", "30.1 to 95.4",
+        "&lt;bob&gt;", "3", "0", "–", "–", "0", "–", "–",
+    ]  # fmt: skip
+
+
+def test_the_page_lists_what_people_disagree_about_with_picture_votes_and_what_becomes_of_it(layout):
+    tiles = [np.full((10, 10, 3), colour, np.uint8) for colour in (10, 200, 30, 40, 50)]
+    layout.work.contact_sheet.write_bytes(draw(tiles, list("12345")))
+    layout.work.agreement.write_text(json.dumps(PEOPLE))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    begin = page.index("Images that people disagree about")
+    section = page[begin : page.index("<h2>", begin)]
+    (picture,) = re.findall(r"base64,([A-Za-z0-9+/=]+)", section)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as shown:
+        assert shown.size == (72, 72)
+        assert shown.getpixel((36, 36)) == (200, 200, 200)
+    plain = html.unescape(re.sub(r"<[^>]*>", "", section))
+    assert "lynx (ann); <bobcat> (<bob>, cy)" in plain
+    assert "asked about once more, number 2 of the batch below" in plain
+    assert "was asked about again; oltr annotate correct settles it" in plain
+    assert "waits for a batch with room for it" in plain
+
+
+def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
+    rows = schema.read(layout.work.selection, schema.SELECTION).to_pylist()
+    rows[0] |= {"strategy": "adjudication", "share": "adjudicate", "reason": "2 people disagree: lynx, deer"}
+    rows[3] |= {"strategy": "gold", "reason": "another's"}
+    schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    report.run(report.Parameters(), layout)
+    plain = " ".join(re.sub(r"<[^>]*>", "", layout.work.report.read_text()).split())
+    assert (
+        "5 images, chosen by u_product, best first; 1 of them, which come first, are asked about once more" in plain
+    )
+    assert "; 1 are gold items" in plain
+    assert "Shares:" not in plain, "what is asked about once more is said apart"
+    assert "another's" not in plain
