@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import audit_slice, card, checks, register
+from oltr_core.curation import audit_slice, card, checks, cost, register
 from oltr_core.curation.manifest import Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.frames import read, scan
@@ -61,9 +61,12 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
+    batches_answered = cost.per_batch(annotations, dict(_audits(layout)), register.names(built.classes))
+    write_atomically(layout.work.cost, json.dumps(batches_answered, indent=1) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
     measured = _measure(built, annotations, audit, copies, refused.height) | _estimates(built, annotations, layout)
     measured.values["data/corrections"] = float(corrections.height)
+    measured.values["cost/answers"] = float(sum(row["answers"] for row in batches_answered))
     measured.write(layout, "curate")
     facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out)
     card.write(layout, params.workspace.name, facts)
