@@ -185,10 +185,7 @@ def advice(
     if isinstance(b, str):
         return result | _unclear(b)
     if b.low <= 0:
-        return result | _unclear(
-            "the test images do not tell whether more images lower the errors of a class (error as images to the "
-            f"power of {-b.value:.2f}, 95 % interval {-b.high:.2f} to {-b.low:.2f})"
-        )
+        return result | _unclear("the test images do not tell whether more images lower the errors of a class")
     if not found or not found[0].error.value:
         return result | _unclear("no test image of a known class is named wrongly")
     others = rivals(found, b)
