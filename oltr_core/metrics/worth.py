@@ -200,8 +200,9 @@ def advice(
     shown = [*listed[:NAMED], f"{rest} further classes"] if rest > 0 else listed
     said = (
         f"{MORE} more images of {' or '.join([', '.join(shown[:-1]), shown[-1]] if shown[1:] else shown)} are worth "
-        f"most: by the errors so far, {names[first.class_id]} would lose {100 * first.gain.value:.1f} points of its "
-        f"{100 * first.error.value:.1f} % of errors ({100 * first.gain.low:.1f} to {100 * first.gain.high:.1f})"
+        f"most: by the errors so far they would take {names[first.class_id]} from {100 * first.error.value:.1f} % of "
+        f"errors to {100 * (first.error.value - first.gain.value):.1f} %, {100 * first.gain.low:.1f} to "
+        f"{100 * first.gain.high:.1f} points less"
     )
     return result | {"verdict": "more", "sentence": said}
 

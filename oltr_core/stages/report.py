@@ -58,7 +58,7 @@ HEADLINE = (
 #: of these, those with a line in the chart of generations
 LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
-FOLLOWED = {"pool/unknown_rate": "unknown", "pool/drift": "told apart"}
+FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
 GROUPS = {
     "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
     "now": "Every class known now, shot groups by the training images that it has now",

@@ -132,7 +132,8 @@ def test_one_class_is_named_where_the_intervals_allow_it():
     result = said(points(k1=FALLING, k2=[(200, 400, 20)] * 2, k3=[(300, 400, 10)] * 2))
     assert result["verdict"] == "more"
     assert result["sentence"].startswith(
-        "25 more images of lynx are worth most: by the errors so far, lynx would lose 5.4 points of its 25.0 %"
+        "25 more images of lynx are worth most: by the errors so far they would take lynx from 25.0 % of errors to "
+        "19.6 %, 3.0 to 8.5 points less"
     )
     assert [of["class"] for of in result["gains"]] == ["lynx", "deer", "otter"]
 

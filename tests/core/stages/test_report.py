@@ -134,8 +134,8 @@ def test_the_page_says_what_is_worth_most_next_and_what_people_gave(layout):
     ]
     assert "to the power of -0.50\n(95 % interval -0.75 to -0.25)" in page
     assert (
-        "The 131 answers from batch 0000 to 0003 brought +3.1 points per 100 answers\n(95 % interval -1.1 to +7.1)"
-        in page
+        "The 131 answers between batches 0000 and 0003 brought +3.1 points per 100 answers\n"
+        "(95 % interval -1.1 to +7.1)" in page
     )
     layout.work.worth.write_text(json.dumps(WORTH | {"gained": "nobody <drew>", "gains": [], "exponent": "none"}))
     report.run(report.Parameters(), layout)
