@@ -32,7 +32,7 @@ MORE = 25  # images that a class might get
 ANSWERS = 100  # fewer say nothing about what answers are worth
 WORTH = 0.01  # accuracy; a hundred answers that surely bring less are not worth a person's minutes
 STEEPEST = 4.0  # an exponent is looked for between minus this and this
-NAMED = 3  # classes named in a sentence
+NAMED = 3  # classes named in a sentence, and one more where it is the last
 
 
 class Point(NamedTuple):
@@ -192,12 +192,12 @@ def advice(
     if len(others) > (len(found) - 1) / 2:
         return result | _unclear(
             f"more images do lower errors, but the test images do not tell {names[found[0].class_id]} from "
-            f"{len(others)} other classes that may gain as much"
+            f"{len(others)} of {len(found) - 1} other classes that may gain as much"
         )
     first = found[0]
     listed = [names[of.class_id] for of in (first, *others)]
     rest = len(listed) - NAMED
-    shown = [*listed[:NAMED], f"{rest} further classes"] if rest > 0 else listed
+    shown = [*listed[:NAMED], f"{rest} further classes"] if rest > 1 else listed
     said = (
         f"{MORE} more images of {' or '.join([', '.join(shown[:-1]), shown[-1]] if shown[1:] else shown)} are worth "
         f"most: by the errors so far they would take {names[first.class_id]} from {100 * first.error.value:.1f} % of "

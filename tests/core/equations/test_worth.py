@@ -143,7 +143,18 @@ def test_classes_that_cannot_be_told_apart_are_named_together_and_most_of_them_a
     assert result["sentence"].startswith("25 more images of lynx or deer are worth most")
     result = said(points(k1=FALLING, k2=[(40, 400, 90)] * 2, k3=[(40, 400, 80)] * 2))
     assert result["verdict"] == "unclear"
-    assert "do not tell lynx from 2 other classes" in result["sentence"]
+    assert "do not tell lynx from 2 of 2 other classes that may gain as much" in result["sentence"]
+
+
+def test_three_classes_are_named_and_the_others_counted():
+    names = NAMES | {k: f"class {k}" for k in range(4, 20)}
+    for alike, shown in ((4, "lynx, deer, otter or class 4 are"), (5, "lynx, deer, otter or 2 further classes are")):
+        rows = {f"k{k}": [(40, 400, 90)] * 2 for k in range(2, alike + 1)}
+        rows |= {f"k{k}": [(300, 400, 10)] * 2 for k in range(alike + 1, 2 * alike + 1)}
+        history = points(k1=FALLING, **rows)
+        assert advice(history, newest(history), [], names)["sentence"].startswith(
+            f"25 more images of {shown} worth most"
+        )
 
 
 def test_an_exponent_that_may_be_zero_is_not_enough_evidence():
