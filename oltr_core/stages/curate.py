@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import audit_slice, card, checks, people, register
+from oltr_core.curation import audit_slice, card, checks, cost, people, register
 from oltr_core.curation.manifest import NOBODY, Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.frames import read, scan
@@ -69,10 +69,15 @@ def run(params: Parameters, layout: Layout) -> None:
     of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
     agreement = people.measure(built, of_gold, adjudicated)
     write_atomically(layout.work.agreement, json.dumps(agreement, indent=1) + "\n")
+    batches_answered = cost.per_batch(
+        annotations, dict(_audits(layout)), register.names(built.classes), params.curate.consensus
+    )
+    write_atomically(layout.work.cost, json.dumps(batches_answered, indent=1) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
     measured = _measure(built, annotations, audit, copies, refused.height)
     measured |= _estimates(built, annotations, layout, params.curate.consensus) | people.figures(agreement)
     measured.values["data/corrections"] = float(corrections.height)
+    measured.values["cost/answers"] = float(sum(row["answers"] for row in batches_answered))
     measured.write(layout, "curate")
     facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out, agreement)
     card.write(layout, params.workspace.name, facts)

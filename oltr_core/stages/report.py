@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -55,6 +56,10 @@ HEADLINE = (
     ("loop/known_accuracy", "loop, known", "classes of generation 0, all known classes competing"),
     ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
 )
+#: of these, those with a line in the chart of generations
+LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+#: what a generation's arrivals are followed by, beside the headline: name, heading
+FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
 GROUPS = {
     "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
     "now": "Every class known now, shot groups by the training images that it has now",
@@ -65,6 +70,7 @@ GROUPS = {
     "select": "Selection (of the batch annotated last)",
     "audit": "Images drawn by chance (of the batch annotated last)",
     "agreement": "People",
+    "pool": "Newest images",
     "cost": "Cost",
     "data": "Data",
     "train": "Training",
@@ -88,7 +94,7 @@ def run(params: Parameters, layout: Layout) -> None:
     values, absent = measured.values, measured.absent
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
-    shown = {name: values[name] for name, *_ in HEADLINE if name in values}
+    shown = {name: values[name] for name in (*(name for name, *_ in HEADLINE), *FOLLOWED) if name in values}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
 
@@ -118,12 +124,18 @@ def run(params: Parameters, layout: Layout) -> None:
         values=values,
         absent=absent,
         gate=json.loads(work.gate.read_text()),
+        cost=json.loads(work.cost.read_text()),
+        worth=json.loads(work.worth.read_text()),
+        pool=json.loads(work.pool.read_text()),
+        pool_chart=_chart(lineage, FOLLOWED, "Newest images of each generation"),
         compared=COMPARED,
         drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
         long_tail=_long_tail(rows),
-        lineage_chart=_lineage_chart(lineage),
+        lineage_chart=_chart(
+            lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
+        ),
         scores=_scores(known, unknown, values.get("open/threshold")),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
@@ -176,13 +188,12 @@ def _long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _lineage_chart(lineage: list[dict[str, Any]]) -> str:
+def _chart(lineage: list[dict[str, Any]], shown: Mapping[str, str], title: str) -> str:
     series = {
         heading: [(int(g["generation"]), g["metrics"][name]) for g in lineage if name in g["metrics"]]
-        for name, heading, _ in HEADLINE
-        if name in ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+        for name, heading in shown.items()
     }
-    return charts.lines({k: v for k, v in series.items() if v}, "Generations", bottom_at=0, top_at=1)
+    return charts.lines({k: v for k, v in series.items() if v}, title, bottom_at=0, top_at=1)
 
 
 def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:

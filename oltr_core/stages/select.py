@@ -1,8 +1,8 @@
 """select: the pool images most worth a person's minute, and a picture of them.
 
-Writes selection.parquet, batch.png and metrics/select.json. A strategy that doubts labels may also ask about training
-and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an image is put in
-question once. So is one about which people disagreed asked about once more.
+Writes selection.parquet, batch.png, pool.json and metrics/select.json. A strategy that doubts labels may also ask
+about training and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an
+image is put in question once. So is one about which people disagreed asked about once more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from oltr_core import checkpoint, schema
 from oltr_core.devices import prepare
 from oltr_core.images.shards import Shards
 from oltr_core.interfaces import Outputs, Picks, SelectionContext, concatenate
-from oltr_core.layout import Layout, in_order
+from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.operating.selection import Select, pick
 from oltr_core.seeding import numpy_generator
@@ -24,7 +24,7 @@ from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
-from oltr_core.stages import adjudication, gold, manifest_rows
+from oltr_core.stages import adjudication, gold, manifest_rows, monitoring
 from oltr_core.stages.contact_sheet import draw
 from oltr_core.stages.selection_context import context_of, outputs_of, questionable
 from oltr_core.strategies import Composed
@@ -47,7 +47,8 @@ def run(params: Parameters, layout: Layout) -> None:
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     classes = manifest_rows.register(layout)
-    budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
+    arrivals = monitoring.arrived(manifest, layout)  # leftovers of older batches do not raise the budget
+    budget = round(params.budget.share_of_arrivals * arrivals.num_rows)
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size
@@ -85,19 +86,10 @@ def run(params: Parameters, layout: Layout) -> None:
     counts["select/adjudicated"] = float(anew.num_rows - again)  # of a class that was split
     counts["select/disputed"] = float(again)
     counts["select/gold"] = float(table.column("strategy").to_pylist().count(schema.GOLD))
-    Measured(counts).write(layout, "select")
-
-
-def arrivals(manifest: pa.Table, layout: Layout) -> int:
-    """Images of the newest batch that came without a label: leftovers of older ones do not raise the budget."""
-    names = set(manifest.column("batch").to_pylist())
-    if not names:
-        return 0
-    newest = in_order(layout.batch(name) for name in names)[-1].name
-    rows = zip(*(manifest.column(name).to_pylist() for name in ("batch", "split", "label_source")), strict=True)
-    return sum(
-        batch == newest and (split == "pool" or source not in (None, "source")) for batch, split, source in rows
-    )
+    reference = monitoring.trained_for(manifest, schema.read(layout.work.base, schema.MANIFEST))
+    seen_now = monitoring.examine(arrivals, reference, model, layout, size, this.generation)
+    layout.work.pool.write_text(json.dumps(seen_now, indent=1) + "\n")
+    (Measured(counts) | monitoring.figures(seen_now)).write(layout, "select")
 
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:

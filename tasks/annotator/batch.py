@@ -136,7 +136,8 @@ def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> li
 def note(layout: Layout, name: str) -> None:
     """Add to the audit of the batch what curate has to know of some of its images.
 
-    Those drawn by chance, those whose label was in doubt, those that people had disagreed about, and gold items.
+    Those drawn by chance, those whose label was in doubt, those of a cluster, those that people had disagreed about,
+    and gold items.
     """
     rows, path = selected(layout, name), layout.audit_of(name)
     gold = sorted(row["image_id"] for row in rows if row["strategy"] == schema.GOLD)
@@ -146,6 +147,8 @@ def note(layout: Layout, name: str) -> None:
         found["drawn"] = {"suggested": drawn, "classes": sorted(set(class_names(layout, name).values()))}
     if suspects := sorted(row["image_id"] for row in rows if row["share"] == "suspect"):
         found["suspects"] = suspects
+    if of := {row["image_id"]: row["cluster"] for row in rows if row["cluster"] is not None}:
+        found["clusters"] = of
     if adjudicated := sorted(row["image_id"] for row in rows if row["share"] == schema.ADJUDICATE):
         found["adjudicated"] = adjudicated
     if gold:

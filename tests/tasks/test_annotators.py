@@ -249,12 +249,13 @@ def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout)
 def test_what_curate_has_to_know_of_a_composed_batch_is_added_to_its_audit(layout):
     batch.note(layout, "0000")
     assert not layout.audit_of("0000").exists()
-    _, second, third = composed(layout)
+    first, second, third = composed(layout)
     truth.audit(layout, TRUTH, "0000")
     before = json.loads(layout.audit_of("0000").read_text())
     batch.note(layout, "0000")
     assert json.loads(layout.audit_of("0000").read_text()) == before | {
         "drawn": {"suggested": {third: "cat"}, "classes": ["cat", "dog"]}, "suspects": [second],
+        "clusters": {first: 4, second: 4},
     }  # fmt: skip
 
 

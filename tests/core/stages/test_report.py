@@ -38,6 +38,25 @@ PEOPLE = {
         {"image_id": "b" * 64, "votes": {"lynx": ["ann"], "deer": ["cy"]}, "asked_again": False},
     ],
 }  # fmt: skip
+COST = [
+    {"generation": "0000", "images": 40, "answers": 31, "minutes": None, "untimed": 40, "accuracy": 0.5,
+     "accuracy_low": 0.25, "accuracy_high": 0.75, "drawn": 8},
+    {"generation": "0001", "images": 12, "answers": 12, "minutes": 2.25, "untimed": 0},
+]  # fmt: skip
+WORTH = {
+    "verdict": "more", "sentence": "25 more images of <lynx> are worth most", "exponent": [0.5, 0.25, 0.75],
+    "gained": {"answers": 131, "since": "0000", "until": "0003", "per_hundred": [0.031, -0.011, 0.071]},
+    "gains": [{"class": "<lynx>", "images": 9, "error": [0.4, 0.3, 0.5], "gain": [0.2, 0.1, 0.3]}], "history": [],
+}  # fmt: skip
+POOL = {
+    "images": 70, "sampled": 50, "batch": "batch-1", "reference": 40, "unknown_rate": [0.21, 0.12, 0.34],
+    "drift": [0.62, 0.55, 0.69], "by": "site",
+    "classes": [{"class": "deer", "share": [0.3, 0.2, 0.4], "trained": 0.71}],
+    "places": [
+        {"value": "<north>", "images": 45, "unknown_rate": [0.2, 0.1, 0.37], "drift": [0.77, 0.66, 0.88]},
+        {"value": "south", "images": 5, "unknown_rate": None, "drift": "too few images to judge"},
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -85,6 +104,9 @@ def layout(tmp_path):
     )
     work.gate.write_text(json.dumps(GATE))
     work.agreement.write_text(json.dumps(NOBODY))
+    work.cost.write_text(json.dumps(COST))
+    work.worth.write_text(json.dumps(WORTH))
+    work.pool.write_text(json.dumps(POOL))
     parent = [{"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.97}}]
     layout.generation("0000").folder.mkdir(parents=True)
     layout.generation("0000").lineage.write_text(json.dumps(parent))
@@ -112,6 +134,60 @@ def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_inte
     layout.work.gate.write_text(json.dumps(GATE | {"held_apart": False}))
     report.run(report.Parameters(), layout)
     assert "which the other figures of this page are about too" in layout.work.report.read_text()
+
+
+def cells(page: str, heading: str) -> list[list[str]]:
+    """The rows of all tables under a heading."""
+    part = page.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
+    return [re.findall(r">([^<>]+)(?:</span>)?</td>", row) for row in part.split("<tr>")[1:] if "<td" in row]
+
+
+def test_the_page_says_what_is_worth_most_next_and_what_people_gave(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "<p>25 more images of &lt;lynx&gt; are worth most.</p>" in page
+    assert cells(page, "What is worth most next") == [
+        ["&lt;lynx&gt;", "9", "40.0", "20.0", "10.0 to 30.0"],
+        ["0000", "40", "31", "–", "50.0", "25.0 to 75.0"],
+        ["0001", "12", "12", "2.2", "–", "–"],
+    ]
+    assert "to the power of -0.50\n(95 % interval -0.75 to -0.25)" in page
+    assert (
+        "The 131 answers between batches 0000 and 0003 brought +3.1 points per 100 answers\n"
+        "(95 % interval -1.1 to +7.1)" in page
+    )
+    layout.work.worth.write_text(json.dumps(WORTH | {"gained": "nobody <drew>", "gains": [], "exponent": "none"}))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "What 100 answers brought is not known: nobody &lt;drew&gt;." in page
+    assert "would fall by" not in page
+
+
+def test_the_page_sets_the_newest_images_beside_those_of_the_full_training(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "70 images of batch-1 came without a label; figures are of 50 of them" in page
+    assert "21.0&thinsp;% are answered" in page
+    assert "an AUROC of 0.62\n(95 % interval 0.55 to 0.69;" in page
+    assert cells(page, "The newest images") == [
+        ["&lt;north&gt;", "45", "20.0", "10.0 to 37.0", "0.77", "0.66 to 0.88"],
+        ["south", "5", "too few images to judge", "too few images to judge"],
+        ["deer", "30.0", "20.0 to 40.0", "71.0"],
+    ]
+    layout.work.pool.write_text(json.dumps(POOL | {"drift": "too <few>", "places": []}))
+    report.run(report.Parameters(), layout)
+    assert "full training is not known: too &lt;few&gt;." in layout.work.report.read_text()
+    layout.work.pool.write_text(json.dumps({"images": 0, "sampled": 0, "batch": None, "drift": "none"}))
+    report.run(report.Parameters(), layout)
+    assert "No image came without a label." in layout.work.report.read_text()
+
+
+def test_the_unknown_rate_and_the_distance_of_each_generation_are_carried_on(layout):
+    Measured({"pool/unknown_rate": 0.21, "pool/drift": 0.62}).write(layout, "select")
+    report.run(report.Parameters(), layout)
+    assert json.loads(layout.work.lineage.read_text())[-1]["metrics"]["pool/drift"] == 0.62
+    page = layout.work.report.read_text()
+    assert "<title>Newest images of each generation</title>" in page
 
 
 def test_the_first_generation_is_compared_with_nobody(layout):
