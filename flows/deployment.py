@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow, tags
 from prefect.states import Completed
 
-from flows import plan, steps
+from flows import monitoring, plan, steps
 from flows.generation import WAITING, annotation, loop, named
 from flows.loop import Busy, alone, check_parameters
 from flows.upkeep import finish_forgetting
@@ -29,6 +29,7 @@ IMPORTED = "AnswersImported"
 STILL = "StillWaiting"  # apart from WAITING, of which people are told
 BUSY = "Busy"
 NOTHING = "NothingToDo"
+RECOMMENDED = "GenerationRecommended"
 
 
 def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> Any:
@@ -74,6 +75,20 @@ def retrain(workspace: str = ".") -> Any:
 def answers(workspace: str = ".") -> Any:
     """Import the answers to the batch that waits, once people are done; ends in a state that says what came."""
     return held(workspace, _take_in, whole=False)
+
+
+@flow(name="monitor", flow_run_name=named("monitor"), validate_parameters=False)
+def monitor(workspace: str = ".") -> Any:
+    """Look at the newest ingested batch between generations; whether to make one is said, and left to people.
+
+    Ends in the state RECOMMENDED where it is worth a generation.
+    """
+
+    def look(layout: Layout) -> Any:
+        seen = monitoring.look(layout)
+        return Completed(name=RECOMMENDED if seen["recommended"] else None, message=seen["sentence"], data=seen)
+
+    return held(workspace, look, whole=False)
 
 
 def _take_in(layout: Layout) -> Any:

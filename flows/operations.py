@@ -76,7 +76,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
 
 
 def _register(layout: Layout, notify: str | None) -> list[str]:
-    from flows.deployment import IMPORTED
+    from flows.deployment import IMPORTED, RECOMMENDED
     from flows.generation import WAITING
     from oltr_core.settings.workspace import name_of
     from tasks.prefect import deploying
@@ -84,7 +84,9 @@ def _register(layout: Layout, notify: str | None) -> list[str]:
     name = name_of(layout)
     names = deploying.deploy(layout, name)
     if notify:
-        deploying.tell_by(notify, name, names, (WAITING, IMPORTED, "Completed", "Failed", "Crashed", "TimedOut"))
+        deploying.tell_by(
+            notify, name, names, (WAITING, IMPORTED, RECOMMENDED, "Completed", "Failed", "Crashed", "TimedOut")
+        )
     return names
 
 
