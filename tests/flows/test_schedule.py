@@ -43,7 +43,7 @@ def test_the_deployments_of_a_workspace_are_scheduled_and_those_of_another_of_it
 
     registered = deploy("workspace")
     assert registered.returncode == 0, registered.stderr
-    assert "deployed generation-digits, annotation-digits, retrain-digits;" in registered.stdout
+    assert "deployed generation-digits, annotation-digits, retrain-digits, monitor-digits;" in registered.stdout
     deadline = time.monotonic() + 120
     while len({*map(_time, planned := asyncio.run(_scheduled(environment["PREFECT_API_URL"])))}) < 5:
         assert time.monotonic() < deadline, log.read_text()[-3000:]

@@ -131,9 +131,10 @@ def test_no_secret_stands_on_a_command_line_or_goes_into_the_image():
 
 def test_each_deployment_names_a_flow_that_exists_and_its_workspace():
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    name = "{{ $OLTR_NAME }}"
     scheduled = [d["name"].split("-")[0] for d in deployments if d.get("schedules")]
     assert scheduled == ["generation", "annotation"], "a full training is made by hand"
-    assert all(d["name"].endswith(f"-{NAME}") and NAME in d["tags"] for d in deployments)
+    assert all(d["name"].endswith(f"-{name}") and name in d["tags"] for d in deployments)
     for deployment in deployments:
         module, flow = deployment["entrypoint"].rsplit(".", 1)
         text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
