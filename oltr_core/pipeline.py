@@ -94,7 +94,7 @@ TABLE = (
             "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
-        writes=("predictions.parquet", "plots", "gate.json"),
+        writes=("predictions.parquet", "intervals.json", "plots", "gate.json"),
         sections=("evaluate",), computes=True,
     ),
     Stage(
@@ -117,7 +117,7 @@ TABLE = (
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
-            "gate.json", "metrics.jsonl",
+            "intervals.json", "gate.json", "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,

@@ -22,9 +22,11 @@ from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
-from oltr_core.layout import GENESIS, IMPORTED, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
+from oltr_core.metrics.comparison import LEVEL
 from oltr_core.metrics.gate_images import gate_side
+from oltr_core.metrics.intervals import RESAMPLES, intervals
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.rejection import (
     Evaluate,
@@ -33,6 +35,7 @@ from oltr_core.operating.rejection import (
     reference_of_answers,
 )
 from oltr_core.scores import Score
+from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
@@ -70,15 +73,18 @@ def run(params: Parameters, layout: Layout) -> None:
     table = {name: images.column(name) for name in ("image_id", "split")}
     table |= {"probability": probability.tolist(), "score": scores.tolist()}
     table["class_id"] = [card.answer_ids[k] for k in predicted.tolist()]
+    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
+    assert card.threshold is not None
+    ids, said = [*card.answer_ids, OPEN], images.column("label").to_pylist()
+    table["true_class_id"] = [None if name is None else ids[k] for name, k in zip(said, labels.tolist(), strict=True)]
+    table["rejected"] = (scores > card.threshold).tolist()
     schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
-    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
     is_test, is_val = mask(images, "test"), mask(images, "val")
     is_val &= labels != OPEN
     test = images.filter(pa.array(is_test.tolist()))
     tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
     history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
-    assert card.threshold is not None
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
@@ -95,6 +101,7 @@ def run(params: Parameters, layout: Layout) -> None:
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result.write(layout, "evaluate")
+    write_intervals(layout, tested, scores[is_test], card.threshold, result)
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
     comparison.write(this, model, images, answers, classes, layout, size)
@@ -142,6 +149,14 @@ def evaluated_images(
         groups=[group[i] for i in ids],
         counts=torch.tensor(model.card.answer_counts).float(),
     )
+
+
+def write_intervals(layout: Layout, tested: Evaluation, scores: Tensor, threshold: float, result: Measured) -> None:
+    """Write data/work/intervals.json: a 95 % interval for figures of closed/, now/, open/ and loop/."""
+    generator = numpy_generator(0, "intervals")
+    found = intervals(tested, scores, threshold, result.values, generator)
+    page = {"level": LEVEL, "resamples": RESAMPLES, "figures": found}
+    write_atomically(layout.work.intervals, json.dumps(page, indent=1, sort_keys=True) + "\n")
 
 
 def write_plots(

@@ -17,7 +17,7 @@ import polars as pl
 from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.layout import Layout
-from oltr_core.measured import read_all
+from oltr_core.measured import differ, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
@@ -84,14 +84,16 @@ def run(params: Parameters, layout: Layout) -> None:
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
     shown = {name: values[name] for name, *_ in HEADLINE if name in values}
-    lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown})
+    intervals = read_intervals(work.intervals)
+    bounds = {name: intervals[name] for name in shown if name in intervals}
+    lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
 
     manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
-    truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
+    truth = manifest.select("image_id", "label")
     predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
-    tested = predictions.filter(pl.col("split") == "test", pl.col("label").is_not_null())
-    known, unknown = (tested.filter(of) for of in (pl.col("true_id").is_not_null(), pl.col("true_id").is_null()))
+    tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
+    known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
     rows = per_class(manifest, classes, known, this)
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
@@ -102,6 +104,7 @@ def run(params: Parameters, layout: Layout) -> None:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:.1f}"
+    environment.filters["range"] = lambda v: f"{100 * v[0]:.1f}–{100 * v[1]:.1f}"
     environment.filters["figure"] = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
     page = environment.get_template("report.html.jinja").render(
         workspace=params.workspace.name,
@@ -111,6 +114,8 @@ def run(params: Parameters, layout: Layout) -> None:
         lineage=lineage,
         parent=lineage[-2] if len(lineage) > 1 else None,
         values=values,
+        intervals=intervals,
+        changes=_changes(lineage),
         absent=absent,
         gate=json.loads(work.gate.read_text()),
         compared=COMPARED,
@@ -129,6 +134,20 @@ def run(params: Parameters, layout: Layout) -> None:
         loss_curve=_loss_curve(layout),
     )
     work.report.write_text(page)
+
+
+def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Headline figure -> its change since the parent, and `better` or `worse` where chance does not explain it."""
+    if len(lineage) < 2:
+        return {}
+    found, (before, now) = {}, lineage[-2:]
+    for name, value in now["metrics"].items():
+        if name in before["metrics"]:
+            was, change = before["metrics"][name], value - before["metrics"][name]
+            bounds = now["intervals"].get(name), before.get("intervals", {}).get(name)
+            apart = None not in bounds and differ(value, was, *bounds)
+            found[name] = change, ("better" if change > 0 else "worse") if apart else ""
+    return found
 
 
 def per_class(manifest: pl.DataFrame, classes: pl.DataFrame, known: pl.DataFrame, this: Run) -> list[dict[str, Any]]:

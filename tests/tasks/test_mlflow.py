@@ -70,6 +70,10 @@ def test_every_sealed_figure_is_shown(shown):
     for name, run in runs(shown).items():
         sealed = json.loads(shown.generation(name).metrics.read_text())
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
+        bounds = json.loads(shown.generation(name).intervals.read_text())["figures"]
+        for key, (low, high) in bounds.items():
+            assert (run.data.metrics[f"{key}_low"], run.data.metrics[f"{key}_high"]) == pytest.approx((low, high))
+        assert "open/auroc" in bounds
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
 

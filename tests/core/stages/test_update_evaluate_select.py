@@ -220,6 +220,17 @@ def test_closed_accuracy_is_that_of_the_predictions_file_among_the_first_six_cla
     assert measured["closed/overall"] == pytest.approx(sum(right) / 126)
 
 
+def test_every_sealed_figure_lies_in_its_interval(second):
+    page = json.loads(second.work.intervals.read_text())
+    measured = values(second, "evaluate")
+    assert (page["level"], page["resamples"]) == (0.95, 1000)
+    groups = {"closed", "now", "open", "loop"}
+    rest = {"open/threshold", "open/classes", "loop/average_incremental", "loop/forgetting", "loop/backward_transfer"}
+    assert set(page["figures"]) == {name for name in measured if name.split("/")[0] in groups} - rest
+    assert all(low <= measured[name] <= high for name, (low, high) in page["figures"].items())
+    assert page["figures"]["loop/unknown_accuracy"][0] < page["figures"]["loop/unknown_accuracy"][1]
+
+
 def test_an_open_class_that_nobody_found_counts_as_wrong(first, second):
     audit = json.loads(second.work.audit.read_text())["open_classes"]
     assert len(audit) == 2
