@@ -56,6 +56,9 @@ class Card(Spec):
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
     threshold: float | None = None  # of that score: larger is unknown
     target_tpr: float = 0.95  # share of known validation images that the threshold was to accept
+    threshold_by: str = "known_kept"  # what it was chosen for; `oltr_core.operating.rejection` has the choices
+    unknown_accepted: float = 0.2  # at most so many unknown validation images, where it was chosen for that
+    tuned_on_unknown: int = 0  # validation images of unknown classes that it was chosen on
     class_balanced: bool = False  # whether every class counted alike in that share
     reference_seed: int = 0  # of the pseudo-features that scores are fitted on
     temperature: float = 1.0  # logits are divided by it for calibrated probabilities

@@ -81,6 +81,7 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
     is_test, is_val = mask(images, "test"), mask(images, "val")
+    open_val = is_val & (labels == OPEN)
     is_val &= labels != OPEN
     test = images.filter(pa.array(is_test.tolist()))
     tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
@@ -93,11 +94,12 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
     reference = reference_of_answers(reference, card)
-    how = labels[is_val], card.target_tpr, card.class_balanced  # each threshold is chosen as the card's own was
+    how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)
-            fitted = operating_point(score, reference, outputs[is_val], scored[is_val], *how)
+            known = outputs[is_val], scored[is_val], labels[is_val]
+            fitted = operating_point(score, reference, *known, *how, scored[open_val], card.unknown_accepted)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result.write(layout, "evaluate")

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import jinja2
+import numpy as np
 import polars as pl
 
 from oltr_core import charts, schema
@@ -125,6 +126,7 @@ def run(params: Parameters, layout: Layout) -> None:
         long_tail=_long_tail(rows),
         lineage_chart=_lineage_chart(lineage),
         scores=_scores(known, unknown, values.get("open/threshold")),
+        trade_off=_trade_off(known, unknown),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
         splits=sorted(manifest.group_by("split").agg(pl.len(), pl.col("label").count()).iter_rows()),
@@ -201,6 +203,20 @@ def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None)
     series = {"known test images": known["score"].to_list(), "unknown test images": unknown["score"].to_list()}
     mark = None if threshold is None else (threshold, "rejected from here on")
     return charts.histogram({k: v for k, v in series.items() if v}, "Score, larger = more unknown", mark)
+
+
+def _trade_off(known: pl.DataFrame, unknown: pl.DataFrame, points: int = 200) -> str:
+    """Share of unknown test images accepted over that of known ones rejected, for every threshold."""
+    if not len(known) or not len(unknown):
+        return ""
+    scores = [np.sort(part["score"].to_numpy()) for part in (known, unknown)]
+    levels = np.unique(np.concatenate(scores))
+    levels = levels[np.linspace(0, len(levels) - 1, min(points, len(levels))).round().astype(int)]
+    accepted = [np.searchsorted(part, levels, "right") / len(part) for part in scores]
+    curve = [(100.0, 0.0), *zip(100 * (1 - accepted[0]), 100 * accepted[1], strict=True)]
+    here = (100 * known["rejected"].mean(), 100 * (1 - unknown["rejected"].mean()), "the threshold of this model")
+    series = {"unknown images accepted, %": curve}
+    return charts.lines(series, "Known images rejected against unknown ones accepted", 0, 100, here)
 
 
 def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> list[dict[str, Any]]:

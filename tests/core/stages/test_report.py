@@ -97,6 +97,36 @@ def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclud
     assert "<small>-2.0 against 0000</small>" in page
 
 
+def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    rows = schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist()
+    open_ = [row["rejected"] for row in rows if row["true_class_id"] == -1]
+    x, y = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="5"', page).groups()
+    assert "the threshold of this model" in page
+    assert float(y) == pytest.approx(220 - 26 - 170 * (1 - sum(open_) / len(open_)), abs=0.06)
+    known = [row["rejected"] for row in rows if row["true_class_id"] >= 0]
+    assert float(x) == pytest.approx(44 + 764 * sum(known) / len(known), abs=0.06)
+    assert "The line was set on known validation images alone;" in page
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "said"),
+    [
+        ("update/tuned_on_unknown", 12.0, "on 12 validation images of unknown classes"),
+        ("update/can_reject", 0.0, "can never reject an image"),
+        ("update/can_reject", 1.0, "The line is the paper's fixed one"),
+    ],
+)
+def test_the_page_says_what_the_threshold_was_tuned_on_and_where_it_never_rejects(layout, figure, value, said):
+    Measured({figure: value}, {}).write(layout, "update")
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert said in page
+    assert "on known validation images alone" not in page
+    assert ("can never reject" in page) is (figure == "update/can_reject" and not value)
+
+
 def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
     assert differ(0.80, 0.70, (0.74, 0.99), (0.1, 0.77))  # 0.06 and 0.07 together 0.092
     assert not differ(0.79, 0.70, (0.73, 0.99), (0.1, 0.77))
@@ -287,7 +317,7 @@ def test_unknown_images_are_shown_by_what_they_were_taken_for(layout):
     assert rows_of(part) == [["<wolf>", "20", "deer (9), lynx (7), otter (4)"]]
     assert "60.0&thinsp;% of the unknown test images" in part
     assert "90.0&thinsp;% of the known ones" in part
-    (scores,) = charts_of(part)
+    scores, _ = charts_of(part)
     assert "known test images (48)" in words_of(scores)
     assert "unknown test images (20)" in words_of(scores)
     assert "rejected from here on" in words_of(scores)
