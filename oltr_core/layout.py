@@ -182,6 +182,7 @@ class _Artifacts(Folder):
     training_log = _At("metrics.jsonl")  # one JSON line per training report
     predictions = _At("predictions.parquet")
     intervals = _At("intervals.json")  # of the figures that evaluate measures
+    slices = _At("slices.json")  # the same figures per value of attributes
     plots = _At("plots")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     selection = _At("selection.parquet")

@@ -92,9 +92,10 @@ TABLE = (
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
             "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
+            "stages/slices.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
-        writes=("predictions.parquet", "intervals.json", "plots", "gate.json"),
+        writes=("predictions.parquet", "intervals.json", "slices.json", "plots", "gate.json"),
         sections=("evaluate",), computes=True,
     ),
     Stage(
@@ -117,7 +118,7 @@ TABLE = (
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
-            "intervals.json", "gate.json", "metrics.jsonl",
+            "intervals.json", "slices.json", "gate.json", "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,

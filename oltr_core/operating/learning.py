@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners import ExemplarReplay, Learner, StreamingLDA
 from oltr_core.models import Network
-from oltr_core.operating.rejection import PAPER, ThresholdBy
+from oltr_core.operating.rejection import PAPER
 from oltr_core.scores import Entropy, Score
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec

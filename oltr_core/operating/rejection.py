@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from oltr_core.checkpoint import Card
+from oltr_core.checkpoint import Card, ThresholdBy
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
 from oltr_core.metrics.calibration import best_temperature
@@ -20,7 +20,6 @@ from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score,
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec
 
-ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "paper"]
 PAPER: ThresholdBy = "paper"
 PAPER_SOFTMAX = 0.1  # of Liu et al., 2019 and 2022: an image whose largest probability is smaller is unknown
 
@@ -29,6 +28,10 @@ class Evaluate(Spec):
     """What is measured beside the score of the card."""
 
     scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
+    slices: list[str] = (
+        # attributes of images (site, camera, ...) whose values are measured apart, and `source`
+        []
+    )
     gate_share: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of test images, for the gate alone; 0: it judges on all
 
 

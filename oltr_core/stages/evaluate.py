@@ -39,7 +39,7 @@ from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import comparison, manifest_rows
+from oltr_core.stages import comparison, manifest_rows, slices
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -102,11 +102,13 @@ def run(params: Parameters, layout: Layout) -> None:
             fitted = operating_point(score, reference, *known, *how, scored[open_val], card.unknown_accepted)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
+    sliced = slices.values_of(images, params.evaluate.slices, layout)
+    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test))
     result.write(layout, "evaluate")
     write_intervals(layout, tested, scores[is_test], card.threshold, result)
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
-    comparison.write(this, model, images, answers, classes, layout, size)
+    comparison.write(this, model, images, answers, classes, layout, size, sliced)
 
 
 def with_gate(images: pa.Table, share: float) -> pa.Table:

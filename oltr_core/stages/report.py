@@ -55,11 +55,20 @@ HEADLINE = (
     ("loop/known_accuracy", "loop, known", "classes of generation 0, all known classes competing"),
     ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
 )
+#: figures of a group of images: name, heading
+SLICED = (
+    ("now/overall", "known"),
+    ("now/few", "few now"),
+    ("open/known_accuracy", "known, with rejection"),
+    ("open/unknown_recall", "unknown recall"),
+    ("open/auroc", "AUROC"),
+)
 GROUPS = {
     "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
     "now": "Every class known now, shot groups by the training images that it has now",
     "open": "Open set, by the model's own score; shot groups as in the closed set",
     "open_by_score": "Open set, other scores",
+    "slice": "Groups of images: the worst, and the gap to the best",
     "loop": "Dynamic loop",
     "calibration": "Calibration",
     "select": "Selection (of the batch annotated last)",
@@ -126,6 +135,8 @@ def run(params: Parameters, layout: Layout) -> None:
         long_tail=_long_tail(rows),
         lineage_chart=_lineage_chart(lineage),
         scores=_scores(known, unknown, values.get("open/threshold")),
+        slices=json.loads(work.slices.read_text()),
+        sliced=SLICED,
         trade_off=_trade_off(known, unknown),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
@@ -214,7 +225,8 @@ def _trade_off(known: pl.DataFrame, unknown: pl.DataFrame, points: int = 200) ->
     levels = levels[np.linspace(0, len(levels) - 1, min(points, len(levels))).round().astype(int)]
     accepted = [np.searchsorted(part, levels, "right") / len(part) for part in scores]
     curve = [(100.0, 0.0), *zip(100 * (1 - accepted[0]), 100 * accepted[1], strict=True)]
-    here = (100 * known["rejected"].mean(), 100 * (1 - unknown["rejected"].mean()), "the threshold of this model")
+    rejected = [float(part["rejected"].to_numpy().mean()) for part in (known, unknown)]
+    here = (100 * rejected[0], 100 * (1 - rejected[1]), "the threshold of this model")
     series = {"unknown images accepted, %": curve}
     return charts.lines(series, "Known images rejected against unknown ones accepted", 0, 100, here)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures, Outputs
@@ -17,7 +18,6 @@ from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
 from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import (
-    ThresholdBy,
     accepting_at_most,
     can_reject,
     operating_point,

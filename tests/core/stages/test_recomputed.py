@@ -29,8 +29,8 @@ def predictions(known: int, unknown: int, threshold: float, ties: bool) -> tuple
         "split": ["test"] * (known + unknown), "true_class_id": np.where(labels == OPEN, -1, labels + 10),
         "rejected": scores > threshold,
     }  # fmt: skip
-    given = (torch.from_numpy(array) for array in (predicted, labels, scores))
-    return pa.table(table), open_set(*given, threshold, torch.ones(4), 1)
+    of, wanted, score = (torch.from_numpy(array) for array in (predicted, labels, scores))
+    return pa.table(table), open_set(of, wanted, score, threshold, torch.ones(4), 1)
 
 
 def run_lines() -> dict:

@@ -65,6 +65,7 @@ def layout(tmp_path):
     Measured(values | {"open/threshold": 0.4}, absent).write(layout, "evaluate")
     figures = {"closed/overall": [0.9, 0.98], "open/auroc": [0.8, 0.96]}
     work.intervals.write_text(json.dumps({"level": 0.95, "resamples": 1000, "figures": figures}))
+    work.slices.write_text("{}")
     work.training_log.write_text(
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
@@ -125,6 +126,25 @@ def test_the_page_says_what_the_threshold_was_tuned_on_and_where_it_never_reject
     assert said in page
     assert "on known validation images alone" not in page
     assert ("can never reject" in page) is (figure == "update/can_reject" and not value)
+
+
+def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_small(layout):
+    figure = {"metrics": {"now/overall": 0.5}, "intervals": {"now/overall": [0.4, 0.6]}}
+    groups = {
+        "<north>": {"known": 40, "open": 3, **figure},
+        "tiny": {"known": 2, "open": 1, "metrics": {}, "intervals": {}},
+        "south": {"known": 50, "open": 3, "metrics": {"now/overall": 0.75}, "intervals": {}},
+    }  # fmt: skip
+    worst = {"group": "<north>", "worst": 0.5, "best_group": "south", "gap": 0.25}
+    page = {"site": {"least": 30, "groups": groups, "figures": {"now/overall": worst}}}
+    layout.work.slices.write_text(json.dumps(page))
+    part = section(written(layout), "Groups of images")
+    assert rows_of(part) == [
+        ["<north> (worst)", "40", "3", "50.040.0–60.0", "–", "–", "–", "–"],
+        ["south", "50", "3", "75.0", "–", "–", "–", "–"],
+    ]
+    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
+    assert "too small to judge: tiny (2 known, 1 unknown)." in part
 
 
 def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
