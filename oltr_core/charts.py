@@ -156,7 +156,7 @@ def lines(
         x, y = place(*mark[:2])
         side = "end" if x > WIDTH / 2 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
-        parts.append(_text(x + (-9 if side == "end" else 9), y + 14, mark[2], side, "value"))
+        parts.append(_text(x + (-9 if side == "end" else 9), y - 8, mark[2], side, "value"))
     parts.append(_text(left, HEIGHT - 8, f"{x_low:.0f}"))
     parts.append(_text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
     return _svg(HEIGHT, parts, title)
