@@ -91,6 +91,9 @@ def run(params: Parameters, layout: Layout) -> None:
     this, work = load_run(layout), layout.work
     measured = read_all(work.stage_metrics)
     values, absent = measured.values, measured.absent
+    manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
+    truth = manifest.select("image_id", "label")
+    predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
     shown = {name: values[name] for name, *_ in HEADLINE if name in values}
@@ -99,9 +102,6 @@ def run(params: Parameters, layout: Layout) -> None:
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
 
-    manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
-    truth = manifest.select("image_id", "label")
-    predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
     known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
     rows = per_class(manifest, classes, known, this)
