@@ -247,7 +247,7 @@ def test_answers_are_checked_before_they_are_stored(asked, monkeypatch):
     rows = truth.collect(asked, None, "0000", world.AT)  # pyright: ignore[reportArgumentType]
     wrong = [*rows, {**rows[0], "image_id": "f" * 64}]
     monkeypatch.setattr(truth, "collect", lambda *arguments: wrong)
-    with pytest.raises(ValueError, match="batch 0000:4: this image was never selected"):
+    with pytest.raises(ValueError, match="batch 0000:4: image_id: this image was never selected"):
         steps.import_annotations(asked, "0000")
     assert not list(asked.annotations_of("0000").glob("*.parquet"))
     assert "imported" not in events(asked)
