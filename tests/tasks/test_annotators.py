@@ -17,7 +17,7 @@ from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks import annotator
-from tasks.annotator import batch, folder, truth
+from tasks.annotator import batch, collecting, folder, truth
 from tests.tasks import waiting_world as world
 
 FOLDER, TRUTH = FolderAnnotator(), TruthAnnotator()
@@ -308,3 +308,24 @@ def test_an_answer_to_an_image_that_was_not_asked_about_is_refused_with_its_line
     rows[1]["image_id"] = "f" * 64
     with pytest.raises(ValueError, match="^batch 0000:2: image_id: this image was never selected"):
         batch.check(layout, "0000", rows)
+
+
+def test_of_answers_those_are_new_that_say_something_else_than_their_persons_last():
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+
+    def said(label: str, day: int, who: str = "ann") -> dict:
+        return {"image_id": "a", "annotator": who, "verdict": "label", "label": label, "answered_at": days[day]}
+
+    old = [said("cat", 0), said("dog", 1)]
+    now = datetime(2026, 1, 9, tzinfo=UTC)
+
+    def new(*rows: dict) -> list[dict]:
+        return collecting.unsaid(rows, old, now)
+
+    assert new(*old) == [], "imported already"
+    assert new(said("dog", 2)) == [], "the same again, later"
+    assert new(said("cat", 2)) == [said("cat", 2)], "back to what it was"
+    assert new(said("dog", 1, "ben")) == [said("dog", 1, "ben")]
+    assert new(said("eel", 1)) == [said("eel", 1) | {"answered_at": now}], "changed beside the same time"
+    assert new(said("dog", 0)) == [], "as the last one"
+    assert collecting.unsaid(old, [], now) == old
