@@ -55,17 +55,21 @@ def class_names(layout: Layout, name: str) -> dict[str, str]:
     return _meant(register(layout, name))
 
 
-def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:
-    of_id, stands = {row["class_id"]: row["name"] for row in rows}, stands_for(rows)
-    return {word: of_id[class_id] for word, class_id in ids_of_names(rows).items() if stands[class_id] is not None}
-
-
 def names_meant(layout: Layout, name: str) -> dict[str, str]:
-    """As `class_names`, and what people may write since: names of classes found, renamed or merged after `name`."""
+    """As `class_names`, and the names that classes have got since, which are kept as they are written.
+
+    So an answer is the same whenever it is imported, and the register says which class it is in now.
+    """
     from tasks.annotator import register as now  # brings polars, which asking does not need
 
     there = ledger.replay(ledger.read(layout.ledger)).champion != GENESIS
-    return (_meant(now.current(layout).to_dicts()) if there else {}) | class_names(layout, name)
+    since = _meant(now.current(layout).to_dicts()) if there else {}
+    return {word: word for word in since} | class_names(layout, name)
+
+
+def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:
+    of_id, stands = {row["class_id"]: row["name"] for row in rows}, stands_for(rows)
+    return {word: of_id[class_id] for word, class_id in ids_of_names(rows).items() if stands[class_id] is not None}
 
 
 def register(layout: Layout, name: str) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, register, truth
+from tasks.annotator import batch, collecting, register, truth
 from tasks.dvc import batches, environment, inputs, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
@@ -269,7 +270,10 @@ def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
     assert steps.import_annotations(asked, "0000") is None
     assert not list(asked.annotations_of("0000").glob("*.parquet"))
+    new = collecting.found(asked, TruthAnnotator(), "0000", world.AT).new
+    path, _ = collecting.store(asked, TruthAnnotator(), "0000", new, world.AT)  # and then a kill
     assert steps.import_annotations(asked, "0000", partial=True) == 2
+    assert [e.digest for e in ledger.read(asked.ledger) if e.event == "imported"] == [path.stem]
 
 
 def by_people(layout: Layout, days: float = 0.0) -> None:
@@ -361,15 +365,22 @@ def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_c
     inputs.verify(asked, read_all=True)
 
 
-def test_a_late_answer_may_use_the_names_of_now(asked):
-    """cat was renamed, dog merged into it, and eel found after the batch went out."""
+def test_a_late_answer_may_use_the_names_of_now_and_an_older_one_stays_what_it_is(asked):
+    """eel was found after the batch went out, cat renamed, and both dog and eel merged into it."""
+    by_people(asked)
     ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     assert set(batch.names_meant(asked, "0000")) == {"cat", "dog"}
-    register.store(asked, register.change(asked, "rename", "cat", "house cat")[0], world.AT, {})
-    register.store(asked, [{"operation": "added", "class_id": 2, "name": "eel"}], world.AT, {})
-    register.store(asked, [{"operation": "merged", "class_id": 1, "successor": 0}], world.AT, {})
-    assert batch.names_meant(asked, "0000") == {"cat": "cat", "dog": "dog", "house cat": "house cat", "eel": "eel"}
+    put(asked, f"{batch.asked(asked, '0000')[0]},new_class,eel,2026-01-02")
+    steps.import_annotations(asked, "0000", partial=True)
+    register.store(asked, [{"operation": "renamed", "class_id": 0, "name": "house cat"}], world.AT, {})
+    eel = {"operation": "added", "class_id": 2, "name": "eel", "generation": "0000"}
+    register.store(asked, [eel], world.AT, {})
+    register.store(asked, [{"operation": "merged", "class_id": i, "successor": 0} for i in (1, 2)], world.AT, {})
+    names = ("cat", "dog", "eel", "house cat")
+    assert batch.names_meant(asked, "0000") == {name: name for name in names}
     assert set(batch.class_names(asked, "0000")) == {"cat", "dog"}, "what the page of that batch shows"
+    assert collecting.found(asked, FolderAnnotator(), "0000", world.AT).new == []
+    assert steps.import_annotations(asked, "0000", partial=True) == 1
 
 
 # --- made again -------------------------------------------------------------------------------------------------
