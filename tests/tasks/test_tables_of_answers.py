@@ -107,6 +107,12 @@ def test_hours_before_and_after_noon(text, hour, day):
     assert written.moment(f"{day} {text}") == datetime(2026, 5, 5, hour, 5, tzinfo=UTC)
 
 
+def test_between_dots_the_day_is_first():
+    assert written.moment("3.4.2026") == datetime(2026, 4, 3, tzinfo=UTC)
+    with pytest.raises(ValueError, match="found '3.4.2026 0:05 PM'"):
+        written.moment("3.4.2026 0:05 PM")
+
+
 def test_of_two_names_that_differ_in_capitals_alone_none_is_guessed():
     find = written.finder({"Ant": "Ant", "ant": "ant", "bee": "Bee", "BEE": "Bee"})
     assert [find(label) for label in ("Ant", "ant", "ANT", "Bee", "be", "")] == [
