@@ -19,7 +19,7 @@ from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
-from tasks.dvc import batches, git, inputs, repair, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, pointers, remotes, repair, repository, sealing, stages
 
 
 def state_of(layout: Layout) -> State:
@@ -39,13 +39,13 @@ def mend(layout: Layout) -> None:
     aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
     for sentence in (*repair.mend(layout), *filter(None, [aside])):
         say(sentence)
-    repository.follow_origin(layout)
+    remotes.follow_origin(layout)
 
 
 def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
     """The raw batches still to ingest before generation `name`: one more each time, as long as there are any."""
     folders = {b.batch: layout.batch(b.batch).folder for b in settings.sources[: int(name) + 1]}
-    return [b for b, folder in folders.items() if not (folder.is_dir() and repository.pointer(folder))]
+    return [b for b, folder in folders.items() if not (folder.is_dir() and pointers.pointer(folder))]
 
 
 def ingest(layout: Layout, batch: str) -> dict[str, object]:
@@ -61,7 +61,7 @@ def ingest(layout: Layout, batch: str) -> dict[str, object]:
 def open_generation(layout: Layout, name: str) -> None:
     """Open generation `name`, or restore what its opening wrote."""
     settings, state = load_settings(layout), state_of(layout)
-    repository.set_remote(layout, settings.storage.remote)
+    remotes.set_remote(layout, settings.storage.remote)
     if name in state.opened:
         sealing.reopen(layout, name)
         return
@@ -97,7 +97,7 @@ def import_model(layout: Layout, file: Path, name: str | None, classes: Path | N
     if state.opened or state.champion != GENESIS:
         there = state.opened[-1] if state.opened else f"an {IMPORTED} model"
         raise ValueError(f"{layout.root}: a model is imported into a new workspace; this one has {there}")
-    repository.set_remote(layout, load_settings(layout).storage.remote)
+    remotes.set_remote(layout, load_settings(layout).storage.remote)
     folder, whole = layout.unsealed(IMPORTED), layout.generation(IMPORTED).folder
     for left in (folder.folder, whole):  # of a call that was cut off: the ledger has nothing of it
         if left.exists():
@@ -216,7 +216,7 @@ def _keep(layout: Layout, path: Path, event: Event) -> None:
     inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
     repository.add(layout, path.parent)
     repository.push(layout, path.parent)
-    event.details["dvc"] = repository.pointers(layout, path.parent)
+    event.details["dvc"] = pointers.of(layout, path.parent)
     ledger.append(layout.ledger, event)
 
 

@@ -24,7 +24,7 @@ FREE_GB = 2.0
 def create(folder: Path, like: str = "digits") -> str:
     """A new workspace, or what is missing of one that is there. Raises ValueError for a folder of other files."""
     from tasks import workspace
-    from tasks.dvc import repository
+    from tasks.dvc import remotes
 
     fresh = not (folder / "params.yaml").exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
@@ -32,7 +32,7 @@ def create(folder: Path, like: str = "digits") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     written = workspace.create(folder, like)
     if not fresh:
-        if remote := repository.follow_origin(Layout(folder)):
+        if remote := remotes.follow_origin(Layout(folder)):
             written.append(f".dvc/config.local (the data are in the remote of the clone's origin, {remote})")
         added = f"added {', '.join(written)}" if written else "nothing was missing"
         return f"{folder} is a workspace already; {added}"
@@ -176,12 +176,12 @@ def _dvc(layout: Layout) -> str:
 
 
 def _remote(layout: Layout) -> str:
-    from tasks.dvc import repository
+    from tasks.dvc import remotes, repository
 
     if not (paths := repository.tracked(layout)):
         return "nothing is to be copied yet"
     if missing := repository.missing(layout, *paths):
-        if origin := repository.remote_of_origin(layout):
+        if origin := remotes.remote_of_origin(layout):
             raise ValueError(f"this clone has no data yet; `oltr init {layout.root}` names the remote {origin}")
         found = f"! the remote does not have all of {', '.join(missing)}"
         return f"{found}; the next seal copies what is here, `dvc push` at once"

@@ -18,4 +18,4 @@ class Energy(Spec):
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = -self.temperature * (pool.mean_logits / self.temperature).logsumexp(1)
-        return best(merit, budget, lambda i: f"energy of the logits {merit[i]:.2f}")
+        return best(merit, budget, lambda i: f"little evidence for any known class ({merit[i]:.2f})")

@@ -26,4 +26,4 @@ class EnergyPerClass(Spec):
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         d, t = pool.mean_distances, self.temperature
         merit = -t * ((-d * pool.u_info[:, None] / t).logsumexp(1) - math.log(d.shape[1]))
-        return best(merit, budget, lambda i: f"energy per class {merit[i]:.2f}")
+        return best(merit, budget, lambda i: f"far from the known classes, each for itself ({merit[i]:.2f})")

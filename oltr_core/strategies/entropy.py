@@ -17,4 +17,4 @@ class Entropy(Spec):
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         log_p = pool.mean_logits.double().log_softmax(1)
         merit = -(log_p.exp() * log_p).sum(1).float()
-        return best(merit, budget, lambda i: f"entropy {merit[i]:.2f}")
+        return best(merit, budget, lambda i: f"undecided between classes (entropy {merit[i]:.2f})")

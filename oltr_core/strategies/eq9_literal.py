@@ -25,4 +25,4 @@ class Eq9Literal(Spec):
         u = pool.u_open * pool.u_info
         # sum_i^K exp(u / T) = K exp(u / T), in a form that does not overflow
         merit = -(u + self.temperature * math.log(pool.mean_distances.shape[1]))
-        return best(merit, budget, lambda i: f"energy {merit[i]:.2f} (Eq. 9 as printed)")
+        return best(merit, budget, lambda i: f"high energy by Eq. 9 as printed ({merit[i]:.2f})")

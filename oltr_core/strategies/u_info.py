@@ -16,4 +16,4 @@ class UInfo(Spec):
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = pool.u_info
-        return best(merit, budget, lambda i: f"U_info {merit[i]:.2f}")
+        return best(merit, budget, lambda i: f"between two known classes ({merit[i]:.2f})")

@@ -16,4 +16,4 @@ class UOpen(Spec):
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = pool.u_open
-        return best(merit, budget, lambda i: f"U_open {merit[i]:.2f}")
+        return best(merit, budget, lambda i: f"far from every known class ({merit[i]:.2f})")

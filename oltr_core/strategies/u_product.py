@@ -21,4 +21,8 @@ class UProduct(Spec):
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
         merit = pool.u_open * pool.u_info
-        return best(merit, budget, lambda i: f"U_open {pool.u_open[i]:.2f}, U_info {pool.u_info[i]:.2f}")
+        return best(
+            merit,
+            budget,
+            lambda i: f"far from every known class ({pool.u_open[i]:.2f}), between two ({pool.u_info[i]:.2f})",
+        )

@@ -9,7 +9,7 @@ from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import Settings
 from oltr_core.stages import ingest
-from tasks.dvc import inputs, repository
+from tasks.dvc import inputs, pointers, remotes, repository
 
 
 def take_in(layout: Layout, settings: Settings, batch: str, access: SourceAccess, at: str) -> dict[str, Any]:
@@ -18,11 +18,11 @@ def take_in(layout: Layout, settings: Settings, batch: str, access: SourceAccess
     `at` is the time of its event in the ledger. A batch that was here already is verified first.
     """
     folder, truth = layout.batch(batch).folder, layout.truth_of(batch)
-    if repository.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
-        repository.pull(layout, folder, *([truth] if repository.pointer(truth) else []))
+    if pointers.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
+        repository.pull(layout, folder, *([truth] if pointers.pointer(truth) else []))
     card = ingest.run(settings, layout, batch, access=access)
     made = [folder, *([truth] if truth.exists() else [])]
-    repository.set_remote(layout, settings.storage.remote)
+    remotes.set_remote(layout, settings.storage.remote)
     with inputs.original_pointers(layout):
         verification.verify_batches(layout, only=batch)
         repository.refuse_changed(layout, *made)

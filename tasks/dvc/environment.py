@@ -12,7 +12,7 @@ from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from oltr_core.settings.whole import load_settings
-from tasks.dvc import git, repository
+from tasks.dvc import git, pointers
 
 CODE = Path(oltr_core.__file__).parents[1]  # the folder of this installation's code
 
@@ -69,7 +69,7 @@ def inputs(layout: Layout, run: Run) -> dict[str, Any]:
     """Path in the workspace -> the digest of what this generation was made from, in the words of DVC's pointers."""
     answered = [p for p in sorted(layout.annotations.glob("*")) if p.is_dir() and not p.name.startswith(".")]
     paths = [*(batch.folder for batch in layout.batches), *answered, layout.generation(run.parent).folder]
-    found = {path.relative_to(layout.root).as_posix(): repository.pointer(path) for path in paths}
+    found = {path.relative_to(layout.root).as_posix(): pointers.pointer(path) for path in paths}
     sealed = ledger.replay(ledger.read(layout.ledger)).sealed.get(run.parent, "")
     found[paths[-1].relative_to(layout.root).as_posix()]["sealed"] = sealed
     return found

@@ -9,7 +9,7 @@ from oltr_core import digest, ledger, verification
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.reading import load_run
-from tasks.dvc import repository
+from tasks.dvc import pointers, repository
 
 
 def verify(layout: Layout, read_all: bool = False, about_to: Event | None = None) -> None:
@@ -36,10 +36,10 @@ def verify_parent(layout: Layout) -> None:
 def record(layout: Layout, name: str, at: str) -> None:
     """Tell the ledger what batch `name` is, if it does not know and DVC has the batch."""
     batch, truth = layout.batch(name), layout.truth_of(name)
-    if not repository.pointer(batch.folder):
+    if not pointers.pointer(batch.folder):
         return
     details = {"batch": name, "truth": digest.of_file(truth) if truth.exists() else None}
-    details |= {"dvc": repository.pointers(layout, batch.folder, truth)}
+    details |= {"dvc": pointers.of(layout, batch.folder, truth)}
     ledger.append(layout.ledger, Event("ingested", "", digest.of_file(batch.card), at, details))
 
 
@@ -52,5 +52,5 @@ def original_pointers(layout: Layout) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        moved = repository.point_back(layout)
+        moved = pointers.point_back(layout)
         raise ValueError("; ".join([str(error), *moved])) from error

@@ -17,7 +17,7 @@ import yaml
 
 from oltr_core import digest, ledger
 from oltr_core.layout import Layout
-from tasks.dvc import repository
+from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
 SAME_TIME = 2.0  # seconds that the clocks of files and of processes may differ by
@@ -63,7 +63,7 @@ def require_git(layout: Layout) -> None:
     """Raise ValueError unless the workspace is in a git repository, or DVC's configuration does without."""
     root = layout.root.resolve()
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
-        config = [repository.read_config(file) for file in (layout.dvc_config, layout.dvc_config_local)]
+        config = [remotes.read_config(file) for file in (layout.dvc_config, layout.dvc_config_local)]
         if not any(c.get("core", {}).get("no_scm", "").lower() == "true" for c in config):
             raise ValueError(
                 f"{root}: expected a folder of a git repository, found none; a workspace is versioned with git and "
@@ -87,7 +87,7 @@ def torn(layout: Layout) -> Iterator[Torn]:
 
 def _write_config(layout: Layout) -> None:
     layout.dvc_config.unlink()
-    repository.configure(layout.dvc_config, "core", **SETTINGS)
+    remotes.configure(layout.dvc_config, "core", **SETTINGS)
 
 
 def _is_lock(file: Path) -> bool:
@@ -145,7 +145,7 @@ def without_pointer(layout: Layout) -> list[Path]:
     for path in found:
         _verify(layout, path)
     for path in set(repository.tracked(layout)) - set(found):
-        repository.pointer(path)  # names a torn one whose data are not here
+        pointers.pointer(path)  # names a torn one whose data are not here
     return found
 
 
@@ -158,7 +158,7 @@ def _finished(layout: Layout, state: ledger.State) -> list[Path]:
 
 def _is_pointer(path: Path) -> bool:
     try:
-        return bool(repository.pointer(path))
+        return bool(pointers.pointer(path))
     except ValueError:
         return False
 

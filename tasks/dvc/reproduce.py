@@ -20,7 +20,7 @@ from oltr_core.measured import read_all
 from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
-from tasks.dvc import repository
+from tasks.dvc import pointers, remotes, repository
 from tasks.dvc.stages import let_dvc_find_oltr
 
 #: the tables of a generation, by their names in Layout
@@ -74,10 +74,10 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     with repository.opened(layout) as repo:
         cache, remote = repo.cache.local_cache_dir, repo.config["core"].get("remote")
         address = str(repo.config["remote"][remote]["url"]) if remote else ""
-    repository.configure(again.dvc_config_local, "core", no_scm="true")
-    repository.configure(again.dvc_config_local, "cache", dir=cache)
+    remotes.configure(again.dvc_config_local, "core", no_scm="true")
+    remotes.configure(again.dvc_config_local, "cache", dir=cache)
     if address:  # in .dvc/config it is relative to that workspace
-        repository.configure(again.dvc_config_local, f'remote "{remote}"', url=address)
+        remotes.configure(again.dvc_config_local, f'remote "{remote}"', url=address)
     again.run.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(sealed.run, again.run)
     if is_old(sealed):
@@ -96,7 +96,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
             continue
         if "md5" not in pointed:
             raise ValueError(f"{path.name}: environment.json has no version of it")
-        now = repository.pointer(layout.root / relative).get("md5", pointed["md5"])
+        now = pointers.pointer(layout.root / relative).get("md5", pointed["md5"])
         if now != pointed["md5"] and path.parent != again.annotations and forgotten:
             raise ValueError(
                 f"{name}: it was made from images in {relative} that `oltr forget` has removed since, so it cannot "
@@ -105,7 +105,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         # <path>.dvc as it was when the generation was sealed
         out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}.dvc").write_text(repository.as_yaml({"outs": [out]}))
+        path.with_name(f"{path.name}.dvc").write_text(pointers.as_yaml({"outs": [out]}))
         pulled.append(path)
     repository.pull(again, *pulled)
     # stages verify their inputs against the history as it was then; it is not part of what is compared

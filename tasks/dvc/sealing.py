@@ -13,7 +13,7 @@ from oltr_core.measured import read_all
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
-from tasks.dvc import environment, inputs, repository
+from tasks.dvc import environment, inputs, pointers, repository
 
 
 def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
@@ -28,7 +28,7 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) 
     inputs.verify(layout)
     for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
         inputs.record(layout, batch.name, at)
-    text = repository.as_yaml(run.model_dump())
+    text = pointers.as_yaml(run.model_dump())
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
         # times of the generation before are not this one's
@@ -48,7 +48,7 @@ def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
     repository.add(layout, final.folder)
     repository.push(layout, final.folder)
     sealed = digest.of_folder(final.folder)
-    details = {**details, "dvc": repository.pointers(layout, final.folder)}
+    details = {**details, "dvc": pointers.of(layout, final.folder)}
     ledger.append(layout.ledger, Event("imported_model", IMPORTED, sealed, at, details))
     return sealed
 
@@ -79,7 +79,7 @@ def seal(layout: Layout, at: str) -> str:
     copy(layout, run)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
-    details |= {"dvc": repository.pointers(layout, final.folder)}
+    details |= {"dvc": pointers.of(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed
 

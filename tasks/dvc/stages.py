@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core.layout import Layout
-from tasks.dvc import inputs, repository
+from tasks.dvc import inputs, pointers, repository
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -35,7 +35,7 @@ def run_stage(name: str, layout: Layout) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if code == stages.EXIT["user"]:  # it may have refused what `dvc repro` has pointed at a moment ago
-        for sentence in repository.point_back(layout):
+        for sentence in pointers.point_back(layout):
             print(f"oltr {name}: {sentence}", file=sys.stderr)
     return code
 

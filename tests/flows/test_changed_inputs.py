@@ -14,7 +14,7 @@ import pytest
 from flows import steps
 from oltr_core import digest, ledger, schema, verification
 from oltr_core.layout import Layout
-from tasks.dvc import inputs, repository, sealing, stages
+from tasks.dvc import inputs, pointers, repository, sealing, stages
 from tests.flows.conftest import commit, environment, run, stages_run
 
 
@@ -221,7 +221,7 @@ def test_generations_marks_a_sealed_folder_whose_metrics_were_edited(world):
 def test_a_pointer_that_names_another_copy_than_the_ledger_names_the_original_again(world):
     pointer = world.batch("batch-0").folder.with_name("batch-0.dvc")
     before = pointer.read_bytes()
-    assert repository.point_back(world) == []
+    assert pointers.point_back(world) == []
     a_byte_of_a_shard(world)
     repository.add(world, world.batch("batch-0").folder)
     assert pointer.read_bytes() != before

@@ -24,7 +24,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 from oltr_core.upkeep import forgetting, models, search
 from tasks import mlflow, storage, workspace
-from tasks.dvc import batches, repository, stages
+from tasks.dvc import batches, remotes, repository, stages
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
 from tests.core.images.test_decode import natural
@@ -213,7 +213,7 @@ def test_what_the_search_finds_is_named_and_the_removal_is_not_over_before_it_is
 def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_left(tmp_path, made):
     shutil.copytree(made.root, tmp_path / "world", ignore=shutil.ignore_patterns("0000*", "raw", "truth", "ledger*"))
     layout = Layout(tmp_path / "world")
-    repository.set_remote(layout, str(tmp_path / "remote"))
+    remotes.set_remote(layout, str(tmp_path / "remote"))
     natural(9, 30).save(layout.root / "photos" / "cat" / "same.bmp")
     batches.take_in(layout, load_settings(layout), "b", storage.source_access(layout), WHEN)
     done = forget(layout, "photos/cat/09.png")

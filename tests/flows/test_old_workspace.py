@@ -13,7 +13,7 @@ import yaml
 from oltr_core import checkpoint, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
-from tasks.dvc import environment, repository
+from tasks.dvc import environment, remotes, repository
 from tests.flows.conftest import commit, edit, run
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "workspace-0.1" / "workspace.tar.xz"
@@ -48,7 +48,7 @@ def upgraded(old) -> Layout:
     assert not (old.root / "oltr_core").is_symlink()
     assert "is up to date" in run(old, "oltr", "upgrade").stdout
     tracked = [p.with_suffix("") for p in sorted(old.data.glob("*/*.dvc"))]
-    repository.set_remote(old, "")
+    remotes.set_remote(old, "")
     repository.add(old, *tracked)
     repository.push(old, *tracked)
     commit(old, "as it was, and upgraded")

@@ -20,7 +20,7 @@ from oltr_core import schema
 from oltr_core.layout import Layout
 from tasks import workspace
 from tasks.annotator import batch, content, folder, page
-from tasks.dvc import repository
+from tasks.dvc import remotes
 from tests.flows.conftest import environment
 from tests.tasks import browser
 from tests.tasks import page_world as world
@@ -38,7 +38,7 @@ def seen(tmp_path_factory) -> Iterator[Page]:
 def layout(tmp_path_factory) -> Layout:
     root = tmp_path_factory.mktemp("browser") / "deer"
     workspace.create(root)
-    repository.set_remote(Layout(root), "")
+    remotes.set_remote(Layout(root), "")
     layout = world.make(root)
     batch.export(layout, "0000")
     page.write(layout, "0000", "data/inbox")

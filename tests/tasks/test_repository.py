@@ -18,7 +18,7 @@ from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from tasks import workspace
-from tasks.dvc import repair, repository, sealing
+from tasks.dvc import pointers, remotes, repair, repository, sealing
 
 ODD = 'Zoë\'s "x" 50%25 #1 ?x [a]'
 OWN = "../.oltr/remote"
@@ -32,13 +32,13 @@ def made(root: Path) -> Layout:
     batch.folder.mkdir(parents=True)
     batch.index.write_bytes(b"rows")
     batch.card.write_text(json.dumps({"files": {batch.index.name: digest.of_file(batch.index)}}))
-    repository.set_remote(layout, "")
+    remotes.set_remote(layout, "")
     repository.add(layout, batch.folder)
     return layout
 
 
 def url(layout: Layout) -> str:
-    return repository.read_config(layout.dvc_config)['remote "default"']["url"]
+    return remotes.read_config(layout.dvc_config)['remote "default"']["url"]
 
 
 def pointer_of(path: Path) -> Path:
@@ -61,19 +61,19 @@ def test_a_workspace_whose_path_has_any_letters_is_pushed_moved_and_pulled(tmp_p
 def test_an_address_with_any_letters_is_named_and_the_rest_of_the_configuration_stays(tmp_path):
     layout = made(tmp_path / "world")
     shared = tmp_path / ODD
-    repository.set_remote(layout, str(shared))
+    remotes.set_remote(layout, str(shared))
     assert url(layout) == str(shared)
     assert layout.dvc_config.read_text().startswith(workspace.CONFIG.rstrip())
     repository.push(layout, layout.batch("first").folder)
     assert any(path.is_file() for path in shared.rglob("*"))
-    repository.set_remote(layout, "")
+    remotes.set_remote(layout, "")
     assert url(layout) == str(shared), "without a wish, what is named stays"
 
 
 def test_the_absolute_address_that_older_versions_wrote_becomes_relative(tmp_path):
     layout = made(tmp_path / "world")
-    repository.configure(layout.dvc_config, 'remote "default"', url=str(layout.remote.resolve()))
-    repository.set_remote(layout, "")
+    remotes.configure(layout.dvc_config, 'remote "default"', url=str(layout.remote.resolve()))
+    remotes.set_remote(layout, "")
     assert url(layout) == OWN
 
 
@@ -87,16 +87,16 @@ def test_a_clone_on_the_same_machine_finds_the_remote_of_its_origin(tmp_path):
     clone = Layout(tmp_path / "clone")
     subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
     assert repository.missing(clone, clone.batch("first").folder) == ["data/raw/first.dvc"]
-    assert repository.follow_origin(clone) == str(layout.remote.resolve())
+    assert remotes.follow_origin(clone) == str(layout.remote.resolve())
     assert repository.missing(clone, clone.batch("first").folder) == []
     repository.pull(clone, clone.batch("first").folder)
     assert clone.batch("first").index.read_bytes() == b"rows"
-    repository.set_remote(clone, "")
+    remotes.set_remote(clone, "")
     assert url(clone) == OWN, "what git sees is the same in both"
-    assert repository.follow_origin(layout) == "", "the origin has its own"
+    assert remotes.follow_origin(layout) == "", "the origin has its own"
     again = Layout(tmp_path / "clone of the clone")
     subprocess.run(["git", "clone", "--quiet", str(clone.root), str(again.root)], check=True)
-    assert repository.follow_origin(again) == str(layout.remote.resolve())
+    assert remotes.follow_origin(again) == str(layout.remote.resolve())
 
 
 # --- the remote -----------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_after_a_failed_push_the_seal_copies_the_raw_data_and_asks_the_remote(tm
     with pytest.raises((ValueError, OSError)):
         repository.push(layout, folder)
     layout.remote.unlink()
-    assert repository.pointer(folder), "DVC knows the batch"
+    assert pointers.pointer(folder), "DVC knows the batch"
     assert repository.missing(layout, folder) == ["data/raw/first.dvc"]
     final = layout.generation("0000").folder
     final.mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_a_store_that_refuses_or_is_away_is_one_sentence_of_its_kind(tmp_path, m
     monkeypatch.setattr(storage, "ATTEMPTS", 1)
     storage._client.cache_clear()
     layout = made(tmp_path / "world")
-    repository.set_remote(layout, "s3://copies/dvc")
+    remotes.set_remote(layout, "s3://copies/dvc")
     asked = (
         lambda: repository.push(layout, layout.batch("first").folder),
         lambda: storage.read("s3://photos/1.png"),
@@ -205,18 +205,18 @@ def tear(layout: Layout, file: str, content: bytes) -> Path:
 )
 def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_path, file, content):
     layout = made(tmp_path / "world")
-    folder, before = layout.batch("first").folder, repository.pointer(layout.batch("first").folder)
+    folder, before = layout.batch("first").folder, pointers.pointer(layout.batch("first").folder)
     path = tear(layout, file, content)
     (found,) = repair.findings(layout)
     assert str(path) in found
     assert path.read_bytes() == content, "looking changes nothing"
     assert repair.mend(layout) == [found]
     assert repair.mend(layout) == []
-    assert repository.pointer(folder) == before
-    repository.set_remote(layout, "")
+    assert pointers.pointer(folder) == before
+    remotes.set_remote(layout, "")
     repository.add(layout, folder)
     repository.push(layout, folder)
-    assert repository.read_config(layout.dvc_config)["core"] == {**repair.SETTINGS, "remote": "default"}
+    assert remotes.read_config(layout.dvc_config)["core"] == {**repair.SETTINGS, "remote": "default"}
 
 
 def test_pointers_of_truth_answers_and_generations_are_made_again_too(tmp_path):
@@ -233,11 +233,11 @@ def test_pointers_of_truth_answers_and_generations_are_made_again_too(tmp_path):
         ledger.append(layout.ledger, ledger.Event(event, "0000", what, "2026-01-01", details))
     paths = [layout.batch("first").folder, truth, answers, final]
     repository.add(layout, *paths)
-    before = [repository.pointer(path) for path in paths]
+    before = [pointers.pointer(path) for path in paths]
     for number, path in enumerate(paths):
         pointer_of(path).write_bytes(b"") if number % 2 else pointer_of(path).unlink()
     assert len(repair.mend(layout)) == 4
-    assert [repository.pointer(path) for path in paths] == before
+    assert [pointers.pointer(path) for path in paths] == before
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -297,7 +297,7 @@ def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(t
     for look in (repair.findings, repair.mend):
         with pytest.raises(ValueError, match="git repository.*oltr init"):
             look(layout)
-    repository.configure(layout.dvc_config_local, "core", no_scm="true")
+    remotes.configure(layout.dvc_config_local, "core", no_scm="true")
     assert repair.mend(layout) == []
 
 

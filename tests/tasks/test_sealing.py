@@ -18,7 +18,7 @@ from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
-from tasks.dvc import batches, environment, inputs, repository, reproduce, sealing, stages
+from tasks.dvc import batches, environment, inputs, pointers, remotes, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
 
@@ -26,7 +26,7 @@ from tests.tasks import waiting_world as world
 def filled(tmp_path_factory) -> Layout:
     """0000 opened and data/work whole: every stage is recorded by DVC as done."""
     layout = world.make(tmp_path_factory.mktemp("filled") / "world")
-    repository.set_remote(layout, "")
+    remotes.set_remote(layout, "")
     repository.add(layout, layout.batch("b").folder)
     repository.push(layout, layout.batch("b").folder)
     inputs.record(layout, "b", world.AT)
@@ -67,8 +67,8 @@ def test_dvc_reads_the_number_of_a_generation_as_text():
     from dvc.utils.serialize import parse_yaml
 
     run = {"generation": "0009", "parent": "0008", "mode": "update"}
-    assert parse_yaml(repository.as_yaml(run), "run.yaml") == run
-    assert repository.as_yaml({"generation": "0001", "parent": "genesis"}) == "generation: '0001'\nparent: genesis\n"
+    assert parse_yaml(pointers.as_yaml(run), "run.yaml") == run
+    assert pointers.as_yaml({"generation": "0001", "parent": "genesis"}) == "generation: '0001'\nparent: genesis\n"
 
 
 # --- opening ----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_the_seal_is_the_digest_of_the_folder_and_is_written_once(asked):
 
 def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(asked):
     folder = asked.generation("0000").folder
-    kept = repository.pointer(folder)
+    kept = pointers.pointer(folder)
     assert kept["nfiles"] == sum(p.is_file() for p in folder.rglob("*"))
     remote = asked.remote / "files" / "md5"
     names = repository.objects(asked, folder)
@@ -211,22 +211,22 @@ def test_the_seconds_of_a_stage_that_was_skipped_are_not_there(copied):
 # --- what DVC keeps ---------------------------------------------------------------------------------------------
 def test_a_remote_that_is_named_stays_until_another_is_wished_for(copied, tmp_path):
     def named() -> str:
-        return repository.read_config(copied.dvc_config)['remote "default"']["url"]
+        return remotes.read_config(copied.dvc_config)['remote "default"']["url"]
 
     assert named() == "../.oltr/remote", "its own, wherever the workspace lies"
-    repository.set_remote(copied, "s3://bucket/x")
+    remotes.set_remote(copied, "s3://bucket/x")
     assert named() == "s3://bucket/x"
-    repository.set_remote(copied, "")
+    remotes.set_remote(copied, "")
     assert named() == "s3://bucket/x"
-    repository.set_remote(copied, "else")
+    remotes.set_remote(copied, "else")
     assert named() == "../else"
-    repository.set_remote(copied, str(tmp_path))
+    remotes.set_remote(copied, str(tmp_path))
     assert named() == str(tmp_path)
 
 
 def test_what_is_dropped_is_gone_from_the_cache_and_from_the_remote(asked):
     folder = asked.generation("0000").folder
-    one = repository.pointer(folder)["md5"]
+    one = pointers.pointer(folder)["md5"]
     places = [s / "files" / "md5" / one[:2] / one[2:] for s in (asked.remote, asked.root / ".dvc" / "cache")]
     assert repository.drop(asked, {one}) == 0, "a pointer names it"
     assert all(place.exists() for place in places)
@@ -239,7 +239,7 @@ def test_what_dvc_refuses_is_one_sentence(copied):
     with pytest.raises(ValueError, match="^DVC in .*none") as caught:
         repository.add(copied, copied.root / "none")
     assert "\n" not in str(caught.value)
-    assert repository.pointer(copied.root / "none") == {}
+    assert pointers.pointer(copied.root / "none") == {}
 
 
 # --- people's answers -------------------------------------------------------------------------------------------
@@ -256,12 +256,12 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
     assert steps.import_annotations(asked, "0000") == len(mine)
     assert "batch 0000:4: image_id: this image was never selected" in capsys.readouterr().err
     event = ledger.read(asked.ledger)[-1]
-    kept = {"data/annotations/0000": repository.pointer(asked.annotations_of("0000"))}
+    kept = {"data/annotations/0000": pointers.pointer(asked.annotations_of("0000"))}
     audit = digest.of_file(asked.audit_of("0000"))
     assert event.event == "imported"
     assert event.details == {"annotations": 3, "annotator": "truth", "audit": audit, "dvc": kept}
     assert sorted(batch.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
-    assert repository.pointer(asked.annotations_of("0000"))["nfiles"] == 2
+    assert pointers.pointer(asked.annotations_of("0000"))["nfiles"] == 2
     assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
 
 
@@ -413,12 +413,12 @@ def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_p
         sealed.generation("genesis").folder
     )
     assert again.ledger.read_bytes() == sealed.ledger.read_bytes()
-    assert repository.pointer(again.batch("b").folder) == repository.pointer(sealed.batch("b").folder)
+    assert pointers.pointer(again.batch("b").folder) == pointers.pointer(sealed.batch("b").folder)
 
 
 def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
     sealing.seal(copied, world.AT)
-    repository.set_remote(copied, str(tmp_path / "gone"))
+    remotes.set_remote(copied, str(tmp_path / "gone"))
     reproduce.restore(copied, "0000", Layout(tmp_path / "again"))
 
 
