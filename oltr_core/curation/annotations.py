@@ -16,17 +16,6 @@ RESERVED = ("source", "conflict")  # values of `label_source` beside an annotato
 SHOWN = 10  # errors listed before "and N more"
 
 
-def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, where: str = "answers") -> pa.Table:
-    """`answers` as an annotations table, if every one of them answers an image that was asked about.
-
-    Raises ValueError that lists the wrong rows, each with what was expected and found; none is taken then.
-    """
-    good, errors = sort_answers(answers, selection, where)
-    if errors:
-        raise ValueError(listed(errors))
-    return schema.from_rows(schema.ANNOTATIONS, good)
-
-
 def listed(errors: list[str]) -> str:
     """One line each, and how many more there are."""
     return "\n".join(errors[:SHOWN]) + (f"\nand {len(errors) - SHOWN} more" if len(errors) > SHOWN else "")

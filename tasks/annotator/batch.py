@@ -144,16 +144,6 @@ def note(layout: Layout, name: str) -> None:
         write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
-    from oltr_core.curation.annotations import listed  # brings polars, which asking does not need
-
-    good, errors = sort(layout, name, rows)
-    if errors:
-        raise ValueError(listed(errors))
-    return schema.from_rows(schema.ANNOTATIONS, good)
-
-
 def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows that can be imported, and a sentence for each other one; those of forgotten images are neither."""
     from oltr_core.curation.annotations import sort_answers

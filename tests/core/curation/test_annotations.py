@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from oltr_core import schema
-from oltr_core.curation.annotations import check_annotations, consensus, sort_answers
-from tests.core.data_world import answer, image_id
+from oltr_core.curation.annotations import consensus, sort_answers
+from tests.core.data_world import answer, check_annotations, image_id
 
 ASKED = [image_id(n) for n in range(20)]
 
