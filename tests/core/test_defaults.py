@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from oltr_core import learners, scores, strategies
+from oltr_core import fairness, learners, scores, strategies
 from oltr_core.images.policies import Policy
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import Loss
@@ -185,6 +185,17 @@ DEFAULTS = {
     union(Mix): {
         "mixup": {"alpha": 1.0, "probability": 1.0, "until": 1.0},
         "cutmix": {"alpha": 1.0, "probability": 0.5, "until": 1.0},
+    },
+    fairness.MEMBERS: {
+        "lfr": {
+            "prototypes": 10,
+            "reconstruction": 0.01,
+            "prediction": 1.0,
+            "parity": 50.0,
+            "steps": 1000,
+            "learning_rate": 0.05,
+        },
+        "latent_debiasing": {"penalty": 1.0},
     },
     union(Policy): {"auto_augment": {}, "rand_augment": {"num": 2, "level": 9}},
 }
