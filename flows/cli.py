@@ -1,6 +1,6 @@
 """The command line: thin, and quick to answer. Every command imports what it needs when it is called.
 
-More commands are in `flows.annotation`, `flows.champion`, `flows.classes`, `flows.prediction` and `flows.upkeep`.
+More commands are in the modules of `BESIDE`.
 
 A user's mistake exits 2 with one sentence, our own 1 with a traceback, infrastructure 75 (try again).
 """
@@ -15,14 +15,14 @@ from typing import Any
 
 import click
 
-from flows import annotation, champion, classes, prediction, upkeep
+from flows import analyses, annotation, champion, classes, prediction, upkeep
 from flows.command import command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
 from oltr_core.settings import kinds
 from oltr_core.settings.masking import masked
 
-BESIDE = (annotation, champion, classes, prediction, upkeep)  # each adds its commands when it is imported
+BESIDE = (analyses, annotation, champion, classes, prediction, upkeep)  # each adds its commands when it is imported
 
 
 def run_stage(name: str, layout: Layout) -> None:
