@@ -14,13 +14,15 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
-from flows import plan, steps
+from flows import monitoring, plan, steps
 from flows.generation import WAITING, loop
 from flows.loop import alone, check_parameters
 from flows.upkeep import finish_forgetting
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.workspace import keep_private
+
+RECOMMENDED = "GenerationRecommended"
 
 
 @flow(name="nightly", validate_parameters=False)
@@ -42,6 +44,20 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
         made, waits = plan.finished(layout) - before, plan.unannotated(layout)
     said = f"{made} generations made" + (f"; waiting for annotations of the batch of {waits}" if waits else "")
     return Completed(name=WAITING if waits and not made else None, message=said, data=said)
+
+
+@flow(name="monitor", validate_parameters=False)
+def monitor(workspace: str = ".") -> Any:
+    """Look at the newest ingested batch between generations; whether to make one is said, and left to people.
+
+    Ends in the state RECOMMENDED where it is worth a generation.
+    """
+    layout = Layout(Path(workspace).resolve())
+    keep_private(layout)
+    mask_logs()
+    with alone(layout):
+        seen = monitoring.look(layout)
+    return Completed(name=RECOMMENDED if seen["recommended"] else None, message=seen["sentence"], data=seen)
 
 
 if __name__ == "__main__":

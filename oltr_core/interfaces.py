@@ -130,7 +130,7 @@ class Picks(NamedTuple):
     indices: Int[Tensor, "N"]
     reasons: list[str]
     merit: Float[Tensor, "N"]  # larger = more worth a person's minute
-    shares: list[str] | None = None  # of a composed batch: why each image is in it, one word
+    shares: list[str] | list[str | None] | None = None  # of a composed batch: why each image is in it, one word
     clusters: list[int | None] | None = None  # images that one answer may name together
 
 

@@ -91,6 +91,7 @@ class Layout:
     digests = _At("data/store/digests.json")  # of files that were verified, with their size and times
     forgetting = _At("data/.forgetting")  # what `oltr forget` works with until it is done: cleaned generations, and
     traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
+    monitored = _At("data/monitor.jsonl")  # one line per look of `oltr monitor` at a batch
     lock = _At("data/loop.lock")  # held by the process that drives the loop
     results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
 
@@ -194,6 +195,8 @@ class _Artifacts(Folder):
     manifest = _At("manifest.parquet")  # every image known to this generation
     classes = _At("classes.parquet")
     audit = _At("audit.json")  # what is known of the batches annotated so far; {} where there is none
+    agreement = _At("agreement.json")  # how far people agree, and the images on which they do not
+    cost = _At("cost.json")  # what each annotated batch took of people, and what its chance images say
     data_card = _At("data_card.html")
     data_card_text = _At("data_card.md")
     base_model = _At("base.safetensors")
@@ -202,7 +205,9 @@ class _Artifacts(Folder):
     predictions = _At("predictions.parquet")
     plots = _At("plots")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
+    worth = _At("worth.json")  # errors by training images since the last full training, and what is worth most next
     selection = _At("selection.parquet")
+    pool = _At("pool.json")  # the newest batch beside the images of the full training
     contact_sheet = _At("batch.png")  # a picture of the selected images, in rank order
     report = _At("report.html")
     lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first

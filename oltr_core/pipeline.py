@@ -63,7 +63,9 @@ TABLE = (
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
-            "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "data_card.html", "data_card.md",
+            "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "agreement.json", "cost.json",
+            "data_card.html",
+            "data_card.md",
         ),
         sections=("workspace", "curate"),
     ),
@@ -92,20 +94,25 @@ TABLE = (
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
             "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
+            "stages/worth.py",
         ),
-        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", PARENT),
-        writes=("predictions.parquet", "plots", "gate.json"),
+        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "cost.json", PARENT),
+        writes=("predictions.parquet", "plots", "gate.json", "worth.json"),
         sections=("evaluate",), computes=True,
     ),
     Stage(
         "select",
         "Choose the images most worth a person's minute.",
         code=(
-            *_TRAINED, "class_statistics.py", "operating/__init__.py", "operating/selection.py", "settings/budget.py",
-            "stages/adjudication.py", "stages/select.py", "stages/selection_context.py", "strategies",
+            *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
+            "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py",
+            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
         ),
-        reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json"),
-        writes=("selection.parquet", "batch.png"),
+        reads=(
+            "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",
+            "agreement.json",
+        ),
+        writes=("selection.parquet", "batch.png", "pool.json"),
         sections=("budget", "select"), run=("generation",), computes=True,
     ),
     Stage(
@@ -113,11 +120,11 @@ TABLE = (
         "Write the report of this generation as one HTML file.",
         code=(
             "charts.py", "frames.py", "measured.py", "schema.py", "settings/workspace.py", "shots.py",
-            "stages/report.py", "stages/templates",
+            "stages/contact_sheet.py", "stages/report.py", "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
-            "gate.json", "metrics.jsonl",
+            "pool.json", "cost.json", "worth.json", "gate.json", "agreement.json", "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,

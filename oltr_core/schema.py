@@ -17,6 +17,8 @@ NAME_LENGTH = 200  # characters of a class's or an annotator's name
 _FORMULA = re.compile(r"'*\s*[=+\-@\t\r]")
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
+GOLD = "gold"  # strategy of an image of known label in a batch, whose other columns are those of another image
+ADJUDICATE = "adjudicate"  # share of images that people disagreed about
 
 
 def name_problem(text: str | None) -> str | None:
@@ -171,7 +173,7 @@ SELECTION = _schema(
     merit=_REAL,  # the strategy's own: larger = more worth a person's minute
     reason=_TEXT,
     suggested=_TEXT,  # name of the best known class
-    strategy=_TEXT,
+    strategy=_TEXT,  # or GOLD, or "adjudication"
     share=_or_null(_TEXT),  # of a composed batch: what the image is in it for
     cluster=_or_null(_INT),  # images that one answer may name together
 )

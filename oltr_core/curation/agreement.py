@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
 ROUNDS = 100  # of expectation and maximisation, at most
 SETTLED = 1e-6  # change of a probability below which it ends
-SMOOTHING = 0.01  # votes that every confusion has beforehand: none is impossible
+PRIOR = 4.0  # votes of a person on an answer that are as right as all votes of that person
 
 
 def alpha(votes: pl.DataFrame) -> float | None:
@@ -35,49 +36,76 @@ def alpha(votes: pl.DataFrame) -> float | None:
 def dawid_skene(votes: pl.DataFrame) -> pl.DataFrame:
     """`image_id answer probability`: the most probable answer of every image, given how each person confuses answers.
 
-    Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", 1979. Begins
-    with the shares of the votes; ties go to the answer that sorts first.
+    Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", 1979: of an image
+    P(j) = prior_j prod_p confusion_p[j, vote of p], prior and confusions being shares under the P of the round
+    before; the first are the shares of the votes. Of equally probable answers the one that sorts first is returned.
+
+    Departs from the paper, whose estimates are all but certain where an answer is rare:
+    - a vote is judged by the person's other votes alone, which are drawn towards the person's share of right ones;
+    - only answers that somebody gave of an image are probable there: none gets a name that nobody gave it, and one
+      whose votes are equal is settled. Memory so grows with votes, not with classes;
+    - of two people nothing tells who is right: the shares of the votes are returned.
     """
-    images, people, answers = (sorted(votes[name].unique().to_list()) for name in ("image_id", "annotator", "answer"))
-    if not images:
+    order = ["image_id", "annotator", "answer"]
+    rows = votes.select(order).unique().sort(order)
+    choices = rows.select("image_id", truth="answer").unique().sort("image_id", "truth").with_row_index("choice")
+    pairs = rows.join(choices, on="image_id", maintain_order="left_right")  # every vote beside every choice
+    if pairs.is_empty():
         return pl.DataFrame(schema={"image_id": pl.String, "answer": pl.String, "probability": pl.Float64})
-    of = [{value: i for i, value in enumerate(values)} for values in (images, people, answers)]
-    i, p, a = (
-        np.array([place[value] for value in votes[name].to_list()])
-        for place, name in zip(of, ("image_id", "annotator", "answer"), strict=True)
-    )
-    belief = np.zeros((len(images), len(answers)))
-    np.add.at(belief, (i, a), 1)
-    belief /= belief.sum(1, keepdims=True)
-    for _ in range(ROUNDS):
-        prior = belief.mean(0)
-        confusion = np.full((len(people), len(answers), len(answers)), SMOOTHING)  # person, true answer, vote
-        np.add.at(confusion.transpose(0, 2, 1), (p, a), belief[i])
-        confusion /= confusion.sum(2, keepdims=True)
-        log = np.log(np.maximum(prior, 1e-12))[None].repeat(len(images), 0)
-        np.add.at(log, i, np.log(confusion[p, :, a]))
-        new = np.exp(log - log.max(1, keepdims=True))
-        new /= new.sum(1, keepdims=True)
-        settled, belief = np.abs(new - belief).max() < SETTLED, new
-        if settled:
+    choice, image, truth = pairs["choice"].to_numpy(), _numbers(choices, "image_id"), _numbers(choices, "truth")
+    person, wrong = _numbers(pairs, "annotator"), max(1, rows["answer"].n_unique() - 1)
+    cell, row = _numbers(pairs, "annotator", "truth", "answer"), _numbers(pairs, "annotator", "truth")
+    given = (pairs["answer"] == pairs["truth"]).to_numpy().astype(float)
+    belief = _shares(np.bincount(choice, given), image)
+    for _ in range(ROUNDS if person.max() > 1 else 0):
+        prior, weight = np.bincount(truth, belief) / belief.sum(), belief[choice]
+
+        def others(group: np.ndarray, of: np.ndarray) -> np.ndarray:
+            return np.maximum(np.bincount(group, of)[group] - of, 0)
+
+        right = (others(person, weight * given) + 1) / (others(person, weight) + 2)
+        expected = np.where(given, right, (1 - right) / wrong)
+        confusion = (others(cell, weight) + PRIOR * expected) / (others(row, weight) + PRIOR)
+        log = np.log(np.maximum(prior, 1e-12))[truth] + np.bincount(choice, np.log(confusion))
+        largest = np.full(image.max() + 1, -np.inf)
+        np.maximum.at(largest, image, log)
+        before, belief = belief, _shares(np.exp(log - largest[image]), image)
+        if np.abs(belief - before).max() < SETTLED:
             break
-    best = belief.argmax(1)
-    return pl.DataFrame(
-        {"image_id": images, "answer": [answers[k] for k in best], "probability": belief.max(1).tolist()}
+    # equal up to the last digits is equal, on every machine
+    found = choices.with_columns(probability=belief, rounded=pl.Series(belief).round(9))
+    best = found.sort("image_id", "rounded", "truth", descending=[False, True, False])
+    return best.unique("image_id", keep="first", maintain_order=True).select(
+        "image_id", pl.col("truth").alias("answer"), "probability"
     )
+
+
+def _numbers(rows: pl.DataFrame, *columns: str) -> np.ndarray:
+    """0, 1, ... for the values of these columns together."""
+    return rows.select(pl.struct(columns).rank("dense")).to_series().to_numpy().astype(np.int64) - 1
+
+
+def _shares(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return weights / np.bincount(image, weights)[image]
+
+
+def interval(right: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, 1927)."""
+    low, high = binomtest(right, of).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def by_annotator(votes: pl.DataFrame, agreed: pl.DataFrame) -> pl.DataFrame:
-    """`annotator answers shared agreement`, a row per person.
+    """`annotator answers shared agreed`, a row per person.
 
-    `answers`: votes; `shared`: those on images that others answered too; `agreement`: the share of these that is the
-    `agreed` answer (`image_id answer`), null where there are none.
+    `answers`: votes; `shared`: those on images that others answered too and that have an agreed answer (`agreed`:
+    `image_id answer`); `agreed`: those of them that are this answer.
     """
-    of_image = votes.with_columns(others=pl.len().over("image_id") > 1)
-    joined = of_image.join(agreed.select("image_id", agreed="answer"), on="image_id", how="left")
-    right = (pl.col("answer") == pl.col("agreed")).filter(pl.col("others"))
-    return (
-        joined.group_by("annotator")
-        .agg(answers=pl.len(), shared=pl.col("others").sum(), agreement=right.mean())
-        .sort("annotator")
+    others = pl.len().over("image_id") > 1
+    joined = votes.with_columns(others=others).join(
+        agreed.select("image_id", common="answer"), on="image_id", how="left"
     )
+    shared = pl.col("others") & pl.col("common").is_not_null()
+    right = shared & (pl.col("answer") == pl.col("common"))
+    counts = joined.group_by("annotator").agg(answers=pl.len(), shared=shared.sum(), agreed=right.sum())
+    return counts.sort("annotator")

@@ -1,4 +1,4 @@
-"""People's answers: checked row by row against what was asked, and made one by strict majority."""
+"""People's answers: checked row by row against what was asked, and several about an image made one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from oltr_core import schema
+from oltr_core.curation.agreement import dawid_skene
+from oltr_core.settings.curate import MAJORITY, Consensus, DawidSkene
 from oltr_core.spec import suggest
 
 RESERVED = ("source", "conflict")  # values of `label_source` beside an annotator's name
@@ -111,19 +113,36 @@ def _seconds(value: Any) -> float | None:
     return seconds
 
 
-def consensus(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
-    """One answer per image: image_id, verdict (label, discard, unsure, conflict), label, label_source, batch_id.
+def votes_of(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """Of each annotator the latest answer about an image, under the name that the register has, and `answer`.
 
-    Of each annotator the latest answer counts. More than half must agree, else the verdict is conflict.
     `names` maps what people may write (names and aliases of classes) to class names, so that two aliases agree.
+    `answer`: verdict and label in one text, the same where two answers are. A known and a new class are both `label`.
     """
     latest = answers.sort("answered_at", "batch_id").unique(["image_id", "annotator"], keep="last")
     votes = latest.with_columns(pl.col("label").replace(dict(names)), pl.col("verdict").replace("new_class", "label"))
-    counted = votes.group_by("image_id", "verdict", "label").agg(
-        n=pl.len(), label_source=pl.col("annotator").unique().sort().str.join("+")
+    return votes.with_columns(answer=pl.concat_str("verdict", pl.col("label").fill_null(""), separator=":"))
+
+
+def consensus(answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus = MAJORITY) -> pl.DataFrame:
+    """One answer per image: image_id, verdict (label, discard, unsure, conflict), label, label_source, batch_id.
+
+    Of each annotator the latest answer counts, and `label_source` names those who gave the one that won. Where none
+    wins by the `rule` the verdict is conflict.
+    """
+    votes = votes_of(answers, names)
+    counted = votes.group_by("image_id", "answer").agg(
+        pl.col("verdict", "label").first(),
+        n=pl.len(),
+        label_source=pl.col("annotator").unique().sort().str.join("+"),
     )
     of_image = votes.group_by("image_id").agg(total=pl.len(), batch_id=pl.col("batch_id").min())
-    won = counted.join(of_image, on="image_id").filter(2 * pl.col("n") > pl.col("total"))
+    found = counted.join(of_image, on="image_id")
+    if isinstance(rule, DawidSkene):
+        sure = dawid_skene(votes).filter(pl.col("probability") >= rule.probability)
+        won = found.join(sure, on=["image_id", "answer"], how="semi")
+    else:
+        won = found.filter(2 * pl.col("n") > pl.col("total"))
     tied = of_image.join(won, on="image_id", how="anti").with_columns(
         verdict=pl.lit("conflict"), label=pl.lit(None, pl.String), label_source=pl.lit("conflict")
     )

@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from scipy.stats import binomtest
 
+from oltr_core.curation.agreement import interval
 from oltr_core.curation.annotations import consensus
 from oltr_core.measured import Measured
+from oltr_core.settings.curate import MAJORITY, Consensus
 
 #: of all that were named, of those of a class that the model knew, and again of all
 FIGURES = ("accuracy", "known_accuracy", "unknown_rate")
 NONE = "the batch that was annotated last has no images that were drawn by chance"
 
 
-def estimates(drawn: Mapping[str, Any], answers: pl.DataFrame, names: Mapping[str, str]) -> Measured:
+def estimates(
+    drawn: Mapping[str, Any], answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus = MAJORITY
+) -> Measured:
     """audit/<figure> with its interval, audit/images and audit/unnamed.
 
     `drawn`: `suggested`, image -> the class that the model named, and `classes`, the names that it knew.
@@ -32,7 +35,7 @@ def estimates(drawn: Mapping[str, Any], answers: pl.DataFrame, names: Mapping[st
     known = {names.get(name, name) for name in drawn.get("classes", ())}
     if not suggested:
         return Measured({}, dict.fromkeys((f"audit/{name}" for name in FIGURES), NONE))
-    named = consensus(answers.filter(pl.col("image_id").is_in(list(suggested))), names).filter(verdict="label")
+    named = consensus(answers, names, rule).filter(pl.col("image_id").is_in(list(suggested)), verdict="label")
     said = dict(named.select("image_id", "label").iter_rows())
     right = [label == suggested[image] for image, label in said.items()]
     of_known = [ok for ok, label in zip(right, said.values(), strict=True) if label in known]
@@ -43,7 +46,7 @@ def estimates(drawn: Mapping[str, Any], answers: pl.DataFrame, names: Mapping[st
         if not of:
             result.absent[f"audit/{name}"] = "no image that was drawn by chance has an answer of this kind"
             continue
-        low, high = binomtest(sum(of), len(of)).proportion_ci(method="wilson")
+        low, high = interval(sum(of), len(of))
         for end, value in (("", sum(of) / len(of)), ("_low", low), ("_high", high)):
-            result.put(f"audit/{name}{end}", float(value))
+            result.put(f"audit/{name}{end}", value)
     return result

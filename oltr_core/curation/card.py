@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import jinja2
 import polars as pl
@@ -34,6 +35,7 @@ class Facts:
     refused: pl.DataFrame  # files that never became images
     values: dict[str, float]  # the stage's metrics
     held_out: dict[str, int] = field(default_factory=dict)  # class -> images of the pool whose label is held back
+    agreement: dict[str, Any] = field(default_factory=dict)  # agreement.json
 
 
 def write(layout: Layout, workspace: str, facts: Facts) -> None:
@@ -49,6 +51,8 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
     }
     if facts.held_out:
         tables["Held out, to measure openness (curate.hold_out_classes)"] = _held_out(facts)
+    if facts.agreement.get("people"):
+        tables["Who answered"] = _people(facts)
     tables["Quarantine"] = _quarantine(facts)
     problems = list(known_problems(facts, classes))
     colours = [_COLOURS[s] for s in classes["shot"]]
@@ -110,6 +114,9 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
         )
     if retired := round(facts.values["data/retired"]):
         yield f"{retired} images of retired classes are neither trained on nor measured."
+    if disputed := facts.agreement.get("disputed"):
+        again = sum(not one["asked_again"] for one in disputed)
+        yield f"People disagree about {len(disputed)} images; {again} of them are asked about once more."
     gone = facts.manifest.filter(pl.col("split") == "quarantine").height + facts.refused.height
     if gone:
         yield f"{gone} images or files are in quarantine."
@@ -159,6 +166,18 @@ def _held_out(facts: Facts) -> pl.DataFrame:
         for name, left in facts.held_out.items()
     ]
     return pl.DataFrame(rows, ["class", "test images", "in the pool without their label", "now"], orient="row")
+
+
+def _people(facts: Facts) -> pl.DataFrame:
+    def told(share: list[float] | None) -> str:
+        return "–" if share is None else "{:.0%} ({:.0%} to {:.0%})".format(*share)
+
+    rows = [
+        (one["name"], one["answers"], one["shared"], told(one["agreement"]), one["gold"], told(one["accuracy"]))
+        for one in facts.agreement["people"]
+    ]
+    columns = ["annotator", "answers", "with others", "agreed with what was taken", "gold items", "right"]
+    return pl.DataFrame(rows, columns, orient="row")
 
 
 def _quarantine(facts: Facts) -> pl.DataFrame:

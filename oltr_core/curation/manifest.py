@@ -22,6 +22,8 @@ from oltr_core.layout import Batch
 from oltr_core.settings.curate import Curate
 
 _CODE = {name: code for code, name in enumerate(NAMES)}
+#: images and the batches that asked about them
+NOBODY = pl.DataFrame(schema={"image_id": pl.String, "batch_id": pl.String})
 #: what curate needs of an index; attributes stay there
 _INDEX = [name for name in schema.INDEX.names if name != "attributes"]
 
@@ -32,6 +34,9 @@ class Built(NamedTuple):
     manifest: pl.DataFrame
     classes: pl.DataFrame
     held_out: dict[str, int]  # class -> images of the pool whose label is held back
+    standing: pl.DataFrame  # answers that a split has not overtaken
+    said: pl.DataFrame  # what they are taken for, as `consensus`
+    disputed: list[str]  # images in use or in the pool of which that is a conflict
 
 
 def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
@@ -85,6 +90,7 @@ def build(
     doubted: Collection[str] = (),
     corrections: pl.DataFrame | None = None,
     split_since: Mapping[str, int] | None = None,
+    adjudicated: pl.DataFrame = NOBODY,
 ) -> Built:
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
 
@@ -93,16 +99,19 @@ def build(
     its label and the id of that class, and no stage uses it.
     `doubted`: labelled images that people were asked about because the model contradicted the label. What they answer
     is a correction: it takes the place of what a source said, and the image keeps its split.
+    `adjudicated`: `image_id batch_id` of those that they were asked about because they had disagreed.
     """
     names = register.names(classes)
     corrections = pl.DataFrame(schema.empty(schema.CORRECTIONS)) if corrections is None else corrections
-    answers = replay.overruled(replay.standing(answers, images, corrections, split_since or {}), corrections)
+    standing = replay.standing(answers, images, corrections, split_since or {})
+    answers = replay.overruled(replay.settled(standing, adjudicated), corrections)
+    said = consensus(answers, names, curate.consensus)
     used = parent.filter(pl.col("split").is_in(["train", "val", "test"]))
     anew = used.join(answers.filter("force"), on="image_id", how="semi")["image_id"]
     here = classes.filter(pl.col("status") != register.RESERVED)
     images = hold_out.mark(images, parent, here, curate, [*doubted, *anew])
     images = images.with_columns(doubted=pl.col("image_id").is_in(list(doubted)))
-    rows = _know(images, parent, answers, names, generation)
+    rows = _know(images, parent, answers, said, names, generation)
     places, reasons = _place(rows, names, curate)
     rows = hold_out.apply(
         rows.with_columns(split=pl.Series(places), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), "reason"))
@@ -114,23 +123,30 @@ def build(
             pl.col("label").replace_strict(register.every_id(classes), default=None, return_dtype=pl.Int32)
         )
     )
-    return Built(rows.select(schema.MANIFEST.names).sort("image_id"), classes, hold_out.waiting(rows))
+    disputed = rows.filter(pl.col("disputed") & (pl.col("split") != "quarantine"))["image_id"].sort().to_list()
+    manifest = rows.select(schema.MANIFEST.names).sort("image_id")
+    return Built(manifest, classes, hold_out.waiting(rows), standing, said, disputed)
 
 
 def _know(
-    images: pl.DataFrame, parent: pl.DataFrame, answers: pl.DataFrame, names: dict[str, str], generation: str
+    images: pl.DataFrame,
+    parent: pl.DataFrame,
+    answers: pl.DataFrame,
+    said: pl.DataFrame,
+    names: dict[str, str],
+    generation: str,
 ) -> pl.DataFrame:
     """Each image's label and who gave it; `wish` is the split that is settled, given, or still to be drawn.
 
     answers: with `force` for those that stand over a label that is there already: corrections, and answers about
-    images of a class that was split.
+    images of a class that was split. said: their consensus.
     """
     before = parent.select(
         "image_id",
         *(pl.col(c).alias(f"old_{c}") for c in ("label", "label_source", "labelled_in", "split", "reason")),
     )
     forced = answers.filter("force").select(pl.col("image_id").unique(), forced=pl.lit(True))
-    said = consensus(answers, names).rename({"label": "answer", "label_source": "by", "batch_id": "asked_in"})
+    said = said.rename({"label": "answer", "label_source": "by", "batch_id": "asked_in"})
     rows = images.join(before, on="image_id", how="left").join(said, on="image_id", how="left")
     rows = rows.join(forced, on="image_id", how="left").with_columns(pl.col("forced").fill_null(False))
     in_pool = pl.col("label").is_null() & (pl.col("split") == "pool")
@@ -152,6 +168,7 @@ def _know(
         label_source=pl.when(answered).then("by").when(pl.col("label").is_not_null()).then(pl.lit("source")),
         discarded=answered & (pl.col("verdict") == "discard"),
         dropped=dropped,
+        disputed=answered & (pl.col("verdict") == "conflict"),
         asked_in=pl.when(answered & in_pool & (pl.col("verdict") == "label")).then("asked_in"),
     )
     named = pl.col("label").is_not_null()

@@ -1,4 +1,4 @@
-"""What people said, under the register as it is now: answers that a split has overtaken, and corrections."""
+"""What people said, as it counts now: answers that a split or an adjudication has overtaken, and corrections."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def standing(
     rows = answers.join(asked_from, on="image_id", how="left", maintain_order="left").with_columns(force=fresh)
     overtaken = pl.col("force").any().over("image_id") & ~pl.col("force")
     return rows.filter(~overtaken).drop("since")
+
+
+def settled(answers: pl.DataFrame, adjudicated: pl.DataFrame) -> pl.DataFrame:
+    """The answers, and of an image that people disagreed about those that were given when it was asked again.
+
+    adjudicated: `image_id batch_id`, the batches that asked about an image for that reason.
+    """
+    number = pl.col("batch_id").cast(pl.Int64, strict=False)
+    again = answers.join(adjudicated, on=["image_id", "batch_id"], how="semi")
+    since = again.group_by("image_id").agg(since=number.max())
+    rows = answers.join(since, on="image_id", how="left", maintain_order="left")
+    return rows.filter(pl.col("since").is_null() | (number >= pl.col("since"))).drop("since")
 
 
 def overruled(answers: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:

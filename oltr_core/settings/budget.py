@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from oltr_core.spec import Spec
 
@@ -13,3 +13,16 @@ class Budget(Spec):
     """How many images people are asked about per generation."""
 
     share_of_arrivals: Annotated[float, Field(ge=0, le=1)] = 0.3  # of the newest pool batch
+    gold: Annotated[float, Field(ge=0, lt=1)] = (
+        # share of the batch that is, instead of what was chosen, training images whose label a source gave: people
+        # are not told which, and their answers to them only measure how often each is right
+        0.0
+    )
+
+    @model_validator(mode="after")
+    def _asked(self) -> Budget:
+        if self.gold and not self.share_of_arrivals:
+            raise ValueError(
+                f"gold {self.gold:g} does nothing where share_of_arrivals is 0, for nobody is asked; set it to 0 too"
+            )
+        return self

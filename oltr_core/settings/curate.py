@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from oltr_core.spec import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Majority(Spec):
+    """The answer of more than half of the people."""
+
+    name: Literal["majority"] = "majority"
+
+
+class DawidSkene(Spec):
+    """The most probable answer, given how each person confuses classes. Of two people nothing tells who is right."""
+
+    name: Literal["dawid_skene"] = "dawid_skene"
+    probability: Annotated[float, Field(gt=0.5, lt=1)] = 0.8  # an image whose answer is less probable is in conflict
+
+
+Consensus = Annotated[Majority | DawidSkene, Field(discriminator="name")]
+MAJORITY = Majority()
 
 
 class Curate(Spec):
@@ -29,4 +46,5 @@ class Curate(Spec):
         # in the pool, without their labels, until an annotation names them (annotator truth knows them). 0: none
         0
     )
+    consensus: Consensus = MAJORITY  # what several people's answers about an image are taken for
     max_drift: Share = 0.5  # of class proportions against the parent (total variation); more stops the generation

@@ -75,11 +75,23 @@ class Evidence(Spec):
     forgetting: Annotated[float, Field(ge=0)] = 0.1  # loop/forgetting of the champion beyond which
     new_classes: Annotated[float, Field(ge=0, le=1)] = 0.5  # share of all classes that came since, beyond which
     out_of_few: Annotated[int, Field(ge=0)] = 1  # classes that have left the 20 or fewer images since; 0: not asked
+    drift: Annotated[float, Field(ge=0.5, le=1)] = (
+        0.9  # pool/drift of the newest batch, surely beyond which; 1: never
+    )
+
+
+class Monitor(Spec):
+    """When `oltr monitor` recommends a generation for a batch that none has seen yet."""
+
+    least_images: Annotated[int, Field(ge=1)] = 100  # that came without a label
+    unknown_rate: Annotated[float, Field(ge=0, le=1)] = 0.3  # surely beyond which; 1: never
+    drift: Annotated[float, Field(ge=0.5, le=1)] = 0.8  # as for a full training
 
 
 class Schedule(Spec):
-    """When a generation is a full training."""
+    """When a generation is a full training, and when a batch is worth one."""
 
     full_training_every: Annotated[int, Field(ge=0)] = 0  # generations between full trainings; 0: only the first
     full_training: Literal["recommend", "auto"] = "recommend"  # auto: evidence makes the next generation one
     evidence: Evidence = Evidence()
+    monitor: Monitor = Monitor()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator, TruthAnnotator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
-from oltr_core.settings.curate import Curate
+from oltr_core.settings.curate import Curate, DawidSkene
 from oltr_core.settings.operations import Gate, Ingest, RawBatch, Schedule, Storage, Tracking, Versions
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.workspace import Workspace
@@ -36,6 +36,15 @@ class Settings(Spec):
     versions: Versions = Versions()
     schedule: Schedule = Schedule()
     compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _several_people(self) -> Settings:
+        if isinstance(self.curate.consensus, DawidSkene) and isinstance(self.annotator, TruthAnnotator):
+            raise ValueError(
+                "curate.consensus: 'dawid_skene' does nothing where the annotator is 'truth', which gives each image "
+                "one answer; write consensus: {name: majority}, or choose another annotator"
+            )
+        return self
 
     @field_validator("sources")
     @classmethod

@@ -1,7 +1,7 @@
-"""Images of a class that was split: they come first in the next batch, so that people say into which class each goes.
+"""Images that people are asked about once more: of a class that was split, and those on which they disagreed.
 
-They count against the budget. Those for which it does not suffice come in the batches after: test and validation
-images first, for without them the new classes cannot be measured.
+They come first in the next batch and count against the budget. Those for which it does not suffice come in the
+batches after: of a split class test and validation images first, for without them its successors cannot be measured.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from oltr_core import schema
 from oltr_core.interfaces import Picks
 from oltr_core.stages import manifest_rows
 from oltr_core.standing import ends
@@ -18,17 +19,25 @@ from oltr_core.standing import ends
 _ORDER = ("test", "val", "train")
 
 
-def waiting(manifest: pa.Table, classes: list[dict[str, Any]], budget: int) -> pa.Table:
-    """The rows to ask about, at most `budget`."""
-    split = [class_id for class_id, end in ends(classes).items() if end["status"] == "split"]
+def waiting(
+    manifest: pa.Table, classes: list[dict[str, Any]], disputed: list[dict[str, Any]], budget: int
+) -> tuple[pa.Table, Picks]:
+    """The rows to ask about, at most `budget`, with the reasons that people read.
+
+    disputed: as agreement.json has them; who gave which answer is not said.
+    """
+    end = ends(classes)
+    split = [class_id for class_id, row in end.items() if row["status"] == "split"]
     rows = manifest_rows.of_classes(manifest_rows.of_splits(manifest, *_ORDER), split)
     splits, images = (rows.column(name).to_pylist() for name in ("split", "image_id"))
     order = sorted(range(rows.num_rows), key=lambda i: (_ORDER.index(splits[i]), images[i]))
-    return rows.take(pa.array(order[:budget], pa.int64()))
-
-
-def picks(rows: pa.Table, classes: list[dict[str, Any]]) -> Picks:
-    """All of them, with the reason that people read."""
-    names = {class_id: end["name"] for class_id, end in ends(classes).items()}
-    reasons = [f"its class {names[i]!r} was split: into which?" for i in rows.column("class_id").to_pylist()]
-    return Picks(torch.arange(rows.num_rows), reasons, torch.ones(rows.num_rows))
+    rows = rows.take(pa.array(order[:budget], pa.int64()))
+    reasons = [f"its class {end[i]['name']!r} was split: into which?" for i in rows.column("class_id").to_pylist()]
+    again = {one["image_id"]: one["votes"] for one in disputed if not one["asked_again"]}
+    again = {image: votes for image, votes in again.items() if image not in set(images)}
+    place = {image: i for i, image in enumerate(manifest.column("image_id").to_pylist()) if image in again}
+    shown = list(again)[: budget - rows.num_rows]
+    rows = pa.concat_tables([rows, manifest.take(pa.array([place[image] for image in shown], pa.int64()))])
+    asked = [f"{sum(map(len, again[i].values()))} people disagree: {', '.join(again[i])}" for i in shown]
+    shares: list[Any] = [None] * len(reasons) + [schema.ADJUDICATE] * len(asked)
+    return rows, Picks(torch.arange(rows.num_rows), reasons + asked, torch.ones(rows.num_rows), shares)

@@ -1,7 +1,8 @@
 """curate: raw batches and annotations to tables.
 
 Reads data/raw/*/index.parquet, data/annotations and the parent's folder; writes base, manifest and classes, the data
-card, the audits of annotated batches, and metrics/curate.json. It needs no tensor and reads no image.
+card, the audits of annotated batches, how far people agree, and metrics/curate.json. It needs no tensor and reads no
+image.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import audit_slice, card, checks, register
-from oltr_core.curation.manifest import Built, build, merge
+from oltr_core.curation import audit_slice, card, checks, cost, people, register
+from oltr_core.curation.manifest import NOBODY, Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.frames import read, scan
 from oltr_core.layout import Generation, Layout, in_order, write_atomically
 from oltr_core.measured import Measured
-from oltr_core.settings.curate import Curate
+from oltr_core.settings.curate import Consensus, Curate
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
@@ -53,7 +54,11 @@ def run(params: Parameters, layout: Layout) -> None:
     classes = register.replay(read(parent.classes, schema.CLASSES), operations, this.generation, this.parent)
     audit = read_audits(layout)
     doubted, since = audit.get("suspects", ()), register.split_since(classes, operations)
-    built = build(images, before, classes, annotations, this.generation, params.curate, doubted, corrections, since)
+    gold, adjudicated = (noted(layout, what) for what in ("gold", "adjudicated"))
+    answers = annotations.join(gold, on=people.KEY, how="anti", maintain_order="left")
+    built = build(
+        images, before, classes, answers, this.generation, params.curate, doubted, corrections, since, adjudicated
+    )
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
@@ -61,11 +66,20 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
+    of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
+    agreement = people.measure(built, of_gold, adjudicated)
+    write_atomically(layout.work.agreement, json.dumps(agreement, indent=1) + "\n")
+    batches_answered = cost.per_batch(
+        annotations, dict(_audits(layout)), register.names(built.classes), params.curate.consensus
+    )
+    write_atomically(layout.work.cost, json.dumps(batches_answered, indent=1) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
-    measured = _measure(built, annotations, audit, copies, refused.height) | _estimates(built, annotations, layout)
+    measured = _measure(built, annotations, audit, copies, refused.height)
+    measured |= _estimates(built, annotations, layout, params.curate.consensus) | people.figures(agreement)
     measured.values["data/corrections"] = float(corrections.height)
+    measured.values["cost/answers"] = float(sum(row["answers"] for row in batches_answered))
     measured.write(layout, "curate")
-    facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out)
+    facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out, agreement)
     card.write(layout, params.workspace.name, facts)
 
 
@@ -100,14 +114,20 @@ def _audits(layout: Layout) -> list[tuple[str, dict[str, Any]]]:
     return [(path.parent.name, json.loads(path.read_text())) for path in found]
 
 
-def _estimates(built: Built, annotations: pl.DataFrame, layout: Layout) -> Measured:
+def noted(layout: Layout, what: str) -> pl.DataFrame:
+    """`image_id batch_id` of the images that the audits of annotated batches name under `what`."""
+    rows = [(image, name) for name, audit in _audits(layout) for image in audit.get(what, ())]
+    return pl.DataFrame(rows, NOBODY.schema, orient="row")
+
+
+def _estimates(built: Built, annotations: pl.DataFrame, layout: Layout, rule: Consensus) -> Measured:
     """What the images drawn by chance in the newest batch say of its whole pool."""
     if not annotations.height:
         return Measured()
     newest = annotations["batch_id"].max()
     drawn = dict(_audits(layout)).get(str(newest), {}).get("drawn", {})
     answers = annotations.filter(batch_id=newest)
-    return audit_slice.estimates(drawn, answers, register.names(built.classes))
+    return audit_slice.estimates(drawn, answers, register.names(built.classes), rule)
 
 
 def _write_base(built: Built, this: Run, parent: Generation, layout: Layout) -> None:

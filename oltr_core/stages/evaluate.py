@@ -1,9 +1,9 @@
 """evaluate: the model of this generation on test images, known and open; its answers for everything unlearned.
 
-Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json, plots/*.csv, and gate.json:
-this model against the champion. A part of the test images is the gate's alone; every metric and plot is of the rest.
-Images of a class that was split or retired are left out: the network was trained on them, so they are not unknown,
-and the register has no answer that would be right.
+Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json, plots/*.csv, worth.json, and
+gate.json: this model against the champion. A part of the test images is the gate's alone; every metric and plot is of
+the rest. Images of a class that was split or retired are left out: the network was trained on them, so they are not
+unknown, and the register has no answer that would be right.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from oltr_core.scores import Score
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import comparison, manifest_rows
+from oltr_core.stages import comparison, manifest_rows, worth
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -94,6 +94,7 @@ def run(params: Parameters, layout: Layout) -> None:
             fitted = operating_point(score, reference, outputs[is_val], scored[is_val], *how)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
+    result |= worth.write(this, tested, card, layout)
     result.write(layout, "evaluate")
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -22,6 +23,7 @@ from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
 from oltr_core.spec import Spec
+from oltr_core.stages.contact_sheet import MOST, tile
 
 #: figures of gate.json: heading, meaning
 COMPARED = {
@@ -54,6 +56,10 @@ HEADLINE = (
     ("loop/known_accuracy", "loop, known", "classes of generation 0, all known classes competing"),
     ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
 )
+#: of these, those with a line in the chart of generations
+LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+#: what a generation's arrivals are followed by, beside the headline: name, heading
+FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
 GROUPS = {
     "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
     "now": "Every class known now, shot groups by the training images that it has now",
@@ -63,11 +69,16 @@ GROUPS = {
     "calibration": "Calibration",
     "select": "Selection (of the batch annotated last)",
     "audit": "Images drawn by chance (of the batch annotated last)",
+    "agreement": "People",
+    "pool": "Newest images",
     "cost": "Cost",
     "data": "Data",
     "train": "Training",
     "update": "Update",
 }
+
+
+LISTED = 100  # images in conflict; agreement.json has all
 
 
 class Parameters(Spec):
@@ -83,7 +94,7 @@ def run(params: Parameters, layout: Layout) -> None:
     values, absent = measured.values, measured.absent
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
-    shown = {name: values[name] for name, *_ in HEADLINE if name in values}
+    shown = {name: values[name] for name in (*(name for name, *_ in HEADLINE), *FOLLOWED) if name in values}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
 
@@ -113,15 +124,23 @@ def run(params: Parameters, layout: Layout) -> None:
         values=values,
         absent=absent,
         gate=json.loads(work.gate.read_text()),
+        cost=json.loads(work.cost.read_text()),
+        worth=json.loads(work.worth.read_text()),
+        pool=json.loads(work.pool.read_text()),
+        pool_chart=_chart(lineage, FOLLOWED, "Newest images of each generation"),
         compared=COMPARED,
         drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
         long_tail=_long_tail(rows),
-        lineage_chart=_lineage_chart(lineage),
+        lineage_chart=_chart(
+            lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
+        ),
         scores=_scores(known, unknown, values.get("open/threshold")),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
+        people=json.loads(work.agreement.read_text()),
+        disputed=_disputed(layout, manifest),
         splits=sorted(manifest.group_by("split").agg(pl.len(), pl.col("label").count()).iter_rows()),
         quarantined=Counter(held["reason"].to_list()).most_common(12),
         # generation, images, images annotated by people
@@ -169,13 +188,12 @@ def _long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _lineage_chart(lineage: list[dict[str, Any]]) -> str:
+def _chart(lineage: list[dict[str, Any]], shown: Mapping[str, str], title: str) -> str:
     series = {
         heading: [(int(g["generation"]), g["metrics"][name]) for g in lineage if name in g["metrics"]]
-        for name, heading, _ in HEADLINE
-        if name in ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+        for name, heading in shown.items()
     }
-    return charts.lines({k: v for k, v in series.items() if v}, "Generations", bottom_at=0, top_at=1)
+    return charts.lines({k: v for k, v in series.items() if v}, title, bottom_at=0, top_at=1)
 
 
 def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:
@@ -191,15 +209,36 @@ def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> l
     return [{"label": k, "images": of.total(), "taken": of.most_common(3)} for k, of in taken.items()]
 
 
+def _disputed(layout: Layout, manifest: pl.DataFrame) -> list[dict[str, Any]]:
+    """The images that people disagree about: picture, place in the batch where they are in it, votes."""
+    rows = json.loads(layout.work.agreement.read_text())["disputed"][:LISTED]
+    known = manifest.filter(pl.col("image_id").is_in([row["image_id"] for row in rows]))
+    address = dict(known.select("image_id", "address").iter_rows())
+    chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    rank = dict(chosen.select("image_id", "rank").iter_rows())
+    sheet = picture.read_bytes() if picture.exists() else b""
+    for row in rows:
+        place = rank.get(row["image_id"])
+        row |= {"address": address.get(row["image_id"]), "place": place}
+        if sheet and place is not None and place < MOST:
+            row["picture"] = base64.b64encode(tile(sheet, place)).decode()
+    return rows
+
+
 def _batch(layout: Layout) -> dict[str, Any]:
     """The images that people are asked about: how many, why, and a picture of them."""
-    chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    rows, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
+    gold = pl.col("strategy") == schema.GOLD  # their other columns are of images that are not asked about
+    chosen = rows.filter(~gold)
+    found = chosen.filter(pl.col("strategy") != "adjudication")
     reasons = Counter(chosen["reason"].to_list())
     return {
-        "images": len(chosen),
-        "strategy": chosen["strategy"][0] if len(chosen) else None,
+        "images": len(rows),
+        "gold": len(rows) - len(chosen),
+        "again": len(chosen) - len(found),
+        "strategy": found["strategy"][0] if len(found) else None,
         "reasons": reasons.most_common() if len(reasons) <= 6 else [],  # else each image has one of its own
-        "shares": Counter(chosen["share"].drop_nulls()).most_common(),
+        "shares": Counter(found["share"].drop_nulls()).most_common(),
         "clusters": chosen["cluster"].drop_nulls().n_unique(),
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
         "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,

@@ -1,41 +1,33 @@
 """select: the pool images most worth a person's minute, and a picture of them.
 
-Writes selection.parquet, batch.png and metrics/select.json. A strategy that doubts labels may also ask about training
-and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an image is put in
-question once.
+Writes selection.parquet, batch.png, pool.json and metrics/select.json. A strategy that doubts labels may also ask
+about training and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an
+image is put in question once. So is one about which people disagreed asked about once more.
 """
 
 from __future__ import annotations
 
-import io
-import math
+import json
 from collections import Counter
-from collections.abc import Iterable
 
-import numpy as np
 import pyarrow as pa
 
 from oltr_core import checkpoint, schema
 from oltr_core.devices import prepare
 from oltr_core.images.shards import Shards
 from oltr_core.interfaces import Outputs, Picks, SelectionContext, concatenate
-from oltr_core.layout import Layout, in_order
+from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.operating.selection import Select, pick
+from oltr_core.seeding import numpy_generator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
-from oltr_core.stages import adjudication, manifest_rows
+from oltr_core.stages import adjudication, gold, manifest_rows, monitoring
+from oltr_core.stages.contact_sheet import draw
 from oltr_core.stages.selection_context import context_of, outputs_of, questionable
 from oltr_core.strategies import Composed
-
-#: the picture of a batch
-TILE = 72  # pixels
-CAPTION = 14
-COLUMNS = 12
-MOST = 240  # images on one sheet; the table has them all
-PAPER, INK = (255, 255, 255), (60, 60, 60)
 
 
 class Parameters(Spec):
@@ -47,12 +39,16 @@ class Parameters(Spec):
 
 
 def run(params: Parameters, layout: Layout) -> None:
-    """Choose among the pool images that nobody has been asked about; images of a class that was split come first."""
+    """Choose among the pool images that nobody has been asked about.
+
+    Images of a class that was split come first, then those that people disagree about.
+    """
     this = load_run(layout)
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     classes = manifest_rows.register(layout)
-    budget = round(params.budget.share_of_arrivals * arrivals(manifest, layout))
+    arrivals = monitoring.arrived(manifest, layout)  # leftovers of older batches do not raise the budget
+    budget = round(params.budget.share_of_arrivals * arrivals.num_rows)
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size
@@ -62,16 +58,21 @@ def run(params: Parameters, layout: Layout) -> None:
         known = outputs_of(labelled, model, layout, size)
         context = context_of(pool, outputs, labelled, known, model, layout, size)
         rows = pa.concat_tables([pool, labelled])
-    anew = adjudication.waiting(manifest, classes, budget)
+    disputed = json.loads(layout.work.agreement.read_text())["disputed"]
+    anew, questions = adjudication.waiting(manifest, classes, disputed, budget)
     picks = pick(params.select, outputs, budget - anew.num_rows, this.generation, context)
     if context.labelled is not None:
         outputs = concatenate([outputs, context.labelled])
     chosen = rows.take(pa.array(picks.indices.tolist(), pa.int64()))
     names = model.card.answer_names
     table = selection(chosen, picks, outputs[picks.indices], names, params.select.strategy.name)
+    if params.budget.gold:
+        candidates = gold.known(manifest_rows.standing(manifest, classes))
+        generator = numpy_generator(params.select.seed, "gold", this.generation)
+        table, chosen = gold.take_places(table, chosen, candidates, params.budget.gold, generator)
     if anew.num_rows:
         seen = outputs_of(anew, model, layout, size)
-        first = selection(anew, adjudication.picks(anew, classes), seen, names, "adjudication")
+        first = selection(anew, questions, seen, names, "adjudication")
         ranks = pa.array(range(anew.num_rows, anew.num_rows + chosen.num_rows), pa.int32())
         field = schema.SELECTION.field("rank")
         table = pa.concat_tables([first, table.set_column(table.column_names.index("rank"), field, ranks)])
@@ -81,20 +82,14 @@ def run(params: Parameters, layout: Layout) -> None:
     layout.work.contact_sheet.write_bytes(draw(Shards(layout.raw).read_many(chosen), captions))
     counts = {"select/budget": float(budget), "select/picked": float(chosen.num_rows)}
     counts |= {f"select/share/{share}": float(number) for share, number in Counter(picks.shares or []).items()}
-    counts["select/adjudicated"] = float(anew.num_rows)  # of a class that was split
-    Measured(counts).write(layout, "select")
-
-
-def arrivals(manifest: pa.Table, layout: Layout) -> int:
-    """Images of the newest batch that came without a label: leftovers of older ones do not raise the budget."""
-    names = set(manifest.column("batch").to_pylist())
-    if not names:
-        return 0
-    newest = in_order(layout.batch(name) for name in names)[-1].name
-    rows = zip(*(manifest.column(name).to_pylist() for name in ("batch", "split", "label_source")), strict=True)
-    return sum(
-        batch == newest and (split == "pool" or source not in (None, "source")) for batch, split, source in rows
-    )
+    again = (questions.shares or []).count(schema.ADJUDICATE)
+    counts["select/adjudicated"] = float(anew.num_rows - again)  # of a class that was split
+    counts["select/disputed"] = float(again)
+    counts["select/gold"] = float(table.column("strategy").to_pylist().count(schema.GOLD))
+    reference = monitoring.trained_for(manifest, schema.read(layout.work.base, schema.MANIFEST))
+    seen_now = monitoring.examine(arrivals, reference, model, layout, size, this.generation)
+    layout.work.pool.write_text(json.dumps(seen_now, indent=1) + "\n")
+    (Measured(counts) | monitoring.figures(seen_now)).write(layout, "select")
 
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:
@@ -115,28 +110,3 @@ def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str]
         }
     )
     return table.select(schema.SELECTION.names).cast(schema.SELECTION)
-
-
-def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
-    """A PNG of uint8 images [H, W, 3], each in a square tile above its caption; equal input gives equal bytes."""
-    from PIL import Image, ImageDraw
-
-    captions = captions[:MOST]
-    columns = max(1, min(COLUMNS, len(captions)))
-    size = columns * TILE, max(1, math.ceil(len(captions) / columns)) * (TILE + CAPTION)
-    sheet = Image.new("RGB", size, PAPER)
-    pen = ImageDraw.Draw(sheet)
-    if not captions:
-        pen.text((2, TILE // 2), "nothing to ask", fill=INK)
-    for place, (pixels, caption) in enumerate(zip(images, captions, strict=False)):
-        left, top = place % columns * TILE, place // columns * (TILE + CAPTION)
-        tile = Image.fromarray(pixels)
-        scale = (TILE - 4) / max(tile.size)
-        wide, high = (max(1, round(side * scale)) for side in tile.size)
-        # enlarged pixels stay pixels; a photograph is averaged down
-        tile = tile.resize((wide, high), Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
-        sheet.paste(tile, (left + (TILE - wide) // 2, top + (TILE - high) // 2))
-        pen.text((left + TILE // 2, top + TILE), caption, fill=INK, anchor="ma")
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=False)
-    return buffer.getvalue()

@@ -19,7 +19,8 @@ from oltr_core.shots import FEW
 
 def reasons(layout: Layout, limits: Evidence) -> list[str]:
     """What speaks for a full training of the champion's line; empty where it was trained in full itself."""
-    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    state = ledger.replay(ledger.read(layout.ledger))
+    champion = state.champion
     full = _trained_in_full(layout, champion)
     if full is None or full == champion:
         return []
@@ -39,6 +40,15 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
     if limits.out_of_few and len(names := _out_of_few(layout, full, champion, classes)) >= limits.out_of_few:
         found.append(
             f"{', '.join(names)}: {FEW} or fewer training images at the full training of {full}, more than {FEW} now"
+        )
+    # the newest that stands on the same network, promoted or not
+    last = next(n for n in reversed(state.generations) if _trained_in_full(layout, n) == full)
+    pool = json.loads(layout.generation(last).metrics.read_text())
+    if (low := pool.get("pool/drift_low", 0.0)) > limits.drift:
+        found.append(
+            f"the newest images lie far from those of the full training of {full}: a classifier tells them apart "
+            f"with an AUROC of {pool['pool/drift']:.2f} (95 % interval from {low:.2f}), more than {limits.drift:g} "
+            f"(pool/drift of {last})"
         )
     return found
 

@@ -134,13 +134,25 @@ def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> li
 
 
 def note(layout: Layout, name: str) -> None:
-    """Add to the audit of the batch what curate has to know: images drawn by chance, labels that were in doubt."""
+    """Add to the audit of the batch what curate has to know of some of its images.
+
+    Those drawn by chance, those whose label was in doubt, those of a cluster, those that people had disagreed about,
+    and gold items.
+    """
     rows, path = selected(layout, name), layout.audit_of(name)
+    gold = sorted(row["image_id"] for row in rows if row["strategy"] == schema.GOLD)
+    rows = [row for row in rows if row["strategy"] != schema.GOLD]
     found = json.loads(path.read_text()) if path.exists() else {}
     if drawn := {row["image_id"]: row["suggested"] for row in rows if row["share"] == "audit"}:
         found["drawn"] = {"suggested": drawn, "classes": sorted(set(class_names(layout, name).values()))}
     if suspects := sorted(row["image_id"] for row in rows if row["share"] == "suspect"):
         found["suspects"] = suspects
+    if of := {row["image_id"]: row["cluster"] for row in rows if row["cluster"] is not None}:
+        found["clusters"] = of
+    if adjudicated := sorted(row["image_id"] for row in rows if row["share"] == schema.ADJUDICATE):
+        found["adjudicated"] = adjudicated
+    if gold:
+        found["gold"] = gold
     if found:
         write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 

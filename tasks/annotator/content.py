@@ -24,6 +24,7 @@ SHARES = {
     "tail": "Perhaps of a rare class",
     "suspect": "Labels that may be wrong",
     "audit": "Drawn at random",
+    "adjudicate": "People disagree",
 }
 
 
@@ -97,7 +98,10 @@ def _shown(row: dict[str, Any], pixels: Any, most: int) -> dict[str, Any]:
 
 # --- the known classes ----------------------------------------------------------------------------------------
 def known_classes(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
-    """Active classes by name: {name, aliases, images, examples}, an example being image_id and data URI."""
+    """Active classes by name: {name, aliases, images, examples}, an example being image_id and data URI.
+
+    No example is an image of the batch: its label would be the answer to a question, or is in doubt.
+    """
     import polars as pl
 
     active = sorted((r for r in batch.register(layout, name) if r["status"] == "active"), key=lambda r: r["name"])
@@ -106,7 +110,8 @@ def known_classes(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
         pl.col("split") == "train", pl.col("class_id").is_in([r["class_id"] for r in active])
     )
     few = min(EXAMPLES, EXAMPLES_IN_ALL // max(1, len(active)))
-    of_class = train.group_by("class_id").agg(pl.len(), pl.col("image_id").sort().head(few))
+    free = pl.col("image_id").filter(~pl.col("image_id").is_in(batch.asked(layout, name)))
+    of_class = train.group_by("class_id").agg(pl.len(), free.sort().head(few))
     counts = {class_id: count for class_id, count, _ in of_class.iter_rows()}
     ids = {class_id: chosen for class_id, _, chosen in of_class.iter_rows()}
     chosen = [image_id for row in active for image_id in ids.get(row["class_id"], [])]

@@ -56,13 +56,14 @@ def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:
     manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST, ["image_id", "split", "label_source"])
     rows = manifest.to_pylist()
     pool = [row["image_id"] for row in rows if row["split"] == "pool" and row["label_source"] is None]
-    picked = batch.asked(layout, name)
+    picked = [row["image_id"] for row in batch.selected(layout, name) if row["strategy"] != schema.GOLD]
     is_open = {image_id: truth[image_id] not in known for image_id in {*pool, *picked} if image_id in truth}
     open_picks = [i for i in picked if is_open.get(i)]
     found: dict[str, object] = {"open_classes": sorted({truth[i] for i in pool if is_open.get(i)})}
     found["select/budget"] = len(picked)
     found["select/classes_found"] = len({truth[i] for i in open_picks})
-    found["select/answers_typed"] = typed(map(truth.get, picked), batch.clusters(layout, name).values())
+    cluster = batch.clusters(layout, name)
+    found["select/answers_typed"] = typed(map(truth.get, picked), map(cluster.get, picked))
     if picked:
         found["select/open_hit_rate"] = len(open_picks) / len(picked)
     if pool:

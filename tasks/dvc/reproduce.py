@@ -153,6 +153,8 @@ def _alike(was: Path, now: Path, kind: pa.Schema | None) -> bool:
     if before.num_rows != after.num_rows:
         return False
     for name in kind.names:
+        if name == "reason" and kind is schema.SELECTION:  # a sentence
+            continue
         one, other = before.column(name), after.column(name)
         if pa.types.is_floating(one.type):
             near = np.allclose(one.to_numpy(), other.to_numpy(), atol=ROUNDING, equal_nan=True)

@@ -214,6 +214,8 @@ def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.
         figures = json.loads(generation.metrics.read_text())
         # the last figures of a training are the last ones of its epochs, and no point of their own
         measured = {name: value for name, value in figures.items() if not name.startswith("train/")}
+        seconds = json.loads(generation.timings.read_text()) if generation.timings.exists() else {}
+        measured |= {f"cost/seconds/{stage}": value for stage, value in seconds.items()}
         mlflow.log_metrics(measured, step=int(generation.name), model_id=model.model_id, dataset=data)
         # of an update, the log is the one of the full training that came before
         for epoch, line in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):

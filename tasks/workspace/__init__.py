@@ -137,7 +137,7 @@ def _git(folder: Path, *arguments: str) -> int:
 def removable(layout: Layout) -> list[Path]:
     """What the loop made in this workspace and nobody else put there, as far as it exists."""
     dvc = layout.root / ".dvc"
-    made = [layout.ledger, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
+    made = [layout.ledger, layout.monitored, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
     made += [
         ledger.head_of(layout.ledger),
         layout.raw,

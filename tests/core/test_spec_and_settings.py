@@ -17,6 +17,7 @@ from oltr_core.params import Params
 from oltr_core.samplers import Sampler
 from oltr_core.scores import Score
 from oltr_core.settings.annotator import Annotator
+from oltr_core.settings.curate import Consensus
 from oltr_core.settings.reading import load_run
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 UNIONS = {
     "annotator": Annotator,
     "backbone": Backbone,
+    "consensus": Consensus,
     "head": HeadSpec,
     "learner": Learner,
     "loss": Loss,
@@ -47,6 +49,23 @@ UNIONS = {
             "params.yaml: gate: there is no key 'tolerance' here; did you mean 'tolerances'?",
         ),
         ({"annotator": {"name": "foldr"}}, "params.yaml: annotator: there is no 'foldr'; did you mean 'folder'?"),
+        (
+            {"curate": {"consensus": {"name": "majority", "probability": 0.9}}},
+            "params.yaml: curate.consensus.probability: 'majority' has no such key; it is one of dawid_skene",
+        ),
+        (
+            {"curate": {"consensus": {"name": "dawid_skene", "probability": 0.5}}},
+            "params.yaml: curate.consensus.*probability: input should be greater than 0.5, found 0.5",
+        ),
+        (
+            {"curate": {"consensus": {"name": "dawid_skene"}}},
+            "params.yaml.*'dawid_skene' does nothing where the annotator is 'truth'",
+        ),
+        (
+            {"budget": {"share_of_arrivals": 0, "gold": 0.1}},
+            "params.yaml: budget.*gold 0.1 does nothing where share_of_arrivals is 0",
+        ),
+        ({"budget": {"gold": 1}}, "params.yaml: budget.gold: input should be less than 1"),
         ({"curate": {"seed": "x"}}, "params.yaml: curate.seed: input should be a valid integer, .*found 'x'"),
         (
             {"budget": {"share_of_arrivals": 30}},

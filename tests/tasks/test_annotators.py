@@ -249,13 +249,61 @@ def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout)
 def test_what_curate_has_to_know_of_a_composed_batch_is_added_to_its_audit(layout):
     batch.note(layout, "0000")
     assert not layout.audit_of("0000").exists()
-    _, second, third = composed(layout)
+    first, second, third = composed(layout)
     truth.audit(layout, TRUTH, "0000")
     before = json.loads(layout.audit_of("0000").read_text())
     batch.note(layout, "0000")
     assert json.loads(layout.audit_of("0000").read_text()) == before | {
         "drawn": {"suggested": {third: "cat"}, "classes": ["cat", "dog"]}, "suspects": [second],
+        "clusters": {first: 4, second: 4},
     }  # fmt: skip
+
+
+# --- gold items -------------------------------------------------------------------------------------------------
+def gilded(layout: Layout) -> tuple[str, list[dict]]:
+    """The composed batch in which a training image stands in the place of the third; its id and all rows."""
+    composed(layout)
+    generation = layout.generation("0000")
+    rows = schema.read(generation.selection, schema.SELECTION).sort_by("rank").to_pylist()
+    manifest = schema.read(generation.manifest, schema.MANIFEST).to_pylist()
+    known = min(row["image_id"] for row in manifest if row["split"] == "train")
+    rows[2] |= {"image_id": known, "strategy": "gold"}
+    schema.write(generation.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    return known, rows
+
+
+def test_nothing_that_goes_out_tells_a_gold_item_from_the_others(layout):
+    known, _ = gilded(layout)
+    folder.publish(layout, FOLDER, "0000")
+    export = layout.export("0000")
+    third = asked_rows(layout)[2]
+    assert third["image_id"] == known
+    assert {k: third[k] for k in ("suggested", "share", "cluster", "label", "verdict")} == {
+        "suggested": "cat", "share": "audit", "cluster": "", "label": "", "verdict": "",
+    }  # fmt: skip
+    files = [path for path in export.folder.rglob("*") if path.suffix in (".csv", ".html", ".txt")]
+    assert len(files) == 3
+    assert not [path.name for path in files if "gold" in path.read_text().lower()]
+    page = json.loads(export.page.read_text().split('id="data">')[1].split("</script>")[0])
+    (image,) = (i for group in page["groups"] for i in group["images"] if i["image_id"] == known)
+    others = [i for group in page["groups"] for i in group["images"]]
+    assert {tuple(i) for i in others} == {tuple(image)}
+    assert known not in [i for one in page["classes"] for i, _ in one["examples"]], "its class would show it"
+
+
+def test_curate_is_told_of_gold_items_and_takes_them_for_nothing_else(layout):
+    known, rows = gilded(layout)
+    rows[0] |= {"share": "adjudicate", "cluster": None}
+    schema.write(layout.generation("0000").selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    truth.audit(layout, TRUTH, "0000")
+    assert json.loads(layout.audit_of("0000").read_text())["select/budget"] == 2
+    batch.note(layout, "0000")
+    found = json.loads(layout.audit_of("0000").read_text())
+    assert (found["gold"], found["adjudicated"]) == ([known], [rows[0]["image_id"]])
+    assert "drawn" not in found, "its share is that of the image in whose place it stands"
+    answers = {row["image_id"]: row["label"] for row in truth.collect(layout, TRUTH, "0000", world.AT)}
+    held = truth.held_back(layout)
+    assert answers[known] == held[known]
 
 
 # --- back from held-back labels ---------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ def seal(layout: Layout, name: str, parent: str, mode: str) -> None:
     shutil.copyfile(layout.params, final.params)
     final.metrics.write_text(json.dumps(read_all(layout.work.stage_metrics).values))
     final.report.write_text("<!doctype html>")
+    if name == "0001":
+        final.timings.write_text('{"curate": 1.5, "update": 2.25}')
     details = {"parent": parent, "mode": mode}
     for event in (
         ledger.Event("opened", name, "x", "2026-01-01", details),
@@ -70,6 +72,8 @@ def test_every_sealed_figure_is_shown(shown):
     for name, run in runs(shown).items():
         sealed = json.loads(shown.generation(name).metrics.read_text())
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
+        seconds = {key: value for key, value in run.data.metrics.items() if key.startswith("cost/seconds/")}
+        assert seconds == ({"cost/seconds/curate": 1.5, "cost/seconds/update": 2.25} if name == "0001" else {})
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
 

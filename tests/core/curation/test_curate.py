@@ -561,7 +561,8 @@ def test_the_figures_of_the_data_are_counts_of_its_rows(layout):
         "data/train": 18, "data/val": 3, "data/test": 3, "data/pool": 37, "data/quarantine": 1, "data/images": 62,
         "data/duplicates": 0, "data/refused_files": 0, "data/classes": 2, "data/imbalance_ratio": 11 / 7,
         "data/waiting": 0, "data/retired": 0, "data/corrections": 0, "cost/labels": 3,
-        "cost/annotation_minutes": pytest.approx(1.55),
+        "agreement/images": 0, "agreement/disputed": 0,
+        "cost/answers": 3, "cost/annotation_minutes": pytest.approx(1.55),
     }  # fmt: skip
     absent = json.loads(layout.work.absent("curate").read_text())
     assert absent["select/open_hit_rate"] == "no held-back truth to audit with"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oltr_core.stages.select import draw
+from oltr_core.stages.contact_sheet import draw
 
 
 def sheet(images: list[np.ndarray], captions: list[str] | None = None) -> np.ndarray:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured, read_all
 from oltr_core.stages import report
+from oltr_core.stages.contact_sheet import draw
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
 GATE = {
@@ -19,6 +23,39 @@ GATE = {
     "metrics": {"known_accuracy": {"champion": 0.931, "challenger": 0.912, "difference": -0.019, "low": -0.063,
                                    "high": 0.021, "images": 34}},
     "absent": {"learned_accuracy": "no class was learned that <nobody> knew"},
+}  # fmt: skip
+NOBODY = {"alpha": None, "images": 0, "people": [], "disputed": []}
+PEOPLE = {
+    "alpha": 0.7431, "images": 9,
+    "people": [
+        {"name": "ann", "answers": 20, "shared": 9, "agreement": [8 / 9, 0.565, 0.98], "gold": 4,
+         "accuracy": [0.75, 0.301, 0.954]},
+        {"name": "<bob>", "answers": 3, "shared": 0, "agreement": None, "gold": 0, "accuracy": None},
+    ],
+    "disputed": [
+        {"image_id": f"{1:064x}", "votes": {"lynx": ["ann"], "<bobcat>": ["<bob>", "cy"]}, "asked_again": False},
+        {"image_id": "a" * 64, "votes": {"lynx": ["ann"], "cannot tell": ["cy"]}, "asked_again": True},
+        {"image_id": "b" * 64, "votes": {"lynx": ["ann"], "deer": ["cy"]}, "asked_again": False},
+    ],
+}  # fmt: skip
+COST = [
+    {"generation": "0000", "images": 40, "answers": 31, "minutes": None, "untimed": 40, "accuracy": 0.5,
+     "accuracy_low": 0.25, "accuracy_high": 0.75, "drawn": 8},
+    {"generation": "0001", "images": 12, "answers": 12, "minutes": 2.25, "untimed": 0},
+]  # fmt: skip
+WORTH = {
+    "verdict": "more", "sentence": "25 more images of <lynx> are worth most", "exponent": [0.5, 0.25, 0.75],
+    "gained": {"answers": 131, "since": "0000", "until": "0003", "per_hundred": [0.031, -0.011, 0.071]},
+    "gains": [{"class": "<lynx>", "images": 9, "error": [0.4, 0.3, 0.5], "gain": [0.2, 0.1, 0.3]}], "history": [],
+}  # fmt: skip
+POOL = {
+    "images": 70, "sampled": 50, "batch": "batch-1", "reference": 40, "unknown_rate": [0.21, 0.12, 0.34],
+    "drift": [0.62, 0.55, 0.69], "by": "site",
+    "classes": [{"class": "deer", "share": [0.3, 0.2, 0.4], "trained": 0.71}],
+    "places": [
+        {"value": "<north>", "images": 45, "unknown_rate": [0.2, 0.1, 0.37], "drift": [0.77, 0.66, 0.88]},
+        {"value": "south", "images": 5, "unknown_rate": None, "drift": "too few images to judge"},
+    ],
 }  # fmt: skip
 
 
@@ -66,6 +103,10 @@ def layout(tmp_path):
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
     work.gate.write_text(json.dumps(GATE))
+    work.agreement.write_text(json.dumps(NOBODY))
+    work.cost.write_text(json.dumps(COST))
+    work.worth.write_text(json.dumps(WORTH))
+    work.pool.write_text(json.dumps(POOL))
     parent = [{"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.97}}]
     layout.generation("0000").folder.mkdir(parents=True)
     layout.generation("0000").lineage.write_text(json.dumps(parent))
@@ -93,6 +134,60 @@ def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_inte
     layout.work.gate.write_text(json.dumps(GATE | {"held_apart": False}))
     report.run(report.Parameters(), layout)
     assert "which the other figures of this page are about too" in layout.work.report.read_text()
+
+
+def cells(page: str, heading: str) -> list[list[str]]:
+    """The rows of all tables under a heading."""
+    part = page.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
+    return [re.findall(r">([^<>]+)(?:</span>)?</td>", row) for row in part.split("<tr>")[1:] if "<td" in row]
+
+
+def test_the_page_says_what_is_worth_most_next_and_what_people_gave(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "<p>25 more images of &lt;lynx&gt; are worth most.</p>" in page
+    assert cells(page, "What is worth most next") == [
+        ["&lt;lynx&gt;", "9", "40.0", "20.0", "10.0 to 30.0"],
+        ["0000", "40", "31", "–", "50.0", "25.0 to 75.0"],
+        ["0001", "12", "12", "2.2", "–", "–"],
+    ]
+    assert "to the power of -0.50\n(95 % interval -0.75 to -0.25)" in page
+    assert (
+        "The 131 answers between batches 0000 and 0003 brought +3.1 points per 100 answers\n"
+        "(95 % interval -1.1 to +7.1)" in page
+    )
+    layout.work.worth.write_text(json.dumps(WORTH | {"gained": "nobody <drew>", "gains": [], "exponent": "none"}))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "What 100 answers brought is not known: nobody &lt;drew&gt;." in page
+    assert "would fall by" not in page
+
+
+def test_the_page_sets_the_newest_images_beside_those_of_the_full_training(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "70 images of batch-1 came without a label; figures are of 50 of them" in page
+    assert "21.0&thinsp;% are answered" in page
+    assert "an AUROC of 0.62\n(95 % interval 0.55 to 0.69;" in page
+    assert cells(page, "The newest images") == [
+        ["&lt;north&gt;", "45", "20.0", "10.0 to 37.0", "0.77", "0.66 to 0.88"],
+        ["south", "5", "too few images to judge", "too few images to judge"],
+        ["deer", "30.0", "20.0 to 40.0", "71.0"],
+    ]
+    layout.work.pool.write_text(json.dumps(POOL | {"drift": "too <few>", "places": []}))
+    report.run(report.Parameters(), layout)
+    assert "full training is not known: too &lt;few&gt;." in layout.work.report.read_text()
+    layout.work.pool.write_text(json.dumps({"images": 0, "sampled": 0, "batch": None, "drift": "none"}))
+    report.run(report.Parameters(), layout)
+    assert "No image came without a label." in layout.work.report.read_text()
+
+
+def test_the_unknown_rate_and_the_distance_of_each_generation_are_carried_on(layout):
+    Measured({"pool/unknown_rate": 0.21, "pool/drift": 0.62}).write(layout, "select")
+    report.run(report.Parameters(), layout)
+    assert json.loads(layout.work.lineage.read_text())[-1]["metrics"]["pool/drift"] == 0.62
+    page = layout.work.report.read_text()
+    assert "<title>Newest images of each generation</title>" in page
 
 
 def test_the_first_generation_is_compared_with_nobody(layout):
@@ -361,3 +456,51 @@ def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout
     assert "digits: generation 0001" in page
     assert "Parent 0000;" in page
     assert page.count('class="tile"') == 4
+
+
+def test_the_page_shows_how_far_people_agree_and_how_often_each_is_right(layout):
+    report.run(report.Parameters(), layout)
+    assert "people who answer" not in layout.work.report.read_text()
+    layout.work.agreement.write_text(json.dumps(PEOPLE))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "On the 9 images that two or more people answered, Krippendorff’s α is 0.74" in page
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index("<td>ann") : page.index("In percent. Compared")])
+    assert cells == [
+        "ann", "20", "9", "88.9", "56.5 to 98.0", "4", "75.0", "30.1 to 95.4",
+        "&lt;bob&gt;", "3", "0", "–", "–", "0", "–", "–",
+    ]  # fmt: skip
+
+
+def test_the_page_lists_what_people_disagree_about_with_picture_votes_and_what_becomes_of_it(layout):
+    tiles = [np.full((10, 10, 3), colour, np.uint8) for colour in (10, 200, 30, 40, 50)]
+    layout.work.contact_sheet.write_bytes(draw(tiles, list("12345")))
+    layout.work.agreement.write_text(json.dumps(PEOPLE))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    begin = page.index("Images that people disagree about")
+    section = page[begin : page.index("<h2>", begin)]
+    (picture,) = re.findall(r"base64,([A-Za-z0-9+/=]+)", section)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as shown:
+        assert shown.size == (72, 72)
+        assert shown.getpixel((36, 36)) == (200, 200, 200)
+    plain = html.unescape(re.sub(r"<[^>]*>", "", section))
+    assert "lynx (ann); <bobcat> (<bob>, cy)" in plain
+    assert "asked about once more, number 2 of the batch below" in plain
+    assert "was asked about again; oltr annotate correct settles it" in plain
+    assert "waits for a batch with room for it" in plain
+
+
+def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
+    rows = schema.read(layout.work.selection, schema.SELECTION).to_pylist()
+    rows[0] |= {"strategy": "adjudication", "share": "adjudicate", "reason": "2 people disagree: lynx, deer"}
+    rows[3] |= {"strategy": "gold", "reason": "another's"}
+    schema.write(layout.work.selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    report.run(report.Parameters(), layout)
+    plain = " ".join(re.sub(r"<[^>]*>", "", layout.work.report.read_text()).split())
+    assert (
+        "5 images, chosen by u_product, best first; 1 of them, which come first, are asked about once more" in plain
+    )
+    assert "; 1 are gold items" in plain
+    assert "Shares:" not in plain, "what is asked about once more is said apart"
+    assert "another's" not in plain

@@ -7,12 +7,14 @@ import shutil
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import yaml
 from PIL import Image
 
 from oltr_core import checkpoint, digest, ledger, metrics, schema
+from oltr_core.images.shards import Shards
 from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
@@ -20,7 +22,7 @@ from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.scores import Entropy
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import curate, evaluate, ingest, manifest_rows, select, update
+from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, manifest_rows, select, update
 from oltr_core.stages.evaluate import NOT_YET
 from tests.core.stages import loop_world as world
 
@@ -300,6 +302,80 @@ def test_only_pool_images_are_asked_about_and_none_twice(second):
     assert not before & set(asked)
 
 
+@pytest.fixture(scope="module")
+def golden(second, tmp_path_factory):
+    """The second generation's batch with gold items, one image in ten."""
+    layout = copied(second, tmp_path_factory.mktemp("golden"))
+    params = yaml.safe_load(layout.params.read_text()) | {"budget": {"gold": 0.1}}
+    layout.params.write_text(yaml.safe_dump(params))
+    world.compute(layout, select)
+    return layout
+
+
+def test_gold_items_are_training_images_in_the_place_of_chosen_ones_whose_columns_they_take(second, golden):
+    before, after = (table(place.work.selection, schema.SELECTION) for place in (second, golden))
+    taken = [n for n, row in enumerate(after) if row["strategy"] == "gold"]
+    assert len(taken) == 9, "a tenth of 83, rounded up"
+    assert values(golden, "select")["select/gold"] == 9
+    assert values(second, "select")["select/gold"] == 0
+    manifest = {row["image_id"]: row for row in table(golden.work.manifest, schema.MANIFEST)}
+    drawn = [manifest[after[n]["image_id"]] for n in taken]
+    assert {(row["split"], row["label_source"]) for row in drawn} == {("train", "source")}
+    assert len({row["image_id"] for row in after}) == len(after) == len(before)
+    for n, (old, new) in enumerate(zip(before, after, strict=True)):
+        same = {"image_id", "strategy"} if n in taken else set()
+        assert {name for name in old if old[name] != new[name]} == same
+    assert taken != list(range(9)), "they are anywhere in the batch"
+
+
+def test_the_picture_of_the_batch_shows_the_gold_items_and_equal_seeds_draw_them_again(second, golden, tmp_path):
+    again = copied(golden, tmp_path)
+    world.compute(again, select)
+    assert again.work.selection.read_bytes() == golden.work.selection.read_bytes()
+    assert again.work.contact_sheet.read_bytes() == golden.work.contact_sheet.read_bytes()
+    rows = table(golden.work.selection, schema.SELECTION)
+    place = next(n for n, row in enumerate(rows) if row["strategy"] == "gold")
+    known = schema.read(golden.work.manifest, schema.MANIFEST).to_pylist()
+    mine = pa.Table.from_pylist([row for row in known if row["image_id"] == rows[place]["image_id"]])
+    alone = contact_sheet.draw(Shards(golden.raw).read_many(mine), [str(place + 1)])
+    tiles = [
+        contact_sheet.tile(sheet, n) for sheet, n in ((golden.work.contact_sheet.read_bytes(), place), (alone, 0))
+    ]
+    assert tiles[0] == tiles[1] != contact_sheet.tile(second.work.contact_sheet.read_bytes(), place)
+
+
+def test_gold_items_take_no_place_of_a_cluster_or_of_a_label_in_doubt(composed):
+    layout, _ = composed
+    selection = schema.read(layout.work.selection, schema.SELECTION).sort_by("rank")
+    manifest = schema.read(layout.work.manifest, schema.MANIFEST)
+    chosen = manifest.take(pa.array(range(selection.num_rows)))
+    rows, images = gold.take_places(selection, chosen, gold.known(manifest), 0.99, np.random.default_rng(0))
+    before = selection.to_pylist()
+    free = [n for n, row in enumerate(before) if row["cluster"] is None and row["share"] != "suspect"]
+    assert [n for n, row in enumerate(rows.to_pylist()) if row["strategy"] == "gold"] == free
+    assert rows.column("image_id").to_pylist() == images.column("image_id").to_pylist()
+    none, _ = gold.take_places(selection, chosen, manifest.slice(0, 0), 0.5, np.random.default_rng(0))
+    assert "gold" not in none.column("strategy").to_pylist(), "without known labels there are no gold items"
+
+
+def test_images_that_people_disagree_about_are_asked_about_first_once_and_with_their_answers(second, tmp_path):
+    layout = copied(second, tmp_path)
+    pool = [row["image_id"] for row in table(layout.work.manifest, schema.MANIFEST) if row["split"] == "pool"][:3]
+    votes = {"lynx": ["ann"], "bobcat": ["bob", "cy"]}
+    disputed = [{"image_id": i, "votes": votes, "asked_again": i == pool[1]} for i in pool]
+    layout.work.agreement.write_text(json.dumps({"disputed": disputed}))
+    world.compute(layout, select)
+    rows = table(layout.work.selection, schema.SELECTION)
+    assert len(rows) == 83, "within the budget"
+    again = [row for row in rows if row["share"] == "adjudicate"]
+    assert [(row["rank"], row["image_id"], row["strategy"]) for row in again] == [
+        (0, pool[0], "adjudication"), (1, pool[2], "adjudication"),
+    ]  # fmt: skip
+    assert {row["reason"] for row in again} == {"3 people disagree: lynx, bobcat"}
+    assert values(layout, "select")["select/disputed"] == 2
+    assert values(layout, "select")["select/adjudicated"] == 0
+
+
 DOUBTING = {"name": "composed", "discover": 0.45, "suspect": 0.2, "suspect_probability": 0.5}
 
 
@@ -373,7 +449,9 @@ def test_an_empty_pool_asks_nothing(first, tmp_path):
     schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, manifest), schema.MANIFEST)
     world.compute(layout, select)
     assert table(layout.work.selection, schema.SELECTION) == []
-    assert values(layout, "select") == {"select/budget": 0.0, "select/picked": 0.0, "select/adjudicated": 0.0}
+    assert values(layout, "select") == dict.fromkeys(
+        ("select/budget", "select/picked", "select/adjudicated", "select/disputed", "select/gold"), 0.0
+    )
     assert Image.open(io.BytesIO(layout.work.contact_sheet.read_bytes())).size[0] > 0
 
 

@@ -23,8 +23,9 @@ from oltr_core.operating.learning import learn
 from oltr_core.operating.rejection import operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
 from oltr_core.scores import Energy, Knn, operating_threshold
+from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run, load_sections
-from oltr_core.stages import curate, manifest_rows, select, update
+from oltr_core.stages import curate, evaluate, manifest_rows, monitoring, select, update
 from oltr_core.strategies import Random
 from tests.core.stages import loop_world as world
 
@@ -256,3 +257,91 @@ def test_the_table_of_classes_has_their_training_and_test_images_and_accuracies(
     right = test.outputs.mean_logits.argmax(1) == test.labels
     accuracy = [float(right[test.labels == k].double().mean()) for k in columns]
     assert [float(a) for a in found["accuracy"]] == pytest.approx(accuracy)
+
+
+# --- the newest images, and what is worth most -------------------------------------------------------------------
+def pool_of(layout: Layout) -> dict:
+    return json.loads(layout.work.pool.read_text())
+
+
+def test_the_newest_images_are_set_beside_the_validation_images_of_the_full_training(first):
+    pool, val, seen = Seen(first, "pool"), Seen(first, "val"), pool_of(first)
+    assert (seen["batch"], seen["images"], seen["sampled"]) == ("batch-0", len(pool.labels), len(pool.labels))
+    assert seen["reference"] == val.rows.num_rows
+    score = load_sections(update.Parameters, first).update.score
+    unknown = score(pool.outputs, pool.model.score_state) > pool.card.threshold
+    assert seen["unknown_rate"] == monitoring.share(int(unknown.sum()), len(unknown))
+    taken = pool.outputs.mean_logits.argmax(1)[~unknown].tolist()
+    of = seen["classes"][0]
+    column = pool.card.class_names.index(of["class"])
+    assert of["share"][0] == taken.count(column) / len(unknown)
+    assert of["trained"] == pool.card.class_counts[column] / sum(pool.card.class_counts)
+    measured = json.loads(first.work.metrics("select").read_text())
+    assert [measured[f"pool/drift{end}"] for end in ("", "_low", "_high")] == seen["drift"]
+    assert measured["pool/unknown_rate_high"] == seen["unknown_rate"][2]
+
+
+def test_test_images_of_known_classes_are_alike_and_those_of_one_unknown_class_are_not(first):
+    val, test, pool = (Seen(first, split) for split in ("val", "test", "pool"))
+    label = {
+        row["image_id"]: row["label"] for row in schema.read(first.truth_of("batch-0"), schema.TRUTH).to_pylist()
+    }
+    known = test.rows.filter(pa.array((test.labels != -1).tolist()))
+    strange = next(name for name in sorted(set(label.values())) if name not in val.card.class_names)
+    one = pool.rows.filter(pa.array([label[i] == strange for i in pool.rows.column("image_id").to_pylist()]))
+    alike, far = (monitoring.examine(rows, val.rows, val.model, first, 256, "x") for rows in (known, one))
+    assert alike["drift"].low < 0.5 < far["drift"].low
+    assert alike["unknown_rate"][0] < far["unknown_rate"][0]
+
+
+def test_a_batch_that_has_sites_is_judged_per_site_where_there_are_enough_images(copied):
+    index = schema.read(copied.batch("batch-0").index, schema.INDEX)
+    rows = [
+        r | {"attributes": '{"site": "north"}' if i % 3 else '{"site": "south"}'}
+        for i, r in enumerate(index.to_pylist())
+    ]
+    free = [row for row in rows if row["label"] is None]
+    free[0]["attributes"], free[1]["attributes"] = '{"site": "hut"}', None
+    schema.write(copied.batch("batch-0").index, schema.from_rows(schema.INDEX, rows), schema.INDEX)
+    select.run(load_sections(select.Parameters, copied), copied)
+    seen = pool_of(copied)
+    assert seen["by"] == "site"
+    north, south, hut = seen["places"]
+    assert [place["value"] for place in seen["places"]] == ["north", "south", "hut"]
+    assert north["images"] + south["images"] == seen["images"] - 2
+    assert hut == {"value": "hut", "images": 1, "unknown_rate": None, "drift": "too few images to judge"}
+    assert 0 <= north["unknown_rate"][1] < north["unknown_rate"][2] <= 1
+    assert north["drift"][0] == pytest.approx(seen["drift"][0], abs=0.2)
+
+
+def test_a_look_between_generations_sees_the_same_images(first):
+    seen, now = pool_of(first), monitoring.look(first, "0000", Compute())
+    assert {k: now[k] for k in ("batch", "images", "unknown_rate")} == {
+        k: seen[k] for k in ("batch", "images", "unknown_rate")
+    }
+
+
+def test_errors_by_training_images_are_carried_on_in_updates_and_begin_anew_with_a_full_training(copied):
+    history = json.loads(copied.work.worth.read_text())["history"]
+    test, card = Seen(copied, "test"), checkpoint.load(copied.work.model).card
+    for generation, class_id, images, tested, errors in history:
+        column = card.class_ids.index(class_id)
+        mine = test.labels == column
+        assert (generation, images) == ("0000", card.class_counts[column])
+        assert tested == int(mine.sum())
+        assert errors == int((test.outputs.mean_logits.argmax(1)[mine] != column).sum())
+    assert len(history) == len(card.class_ids)
+    for mode, before in (("update", history), ("train", [])):
+        world.opened(copied, "0001", "0000", mode)
+        evaluate.run(load_sections(evaluate.Parameters, copied), copied)
+        found = json.loads(copied.work.worth.read_text())["history"]
+        assert found[: len(before)] == before
+        assert {row[0] for row in found[len(before) :]} == {"0001"}
+
+
+def test_the_answers_of_a_batch_are_in_the_table_of_costs(copied):
+    world.opened(copied, "0001", "0000", "update")
+    curate.run(load_sections(curate.Parameters, copied), copied)
+    asked = schema.read(copied.generation("0000").selection, schema.SELECTION).num_rows
+    row = json.loads(copied.work.cost.read_text())[0]
+    assert (row["generation"], row["images"], row["answers"], row["untimed"]) == ("0000", asked, asked, asked)

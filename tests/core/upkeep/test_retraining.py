@@ -14,7 +14,7 @@ from oltr_core.settings.operations import Evidence
 from oltr_core.upkeep.retraining import reasons
 
 AT = "2026-01-01T00:00:00Z"
-NEVER = Evidence(forgetting=1, new_classes=1, out_of_few=0)
+NEVER = Evidence(forgetting=1, new_classes=1, out_of_few=0, drift=1)
 
 
 def generation(
@@ -70,6 +70,21 @@ def test_nothing_is_due_within_the_limits_and_each_limit_speaks_for_itself(line)
     assert reasons(line, change(out_of_few=1)) == [
         "lynx: 20 or fewer training images at the full training of 0000, more than 20 now"
     ]
+
+
+def test_images_far_from_the_full_training_are_a_reason_by_the_newest_look_from_its_network(line):
+    far = {"pool/drift": 0.93, "pool/drift_low": 0.91}
+    assert reasons(line, change(drift=0.5)) == []
+    generation(line, "0004", "0002", "update", {"deer": 30}, "refused", **far)
+    assert reasons(line, change(drift=0.91)) == [], "the whole interval lies beyond the limit"
+    assert reasons(line, change(drift=0.9)) == [
+        "the newest images lie far from those of the full training of 0000: a classifier tells them apart with an "
+        "AUROC of 0.93 (95 % interval from 0.91), more than 0.9 (pool/drift of 0004)"
+    ]
+    generation(line, "0005", "0002", "train", {"deer": 30}, "refused", **{"pool/drift_low": 0.99, "pool/drift": 0.99})
+    assert len(reasons(line, change(drift=0.95))) == 0, "another network has another distance"
+    generation(line, "0006", "0002", "update", {"deer": 30}, "refused", **{"pool/drift": 0.6, "pool/drift_low": 0.5})
+    assert reasons(line, change(drift=0.6)) == [], "the newest look counts"
 
 
 def test_all_that_speaks_for_it_is_said_by_default(line):

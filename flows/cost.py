@@ -1,0 +1,68 @@
+"""What each generation cost and brought, as a table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from flows.command import AS_JSON, command
+from flows.tables import rendered
+from oltr_core import ledger
+from oltr_core.layout import Layout
+
+COLUMNS = ("images", "answers", "minutes", "seconds", "accuracy", "interval")
+
+
+@command("oltr cost", "oltr cost --json | jq .advice")
+@AS_JSON
+def cost(layout: Layout, as_json: bool) -> None:
+    """What each generation took of people and computers, and what is worth most next.
+
+    A row is a generation: the answers to its batch, as far as a later generation has learned them, the seconds that
+    its stages took, and its accuracy on images of its pool that were drawn by chance.
+    """
+    found = of(layout)
+    click.echo(json.dumps(found, indent=1) if as_json else table(found))
+
+
+def of(layout: Layout) -> dict[str, Any]:
+    """`generations`, a row each with `seconds` per stage, and `advice`: worth.json of the newest that has one."""
+    names = ledger.replay(ledger.read(layout.ledger)).generations
+    sealed = [layout.generation(name) for name in names if layout.generation(name).folder.is_dir()]
+    known = [generation for generation in sealed if generation.worth.exists()]  # version 0.1 has none
+    rows = json.loads(known[-1].cost.read_text()) if known else []
+    answered = {row["generation"]: row for row in rows}
+    seconds = {g.name: json.loads(g.timings.read_text()) if g.timings.exists() else {} for g in sealed}
+    advice = json.loads(known[-1].worth.read_text()) if known else {"sentence": "no generation has counted its cost"}
+    return {
+        "generations": [
+            {"generation": name, "seconds": of_stages, **answered.get(name, {})}
+            for name, of_stages in seconds.items()
+        ],
+        "advice": {key: value for key, value in advice.items() if key != "history"},
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """One line per generation, what 100 answers brought, and the advice."""
+    rows = []
+    for row in found["generations"]:
+        drawn = "accuracy" in row
+        rows.append([
+            row["generation"],
+            *(str(row.get(name, "-")) for name in ("images", "answers")),
+            "-" if row.get("minutes") is None else f"{row['minutes']:.1f}",
+            f"{sum(row['seconds'].values()):.1f}",
+            f"{row['accuracy']:.3f}" if drawn else "-",
+            f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}" if drawn else "-",
+        ])  # fmt: skip
+    lines = [rendered(["generation", *COLUMNS], rows, right=COLUMNS), ""]
+    gained = found["advice"].get("gained")
+    if isinstance(gained, dict):
+        value, low, high = (100 * part for part in gained["per_hundred"])
+        lines.append(f"100 answers brought {value:+.1f} points of accuracy (95 % interval {low:+.1f} to {high:+.1f})")
+    elif gained:
+        lines.append(f"what 100 answers brought is not known: {gained}")
+    return "\n".join([*lines, found["advice"]["sentence"]])

@@ -1,0 +1,51 @@
+"""The picture of a batch: a tile per image in rank order, each above its caption."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+TILE = 72  # pixels
+CAPTION = 14
+COLUMNS = 12
+MOST = 240  # images on one sheet; the table has them all
+PAPER, INK = (255, 255, 255), (60, 60, 60)
+
+
+def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
+    """A PNG of uint8 images [H, W, 3], each in a square tile above its caption; equal input gives equal bytes."""
+    from PIL import Image, ImageDraw
+
+    captions = captions[:MOST]
+    columns = max(1, min(COLUMNS, len(captions)))
+    size = columns * TILE, max(1, math.ceil(len(captions) / columns)) * (TILE + CAPTION)
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if not captions:
+        pen.text((2, TILE // 2), "nothing to ask", fill=INK)
+    for place, (pixels, caption) in enumerate(zip(images, captions, strict=False)):
+        left, top = place % columns * TILE, place // columns * (TILE + CAPTION)
+        tile = Image.fromarray(pixels)
+        scale = (TILE - 4) / max(tile.size)
+        wide, high = (max(1, round(side * scale)) for side in tile.size)
+        # enlarged pixels stay pixels; a photograph is averaged down
+        tile = tile.resize((wide, high), Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+        sheet.paste(tile, (left + (TILE - wide) // 2, top + (TILE - high) // 2))
+        pen.text((left + TILE // 2, top + TILE), caption, fill=INK, anchor="ma")
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()
+
+
+def tile(sheet: bytes, place: int) -> bytes:
+    """The PNG of one image of the picture that `draw` makes, `place` 0 first, without its caption."""
+    from PIL import Image
+
+    left, top = place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(sheet)) as picture:
+        picture.crop((left, top, left + TILE, top + TILE)).save(buffer, format="PNG")
+    return buffer.getvalue()
