@@ -203,6 +203,8 @@ class _Artifacts(Folder):
     model = _At("model.safetensors")
     training_log = _At("metrics.jsonl")  # one JSON line per training report
     predictions = _At("predictions.parquet")
+    intervals = _At("intervals.json")  # of the figures that evaluate measures
+    slices = _At("slices.json")  # the same figures per value of attributes
     plots = _At("plots")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     worth = _At("worth.json")  # errors by training images since the last full training, and what is worth most next
