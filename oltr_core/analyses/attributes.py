@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import polars as pl
 
-from oltr_core import schema
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import head_of, memory_feature
 from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import grid
-from oltr_core.frames import read
 from oltr_core.layout import Layout
+from oltr_core.stages.slices import attributes_of
 
 COLUMNS = ("label", "source", "group_id")  # beside those of the index column `attributes`
 LEAST = 5  # images with a value, and without it
@@ -78,11 +75,7 @@ def values_of(layout: Layout, rows: pl.DataFrame, attribute: str) -> list[str | 
     """The value of each row. Raises ValueError naming the columns that there are."""
     if attribute in COLUMNS:
         return rows[attribute].to_list()
-    told: dict[str, dict] = {}
-    for batch in rows["batch"].unique():
-        index = read(layout.batch(batch).index, schema.INDEX).select("image_id", "attributes").drop_nulls()
-        told |= {image: json.loads(text) for image, text in index.iter_rows()}
-    each = [told.get(image, {}) for image in rows["image_id"]]
+    each = attributes_of(rows.to_arrow(), layout)
     known = sorted({name for one in each for name in one})
     if attribute not in known:
         raise ValueError(

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 
 import polars as pl
+import torch
 
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import Loaded
@@ -13,6 +14,7 @@ from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import Series, plot
 from oltr_core.inference import classify, outputs_for
 from oltr_core.layout import Layout
+from oltr_core.metrics import OPEN
 from oltr_core.models import Network
 from oltr_core.models.heads import MetaEmbeddingHead
 from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_answers
@@ -36,7 +38,7 @@ def run(layout: Layout, generation: str, against: str | None = None) -> Result:
             f"Compared is generation {ours.name}, the newest of the line with a memory feature, with itself without "
             "one: the same weights, but the classifier sees the direct feature (no memory feature, no reachability). "
             "It was not trained so; a network trained as a plain model is compared in docs/results/ablation.md. "
-            "Threshold of the plain model: fitted on the same validation images, for the same share of known ones."
+            "The plain model has a threshold of its own, fitted in the same way on the same validation images."
         )
     else:
         ours, other = loading.load(layout, generation), loading.load(layout, against)
@@ -94,15 +96,17 @@ def without_memory(loaded: Loaded) -> list[str]:
     model, card, layout = loaded.model, loaded.model.card, loaded.layout
     assert model.statistics is not None
     network = switched_off(model.network)
-    val = loaded.rows("val").filter(pl.col("truth") != UNKNOWN)
+    val = loaded.rows("val").filter(pl.col("label").is_not_null())
+    known = torch.from_numpy((val["truth"] != UNKNOWN).to_numpy())
     score = parse(Score, card.score, f"generation {loaded.name}: score")
     outputs, scored = [], []
     for rows in (val, loaded.test()):
         outputs.append(card.answered(classify(network, loaded.features(rows), model.statistics)))
         scored.append(outputs_for(score, rows.to_arrow(), outputs[-1], network, card.transform, layout, card=card))
     reference = reference_of_answers(reference_from_statistics(network, model.statistics, card.reference_seed), card)
-    labels = manifest_rows.columns(val.to_arrow(), card.answer_ids)
-    point = operating_point(score, reference, outputs[0], scored[0], labels, card.target_tpr, card.class_balanced)
+    labels = manifest_rows.columns(val.to_arrow(), card.answer_ids, other=OPEN)[known]
+    how = card.target_tpr, card.class_balanced, card.threshold_by, scored[0][~known], card.unknown_accepted
+    point = operating_point(score, reference, outputs[0][known], scored[0][known], labels, *how)
     unknown = score(scored[1], point.state) > point.threshold
     columns = outputs[1].mean_logits.argmax(1)
     return [UNKNOWN if u else card.answer_names[k] for u, k in zip(unknown.tolist(), columns.tolist(), strict=True)]

@@ -11,9 +11,11 @@ import torch
 from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
+from oltr_core import schema
 from oltr_core.analyses import attributes, embedding, exploration, f1_gain, open_threshold
 from oltr_core.analyses.associations import activation, choose, nearest, tinted
 from oltr_core.analyses.loaded import memory_feature
+from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import MetaEmbeddingHead
@@ -186,6 +188,18 @@ def test_coefficients_that_fire_are_measured_by_value():
         assert auroc == roc_auc_score(mine, o[:, k])
     day = table.filter(value="day")["auroc"].to_list()
     assert day == sorted(day, reverse=True)
+
+
+def test_values_of_an_attribute_are_those_of_the_index_and_a_wrong_name_is_answered_with_those_there_are(tmp_path):
+    layout, told = Layout(tmp_path), ['{"camera": 7, "night": true}', '{"camera": "x"}', None]
+    same = {"batch": "b", "shard": 0, "address": "", "width": 1, "height": 1, "source": "folder", "phash": 0}
+    rows = [{**same, "image_id": f"{n}", "row": n, "attributes": text} for n, text in enumerate(told)]
+    schema.write(layout.batch("b").index, schema.from_rows(schema.INDEX, rows), schema.INDEX)
+    images = pl.DataFrame({"image_id": ["2", "0", "1"], "batch": ["b"] * 3, "label": ["cat", None, "dog"]})
+    assert attributes.values_of(layout, images, "camera") == [None, "7", "x"]
+    assert attributes.values_of(layout, images, "label") == ["cat", None, "dog"]
+    with pytest.raises(ValueError, match="expected label, source, group_id, camera, night, found 'site'"):
+        attributes.values_of(layout, images, "site")
 
 
 # --- Fig. 12
