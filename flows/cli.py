@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from flows import annotation, champion, classes, cost, monitoring, prediction, upkeep
+from flows import analyses, annotation, champion, classes, cost, monitoring, prediction, upkeep
 from flows.command import command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
@@ -23,6 +23,7 @@ from oltr_core.settings import kinds
 from oltr_core.settings.masking import masked
 
 BESIDE = (
+    analyses,
     annotation,
     champion,
     classes,
