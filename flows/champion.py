@@ -54,6 +54,33 @@ def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | N
         click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 
+@command("oltr threshold --keep-known 0.98", "oltr threshold 0003 --keep-known 0.9 --keep-known 0.99")
+@NEWEST
+@click.option(
+    "--keep-known", "keep", type=click.FloatRange(0, 1, min_open=True), multiple=True, default=(0.9, 0.98, 0.99),
+    help="Share of known validation images to accept; may be repeated.",
+)  # fmt: skip
+def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -> None:
+    """What another operating point would cost, by the champion's sealed predictions; changes nothing.
+
+    Shares of test images, with 95 % intervals. To choose one: params.yaml: update.target_tpr.
+    """
+    from flows.tables import rendered
+    from oltr_core.prediction.trade_off import Share, costs
+
+    def shown(share: Share | None) -> str:
+        return "-" if share is None else f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
+
+    name = generation or champion_of(layout)
+    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
+    rows = [
+        ["now" if of.keep_known is None else f"{of.keep_known:g}", f"{of.threshold:.4g}", *map(shown, of[2:])]
+        for of in costs(layout.generation(name), keep)
+    ]
+    head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted"]
+    click.echo(rendered(head, rows, right=head[1:]))
+
+
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
     from flows import steps

@@ -33,6 +33,12 @@ def metrics_of(layout: Layout, name: str) -> dict[str, float]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def intervals_of(layout: Layout, name: str) -> dict[str, list[float]]:
+    """Figure -> low and high of its 95 % interval; empty for a generation without them."""
+    path = layout.generation(name).intervals
+    return json.loads(path.read_text())["figures"] if path.exists() else {}
+
+
 def edited(layout: Layout, name: str) -> str:
     """A sentence, where metrics.json in the sealed folder says something else than the ledger; else nothing."""
     path = layout.generation(name).metrics
@@ -65,6 +71,7 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
                 "imported": name in state.imported,
                 "digest": state.sealed.get(name),
                 "metrics": metrics_of(layout, name),
+                "intervals": intervals_of(layout, name),
                 "edited": edited(layout, name),
                 "reasons": verdict.get("reasons", []),
                 "comparison": verdict.get("comparison"),  # with the champion, by the gate
@@ -73,12 +80,23 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
     return found
 
 
+def shown(entry: dict[str, Any], metric: str) -> str:
+    """A figure of a generation, and the longer half of its interval; a dash where it was not measured."""
+    value, bounds = entry["metrics"].get(metric), entry["intervals"].get(metric)
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + (f" ±{max(value - bounds[0], bounds[1] - value):.2f}" if bounds else "")
+
+
 def table(layout: Layout) -> str:
-    """The table of generations; a star marks the champion, a dash what was not measured."""
+    """The table of generations; a star marks the champion, a dash what was not measured.
+
+    After a figure stands the longer half of its 95 % interval.
+    """
     rows, notes = [], []
     for entry in generations(layout):
-        numbers = [entry["metrics"].get(metric) for metric in HEADLINE.values()]
+        numbers = [shown(entry, metric) for metric in HEADLINE.values()]
         name = entry["generation"] + ("*" if entry["champion"] else "")
-        rows.append([name, entry["status"], *("-" if n is None else f"{n:.3f}" for n in numbers)])
+        rows.append([name, entry["status"], *numbers])
         notes += [entry["edited"]] if entry["edited"] else []
     return "\n".join([rendered(["generation", "verdict", *HEADLINE], rows, right=HEADLINE), *notes])

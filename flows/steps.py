@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from flows.progress import WATCH, say
@@ -17,7 +18,7 @@ from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.annotator import records
+from tasks.annotator import collecting, records
 from tasks.dvc import batches, git, inputs, pointers, remotes, repair, repository, sealing, stages
 
 
@@ -65,6 +66,7 @@ def open_generation(layout: Layout, name: str, full_training: bool = False) -> N
         sealing.reopen(layout, name)
         return
     keep_ids(layout)
+    import_late(layout)
     every = settings.schedule.full_training_every
     number = state.next_number
     full = full_training or state.champion == GENESIS or (every and number > 0 and number % every == 0)
@@ -150,32 +152,63 @@ def export_batch(layout: Layout, name: str) -> int:
 
 
 def import_annotations(layout: Layout, name: str, partial: bool = False) -> int | None:
-    """Import the annotations of the batch of `name`; None while some are missing, else how many came.
+    """Import the annotations of the batch of `name`; None while some are missing, else how many are there now.
 
-    `partial` takes what is there, down to a single one. Raises ValueError naming file and line of a wrong one.
+    `partial`, and an annotator's deadline that is over, take what is there. Raises ValueError with file and line of
+    those that cannot be imported: while others are missing too, and with `partial`, after the others are in.
     """
-    settings = load_settings(layout).annotator
-    kind = annotator.of(settings)
+    settings, now = load_settings(layout).annotator, clock.now()
     with WATCH.lap("annotate"):
-        asked = batches_of_questions.asked(layout, name)
-        if not asked:  # none was selected, or all were forgotten since
-            ledger.append(layout.ledger, ledger.Event("imported", name, "", clock.now(), {"annotations": 0}))
-            return 0
-        # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
-        events = ledger.read(layout.ledger)
-        at = next(e.at for e in events if e.event == "sealed" and e.generation == name)
-        rows = kind.collect(layout, settings, name, at)
-        annotated = {row.get("image_id") for row in rows}
-        wrong = any("problem" in row for row in rows)  # whoever wrote it has to know, and the check says so
-        if not wrong and (not rows or (not partial and not annotated.issuperset(asked))):
+        asked = len(batches_of_questions.asked(layout, name))
+        found = collecting.found(layout, settings, name, now) if asked else collecting.Found([], 0, [], 0)
+        end = collecting.deadline(layout, settings, name)
+        over = end is not None and end <= datetime.fromisoformat(now)
+        if found.missing and not partial and not over:
+            if found.wrong:  # whoever wrote them has to know
+                raise ValueError(found.refusal)
+            then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
+            say(f"{found.missing} of {asked} images of the batch of {name} have no answer yet{then}")
             return None
-        path = batches_of_questions.store(layout, name, batches_of_questions.check(layout, name, rows))
-        if ("imported", name, path.stem) not in (e.key for e in events):
-            kind.audit(layout, settings, name)
-            batches_of_questions.note(layout, name)
-            _keep(layout, path, batches_of_questions.event(layout, path, clock.now(), settings.name))
-        say(f"imported {len(rows)} annotations of the batch of {name}")
-        return len(rows)
+        _store(layout, name, found)
+        if partial and found.wrong:
+            took = (
+                f"{found.there} annotations of the batch of {name} are imported; correct the others and import again"
+            )
+            raise ValueError("\n".join([*([took] if found.there else []), found.refusal]))
+        if partial and asked:
+            if found.there and not found.new:
+                say(f"there is no new annotation of the batch of {name}; {found.there} are imported")
+            return found.there or None
+        if found.wrong:
+            say(f"left out, and learned later when they are corrected:\n{found.refusal}")
+        if found.missing and end:
+            without = f"{found.missing} of {asked} images of the batch of {name} have no answer at its deadline"
+            say(f"{without}, {end:%Y-%m-%d %H:%M} UTC: the loop goes on, and learns them when they come")
+        if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
+            ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
+        return found.there
+
+
+def import_late(layout: Layout) -> None:
+    """Before the next generation: what has come since of every batch that is out, so that it learns it too."""
+    settings = load_settings(layout).annotator
+    state = state_of(layout)
+    for name in (name for name in state.generations if name in state.exported):
+        if annotator.of(settings).instructions(layout, settings, name):  # people are asked
+            found = collecting.found(layout, settings, name, clock.now())
+            _store(layout, name, found)
+            if found.wrong:
+                wrong = f"{len(found.wrong)} answers to the batch of {name} cannot be imported"
+                say(f"{wrong}; `oltr annotate status` names them")
+
+
+def _store(layout: Layout, name: str, found: collecting.Found) -> None:
+    """Keep the new answers; without any, nothing changes."""
+    if found.new:
+        settings = load_settings(layout).annotator
+        _keep(layout, *collecting.store(layout, settings, name, found.new, clock.now()))
+        before = found.there - len(found.new)
+        say(f"imported {len(found.new)} annotations of the batch of {name}; {before} were there before")
 
 
 def _keep(layout: Layout, path: Path, event: Event) -> None:

@@ -120,8 +120,9 @@ def lines(
     title: str,
     bottom_at: float | None = None,
     top_at: float | None = None,
+    mark: tuple[float, float, str] | None = None,
 ) -> str:
-    """Points joined by lines, one colour per series; a single point is a dot."""
+    """Points joined by lines, one colour per series; a single point is a dot. `mark` is a point with its name."""
     points = [p for part in series.values() for p in part]
     if not points:
         return ""
@@ -151,6 +152,11 @@ def lines(
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--{colour})"/>' for x, y in placed]
         parts.append(_rect(left + 4 + i * 160, 4, 10, 10, colour))
         parts.append(_text(left + 20 + i * 160, 13, name, "start", "value"))
+    if mark:
+        x, y = place(*mark[:2])
+        side = "end" if x > WIDTH / 2 else "start"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
+        parts.append(_text(x + (-9 if side == "end" else 9), y - 8, mark[2], side, "value"))
     parts.append(_text(left, HEIGHT - 8, f"{x_low:.0f}"))
     parts.append(_text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
     return _svg(HEIGHT, parts, title)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,7 @@ from oltr_core.models import Network, NetworkSpec
 from oltr_core.spec import Spec, parse
 
 VERSION = 3
+ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "paper"]
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
 _GROUPS = "kept", "totals", "exemplars"  # of the statistics: dicts of tensors; the last two since version 3
@@ -56,6 +57,9 @@ class Card(Spec):
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
     threshold: float | None = None  # of that score: larger is unknown
     target_tpr: float = 0.95  # share of known validation images that the threshold was to accept
+    threshold_by: ThresholdBy = "known_kept"  # what it was chosen for, `oltr_core.operating`
+    unknown_accepted: float = 0.2  # at most so many unknown validation images, where it was chosen for that
+    tuned_on_unknown: int = 0  # validation images of unknown classes that it was chosen on
     class_balanced: bool = False  # whether every class counted alike in that share
     reference_seed: int = 0  # of the pseudo-features that scores are fitted on
     temperature: float = 1.0  # logits are divided by it for calibrated probabilities

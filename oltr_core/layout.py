@@ -80,6 +80,7 @@ class Layout:
     corrections = _At("data/annotations/corrections")  # labels that somebody set right later
     generations = _At("data/generations")
     exports = _At("data/exports")  # batches handed to people, one folder per generation; safe to delete
+    analyses = _At("data/analyses")  # pages and numbers of `oltr analyse`; safe to delete
     failures = _At("data/failures")
     failure = _Each("data/failures/{}.json")  # of a stage
     timings = _At("data/timings")  # seconds per stage of the run in progress; never a dependency of anything
@@ -138,14 +139,32 @@ class Layout:
         """What the loop and its tools write: everything below this folder that is no file of a user's."""
         data = (self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store)
         databases = self.root.glob(f"{self.mlflow_db.name}*")  # SQLite has files beside it
-        return [*data, self.work.folder, self.remote.parent, self.dvc, self.mlflow_artifacts, *databases]
+        return [
+            *data,
+            self.analyses,
+            self.work.folder,
+            self.remote.parent,
+            self.dvc,
+            self.mlflow_artifacts,
+            *databases,
+        ]
 
     def export(self, name: str) -> Export:
         return Export(self.exports / name)
 
+    def analysis(self, generation: str, name: str) -> Analysis:
+        return Analysis(self.analyses / generation / name)
+
     def export_part(self, name: str) -> Export:
         """While it is being written."""
         return Export(self.exports / f".{name}.tmp")
+
+
+class Analysis(Folder):
+    """data/analyses/NNNN/NAME: an analysis of generation NNNN."""
+
+    page = _At("page.html")
+    table = _Each("{}.csv")
 
 
 class Batch(Folder):
@@ -184,6 +203,8 @@ class _Artifacts(Folder):
     model = _At("model.safetensors")
     training_log = _At("metrics.jsonl")  # one JSON line per training report
     predictions = _At("predictions.parquet")
+    intervals = _At("intervals.json")  # of the figures that evaluate measures
+    slices = _At("slices.json")  # the same figures per value of attributes
     plots = _At("plots")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     worth = _At("worth.json")  # errors by training images since the last full training, and what is worth most next

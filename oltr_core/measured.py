@@ -46,6 +46,22 @@ class Measured:
         layout.work.absent(stage).write_text(json.dumps(self.absent, indent=1, sort_keys=True) + "\n")
 
 
+def read_intervals(path: Path) -> dict[str, tuple[float, float]]:
+    """Name of a figure -> low and high, of a file intervals.json; empty where version 0.1 made the generation."""
+    return json.loads(path.read_text())["figures"] if path.exists() else {}
+
+
+def differ(now: float, before: float, interval: tuple[float, float], was: tuple[float, float]) -> bool:
+    """Whether chance does not explain the difference of two figures, each with its 95 % interval.
+
+    It is beyond the root of the summed squares of the halves that face each other, as for two independent sets of
+    images. On the same images the interval of a difference is narrower as a rule, so this says less than it could.
+    """
+    up = now > before
+    half = (now - interval[0], was[1] - before) if up else (interval[1] - now, before - was[0])
+    return abs(now - before) > math.hypot(*half)
+
+
 def read_all(folder: Path) -> Measured:
     """Every stage's metrics below `folder`, and every reason for an absent one."""
     merged = Measured()

@@ -39,8 +39,14 @@ def _check_gate(params: Params) -> None:
     figures = {*comparison.names()} - {"learned_accuracy"}  # the champion's is always 0
     metrics = evaluation.names([score.name for score in params.evaluate.scores])
     for name in params.gate.tolerances:
-        of_class = name.startswith(comparison.OF_CLASS)  # which classes there will be is not known yet
-        if name not in figures and name not in metrics and not of_class:
+        # which classes and values of attributes there will be is not known yet
+        later = (comparison.OF_CLASS, *(f"{comparison.OF_SLICE}{attribute}/" for attribute in params.evaluate.slices))
+        if name.startswith(comparison.OF_SLICE) and not name.startswith(later):
+            raise ValueError(
+                f"params.yaml: gate.tolerances: {name!r} is about an attribute that is not in evaluate.slices "
+                f"({', '.join(params.evaluate.slices) or 'none'}); add it there"
+            )
+        if name not in figures and name not in metrics and not name.startswith(later):
             near = difflib.get_close_matches(name, {*figures, *metrics}, n=1)
             raise ValueError(
                 f"params.yaml: gate.tolerances: no figure is called {name!r}{suggest(name, {*figures, *near})}; any "

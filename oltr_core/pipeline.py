@@ -94,10 +94,10 @@ TABLE = (
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
             "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
-            "stages/worth.py",
+            "stages/slices.py", "stages/worth.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "cost.json", PARENT),
-        writes=("predictions.parquet", "plots", "gate.json", "worth.json"),
+        writes=("predictions.parquet", "intervals.json", "slices.json", "plots", "gate.json", "worth.json"),
         sections=("evaluate",), computes=True,
     ),
     Stage(
@@ -124,7 +124,8 @@ TABLE = (
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
-            "pool.json", "cost.json", "worth.json", "gate.json", "agreement.json", "metrics.jsonl",
+            "pool.json", "cost.json", "worth.json", "intervals.json", "slices.json", "gate.json", "agreement.json",
+            "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,

@@ -154,11 +154,14 @@ CORRECTIONS = _schema(
 PREDICTIONS = _schema(
     "predictions",
     "image_id",
+    version=2,
     image_id=_TEXT,
     class_id=_INT,  # the best known class
     probability=_REAL,
     score=_REAL,  # larger = more unknown
     split=_TEXT,
+    true_class_id=_or_null(_INT),  # -1: labelled, and of a class that the model does not know; null: no label
+    rejected=_or_null(pa.bool_()),  # the score is beyond the threshold; null in generations of version 1
 )
 
 #: an image chosen for a person's minute
@@ -206,6 +209,7 @@ MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
     ("manifest", 1): lambda table: _with_nulls(table, address=_TEXT),
     ("selection", 1): lambda table: table.rename_columns({"energy": "merit"}),
     ("classes", 1): lambda table: _with_nulls(table, taxon=_TEXT, parent=_TEXT),
+    ("predictions", 1): lambda table: _with_nulls(table, true_class_id=_INT, rejected=pa.bool_()),
     ("selection", 2): lambda table: _with_nulls(table, share=_TEXT, cluster=_INT),
 }
 

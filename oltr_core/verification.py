@@ -106,7 +106,8 @@ def _verify_annotations(layout: Layout, name: str, events: list[Event], digests:
     """The annotations of the batch of generation `name` against the ledger, and new ones against what was asked."""
     imported = [e for e in events if e.event == "imported" and e.generation == name]
     folder, audit = layout.annotations_of(name), layout.audit_of(name)
-    files = dict.fromkeys(folder.glob("[!.]*")) | {folder / f"{e.digest}.parquet": e.digest for e in imported}
+    named = {folder / f"{e.digest}.parquet": e.digest for e in imported if e.digest}  # of no answer there is no file
+    files = dict.fromkeys(folder.glob("[!.]*")) | named
     files.pop(audit, None)
     audits = [e.details["audit"] for e in imported if "audit" in e.details][-1:]  # older events have none
     also = {audit: audits[0]} if audits and (audits[0] or audit.exists()) else {}

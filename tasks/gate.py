@@ -9,7 +9,8 @@ It reads gate.json of the sealed generation, where champion and challenger stand
   were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
   class was learned, nothing is asked.
 
-A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`.
+A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`. One for `slice/<attribute>/worst` protects the
+group in which the challenger is worst, for an attribute of `evaluate.slices`; `slice/<attribute>/<value>` any one.
 
 So in a small test set an interval may excuse a fall of up to three tolerances, and never stands for something
 learned. What has no image to be judged on is written into the verdict as not compared. A tolerance for any other
@@ -27,8 +28,9 @@ from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.operations import Gate
 
+NO_GROUP = "no group of this name with enough test images of classes that both know"
 NO_CLASS = "no image of a class of this name that both know"
-SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting")  # metrics that are better when smaller
+SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting", "gap")  # metrics that are better when smaller
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
 #: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
 METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
@@ -128,6 +130,8 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
     grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
     grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith("class/")}
+    no_group = {n for n in tolerances if n.startswith("slice/") and n not in {*absent, *before}}
+    grounds["not_compared"] |= dict.fromkeys(sorted(no_group), NO_GROUP)
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 
 

@@ -16,6 +16,7 @@ from oltr_core.benchmark.table import Table
 Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
 CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
 SECONDS = {"seconds/train": "training, s"}
+STEPS = "By generation"
 TABLES_HERE = "<!-- tables -->\n"  # in the notes: what stands before it comes before the tables
 
 
@@ -53,7 +54,12 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     parts = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
     for title, mine in sides.items():
         parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
-        parts += [f"### {heading}\n\n{grid(table, methods, mine, of)}" for heading, of in groups(mine).items()]
+        for heading, of in groups(mine).items():
+            if (
+                STEPS in heading and mine is tuning and published
+            ):  # those over all generations are enough to choose by
+                continue
+            parts.append(f"### {heading}\n\n{grid(table, methods, mine, of, STEPS not in heading)}")
     return "\n\n".join(parts)
 
 
@@ -83,13 +89,16 @@ def of_steps(head: str, names: set[str]) -> Groups:
     found: Groups = {}
     for metric, title in BY_GENERATION.items():
         numbers = sorted(int(n.rpartition("/")[2]) for n in names if n.startswith(f"{head}/{metric}/"))
-        found[f"By generation: {title}"] = {f"{head}/{metric}/{n}": f"gen. {n}" for n in numbers}
+        shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == numbers[-1]]  # the cells have them all
+        found[f"{STEPS}: {title}"] = {f"{head}/{metric}/{n}": f"gen. {n}" for n in shown}
     columns = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
     return found | {"Over all generations": {name: title for name, title in columns.items() if name in names}}
 
 
-def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]) -> str:
-    """A row per method, goals, figures published elsewhere, and each row's paired difference from the first.
+def grid(
+    table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str], differences: bool = True
+) -> str:
+    """A row per method, goals, figures published elsewhere, and `differences`: each row's, paired, from the first.
 
     Methods that have the same figures in all columns on all seeds are one row.
     """
@@ -112,7 +121,7 @@ def grid(table: Table, methods: list[Method], cells: list[Cell], columns: dict[s
     for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():
         if any(name in of for name in columns):
             rows.append(_published(f"*{title}*", of, columns))
-    for row in others:
+    for row in others if differences else ():
         pairs = [_difference(_values(cells, row, n), _values(cells, first, n)) for n in columns]
         if any(pairs):
             rows.append((f"{row} less {first}", pairs))

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from oltr_core import schema
+from oltr_core.curation import written
 from oltr_core.curation.agreement import dawid_skene
 from oltr_core.settings.curate import MAJORITY, Consensus, DawidSkene
 from oltr_core.spec import suggest
 
 RESERVED = ("source", "conflict")  # values of `label_source` beside an annotator's name
 SHOWN = 10  # errors listed before "and N more"
-
-
-def check_annotations(answers: Iterable[Mapping[str, Any]], selection: Any, where: str = "answers") -> pa.Table:
-    """`answers` as an annotations table, if every one of them answers an image that was asked about.
-
-    Raises ValueError that lists the wrong rows, each with what was expected and found; none is taken then.
-    """
-    good, errors = sort_answers(answers, selection, where)
-    if errors:
-        raise ValueError(listed(errors))
-    return schema.from_rows(schema.ANNOTATIONS, good)
 
 
 def listed(errors: list[str]) -> str:
@@ -44,20 +33,31 @@ def sort_answers(
     under `problem` what is wrong with it, as far as who collected it knows.
     """
     asked = set(selection.column("image_id").to_pylist() if isinstance(selection, pa.Table) else selection)
-    good, errors = [], []
-    seen: dict[tuple[str, ...], str] = {}
+    found: list[tuple[str, dict[str, Any] | str]] = []  # line, and the row or what is wrong with it
+    said: dict[tuple[Any, ...], dict[tuple[Any, ...], str]] = {}  # key -> answer -> the line that gives it first
     for number, answer in enumerate(answers, start=1):
         line = answer.get("where") or f"{where}:{number}"
         try:
             row = _row(answer, asked)
-            key = tuple(row[name] for name in schema.key(schema.ANNOTATIONS))
-            if key in seen:
-                raise ValueError(f"{row['annotator']} answers this image twice ({seen[key]} too); keep one row")
-            seen[key] = line
-            good.append(row)
+            if said.setdefault(_key(row), {}).setdefault((row["verdict"], row["label"]), line) == line:
+                found.append((line, row))
         except ValueError as error:
-            errors.append(f"{line}: {error}")
+            found.append((line, str(error)))
+    good, errors = [], []
+    for line, row in found:
+        others = [] if isinstance(row, str) else [other for other in said[_key(row)].values() if other != line]
+        if isinstance(row, str):
+            errors.append(f"{line}: {row}")
+        elif others:  # which of them is meant, nobody knows
+            also = f"{', '.join(others)} too"
+            errors.append(f"{line}: {row['annotator']} answers this image twice ({also}); keep one row")
+        else:
+            good.append(row)
     return good, errors
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in schema.key(schema.ANNOTATIONS))
 
 
 def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
@@ -66,51 +66,35 @@ def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
     text = {name: str(answer.get(name) or "").strip() for name in ("image_id", "verdict", "label", "annotator")}
     if text["image_id"] not in asked:
         found = text["image_id"] or "no image_id"
-        raise ValueError(f"this image was never selected ({found}); answer the images of the exported batch only")
+        why = f"this image was never selected ({found})"
+        raise ValueError(f"image_id: {why}; answer the images of the exported batch only")
     if text["verdict"] not in schema.VERDICTS:
-        raise ValueError(f"there is no verdict {text['verdict']!r}{suggest(text['verdict'], schema.VERDICTS)}")
+        raise ValueError(
+            f"verdict: there is no verdict {text['verdict']!r}{suggest(text['verdict'], schema.VERDICTS)}"
+        )
     if text["verdict"] in ("label", "new_class") and not text["label"]:
         raise ValueError(f"the verdict {text['verdict']!r} needs a label, and there is none")
     if text["verdict"] in ("discard", "unsure") and text["label"]:
         raise ValueError(f"the verdict {text['verdict']!r} takes no label, and {text['label']!r} stands there")
-    if text["verdict"] == "new_class" and text["label"] == schema.UNKNOWN:
-        raise ValueError(f"no class is called {schema.UNKNOWN!r}: it is what predictions say of an image of no class")
+    if text["verdict"] == "new_class" and text["label"].casefold() == schema.UNKNOWN:
+        said = f"no class is called {text['label']!r}: it is what predictions say of an image of no class"
+        raise ValueError(f"label: {said}; write the verdict unsure, or the name of the class")
+    if text["verdict"] == "new_class" and written.is_error(text["label"]):
+        raise ValueError(f"label: expected a class's name, found {text['label']!r}, an error of the spreadsheet")
     for name in ("label", "annotator"):
         if (problem := schema.name_problem(text[name])) is not None:
             raise ValueError(f"{name}: {problem}")
     if not text["annotator"] or text["annotator"] in RESERVED:
-        raise ValueError(f"expected the annotator's name, found {text['annotator']!r}")
+        raise ValueError(f"annotator: expected a name, found {text['annotator']!r}")
     if not answer.get("batch_id"):
         raise ValueError("expected the batch_id of the exported batch, found none")
     return {
         **text,
         "label": text["label"] or None,
-        "answered_at": _moment(answer.get("answered_at")),
-        "seconds": _seconds(answer.get("seconds")),
+        "answered_at": written.moment(answer.get("answered_at")),
+        "seconds": written.seconds(answer.get("seconds")),
         "batch_id": str(answer["batch_id"]),
     }
-
-
-def _moment(value: Any) -> datetime:
-    try:
-        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ValueError(f"answered_at: expected ISO 8601 (2026-03-29T14:05:00), found {value!r}") from None
-    if not 1970 <= at.year <= 2100:
-        raise ValueError(f"answered_at: expected a year from 1970 to 2100, found {str(value)!r}")
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _seconds(value: Any) -> float | None:
-    if value in (None, ""):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"seconds: expected a number of 0 or more, found {value!r}")
-    return seconds
 
 
 def votes_of(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:

@@ -79,6 +79,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
     least = context.curate.min_train_per_class if context.run.mode == "train" else 0
     used_in_order = pl.col("was").is_in([*USED, "quarantine"]) & (split != pl.col("was")) & (split != "quarantine")
     by_source = (pl.col("label_source") == "source") & pl.col("new_class")
+    unknown = pl.lit(context.curate.unknown_validation) & (pl.col("train_images") == 0)
     lost, drift, most = _lost(manifest, context), _drift(manifest, context), context.curate.max_drift
     year = pl.col("captured_at").dt.year()
     table = [
@@ -133,7 +134,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
         Check(
             f"a class that a source brings to a full training has at least {least} training images", "label",
             # of a class that people found a single answer may be all there is, and the loop must go on
-            by_source.fill_null(False) & (pl.col("train_images") < least),
+            by_source.fill_null(False) & (pl.col("train_images") < least) & ~unknown,
             remedy="add images of this class, leave it out, or lower curate.min_train_per_class in params.yaml",
         ),
         Check(

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oltr_core.curation import written
+
 _NAME = re.compile(r"cluster-(\d+)")
 
 
@@ -20,7 +22,8 @@ def expand(answers: Iterable[Mapping[str, Any]], clusters: Mapping[str, int | No
 
     `clusters` has the images of the batch, in its order. Images that the same annotator answers by themselves are
     exceptions, wherever in the list they stand. The person's time is divided among the images that the answer names.
-    An answer to a cluster that there is not, or that its annotator has answered before, gets a `problem`.
+    An answer to a cluster that there is not, or to which its annotator gives another too, gets a `problem`; so does
+    one of a file with a line that cannot be read, which may be an exception.
     """
     answers = list(answers)
     by_hand = {(a.get("image_id"), a.get("annotator")) for a in answers}
@@ -28,26 +31,46 @@ def expand(answers: Iterable[Mapping[str, Any]], clusters: Mapping[str, int | No
     for image_id, cluster in clusters.items():
         if cluster is not None:
             members.setdefault(cluster, []).append(image_id)
+    named = [_NAME.fullmatch(str(a.get("image_id") or "")) if "problem" not in a else None for a in answers]
+    said: dict[tuple[int, Any], dict[Any, Any]] = {}  # cluster and annotator -> answer -> where it is given first
+    for answer, name in zip(answers, named, strict=True):
+        if name:
+            of = said.setdefault((int(name[1]), answer.get("annotator")), {})
+            of.setdefault((answer.get("verdict"), answer.get("label")), answer.get("where"))
+    torn = {_file(a) for a in answers if "problem" in a and not _known(str(a.get("image_id")), clusters)}
     found: list[Mapping[str, Any]] = []
-    seen: dict[tuple[int, Any], Any] = {}
-    for answer in answers:
-        named = _NAME.fullmatch(str(answer.get("image_id") or ""))
-        if not named or "problem" in answer:
+    done = set()
+    for answer, name in zip(answers, named, strict=True):
+        if not name:
             found.append(answer)
             continue
-        cluster, by = int(named[1]), answer.get("annotator")
+        cluster, by = int(name[1]), answer.get("annotator")
+        others = [str(where) for where in said[cluster, by].values() if where != answer.get("where")]
         if cluster not in members:
             there = ", ".join(map(name_of, sorted(members))) or "no clusters"
-            found.append({**answer, "problem": f"there is no {named[0]} in this batch (there are: {there})"})
-        elif (cluster, by) in seen:
-            before = seen[cluster, by]
-            found.append({**answer, "problem": f"{by} answers {named[0]} twice ({before} too); keep one row"})
-        else:
-            seen[cluster, by] = answer.get("where")
+            found.append({**answer, "problem": f"image_id: there is no {name[0]} in this batch (there are: {there})"})
+        elif len(said[cluster, by]) > 1:
+            found.append(
+                {**answer, "problem": f"{by} answers {name[0]} twice ({', '.join(others)} too); keep one row"}
+            )
+        elif _file(answer) in torn:
+            why = "a line of this file cannot be read and may be an exception to this answer"
+            found.append({**answer, "problem": f"{name[0]}: {why}; correct that line first"})
+        elif (cluster, by) not in done:
+            done.add((cluster, by))
             mine = [i for i in members[cluster] if (i, by) not in by_hand]
             each = {"seconds": _divided(answer.get("seconds"), len(mine))}
             found += [{**answer, **each, "image_id": image_id} for image_id in mine]
     return found
+
+
+def _known(image_id: str, clusters: Mapping[str, int | None]) -> bool:
+    return image_id in clusters or _NAME.fullmatch(image_id) is not None
+
+
+def _file(answer: Mapping[str, Any]) -> str:
+    """The file of an answer, of which `where` also has the line."""
+    return re.sub(r":\d+$", "", str(answer.get("where")))
 
 
 def group(answers: Iterable[Mapping[str, Any]], clusters: Mapping[str, int | None]) -> list[Mapping[str, Any]]:
@@ -87,6 +110,7 @@ def typed(labels: Iterable[Any], clusters: Iterable[int | None]) -> int:
 def _divided(seconds: Any, among: int) -> Any:
     """A share of a duration; what is no number is left for the check to name."""
     try:
-        return float(seconds) / max(1, among) if seconds not in (None, "") else seconds
-    except (TypeError, ValueError):
+        whole = written.seconds(seconds)
+        return seconds if whole is None else whole / max(1, among)
+    except ValueError:
         return seconds

@@ -16,6 +16,8 @@ from oltr_core.shots import FEW, MANY
 
 LEVEL = 0.95  # of every interval
 OF_CLASS = "class/"  # before the name of a class: the figure of its images
+OF_SLICE = "slice/"  # before the name of an attribute, and a value of it or `worst`
+LEAST_OF_SLICE = 30  # images of classes that both know, of a value that is judged
 
 
 class Compared(NamedTuple):
@@ -52,12 +54,14 @@ class Kinds:
     #: shot group, by the training images on the champion's card -> images of its known classes
     shots: dict[str, Tensor] = field(default_factory=dict)
     classes: dict[str, Tensor] = field(default_factory=dict)  # name of a known class -> its images
+    slices: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # attribute -> value -> its images
 
 
 def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
     """Every figure by name, or the reason why there is none; all are better when larger.
 
-    `class/<name>` is the accuracy of one known class that has images here.
+    `class/<name>` is the accuracy of one known class that has images here. `slice/<attribute>/<value>` is that of all
+    known images of a value; `slice/<attribute>/worst` is the one in which the challenger's is lowest.
     """
     no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
     sizes = {"many": f"{MANY} or more", "medium": f"{FEW + 1} to {MANY - 1}", "few": f"{FEW} or fewer"}
@@ -91,7 +95,23 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
             for name, of in images.classes.items()
             if bool(of.any())
         },
+        **_by_slice(champion, challenger, images),
     }
+
+
+def _by_slice(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+    found: dict[str, Compared | str] = {}
+    for name, values in images.slices.items():
+        judged = {value: of & images.known for value, of in values.items()}
+        compared = {
+            f"{OF_SLICE}{name}/{value}": compare_shares(champion.right[of], challenger.right[of])
+            for value, of in judged.items()
+            if int(of.sum()) >= LEAST_OF_SLICE
+        }
+        none = f"no value of {name} has {LEAST_OF_SLICE} images of classes that both know"
+        worst = min(compared.values(), key=lambda of: of.challenger, default=none)
+        found |= {**compared, f"{OF_SLICE}{name}/worst": worst}
+    return found
 
 
 def names() -> list[str]:

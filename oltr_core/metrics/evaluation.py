@@ -1,7 +1,7 @@
 """Test images under one model, and every figure that can be had from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -32,6 +32,11 @@ class Evaluation:
     def correct(self) -> Bool[Tensor, "B"]:
         """Named rightly, all known classes competing and nothing rejected."""
         return self.predicted == self.labels
+
+    def taken(self, rows: Bool[Tensor, "B"]) -> "Evaluation":
+        """The same model on some of the images."""
+        parts = {name: getattr(self, name)[rows] for name in ("logits", "labels", "was_open")}
+        return replace(self, **parts)
 
     def measure(self, scores: Float[Tensor, "B"], threshold: float, temperature: float) -> Measured:
         """`closed/`, `now/`, `open/` by these scores, and `calibration/`."""

@@ -9,21 +9,29 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oltr_core.checkpoint import Card
+from oltr_core.checkpoint import Card, ThresholdBy
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
 from oltr_core.metrics.calibration import best_temperature
+from oltr_core.metrics.recognition import shot_groups
 from oltr_core.models import Network
 from oltr_core.pseudo_features import remembered
 from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score, operating_threshold
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec
 
+PAPER: ThresholdBy = "paper"
+PAPER_SOFTMAX = 0.1  # of Liu et al., 2019 and 2022: an image whose largest probability is smaller is unknown
+
 
 class Evaluate(Spec):
     """What is measured beside the score of the card."""
 
     scores: list[Score] = [Msp(), Energy(), Reachability(), Knn(), Mahalanobis()]
+    slices: list[str] = (
+        # attributes of images (site, camera, ...) whose values are measured apart, and `source`
+        []
+    )
     gate_share: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of test images, for the gate alone; 0: it judges on all
 
 
@@ -61,14 +69,48 @@ def operating_point(
     labels: Tensor,
     target_tpr: float,
     class_balanced: bool = True,
+    by: ThresholdBy = "known_kept",
+    unknown: Outputs | None = None,
+    unknown_accepted: float = 0.2,
 ) -> OperatingPoint:
     """Fit the score on `reference`, with `known` as what was held out; threshold and temperature on `known` too.
 
     `known` are the outputs of validation images of known classes, `scored` those that the score looks at: the same,
     unless it perturbs images. `labels` [N] are class columns; `target_tpr` is the share of these images that the
-    threshold accepts, where every class counts alike if `class_balanced`, and else every image.
+    threshold accepts, where every class counts alike if `class_balanced`, and else every image. `by`:
+
+    * shots_kept: so is that share of the images of every shot group (by the training images of `reference`);
+    * unknown_accepted: the largest threshold that accepts at most that share of `unknown`, what the score sees of
+      validation images of unknown classes;
+    * paper: msp > 0.9, and for any other score as known_kept.
     """
     state = score.fit(replace(reference, held_out=known, held_out_labels=labels))
     scores = score(scored, state)
-    threshold = operating_threshold(scores, target_tpr, labels if class_balanced else None)
+    if by == "unknown_accepted":
+        assert unknown is not None, "validation images of unknown classes"
+        threshold = accepting_at_most(unknown_accepted, scores, score(unknown, state))
+    elif by == PAPER and score.name == "msp":
+        threshold = float(torch.tensor(1 - PAPER_SOFTMAX))
+    elif by == "shots_kept":
+        groups = [group[labels] for group in shot_groups(reference.class_counts.float()).values()]
+        parts = ((scores[of], labels[of] if class_balanced else None) for of in groups if bool(of.any()))
+        threshold = max(operating_threshold(part, target_tpr, whose) for part, whose in parts)
+    else:
+        threshold = operating_threshold(scores, target_tpr, labels if class_balanced else None)
     return OperatingPoint(state, threshold, best_temperature(known.mean_logits, labels))
+
+
+def accepting_at_most(share: float, known: Tensor, unknown: Tensor) -> float:
+    """The largest of the scores at which at most `share` of the unknown images score no higher, all non-empty.
+
+    Where that is none of them, it is just below the smallest, and every image is rejected.
+    """
+    candidates = torch.cat([known, unknown]).unique()
+    accepted = torch.searchsorted(unknown.sort().values, candidates, right=True).double() / len(unknown)
+    allowed = candidates[accepted <= share + 1e-9]
+    return float(allowed[-1]) if len(allowed) else float(candidates[0].nextafter(candidates[0] - 1))
+
+
+def can_reject(by: ThresholdBy, classes: int) -> bool:
+    """Whether any image can be rejected: the largest of K probabilities is never below 1 / K."""
+    return by != PAPER or classes * PAPER_SOFTMAX > 1

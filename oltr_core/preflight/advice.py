@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from oltr_core.models.backbones import Timm
+from oltr_core.operating.rejection import can_reject
 from oltr_core.params import Params
 from oltr_core.preflight.images import Expected, Seen
 from oltr_core.shots import GROUPS, shot
@@ -77,6 +78,11 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
         if phase.batch_size > images > 0:
             less = f"more than the {images} to train on: lower its batch_size"
             yield f"phase {phase.name!r} steps on {phase.batch_size} images at once, {less}"
+    if not can_reject(params.update.threshold_by, len(plan.train)):
+        yield (
+            f"update.threshold_by: paper rejects an image whose largest probability is below 0.1, and with "
+            f"{len(plan.train)} classes that is never so: take known_kept"
+        )
     if not plan.pool:
         yield "there is no pool, so people are asked about nothing: add a source {name: unlabelled, path: ...}"
     if not plan.open_test:

@@ -20,6 +20,8 @@ class FolderAnnotator(Spec):
 
     name: Literal["folder"] = "folder"
     path: str = "data/inbox"  # relative to the workspace, or absolute
+    # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
+    deadline_days: float = Field(default=0.0, ge=0, le=3650)
 
 
 class LabelStudioAnnotator(Spec):

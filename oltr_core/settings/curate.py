@@ -36,6 +36,7 @@ class Curate(Spec):
     test_share: Share = 0.2
     val_share_of_new: Share = 0.2  # of a new class's labels go to validation, when there are
     val_from: Annotated[int, Field(ge=1)] = 5  # this many or more
+    unknown_validation: bool = False  # true: a class of validation images alone is allowed, and stays unknown
     min_train_per_class: Annotated[int, Field(ge=1)] = 2  # a full training with fewer images in a class is refused
     min_test_per_class: Annotated[int, Field(ge=0)] = 0  # of each labelled class, as far as training can spare them
     near_duplicate_bits: Annotated[int, Field(ge=-1, le=3)] = 3  # of 64 hash bits that may differ; -1: do not look

@@ -32,8 +32,8 @@ class Gate(Spec):
     """A challenger becomes champion unless, on the same images, it fell too far below it or learned nothing."""
 
     # how far a figure may fall: known_accuracy | many_accuracy | medium_accuracy | few_accuracy |
-    # known_with_rejection | auroc | unknown_recall | class/NAME (of a class to be protected), by gate.json; any other
-    # name is one that evaluate writes into metrics.json
+    # known_with_rejection | auroc | unknown_recall | class/NAME (of a class to be protected) | slice/ATTRIBUTE/worst,
+    # by gate.json; any other name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
 

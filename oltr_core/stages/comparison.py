@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
 from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names
+from oltr_core.metrics.slices import NAMELESS
 from oltr_core.scores import Score
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
@@ -78,6 +80,12 @@ def kinds_of(images: pa.Table, champion: Card, challenger: Card) -> Kinds:
     )
 
 
+def grouped(values: list[str | None]) -> dict[str, Tensor]:
+    """Value -> which images have it."""
+    named = [NAMELESS if value is None else value for value in values]
+    return {name: torch.tensor([value == name for value in named]) for name in sorted(set(named))}
+
+
 def write(
     this: Run,
     model: Checkpoint,
@@ -86,13 +94,14 @@ def write(
     classes: list[dict[str, Any]],
     layout: Layout,
     batch_size: int,
+    sliced: dict[str, list[str | None]],
 ) -> None:
     """Write data/work/gate.json: `model`, whose answers these are, against the parent.
 
     They are compared on the images whose split is `gate`, or where there are none on those of the split `test`, which
     reports are about too. Where these have no image of a learned class, `learned_accuracy` is that of the validation
-    images of these classes, which were not learned from either. Raises ValueError when the parent was edited since it
-    was sealed.
+    images of these classes, which were not learned from either. `sliced`: attribute -> its value per image.
+    Raises ValueError when the parent was edited since it was sealed.
     """
     splits, labels = (images.column(name).to_pylist() for name in ("split", "class_id"))
     apart = "gate" in splits
@@ -114,7 +123,8 @@ def write(
         judged = images.take(pa.array(rows, pa.int64()))
         after = Answers(answers.right[rows], answers.scores[rows], answers.threshold)
         known = answers_of(champion, judged, classes, layout, batch_size)
-        found = compare(known, after, kinds_of(judged, before, model.card))
+        of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
+        found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))
         if not learned:
             found["learned_accuracy"] = "no class was learned that the champion does not know"
     page["metrics"] = {name: value._asdict() for name, value in found.items() if not isinstance(value, str)}

@@ -22,9 +22,11 @@ from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
-from oltr_core.layout import GENESIS, IMPORTED, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
+from oltr_core.metrics.comparison import LEVEL
 from oltr_core.metrics.gate_images import gate_side
+from oltr_core.metrics.intervals import RESAMPLES, intervals
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.rejection import (
     Evaluate,
@@ -33,10 +35,11 @@ from oltr_core.operating.rejection import (
     reference_of_answers,
 )
 from oltr_core.scores import Score
+from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import comparison, manifest_rows, worth
+from oltr_core.stages import comparison, manifest_rows, slices, worth
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -70,15 +73,19 @@ def run(params: Parameters, layout: Layout) -> None:
     table = {name: images.column(name) for name in ("image_id", "split")}
     table |= {"probability": probability.tolist(), "score": scores.tolist()}
     table["class_id"] = [card.answer_ids[k] for k in predicted.tolist()]
+    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
+    assert card.threshold is not None
+    ids, said = [*card.answer_ids, OPEN], images.column("label").to_pylist()
+    table["true_class_id"] = [None if name is None else ids[k] for name, k in zip(said, labels.tolist(), strict=True)]
+    table["rejected"] = (scores > card.threshold).tolist()
     schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
-    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
     is_test, is_val = mask(images, "test"), mask(images, "val")
+    open_val = is_val & (labels == OPEN)
     is_val &= labels != OPEN
     test = images.filter(pa.array(is_test.tolist()))
     tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
     history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
-    assert card.threshold is not None
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
@@ -87,18 +94,22 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
     reference = reference_of_answers(reference, card)
-    how = labels[is_val], card.target_tpr, card.class_balanced  # each threshold is chosen as the card's own was
+    how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)
-            fitted = operating_point(score, reference, outputs[is_val], scored[is_val], *how)
+            known = outputs[is_val], scored[is_val], labels[is_val]
+            fitted = operating_point(score, reference, *known, *how, scored[open_val], card.unknown_accepted)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= worth.write(this, tested, card, layout)
+    sliced = slices.values_of(images, params.evaluate.slices, layout)
+    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test))
     result.write(layout, "evaluate")
+    write_intervals(layout, tested, scores[is_test], card.threshold, result)
     write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
-    comparison.write(this, model, images, answers, classes, layout, size)
+    comparison.write(this, model, images, answers, classes, layout, size, sliced)
 
 
 def with_gate(images: pa.Table, share: float) -> pa.Table:
@@ -143,6 +154,14 @@ def evaluated_images(
         groups=[group[i] for i in ids],
         counts=torch.tensor(model.card.answer_counts).float(),
     )
+
+
+def write_intervals(layout: Layout, tested: Evaluation, scores: Tensor, threshold: float, result: Measured) -> None:
+    """Write data/work/intervals.json: a 95 % interval for figures of closed/, now/, open/ and loop/."""
+    generator = numpy_generator(0, "intervals")
+    found = intervals(tested, scores, threshold, result.values, generator)
+    page = {"level": LEVEL, "resamples": RESAMPLES, "figures": found}
+    write_atomically(layout.work.intervals, json.dumps(page, indent=1, sort_keys=True) + "\n")
 
 
 def write_plots(

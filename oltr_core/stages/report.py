@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jinja2
+import numpy as np
 import polars as pl
 
 from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.layout import Layout
-from oltr_core.measured import read_all
+from oltr_core.measured import differ, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.shots import shot
@@ -60,11 +61,20 @@ HEADLINE = (
 LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
 FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
+#: figures of a group of images: name, heading
+SLICED = (
+    ("now/overall", "known"),
+    ("now/few", "few now"),
+    ("open/known_accuracy", "known, with rejection"),
+    ("open/unknown_recall", "unknown recall"),
+    ("open/auroc", "AUROC"),
+)
 GROUPS = {
     "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
     "now": "Every class known now, shot groups by the training images that it has now",
     "open": "Open set, by the model's own score; shot groups as in the closed set",
     "open_by_score": "Open set, other scores",
+    "slice": "Groups of images: the worst, and the gap to the best",
     "loop": "Dynamic loop",
     "calibration": "Calibration",
     "select": "Selection (of the batch annotated last)",
@@ -92,17 +102,19 @@ def run(params: Parameters, layout: Layout) -> None:
     this, work = load_run(layout), layout.work
     measured = read_all(work.stage_metrics)
     values, absent = measured.values, measured.absent
+    manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
+    truth = manifest.select("image_id", "label")
+    predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
     shown = {name: values[name] for name in (*(name for name, *_ in HEADLINE), *FOLLOWED) if name in values}
-    lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown})
+    intervals = read_intervals(work.intervals)
+    bounds = {name: intervals[name] for name in shown if name in intervals}
+    lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
 
-    manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
-    truth = manifest.select("image_id", "label", pl.col("class_id").alias("true_id"))
-    predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
-    tested = predictions.filter(pl.col("split") == "test", pl.col("label").is_not_null())
-    known, unknown = (tested.filter(of) for of in (pl.col("true_id").is_not_null(), pl.col("true_id").is_null()))
+    tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
+    known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
     rows = per_class(manifest, classes, known, this)
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
@@ -113,6 +125,7 @@ def run(params: Parameters, layout: Layout) -> None:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:.1f}"
+    environment.filters["range"] = lambda v: f"{100 * v[0]:.1f}–{100 * v[1]:.1f}"
     environment.filters["figure"] = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
     page = environment.get_template("report.html.jinja").render(
         workspace=params.workspace.name,
@@ -122,6 +135,8 @@ def run(params: Parameters, layout: Layout) -> None:
         lineage=lineage,
         parent=lineage[-2] if len(lineage) > 1 else None,
         values=values,
+        intervals=intervals,
+        changes=_changes(lineage),
         absent=absent,
         gate=json.loads(work.gate.read_text()),
         cost=json.loads(work.cost.read_text()),
@@ -137,6 +152,9 @@ def run(params: Parameters, layout: Layout) -> None:
             lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
         ),
         scores=_scores(known, unknown, values.get("open/threshold")),
+        slices=json.loads(work.slices.read_text()),
+        sliced=SLICED,
+        trade_off=_trade_off(known, unknown),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
         people=json.loads(work.agreement.read_text()),
@@ -148,6 +166,20 @@ def run(params: Parameters, layout: Layout) -> None:
         loss_curve=_loss_curve(layout),
     )
     work.report.write_text(page)
+
+
+def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Headline figure -> its change since the parent, and `better` or `worse` where chance does not explain it."""
+    if len(lineage) < 2:
+        return {}
+    found, (before, now) = {}, lineage[-2:]
+    for name, value in now["metrics"].items():
+        if name in before["metrics"]:
+            was, change = before["metrics"][name], value - before["metrics"][name]
+            bounds = now["intervals"].get(name), before.get("intervals", {}).get(name)
+            apart = None not in bounds and differ(value, was, *bounds)
+            found[name] = change, ("better" if change > 0 else "worse") if apart else ""
+    return found
 
 
 def per_class(manifest: pl.DataFrame, classes: pl.DataFrame, known: pl.DataFrame, this: Run) -> list[dict[str, Any]]:
@@ -200,6 +232,21 @@ def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None)
     series = {"known test images": known["score"].to_list(), "unknown test images": unknown["score"].to_list()}
     mark = None if threshold is None else (threshold, "rejected from here on")
     return charts.histogram({k: v for k, v in series.items() if v}, "Score, larger = more unknown", mark)
+
+
+def _trade_off(known: pl.DataFrame, unknown: pl.DataFrame, points: int = 200) -> str:
+    """Share of unknown test images accepted over that of known ones rejected, for every threshold."""
+    if not len(known) or not len(unknown):
+        return ""
+    scores = [np.sort(part["score"].to_numpy()) for part in (known, unknown)]
+    levels = np.unique(np.concatenate(scores))
+    levels = levels[np.linspace(0, len(levels) - 1, min(points, len(levels))).round().astype(int)]
+    accepted = [np.searchsorted(part, levels, "right") / len(part) for part in scores]
+    curve = [(100.0, 0.0), *zip(100 * (1 - accepted[0]), 100 * accepted[1], strict=True)]
+    rejected = [float(part["rejected"].to_numpy().mean()) for part in (known, unknown)]
+    here = (100 * rejected[0], 100 * (1 - rejected[1]), "the threshold of this model")
+    series = {"unknown images accepted, %": curve}
+    return charts.lines(series, "Known images rejected against unknown ones accepted", 0, 100, here)
 
 
 def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> list[dict[str, Any]]:

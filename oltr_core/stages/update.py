@@ -7,6 +7,7 @@ depends neither on training code nor on the `train` section: network and recipe 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +23,23 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn, statistics_of
-from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_answers
+from oltr_core.operating.rejection import (
+    PAPER,
+    can_reject,
+    operating_point,
+    reference_from_statistics,
+    reference_of_answers,
+)
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import manifest_rows
 from oltr_core.standing import ids_of_names, parents, stands_for
+
+NEVER = (
+    "with {classes} classes the largest softmax probability is never below 0.1, so the paper's threshold rejects no "
+    "image; set params.yaml: update.threshold_by"
+)
 
 
 class Parameters(Spec):
@@ -84,13 +96,25 @@ def run(params: Parameters, layout: Layout) -> None:
     scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size, card)
     reference = reference_of_answers(reference_from_statistics(network, statistics, update.seed), card)
     labels = manifest_rows.columns(val, card.answer_ids)
-    fitted = operating_point(update.score, reference, known, scored, labels, update.target_tpr, update.class_balanced)
+    unknown = open_validation(manifest, card.answer_ids) if update.threshold_by == "unknown_accepted" else None
+    seen = None
+    if unknown is not None:
+        answers = card.answered(classify(network, features(unknown, network), statistics))
+        seen = outputs_for(update.score, unknown, answers, network, transform, layout, compute.batch_size, card)
+    how = update.target_tpr, update.class_balanced, update.threshold_by, seen, update.unknown_accepted
+    fitted = operating_point(update.score, reference, known, scored, labels, *how)
+    rejects = can_reject(update.threshold_by, len(card.answer_ids))
+    if not rejects:
+        print(f"update: {NEVER.format(classes=len(card.answer_ids))}", file=sys.stderr)
     card = card.model_copy(
         update={
             "score": update.score.model_dump(mode="json"),
             "threshold": fitted.threshold,
             "target_tpr": update.target_tpr,
             "class_balanced": update.class_balanced,
+            "threshold_by": update.threshold_by,
+            "unknown_accepted": update.unknown_accepted,
+            "tuned_on_unknown": unknown.num_rows if unknown else 0,
             "reference_seed": update.seed,
             "temperature": fitted.temperature,
             "parent": this.parent,
@@ -101,7 +125,25 @@ def run(params: Parameters, layout: Layout) -> None:
     checkpoint.save(layout.work.model, network, card, fitted.state, statistics)
     counts = {"learned_images": learned, "classes": network.num_classes}
     counts["added_classes"] = network.num_classes - len(before.card.class_ids)
+    if unknown is not None:
+        counts["tuned_on_unknown"] = unknown.num_rows
+    if update.threshold_by == PAPER:
+        counts["can_reject"] = int(rejects)
     Measured({f"update/{name}": float(number) for name, number in counts.items()}).write(layout, "update")
+
+
+def open_validation(manifest: pa.Table, class_ids: list[int]) -> pa.Table:
+    """The labelled validation images of classes that no column answers for. Raises ValueError where there is none."""
+    val = manifest_rows.of_splits(manifest, "val")
+    known = manifest_rows.columns(val, class_ids, other=-1) >= 0
+    found = val.filter(pa.array((~known).tolist(), pa.bool_()))
+    if not found.num_rows:
+        raise ValueError(
+            "params.yaml: update.threshold_by: unknown_accepted needs validation images of classes that the model "
+            "does not know, found none; add a source with `role: val` of classes that nothing trains on and set "
+            "curate.unknown_validation, or take known_kept"
+        )
+    return found
 
 
 def load_parent(this: Run, layout: Layout, device: torch.device) -> Checkpoint:

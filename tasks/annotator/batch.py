@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
 from oltr_core.curation.clusters import expand
-from oltr_core.layout import Export, Layout, rename_into_place, write_atomically
+from oltr_core.layout import GENESIS, Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
 from oltr_core.spec import suggest
 from oltr_core.standing import ids_of_names, stands_for
@@ -53,10 +53,24 @@ def clusters(layout: Layout, name: str) -> dict[str, int | None]:
 
 def class_names(layout: Layout, name: str) -> dict[str, str]:
     """Every name and alias that stands for a class generation `name` knows, merged ones too -> that class's name."""
-    rows = register(layout, name)
-    of_id = {row["class_id"]: row["name"] for row in rows}
-    end, stands = ids_of_names(rows), stands_for(rows)
-    return {word: of_id[class_id] for word, class_id in end.items() if stands[class_id] is not None}
+    return _meant(register(layout, name))
+
+
+def names_meant(layout: Layout, name: str) -> dict[str, str]:
+    """As `class_names`, and the names that classes have got since, which are kept as they are written.
+
+    So an answer is the same whenever it is imported, and the register says which class it is in now.
+    """
+    from tasks.annotator import register as now  # brings polars, which asking does not need
+
+    there = ledger.replay(ledger.read(layout.ledger)).champion != GENESIS
+    since = _meant(now.current(layout).to_dicts()) if there else {}
+    return {word: word for word in since} | class_names(layout, name)
+
+
+def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:
+    of_id, stands = {row["class_id"]: row["name"] for row in rows}, stands_for(rows)
+    return {word: of_id[class_id] for word, class_id in ids_of_names(rows).items() if stands[class_id] is not None}
 
 
 def register(layout: Layout, name: str) -> list[dict[str, Any]]:
@@ -157,20 +171,13 @@ def note(layout: Layout, name: str) -> None:
         write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def check(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """The rows as an annotations table. Raises ValueError that lists those that annotate no image of the batch."""
-    from oltr_core.curation.annotations import check_annotations  # brings polars, which asking does not need
+def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that can be imported, and a sentence for each other one; those of forgotten images are neither."""
+    from oltr_core.curation.annotations import sort_answers
 
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     left = [row for row in rows if row.get("image_id") not in gone]
-    return check_annotations(left, asked(layout, name), f"batch {name}")
-
-
-def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows that can be imported, and a sentence for each other one."""
-    from oltr_core.curation.annotations import sort_answers
-
-    return sort_answers(rows, asked(layout, name), f"batch {name}")
+    return sort_answers(left, asked(layout, name), f"batch {name}")
 
 
 def store(layout: Layout, name: str, annotations: pa.Table) -> Path:

@@ -2,26 +2,32 @@
 
 The exported page saves NNNN-NAME-....csv; batch.csv, filled in, becomes NNNN.csv.
 
-Columns: image_id, verdict, label, and where wanted annotator, answered_at, seconds. A row without verdict and label
-is not annotated yet. A row whose image_id is `cluster-3` answers each image of cluster 3 of the batch that the same
-annotator does not answer by itself. A known class's name in `label` is enough; a name nobody knows needs the verdict
-`new_class`, so that a typing error does not become a class.
+Columns, in any order: image_id, verdict, label, and where wanted annotator, answered_at, seconds; others are left
+alone. A row without verdict and label is not annotated yet. A row whose image_id is `cluster-3` answers each image of
+cluster 3 of the batch that the same annotator does not answer by itself. A known class's name in `label` is enough; a
+name nobody knows needs the verdict `new_class`, so that a typing error does not become a class. What a spreadsheet
+makes of such a table is read too (`tables`, `oltr_core/curation/written.py`), where it can mean one thing only.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from oltr_core import schema
+from oltr_core.curation import written
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator
 from oltr_core.spec import suggest
-from tasks.annotator import batch, page
+from tasks.annotator import batch, page, tables
+
+TABLES = (".csv", ".tsv", ".txt")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")  # named, so that nobody waits for what is in them
+LARGEST = 2**27  # bytes of a table
 
 
 def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
@@ -33,13 +39,19 @@ def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
 
 def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
     """The rows of every file in the inbox; one that is in two files, as when a page is saved twice, comes once."""
-    inbox = inbox_of(layout, settings)
-    files = [inbox / f"{name}.csv", *sorted(inbox.glob(f"{name}-*.csv")), *sorted((inbox / name).glob("*.csv"))]
-    names = batch.class_names(layout, name)
+    files = files_of(inbox_of(layout, settings), name)
+    names = batch.names_meant(layout, name) if files else {}
     once: dict[Any, Mapping[str, Any]] = {}
-    for row in (row for file in files if file.is_file() for row in read(file, name, names)):
+    for row in (row for file in files for row in read(file, name, names)):
         once.setdefault(tuple((k, v) for k, v in row.items() if k != "where" or "problem" in row), row)
     return batch.by_image(layout, name, once.values())
+
+
+def files_of(inbox: Path, name: str) -> list[Path]:
+    """The tables and workbooks of the batch of generation `name`, NNNN.csv first."""
+    mine = [p for p in inbox.glob(f"{name}*") if re.fullmatch(r"(?!\d).*", p.name.removeprefix(name))]
+    found = [*sorted(mine, key=lambda p: (p.stem != name, p)), *sorted((inbox / name).glob("[!.~]*"))]
+    return [p for p in found if p.suffix.lower() in TABLES + WORKBOOKS and p.is_file()]
 
 
 def inbox_of(layout: Layout, settings: FolderAnnotator) -> Path:
@@ -61,46 +73,71 @@ def audit(layout: Layout, settings: FolderAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def read(file: Path, name: str, names: dict[str, str]) -> list[dict[str, Any]]:
+def read(file: Path, name: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """The annotated rows of one file; one that is wrong, or a file that is none, says so under `problem`."""
-    written = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(microsecond=0)
-    return parse(file.read_bytes(), str(file), file.stem, name, names, written)
+    try:
+        stat = file.stat()
+        if file.suffix.lower() in WORKBOOKS:
+            raise ValueError(f"expected a CSV table, found a workbook ({file.suffix}); save it as CSV UTF-8")
+        if stat.st_size > LARGEST:
+            raise ValueError(f"expected a table of at most {LARGEST:,} bytes, found {stat.st_size:,}")
+        table = file.read_bytes()
+    except (OSError, ValueError) as error:
+        why = f"this file cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+        return [{"where": str(file), "problem": why}]
+    at = datetime.fromtimestamp(stat.st_mtime, UTC).replace(microsecond=0)
+    return parse(table, str(file), file.stem, name, names, at)
 
 
 def parse(
-    table: bytes, source: str, stem: str, name: str, names: dict[str, str], written: datetime | None = None
+    table: bytes, source: str, stem: str, name: str, names: Mapping[str, str], at: datetime | None = None
 ) -> list[dict[str, Any]]:
     """The annotated rows of the content of a file; `source` is what messages call it, `stem` its name.
 
-    `written`: when a row that does not say it was answered.
+    `names`: what people may write -> the class it means. `at`: when a row that does not say it was answered.
     """
+    stem = re.sub(r" \(\d+\)$", "", stem)  # what a browser adds to a file that it saves once more
+    by, find = stem if stem != name else "folder", written.finder(names)
     rows: list[dict[str, Any]] = []
-    where = source
     try:
-        reader = csv.DictReader(io.StringIO(table.decode("utf-8-sig"), newline=""), strict=True)
-        for column in ("image_id", "verdict", "label"):
-            if column not in (header := reader.fieldnames or []):
-                raise ValueError(f"there is no column {column!r}{suggest(column, header)}")
-            if list(header).count(column) > 1:
-                raise ValueError(f"the column {column!r} is there twice; keep one of the two")
-        where = f"{source}:{reader.line_num + 1}"
-        for entry in reader:
-            line, where = f"{source}:{reader.line_num}", f"{source}:{reader.line_num + 1}"
-            row = {key: schema.as_meant((value or "").strip()) for key, value in entry.items() if key}
-            verdict, label = row["verdict"] or "label", row["label"]
-            if not row["verdict"] and not label:
-                continue
-            more = {
-                "annotator": row.get("annotator") or (stem if stem != name else "folder"),
-                "answered_at": row.get("answered_at") or written,
-                "seconds": row.get("seconds"),
-                "where": line,
-            }
-            rows.append(batch.answer(name, names, row["image_id"], verdict, label, **more))
-    except UnicodeDecodeError:
-        rows.append({"where": where, "problem": "expected UTF-8 text; save the table again as CSV UTF-8"})
-    except csv.Error as error:
-        rows.append({"where": where, "problem": f"expected a row of a CSV table, found none ({error})"})
+        text, certain = tables.text_of(table)
+        for line in tables.rows(text, ("image_id", "verdict", "label")):
+            cells, where = line.cells, {"where": f"{source}:{line.number}"}
+            if not cells:
+                rows.append(where | {"problem": line.problem})
+            elif cells["verdict"] or cells["label"]:
+                who, when = cells.get("annotator") or by, cells.get("answered_at") or at
+                more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds"), "batch_id": name}
+                row = _answer(cells, find) | more | where
+                problem = line.problem or _problem(row, find, certain) or _no_class(row, names, find)
+                rows.append(row | ({"problem": problem} if problem else {}))
     except ValueError as error:
-        rows.append({"where": where, "problem": str(error)})
+        rows.append({"where": source, "problem": str(error)})
     return rows
+
+
+def _answer(cells: Mapping[str, str], find: Callable[[str], str | None]) -> dict[str, Any]:
+    verdict = written.word(cells["verdict"])
+    label = find(cells["label"]) or unicodedata.normalize("NFC", cells["label"])
+    return {
+        "image_id": cells["image_id"].lower(),
+        "verdict": verdict if verdict in schema.VERDICTS else cells["verdict"] or "label",
+        "label": label or None,
+    }
+
+
+def _problem(row: Mapping[str, Any], find: Callable[[str], str | None], certain: bool) -> str | None:
+    """Letters beyond ASCII in a file that is not UTF-8 are certain only in the name of a class that there is."""
+    for column in ("label", "annotator"):
+        text = row[column] or ""
+        if not certain and not text.isascii() and (column == "annotator" or find(text) is None):
+            return f"{column}: the letters of {text!r} are not certain in a file that is not UTF-8; {tables.SAVE}"
+    return None
+
+
+def _no_class(row: Mapping[str, Any], names: Mapping[str, str], find: Callable[[str], str | None]) -> str | None:
+    label = row["label"]
+    if row["verdict"] != "label" or not label or find(label) is not None:
+        return None
+    known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
+    return f"label: no class is called {label!r}{known}; for a new class write the verdict new_class"

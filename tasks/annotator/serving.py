@@ -102,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._write(self.inbox / file, self.rfile.read(int(length)))
 
     def _write(self, file: Path, table: bytes) -> None:
-        names = batch.class_names(self.layout, self.batch)
+        names = batch.names_meant(self.layout, self.batch)
         rows = folder.parse(table, file.name, file.stem, self.batch, names)
         good, wrong = batch.sort(self.layout, self.batch, rows)
         if wrong:

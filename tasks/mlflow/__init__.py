@@ -217,6 +217,12 @@ def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.
         seconds = json.loads(generation.timings.read_text()) if generation.timings.exists() else {}
         measured |= {f"cost/seconds/{stage}": value for stage, value in seconds.items()}
         mlflow.log_metrics(measured, step=int(generation.name), model_id=model.model_id, dataset=data)
+        if generation.intervals.exists():  # none in a generation of version 0.1
+            bounds = json.loads(generation.intervals.read_text())["figures"]
+            ends = {
+                f"{n}_{end}": x for n, pair in bounds.items() for end, x in zip(("low", "high"), pair, strict=True)
+            }
+            mlflow.log_metrics(ends, step=int(generation.name), model_id=model.model_id, dataset=data)
         # of an update, the log is the one of the full training that came before
         for epoch, line in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
             means = {name: value for name, value in json.loads(line).items() if isinstance(value, float)}

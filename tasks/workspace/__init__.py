@@ -144,6 +144,7 @@ def removable(layout: Layout) -> list[Path]:
         layout.truth,
         layout.work.folder,
         layout.exports,
+        layout.analyses,
         layout.failures,
         layout.timings,
         layout.store,

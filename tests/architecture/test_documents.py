@@ -14,7 +14,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md")
 
 def test_the_picture_of_the_floors_is_the_import_rule():
     blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
-    floors = next(block for block in blocks if block.startswith("stages"))
+    floors = next(block for block in blocks if block.startswith("analyses"))
     assert [set(line.split(" · ")) for line in floors.splitlines()] == FLOORS
     picture = next(block for block in blocks if block.startswith("flows"))
     assert set(re.findall(r"oltr_core: ([a-z, ]+);", picture)[0].split(", ")) == CORE_FOR_FLOWS

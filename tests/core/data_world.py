@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import yaml
 from PIL import Image
 
 from oltr_core import digest, ledger, schema
+from oltr_core.curation.annotations import listed, sort_answers
 from oltr_core.layout import GENESIS, Layout, generation_name
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import Settings, load_settings
@@ -118,6 +121,14 @@ def answer(image: int | str, label: str | None, annotator: str = "ann", verdict:
         "seconds": 3.0,
         "batch_id": "0000",
     } | values
+
+
+def check_annotations(answers: Iterable[Mapping[str, Any]], asked: list[str], where: str = "answers") -> pa.Table:
+    """The answers as a table. Raises ValueError that lists those that cannot be imported."""
+    good, errors = sort_answers(answers, asked, where)
+    if errors:
+        raise ValueError(listed(errors))
+    return schema.from_rows(schema.ANNOTATIONS, good)
 
 
 def put_annotations(layout: Layout, generation: str, rows: list[dict], audit: dict[str, Any] | None = None) -> None:

@@ -36,6 +36,7 @@ L = Layout(Path("w"))
         (L.work.absent("train"), "data/work/metrics/train.absent.json"),
         (L.export("0001").table, "data/exports/0001/batch.csv"),
         (L.export_part("0001").table, "data/exports/.0001.tmp/batch.csv"),
+        (L.analysis("0001", "memory").page, "data/analyses/0001/memory/page.html"),
         (L.failure("train"), "data/failures/train.json"),
         (L.timing("train"), "data/timings/train.json"),
         (L.features("d"), "data/store/features/d"),

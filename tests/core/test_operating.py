@@ -7,21 +7,27 @@ from dataclasses import replace
 import pytest
 import torch
 
+from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
-from oltr_core.interfaces import AnnotatedFeatures
+from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext
 from oltr_core.learners import ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
 from oltr_core.operating.learning import Update, learn
-from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.rejection import (
+    accepting_at_most,
+    can_reject,
+    operating_point,
+    reference_from_statistics,
+)
 from oltr_core.operating.selection import Select, pick
 from oltr_core.pseudo_features import draw
-from oltr_core.scores import Energy, OpenMax, operating_threshold
+from oltr_core.scores import Energy, Msp, OpenMax, operating_threshold
 from oltr_core.seeding import torch_generator
-from oltr_core.strategies import Mixed
+from oltr_core.strategies import CoreSet, KCenter, Mixed
 from tests.core.contracts import worlds
 
 
@@ -85,6 +91,47 @@ def test_the_threshold_is_that_of_what_the_score_sees_and_the_temperature_of_the
         assert point.temperature != best_temperature(scored.mean_logits, labels)
 
 
+def test_every_shot_group_keeps_its_share_of_known_images():
+    known, labels = worlds.outputs(90, seed=3), torch.arange(90) % 3
+    reference = replace(worlds.reference(), class_counts=torch.tensor([300, 50, 5]))
+    scores = Energy()(known, {})
+
+    def kept(by: ThresholdBy) -> list[float]:
+        threshold = operating_point(Energy(), reference, known, known, labels, 0.8, by=by).threshold
+        return [float((scores[labels == c] <= threshold).double().mean()) for c in range(3)]
+
+    assert min(kept("known_kept")) < 0.8 <= min(kept("shots_kept")) < 0.84, "no more than it takes"
+
+
+@pytest.mark.parametrize("most", [0.0, 0.2, 0.5])
+def test_at_most_a_share_of_unknown_validation_images_is_accepted_and_no_image_is_rejected_in_vain(most):
+    known, unknown = torch.tensor([0.1, 0.2, 0.3, 0.6]), torch.tensor([0.25, 0.4, 0.4, 0.7, 0.9])
+    threshold = accepting_at_most(most, known, unknown)
+    assert threshold == pytest.approx({0.0: 0.2, 0.2: 0.3, 0.5: 0.3}[most])
+    outputs, seen, labels = worlds.outputs(60, seed=3), worlds.outputs(40, seed=4), torch.arange(60) % 5
+    how = {"by": "unknown_accepted", "unknown": seen, "unknown_accepted": most}
+    point = operating_point(Energy(), worlds.reference(), outputs, outputs, labels, 0.95, **how)
+    assert point.threshold == accepting_at_most(most, Energy()(outputs, {}), Energy()(seen, {}))
+
+
+def test_where_no_threshold_is_strict_enough_every_image_is_rejected():
+    known, unknown = torch.tensor([0.3, 0.5]), torch.tensor([0.1, 0.1])
+    assert accepting_at_most(0.5, known, unknown) < 0.1
+    assert accepting_at_most(0.5, known, unknown) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("classes", "rejects"), [(1, False), (10, False), (11, True)])
+def test_the_threshold_of_the_paper_can_reject_from_eleven_classes_on(classes, rejects):
+    assert can_reject("paper", classes) is rejects
+    assert can_reject("known_kept", classes)
+    known = Outputs(torch.zeros(1, 1, classes), torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))  # as unsure as can be
+    labels = torch.zeros(1).long()
+    threshold = operating_point(Msp(), worlds.reference(), known, known, labels, 0.5, by="paper").threshold
+    assert bool(Msp()(known, {}) > threshold) is rejects
+    with pytest.raises(ValueError, match="expected the score msp for the paper's threshold, found entropy"):
+        Update(threshold_by="paper")
+
+
 def test_a_score_is_fitted_with_the_validation_images_as_held_out():
     known, labels = worlds.around(worlds.centroids(), 60, seed=9)
     state = operating_point(OpenMax(), worlds.reference(), known, known, labels, 0.95).state
@@ -116,3 +163,12 @@ def test_the_seed_of_select_and_the_generation_are_the_strategys_generator():
     assert picked(3, "0001") == strategy(pool, 20, torch_generator(3, "select", "0001")).indices.tolist()
     assert picked(3, "0001") != picked(4, "0001")
     assert picked(3, "0001") != picked(3, "0002")
+
+
+def test_the_context_is_given_to_a_strategy_that_is_contextual_and_to_no_other():
+    pool, (labelled, labels) = worlds.outputs(60, seed=2), worlds.around(worlds.centroids(), 10, seed=6)
+    context, g = SelectionContext(labelled=labelled, labels=labels), torch_generator(0, "select", "0001")
+    picks = [pick(Select(strategy=s), pool, 20, "0001", context).indices.tolist() for s in (CoreSet(), KCenter())]
+    expected = [CoreSet()(pool, 20, g, context), KCenter()(pool, 20, g)]
+    assert picks == [of.indices.tolist() for of in expected]
+    assert picks[0] != CoreSet()(pool, 20, g).indices.tolist()

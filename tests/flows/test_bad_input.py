@@ -144,12 +144,14 @@ def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
         (f"{asked[0]},label,amt", "no class is called 'amt'; did you mean 'ant'"),
         (f"{asked[0]},lable,ant", "there is no verdict 'lable'; did you mean 'label'"),
         (f"{asked[0]},new_class,", "needs a label"),
-        (f"{asked[0]},label,ant\n{asked[0]},label,bee", "answers this image twice"),
     ):
         (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{text}\n")
         with pytest.raises(ValueError, match=sentence) as caught:
             steps.import_annotations(photos, "0000", partial=True)
         sentence_of(caught)
+    (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{asked[0]},label,ant\n{asked[0]},label,bee\n")
+    with pytest.raises(ValueError, match=r"0000.csv:2: folder answers this image twice \(.*\n.*0000.csv:3: folder"):
+        steps.import_annotations(photos, "0000", partial=True)
     status = run(photos, sys.executable, "-m", "flows.cli", "annotate", "status")
     assert status.returncode == 0, status.stderr
     assert "0000.csv:3: folder answers this image twice" in status.stdout

@@ -55,7 +55,10 @@ def test_the_deployments_of_a_workspace_are_scheduled_and_those_of_another_of_it
     assert {minute for _, minute in map(_time, planned)} == {0, 15, 30, 45}
     refused = deploy("another")
     assert refused.returncode == 2
-    assert f"the server has a deployment generation-digits of {tmp_path / 'workspace'}" in refused.stderr
+    assert (
+        f"-digits of {tmp_path / 'workspace'}; give one of the two workspaces another `workspace.name`"
+        in refused.stderr
+    )
 
 
 def _time(run: Any) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.history import shown
 from flows.tables import rendered
 
 ROOT = Path(__file__).parents[2]
@@ -38,3 +39,8 @@ def test_a_table_on_a_terminal_has_a_rule_and_fits_into_it():
     assert "─" in shown
     assert "\x1b[1m" in shown, "the heading is bold"
     assert shown.count("y") == shown.count("z") == 60, "what does not fit is folded, not lost"
+
+
+def test_after_a_figure_of_a_generation_stands_the_longer_half_of_its_interval():
+    entry = {"metrics": {"a": 0.8123, "b": 0.5}, "intervals": {"a": [0.7723, 0.8323]}}
+    assert [shown(entry, name) for name in "abc"] == ["0.812 ±0.04", "0.500", "-"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 QUARANTINED = "goes to quarantine, the rest is taken"
+LEFT_OUT = "is left out, all other answers are taken"
 REFUSED = "is refused, nothing is changed"
 NOBODY = 65534
 

@@ -17,8 +17,9 @@ from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks import annotator
-from tasks.annotator import batch, folder, truth
+from tasks.annotator import batch, collecting, folder, truth
 from tests.tasks import waiting_world as world
+from tests.tasks.waiting_world import checked
 
 FOLDER, TRUTH = FolderAnnotator(), TruthAnnotator()
 
@@ -136,7 +137,7 @@ def test_a_filled_in_batch_comes_back_row_by_row(layout):
     assert (two["verdict"], two["label"], two["annotator"]) == ("new_class", "eel", "folder")
     assert two["answered_at"] == datetime.fromtimestamp(1_700_000_000, UTC)
     assert (three["verdict"], three["label"], three["where"]) == ("unsure", None, f"{path}:4")
-    table = batch.check(layout, "0000", [one, two, three])
+    table = checked(layout, "0000", [one, two, three])
     assert table.column("seconds").to_pylist()[0] == 2.5
 
 
@@ -177,23 +178,14 @@ def test_an_alias_is_stored_under_the_name_of_its_class(layout):
         ("image,verdict,label\n", "0000.csv: there is no column 'image_id'"),
         ("image_id,verdct,label\n", "0000.csv: there is no column 'verdict'; did you mean 'verdct'"),
         ("", "0000.csv: there is no column 'image_id'"),
-        ("image_id,verdict,label\nx,,\nx,,cta\n", "0000.csv:3: no class is called 'cta'; did you mean 'cat'"),
-        ("image_id,verdict,label\nx,label,\n", "0000.csv:2: no class is called ''"),
+        ("image_id,verdict,label\nx,,\nx,,cta\n", "0000.csv:3: label: no class is called 'cta'; did you mean 'cat'"),
+        ("image_id,verdict,label\nx,label,\n", "0000.csv:2: image_id: this image was never selected"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_its_line(layout, text, sentence):
     put(layout, text)
     with pytest.raises(ValueError, match=sentence):
-        batch.check(layout, "0000", collected(layout))
-
-
-def test_a_file_that_is_no_utf8_is_named_and_one_with_a_mark_of_its_own_is_read(layout):
-    first, *_ = batch.asked(layout, "0000")
-    put(layout, f"\ufeffimage_id,verdict,label\n{first},,cat\n")
-    assert collected(layout)[0]["image_id"] == first
-    (layout.root / FOLDER.path / "0000.csv").write_bytes("image_id,verdict,label\nx,,é\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="0000.csv: expected UTF-8 text"):
-        batch.check(layout, "0000", collected(layout))
+        checked(layout, "0000", collected(layout))
 
 
 # --- one answer for a cluster -----------------------------------------------------------------------------------
@@ -214,7 +206,7 @@ def test_share_and_cluster_go_out_and_one_row_comes_back_for_the_cluster(layout)
     assert shown == [(first, "discover", "4"), (second, "suspect", "4"), (third, "audit", "")]
     assert "cluster-3 answers all images of cluster 3" in layout.export("0000").instructions.read_text()
     put(layout, f"image_id,verdict,label,seconds\ncluster-4,,cat,5\n{second},discard,,\n")
-    found = batch.check(layout, "0000", collected(layout)).to_pylist()
+    found = checked(layout, "0000", collected(layout)).to_pylist()
     assert {(r["image_id"], r["verdict"], r["label"], r["seconds"]) for r in found} == {
         (first, "label", "cat", 5.0), (second, "discard", None, None),
     }  # fmt: skip
@@ -223,16 +215,16 @@ def test_share_and_cluster_go_out_and_one_row_comes_back_for_the_cluster(layout)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("cluster-3,,cat\n", "0000.csv:2: there is no cluster-3 in this batch .there are: cluster-4."),
+        ("cluster-3,,cat\n", "0000.csv:2: image_id: there is no cluster-3 in this batch .there are: cluster-4."),
         ("cluster-4,,cat\ncluster-4,,dog\n", "0000.csv:3: folder answers cluster-4 twice .*0000.csv:2 too"),
-        ("cluster-4,,cta\n", "^[^\n]*0000.csv:2: no class is called 'cta'[^\n]*$"),
+        ("cluster-4,,cta\n", "^[^\n]*0000.csv:2: label: no class is called 'cta'[^\n]*$"),
     ],
 )
 def test_an_answer_to_a_cluster_that_is_wrong_is_named_once_with_its_line(layout, text, sentence):
     composed(layout)
     put(layout, "image_id,verdict,label\n" + text)
     with pytest.raises(ValueError, match=sentence):
-        batch.check(layout, "0000", collected(layout))
+        checked(layout, "0000", collected(layout))
 
 
 def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout):
@@ -350,11 +342,11 @@ def test_the_audit_of_a_batch_of_nothing_has_no_rates(layout):
 # --- the store --------------------------------------------------------------------------------------------------
 def test_the_same_answers_again_are_the_same_file_and_others_are_another(layout):
     rows = [dict(row) for row in truth.collect(layout, TRUTH, "0000", world.AT)]
-    one = batch.store(layout, "0000", batch.check(layout, "0000", rows[:2]))
+    one = batch.store(layout, "0000", checked(layout, "0000", rows[:2]))
     stamp = one.stat().st_mtime_ns
-    assert batch.store(layout, "0000", batch.check(layout, "0000", rows[:2])) == one
+    assert batch.store(layout, "0000", checked(layout, "0000", rows[:2])) == one
     assert one.stat().st_mtime_ns == stamp
-    two = batch.store(layout, "0000", batch.check(layout, "0000", rows[2:]))
+    two = batch.store(layout, "0000", checked(layout, "0000", rows[2:]))
     assert sorted(p.name for p in layout.annotations_of("0000").iterdir()) == sorted([one.name, two.name])
     assert batch.stored(layout, "0000").num_rows == 3
     assert batch.stored(layout, "0001").num_rows == 0
@@ -363,5 +355,26 @@ def test_the_same_answers_again_are_the_same_file_and_others_are_another(layout)
 def test_an_answer_to_an_image_that_was_not_asked_about_is_refused_with_its_line(layout):
     rows = [dict(row) for row in truth.collect(layout, TRUTH, "0000", world.AT)]
     rows[1]["image_id"] = "f" * 64
-    with pytest.raises(ValueError, match="^batch 0000:2: this image was never selected"):
-        batch.check(layout, "0000", rows)
+    with pytest.raises(ValueError, match="^batch 0000:2: image_id: this image was never selected"):
+        checked(layout, "0000", rows)
+
+
+def test_of_answers_those_are_new_that_say_something_else_than_their_persons_last():
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+
+    def said(label: str, day: int, who: str = "ann") -> dict:
+        return {"image_id": "a", "annotator": who, "verdict": "label", "label": label, "answered_at": days[day]}
+
+    old = [said("cat", 0), said("dog", 1)]
+    now = datetime(2026, 1, 9, tzinfo=UTC)
+
+    def new(*rows: dict) -> list[dict]:
+        return collecting.unsaid(rows, old, now)
+
+    assert new(*old) == [], "imported already"
+    assert new(said("dog", 2)) == [], "the same again, later"
+    assert new(said("cat", 2)) == [said("cat", 2)], "back to what it was"
+    assert new(said("dog", 1, "ben")) == [said("dog", 1, "ben")]
+    assert new(said("eel", 1)) == [said("eel", 1) | {"answered_at": now}], "changed beside the same time"
+    assert new(said("dog", 0)) == [], "as the last one"
+    assert collecting.unsaid(old, [], now) == old

@@ -11,6 +11,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks.annotator import batch, folder, truth
 from tests.core.data_world import picture, run_curate, run_ingest, seal, workspace
+from tests.tasks.waiting_world import checked
 
 NAMES = ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "'=x", "plain", "'quoted"]
 
@@ -52,7 +53,7 @@ def test_no_cell_of_an_exported_table_is_a_formula_and_all_are_read_back_equal(l
         writer.writerows({**row, "label": row["suggested"]} for row in rows)
     read = folder.read(answered, "0000", batch.class_names(layout, "0000"))
     assert [row["label"] for row in read] == classes(layout)
-    assert batch.check(layout, "0000", read).num_rows == len(NAMES)
+    assert checked(layout, "0000", read).num_rows == len(NAMES)
 
 
 @pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "\t=1", " @x", "a=1", "'a", "", "ant"])
@@ -79,7 +80,7 @@ def test_good_rows_and_wrong_rows_are_told_apart(layout):
         "0000.csv:3", "0000/eve.csv", "0000/max.csv:3",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="no class is called 'plian'; did you mean 'plain'"):
-        batch.check(layout, "0000", rows)
+        checked(layout, "0000", rows)
 
 
 def test_held_back_truth_of_no_class_is_no_class(layout):
@@ -89,7 +90,7 @@ def test_held_back_truth_of_no_class_is_no_class(layout):
     schema.write(layout.truth_of("b"), schema.from_rows(schema.TRUTH, rows), schema.TRUTH)
     found = truth.collect(layout, TruthAnnotator(), "0000", "2026-01-01T00:00:00+00:00")
     assert {(row["verdict"], row["label"]) for row in found} == {("unsure", None)}
-    batch.check(layout, "0000", found)
+    checked(layout, "0000", found)
 
 
 def test_a_source_with_a_class_of_the_name_of_no_class_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.annotator import TruthAnnotator
 from tasks.annotator import batch, truth
 from tests.core.data_world import answer, picture, run_curate, run_ingest, seal, workspace
+from tests.tasks.waiting_world import checked
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_forgotten_image_is_asked_about_no_more(selected):
 
 def test_an_answer_to_a_forgotten_image_is_left_out_and_the_others_are_taken(selected):
     layout, rows = selected
-    table = batch.check(layout, "0000", [answer(i, "cat") for i in rows])
+    table = checked(layout, "0000", [answer(i, "cat") for i in rows])
     assert table["image_id"].to_pylist() == [rows[0], rows[2]]
 
 

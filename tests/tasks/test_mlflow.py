@@ -74,6 +74,10 @@ def test_every_sealed_figure_is_shown(shown):
         assert {key: run.data.metrics[key] for key in sealed} == pytest.approx(sealed)
         seconds = {key: value for key, value in run.data.metrics.items() if key.startswith("cost/seconds/")}
         assert seconds == ({"cost/seconds/curate": 1.5, "cost/seconds/update": 2.25} if name == "0001" else {})
+        bounds = json.loads(shown.generation(name).intervals.read_text())["figures"]
+        for key, (low, high) in bounds.items():
+            assert (run.data.metrics[f"{key}_low"], run.data.metrics[f"{key}_high"]) == pytest.approx((low, high))
+        assert "open/auroc" in bounds
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
 

@@ -17,6 +17,7 @@ from oltr_core.layout import Layout
 from oltr_core.upkeep import forgetting
 from tasks.annotator import batch, content, folder, page, pictures
 from tests.tasks import page_world as world
+from tests.tasks.waiting_world import checked
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def test_a_row_that_stands_in_two_files_of_the_inbox_is_one_answer(layout, tmp_p
     (inbox / "0001-anna-1.csv").write_text(f"{head}{first}")
     rows = folder.collect(other, FolderAnnotator(), "0000", "")
     assert sorted((row["image_id"], row["verdict"]) for row in rows) == sorted([(one, "label"), (two, "unsure")])
-    assert batch.check(other, "0000", rows).num_rows == 2
+    assert checked(other, "0000", rows).num_rows == 2
     (inbox / "0000-anna-1.csv").write_text(f"{head}{one},label,nobody,anna,2026-01-01T10:00:00.5Z\n")
     (inbox / "0000-anna-2.csv").write_text(f"{head}{one},label,nobody,anna,2026-01-01T10:00:00.5Z\n")
     wrong = [row for row in folder.collect(other, FolderAnnotator(), "0000", "") if "problem" in row]

@@ -17,6 +17,7 @@ from oltr_core.settings.annotator import FolderAnnotator
 from tasks.annotator import batch, folder, page, serving
 from tests.core.data_world import configure, workspace
 from tests.tasks import page_world as world
+from tests.tasks.waiting_world import checked
 
 FOLDER = FolderAnnotator()
 HEAD = "image_id,verdict,label,annotator,answered_at,seconds\n"
@@ -100,7 +101,7 @@ def test_answers_are_written_whole_and_the_page_and_the_command_are_told_where(s
     assert said.get(timeout=20) == f"saved 2 answers in {file}"  # after the answer, which the end must not cut off
     assert file.read_text(encoding="utf-8-sig") == table[1:]
     assert [p.name for p in file.parent.iterdir()] == [file.name], "no part of a file is left"
-    rows = batch.check(layout, "0000", folder.collect(layout, FOLDER, "0000", ""))
+    rows = checked(layout, "0000", folder.collect(layout, FOLDER, "0000", ""))
     assert [(row["label"], row["seconds"]) for row in rows.to_pylist()] == [("7", 2.5), ("élan", 1.0)]
     file.unlink()
 
@@ -127,10 +128,13 @@ def test_a_table_that_cannot_be_imported_is_refused_with_the_reason_and_not_writ
     layout, address, _ = served
     one, *_ = batch.asked(layout, "0000")
     for table, sentence in (
-        (f"{HEAD}{one},label,nobody,anna,,\n", "0000-anna-1.csv:2: no class is called 'nobody'"),
-        (f"{HEAD}{'f' * 64},label,7,anna,2026-01-01,\n", "0000-anna-1.csv:2: this image was never selected"),
+        (f"{HEAD}{one},label,nobody,anna,,\n", "0000-anna-1.csv:2: label: no class is called 'nobody'"),
+        (
+            f"{HEAD}{'f' * 64},label,7,anna,2026-01-01,\n",
+            "0000-anna-1.csv:2: image_id: this image was never selected",
+        ),
         ("what,is,this\n", "0000-anna-1.csv: there is no column 'image_id'"),
-        (b"\xff\xfe", "0000-anna-1.csv: expected UTF-8 text"),
+        (b"\x81", "0000-anna-1.csv: expected UTF-8 text"),
         (HEAD, "there is no answer in this table"),
     ):
         status, _, text = post(address, table)

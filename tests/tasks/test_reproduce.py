@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
@@ -33,6 +34,17 @@ def selection(path: Path, merit: float = 0.5, suggested: str = "lynx", rows: int
 def test_figures_of_a_table_may_differ_by_rounding_and_texts_and_rows_not_at_all(tmp_path, change, alike):
     was, now = selection(tmp_path / "was"), selection(tmp_path / "now", **change)
     assert _alike(was, now, schema.SELECTION) == alike
+
+
+def test_a_column_that_the_sealing_version_did_not_have_is_not_compared(tmp_path):
+    row = {"image_id": "a", "class_id": 1, "probability": 0.5, "score": 2.0, "split": "test"}
+    today = row | {"true_class_id": 3, "rejected": True}
+    schema.write(tmp_path / "now", schema.from_rows(schema.PREDICTIONS, [today]), schema.PREDICTIONS)
+    old = schema.from_rows(schema.PREDICTIONS, [row]).drop_columns(["true_class_id", "rejected"])
+    pq.write_table(old.replace_schema_metadata({"oltr.table": "predictions", "oltr.version": "1"}), tmp_path / "was")
+    assert _alike(tmp_path / "was", tmp_path / "now", schema.PREDICTIONS)
+    schema.write(tmp_path / "was", schema.from_rows(schema.PREDICTIONS, [row]), schema.PREDICTIONS)
+    assert not _alike(tmp_path / "was", tmp_path / "now", schema.PREDICTIONS), "of today, it would have said"
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import steps
+from flows import plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.pipeline import KEPT, STAGES
+from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, truth
+from tasks.annotator import batch, collecting, register, truth
 from tasks.dvc import batches, environment, inputs, pointers, remotes, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
@@ -242,17 +243,18 @@ def test_what_dvc_refuses_is_one_sentence(copied):
 
 
 # --- people's answers -------------------------------------------------------------------------------------------
-def test_answers_are_checked_before_they_are_stored(asked, monkeypatch):
+def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(asked, monkeypatch, capsys):
     mine = batch.asked(asked, "0000")
     rows = truth.collect(asked, None, "0000", world.AT)  # pyright: ignore[reportArgumentType]
-    wrong = [*rows, {**rows[0], "image_id": "f" * 64}]
-    monkeypatch.setattr(truth, "collect", lambda *arguments: wrong)
-    with pytest.raises(ValueError, match="batch 0000:4: this image was never selected"):
+    wrong = {**rows[0], "image_id": "f" * 64}
+    monkeypatch.setattr(truth, "collect", lambda *arguments: [*rows[:2], wrong])
+    with pytest.raises(ValueError, match="^batch 0000:3: image_id: this image was never selected"):
         steps.import_annotations(asked, "0000")
-    assert not list(asked.annotations_of("0000").glob("*.parquet"))
+    assert not list(asked.annotations_of("0000").glob("*.parquet")), "the loop waits for them, so nothing is taken"
     assert "imported" not in events(asked)
-    monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
+    monkeypatch.setattr(truth, "collect", lambda *arguments: [*rows, wrong])
     assert steps.import_annotations(asked, "0000") == len(mine)
+    assert "batch 0000:4: image_id: this image was never selected" in capsys.readouterr().err
     event = ledger.read(asked.ledger)[-1]
     kept = {"data/annotations/0000": pointers.pointer(asked.annotations_of("0000"))}
     audit = digest.of_file(asked.audit_of("0000"))
@@ -268,7 +270,117 @@ def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
     assert steps.import_annotations(asked, "0000") is None
     assert not list(asked.annotations_of("0000").glob("*.parquet"))
+    new = collecting.found(asked, TruthAnnotator(), "0000", world.AT).new
+    path, _ = collecting.store(asked, TruthAnnotator(), "0000", new, world.AT)  # and then a kill
     assert steps.import_annotations(asked, "0000", partial=True) == 2
+    assert [e.digest for e in ledger.read(asked.ledger) if e.event == "imported"] == [path.stem]
+
+
+def by_people(layout: Layout, days: float = 0.0) -> None:
+    """Its batch went out at world.AT to people who have so long."""
+    params = yaml.safe_load(layout.params.read_text())
+    params["annotator"] = {"name": "folder", "deadline_days": days}
+    layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
+    ledger.append(layout.ledger, ledger.Event("exported", "0000", "x", world.AT, {"images": world.ASKED}))
+
+
+def put(layout: Layout, *rows: str, file: str = "0000.csv") -> None:
+    path = layout.root / "data" / "inbox" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["image_id,verdict,label,answered_at", *rows, ""]))
+
+
+def imports(layout: Layout) -> list[int]:
+    """How many answers each import brought."""
+    return [e.details["annotations"] for e in ledger.read(layout.ledger) if e.event == "imported"]
+
+
+def test_what_can_be_imported_is_and_the_rest_when_it_is_corrected_and_again_nothing(asked):
+    by_people(asked)
+    one, two, three = batch.asked(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02", f"{three},,dog,2026-01-02")
+    put(asked, f"{two},,dgo,2026-01-02", file="0000-ben.csv")
+    with pytest.raises(ValueError, match="^2 annotations of the batch of 0000 are imported; correct") as caught:
+        steps.import_annotations(asked, "0000", partial=True)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.partition(": label")[0].rpartition("/")[2] for line in lines] == ["0000.csv:3", "0000-ben.csv:2"]
+    assert imports(asked) == [2]
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,cat,2026-01-02", f"{three},,dog,2026-01-03", file="0000.csv")
+    (asked.root / "data" / "inbox" / "0000-ben.csv").unlink()
+    assert steps.import_annotations(asked, "0000", partial=True) == 3
+    assert imports(asked) == [2, 1]
+    before = asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())
+    assert steps.import_annotations(asked, "0000", partial=True) == 3
+    put(asked, f"{one},,cat,2026-01-02", file="0000-again.csv")
+    (asked.root / "data" / "inbox" / "0000-again.csv").rename(asked.root / "data" / "inbox" / "0000 (1).csv")
+    assert steps.import_annotations(asked, "0000") == 3
+    assert (asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())) == before
+
+
+def test_at_the_deadline_the_loop_goes_on_and_says_how_many_answers_are_missing(asked, monkeypatch, capsys):
+    by_people(asked, days=7)
+    one, two, three = batch.asked(asked, "0000")
+    ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02")
+    monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-07T23:59:59+00:00")
+    with pytest.raises(ValueError, match="no class is called 'cta'"):
+        steps.import_annotations(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02")
+    assert steps.import_annotations(asked, "0000") is None
+    said = "2 of 3 images of the batch of 0000 have no answer"
+    assert f"{said} yet; from 2026-01-08 00:00 UTC on the loop goes on without them" in capsys.readouterr().err
+    assert plan.next_step(asked, 2) == plan.Step("annotate", "0000")
+    monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-08T00:00:00+00:00")
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02")
+    assert steps.import_annotations(asked, "0000") == 1
+    told = capsys.readouterr().err
+    assert f"{said} at its deadline, 2026-01-08 00:00 UTC: the loop goes on" in told
+    assert "0000.csv:3: label: no class is called 'cta'" in told
+    assert plan.next_step(asked, 2) == plan.Step("make", "0001")
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,dog,2026-01-09", f"{three},,cta,2026-01-09")
+    steps.open_generation(asked, "0001")  # what has come since is learned by it, and a wrong row stops nothing
+    assert imports(asked) == [1, 1]
+    assert events(asked)[-2:] == ["imported", "opened"]
+    assert "1 answers to the batch of 0000 cannot be imported" in capsys.readouterr().err
+    put(asked, f"{three},,dog,2026-01-10", file="0000-late.csv")
+    (asked.root / "data" / "inbox" / "0000.csv").unlink()
+    assert steps.import_annotations(asked, "0000") == 3, "a later generation is open"
+    inputs.verify(asked, read_all=True)
+
+
+def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_come(asked, monkeypatch, capsys):
+    by_people(asked, days=0.5)
+    ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
+    monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-01T12:00:00+00:00")
+    assert steps.import_annotations(asked, "0000") == 0
+    assert "3 of 3 images of the batch of 0000 have no answer at its deadline" in capsys.readouterr().err
+    assert plan.next_step(asked, 2) == plan.Step("make", "0001")
+    inputs.verify(asked, read_all=True)
+    steps.mend(asked)
+    steps.open_generation(asked, "0001")
+    assert imports(asked) == [0]
+    put(asked, f"{batch.asked(asked, '0000')[0]},,cat,2026-01-02")
+    steps.import_late(asked)
+    assert imports(asked) == [0, 1]
+    inputs.verify(asked, read_all=True)
+
+
+def test_a_late_answer_may_use_the_names_of_now_and_an_older_one_stays_what_it_is(asked):
+    """eel was found after the batch went out, cat renamed, and both dog and eel merged into it."""
+    by_people(asked)
+    ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
+    assert set(batch.names_meant(asked, "0000")) == {"cat", "dog"}
+    put(asked, f"{batch.asked(asked, '0000')[0]},new_class,eel,2026-01-02")
+    steps.import_annotations(asked, "0000", partial=True)
+    register.store(asked, [{"operation": "renamed", "class_id": 0, "name": "house cat"}], world.AT, {})
+    eel = {"operation": "added", "class_id": 2, "name": "eel", "generation": "0000"}
+    register.store(asked, [eel], world.AT, {})
+    register.store(asked, [{"operation": "merged", "class_id": i, "successor": 0} for i in (1, 2)], world.AT, {})
+    names = ("cat", "dog", "eel", "house cat")
+    assert batch.names_meant(asked, "0000") == {name: name for name in names}
+    assert set(batch.class_names(asked, "0000")) == {"cat", "dog"}, "what the page of that batch shows"
+    assert collecting.found(asked, FolderAnnotator(), "0000", world.AT).new == []
+    assert steps.import_annotations(asked, "0000", partial=True) == 1
 
 
 # --- made again -------------------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ def test_parameters_of_methods_are_checked_in_a_process_of_their_own(layout):
 def fill(layout: Layout) -> None:
     """What a loop leaves behind."""
     folders = [layout.raw / "b", layout.truth, layout.work.folder, layout.exports, layout.failures, layout.timings]
+    folders += [layout.analyses / "0000"]
     folders += [layout.store, layout.mlflow_artifacts, layout.remote, layout.root / ".dvc/cache"]
     folders += [layout.root / ".dvc/tmp", layout.generation("0000").folder, layout.annotations_of("0000")]
     for folder in folders:

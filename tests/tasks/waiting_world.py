@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,6 +13,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.pipeline import KEPT, STAGES
 from tasks import workspace
+from tasks.annotator import batch
 from tasks.dvc import sealing
 from tests.core.data_world import picture, run_curate, run_ingest
 
@@ -55,3 +57,11 @@ def make(root: Path) -> Layout:
     layout.timings.mkdir(parents=True)
     layout.timing("train").write_text(json.dumps({"seconds": 12.5}))
     return layout
+
+
+def checked(layout: Layout, name: str, rows: Any) -> Any:
+    """The answers as a table. Raises ValueError that lists those that cannot be imported."""
+    good, errors = batch.sort(layout, name, rows)
+    if errors:
+        raise ValueError("\n".join(errors))
+    return schema.from_rows(schema.ANNOTATIONS, good)

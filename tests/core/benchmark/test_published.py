@@ -20,6 +20,7 @@ PUBLISHED = {
     "digits": ("digits", 0),
     "digits-selection": ("digits-selection", 0),
     "digits-learners": ("digits-learners", 0),
+    "cifar-world": ("cifar-world", 0),
     "ablation": ("ablation", 0),
     "cifar100-lt-strong": ("cifar100-lt-strong", 0),
     "cifar10-lt-strong": ("cifar10-lt-strong", 0),
@@ -79,6 +80,7 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
     several = (
         "digits",
         "digits-learners",
+        "cifar-world",
         "digits-selection",
         "ablation",
         "cifar100-lt-strong",

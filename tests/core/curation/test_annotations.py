@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from oltr_core import schema
-from oltr_core.curation.annotations import check_annotations, consensus
-from tests.core.data_world import answer, image_id
+from oltr_core.curation.annotations import consensus, sort_answers
+from tests.core.data_world import answer, check_annotations, image_id
 
 ASKED = [image_id(n) for n in range(20)]
 
@@ -39,8 +39,8 @@ def test_text_from_a_file_is_understood():
         ({"label": ""}, "the verdict 'label' needs a label"),
         ({"verdict": "new_class", "label": None}, "the verdict 'new_class' needs a label"),
         ({"verdict": "discard"}, "the verdict 'discard' takes no label, and 'cat' stands there"),
-        ({"annotator": ""}, "expected the annotator's name"),
-        ({"annotator": "source"}, "expected the annotator's name, found 'source'"),
+        ({"annotator": ""}, "annotator: expected a name"),
+        ({"annotator": "source"}, "annotator: expected a name, found 'source'"),
         ({"answered_at": "yesterday"}, "answered_at: expected ISO 8601"),
         ({"seconds": "quick"}, "seconds: expected a number of 0 or more, found 'quick'"),
         ({"seconds": -1}, "seconds: expected a number of 0 or more"),
@@ -61,9 +61,14 @@ def test_every_wrong_row_is_listed_and_none_is_taken():
     assert str(caught.value).count("never selected") == 10
 
 
-def test_the_same_answer_twice_is_an_error():
-    with pytest.raises(ValueError, match="ann answers this image twice \\(answers:1 too\\)"):
-        check_annotations([answer(1, "cat"), answer(1, "dog")], ASKED)
+def test_of_two_answers_of_one_person_none_is_taken_and_the_same_one_twice_is_one():
+    rows = [answer(1, "cat"), answer(2, "cat"), answer(1, "dog")]
+    good, errors = sort_answers([*rows, answer(2, "cat")], ASKED)
+    assert [(row["image_id"], row["label"]) for row in good] == [(image_id(2), "cat")]
+    assert errors == [
+        "answers:1: ann answers this image twice (answers:3 too); keep one row",
+        "answers:3: ann answers this image twice (answers:1 too); keep one row",
+    ]
 
 
 def of(*rows: dict, names: dict[str, str] | None = None) -> list[tuple]:

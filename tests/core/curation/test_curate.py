@@ -111,6 +111,19 @@ def test_a_class_with_one_image_refuses_a_full_training_by_name(layout):
         run_curate(layout)
 
 
+def test_a_class_of_validation_images_alone_is_allowed_where_the_threshold_may_be_tuned_on_it(layout):
+    rows = [*labelled("fox", range(50, 53), "val"), *labelled("fox", range(53, 54), "test")]
+    put_batch(layout, "b", [*two_classes(), *rows])
+    with pytest.raises(ValueError, match=r"at least 2 training images.*'fox'"):
+        run_curate(layout)
+    configure(layout, [], curate={"unknown_validation": True})
+    found = run_curate(layout).filter(pl.col("label") == "fox")
+    assert Counter(found["split"]) == {"val": 3, "test": 1}
+    put_batch(layout, "c", labelled("emu", range(60, 61)))
+    with pytest.raises(ValueError, match=r"at least 2 training images.*'emu'"):
+        run_curate(layout)
+
+
 def test_no_label_at_all_says_what_to_bring(layout):
     put_batch(layout, "b", [index_row(n) for n in range(5)])
     with pytest.raises(ValueError, match="no labelled image to train on"):

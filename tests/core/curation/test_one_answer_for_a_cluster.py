@@ -45,20 +45,35 @@ def test_time_is_divided_among_the_images_that_the_answer_names():
 
 def test_a_cluster_that_there_is_not_is_refused_with_those_there_are():
     (row,) = expand([said("cluster-7", "boar", where="f:9")], CLUSTERS)
-    assert row["problem"] == "there is no cluster-7 in this batch (there are: cluster-0, cluster-1)"
+    assert row["problem"] == "image_id: there is no cluster-7 in this batch (there are: cluster-0, cluster-1)"
     (row,) = expand([said("cluster-0", "boar")], {"a": None})
-    assert row["problem"] == "there is no cluster-0 in this batch (there are: no clusters)"
+    assert row["problem"] == "image_id: there is no cluster-0 in this batch (there are: no clusters)"
 
 
-def test_a_second_answer_to_a_cluster_is_refused_once_and_another_persons_is_not():
+def test_of_two_answers_to_a_cluster_none_is_taken_and_another_persons_is():
     answers = [
         said("cluster-1", "x", where="f:2"),
         said("cluster-1", "y", where="f:3"),
         said("cluster-1", "y", "ben"),
     ]
     one, two, three = expand(answers, CLUSTERS)
+    assert one["problem"] == "ann answers cluster-1 twice (f:3 too); keep one row"
     assert two["problem"] == "ann answers cluster-1 twice (f:2 too); keep one row"
-    assert pairs([one, three]) == [("d", "x", "ann"), ("d", "y", "ben")]
+    assert pairs([three]) == [("d", "y", "ben")]
+    again = [said("cluster-1", "x", where="f:2"), said("cluster-1", "x", where="g:2")]
+    assert pairs(expand(again, CLUSTERS)) == [("d", "x", "ann")]
+
+
+def test_an_answer_to_a_cluster_waits_for_the_lines_of_its_file_that_may_be_exceptions():
+    answers = [said("cluster-1", "x", where="f:2"), {"where": "f:3", "problem": "no row"}]
+    one, two = expand(answers, CLUSTERS)
+    assert one["problem"].startswith("cluster-1: a line of this file cannot be read and may be an exception")
+    assert two["problem"] == "no row"
+    assert pairs(expand([{**answers[0], "where": "g:2"}, answers[1]], CLUSTERS)[:1]) == [("d", "x", "ann")]
+    wrong = said("a", "foz", where="f:3", problem="no class is called 'foz'")
+    assert pairs(expand([said("cluster-0", "fox", where="f:2"), wrong], CLUSTERS)) == [
+        ("b", "fox", "ann"), ("c", "fox", "ann"), ("a", "foz", "ann"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("image", ["cluster", "cluster-", "cluster--1", "cluster-1x", "Cluster-1", None])

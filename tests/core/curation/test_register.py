@@ -345,6 +345,27 @@ def test_an_older_answer_has_no_say_once_the_class_was_split(layout):
     assert ids_of(layout, run_curate(layout), 100) == ["wolf"], "one against one would be a conflict"
 
 
+@pytest.mark.parametrize(
+    ("done", "classes_of", "figure"),
+    [
+        ({"operation": "renamed", "name": "hound"}, ["cat", "hound", "hound"], ("data/classes", 2)),
+        ({"operation": "merged", "successor": 0}, ["cat", "cat", "hound"], ("data/classes", 2)),
+        ({"operation": "retired"}, ["cat", "dog", "hound"], ("data/retired", 7)),
+        ({"operation": "split"}, ["cat", "dog", "hound"], ("data/waiting", 7)),
+    ],
+)
+def test_a_late_answer_follows_what_became_of_its_class(layout, done, classes_of, figure):
+    """It answers the batch of 0000, and comes when 0001 is sealed and dog is another class."""
+    run_curate(layout)
+    opened(layout, 2, seal(layout, 1), "update")
+    do(layout, done | {"class_id": 1}, generation="0002")
+    put_annotations(layout, "0000", [answer(101, "cat"), answer(100, "dog"), answer(102, "hound")])
+    rows = run_curate(layout)
+    assert ids_of(layout, rows, 101, 100, 102) == classes_of
+    assert figures(layout)[figure[0]] == figure[1]
+    assert of(rows, 100)["labelled_in"] == "0002"
+
+
 def test_a_correction_overrules_a_source_and_every_answer(layout):
     put_annotations(layout, "0000", [answer(100, "cat", "ann"), answer(100, "cat", "bob"), answer(101, "cat")])
     correct(layout, 100, "dog")

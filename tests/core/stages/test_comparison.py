@@ -21,7 +21,7 @@ AT = world.AT.isoformat()
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """Generation 0, sealed and champion; nothing answered yet."""
-    layout = world.make(tmp_path_factory.mktemp("first"))
+    layout = world.make(tmp_path_factory.mktemp("first"), evaluate={"slices": ["source"]})
     world.compute(layout)
     world.seal(layout, "0000")
     assert gate.judge(layout, Gate(), "0000", AT) == ("promoted", [])
@@ -161,7 +161,7 @@ def test_generation_0_has_nobody_to_be_compared_with(first):
 def test_without_a_share_of_its_own_the_gate_judges_on_all_test_images_and_says_so(good, tmp_path):
     shutil.copytree(good.root, tmp_path / "w")
     layout = Layout(tmp_path / "w")
-    layout.params.write_text(layout.params.read_text() + "\nevaluate: {gate_share: 0}\n")
+    layout.params.write_text(layout.params.read_text().replace("evaluate:\n", "evaluate:\n  gate_share: 0\n"))
     world.compute(layout, evaluate)
     page = json.loads(layout.work.gate.read_text())
     assert (page["images"], page["held_apart"]) == (300, False)
@@ -253,3 +253,45 @@ def test_the_names_of_figures_are_those_of_a_comparison_but_for_single_classes()
         "known_accuracy", "many_accuracy", "medium_accuracy", "few_accuracy", "known_with_rejection", "auroc",
         "unknown_recall", "learned_accuracy",
     ]  # fmt: skip
+
+
+def test_the_worst_group_is_the_one_in_which_the_challenger_is_worst_against_the_champion_on_its_images():
+    n = 100
+    known = torch.arange(n) < 95
+    before, after = torch.ones(n).bool(), torch.arange(n) % 2 == 0
+    after[:40] = True
+    day, night, dusk = torch.arange(n) < 40, (torch.arange(n) >= 40) & (torch.arange(n) < 71), torch.arange(n) >= 71
+    none = torch.zeros(n).bool()
+    sliced = {"light": {"day": day, "dusk": dusk, "night": night}, "site": {"x": dusk}}
+    scores = torch.zeros(n)
+    found = compare(
+        Answers(before, scores, 1.0), Answers(after, scores, 1.0), Kinds(known, none, none, slices=sliced)
+    )
+    assert found["slice/light/day"][:3] == (1.0, 1.0, 0.0)
+    assert found["slice/light/worst"] == found["slice/light/night"]
+    assert found["slice/light/night"][:3] == (1.0, 16 / 31, pytest.approx(-15 / 31))
+    assert found["slice/light/night"].images == 31
+    assert "slice/light/dusk" not in found, "24 images of classes that both know"
+    assert found["slice/site/worst"] == "no value of site has 30 images of classes that both know"
+
+
+def test_the_gate_refuses_a_fall_of_the_worst_group(good):
+    page = compared(good)
+    worst = page["metrics"]["slice/source/worst"]
+    assert worst == page["metrics"]["slice/source/digits"]
+    assert worst["images"] == page["metrics"]["known_accuracy"]["images"]
+    sealed = json.loads(good.generation("0001").metrics.read_text())
+    assert sealed["slice/source/worst"] == sealed["now/overall"]
+    page["metrics"]["slice/source/worst"] |= {"difference": -0.3, "low": -0.5, "high": -0.1}
+    (reason,) = gate.fallen(page, {"slice/source/worst": 0.1})
+    assert reason.startswith("slice/source/worst fell from ")
+    rose = gate.fallen_metrics({"slice/site/gap": 0.3}, {"slice/site/gap": 0.1}, {"slice/site/gap": 0.1}, {})
+    assert rose == ["slice/site/gap rose from 0.1000 to 0.3000, by more than 0.1"]
+
+
+def test_what_the_gate_has_no_group_for_is_not_compared(good):
+    tolerances = Gate(tolerances={"slice/source/zoo": 0.1, "slice/source/worst": 0.5})
+    reasons, grounds = gate.weigh(good, tolerances, "0001", "0000")
+    assert reasons == []
+    assert grounds["not_compared"]["slice/source/zoo"] == gate.NO_GROUP
+    assert "slice/source/worst" not in grounds["not_compared"]

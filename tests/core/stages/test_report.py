@@ -13,7 +13,7 @@ from PIL import Image
 
 from oltr_core import schema
 from oltr_core.layout import Layout
-from oltr_core.measured import Measured, read_all
+from oltr_core.measured import Measured, differ, read_all
 from oltr_core.stages import report
 from oltr_core.stages.contact_sheet import draw
 
@@ -81,6 +81,7 @@ def layout(tmp_path):
             best = int(rng.integers(3)) if class_id is None else class_id
             predictions.append({
                 "image_id": image_id, "class_id": best, "probability": 0.9, "score": score, "split": "test",
+                "true_class_id": -1 if class_id is None else class_id, "rejected": score > 0.4,
             })  # fmt: skip
     manifest.append({**manifest[0], "image_id": "f" * 64, "split": "quarantine", "reason": "discarded by anna"})
     classes = [
@@ -99,6 +100,9 @@ def layout(tmp_path):
     values = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
     absent = {"open/few": "no class has 20 or fewer images"}
     Measured(values | {"open/threshold": 0.4}, absent).write(layout, "evaluate")
+    figures = {"closed/overall": [0.9, 0.98], "open/auroc": [0.8, 0.96]}
+    work.intervals.write_text(json.dumps({"level": 0.95, "resamples": 1000, "figures": figures}))
+    work.slices.write_text("{}")
     work.training_log.write_text(
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
@@ -119,9 +123,76 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
     assert "95.0&thinsp;%" in page
     assert "<small>-2.0 against 0000</small>" in page, "without an interval nothing is painted better or worse"
     assert "no class has 20 or fewer images" in page
+    assert "<small>90.0–98.0</small>" in page
     assert "rejected from here on" in page
     assert "discarded by anna" in page
     assert "far from all" in page or "5 images, chosen by <code>u_product" in page
+
+
+def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclude_chance(layout):
+    before = {"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.80, "open/auroc": 0.92},
+              "intervals": {"closed/overall": [0.76, 0.85], "open/auroc": [0.88, 0.95]}}  # fmt: skip
+    layout.generation("0000").lineage.write_text(json.dumps([before]))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert '<small class="better">+15.0 against 0000, better</small>' in page
+    assert "<small>-2.0 against 0000</small>" in page
+
+
+def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    rows = schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist()
+    open_ = [row["rejected"] for row in rows if row["true_class_id"] == -1]
+    x, y = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="5"', page).groups()
+    assert "the threshold of this model" in page
+    assert float(y) == pytest.approx(220 - 26 - 170 * (1 - sum(open_) / len(open_)), abs=0.06)
+    known = [row["rejected"] for row in rows if row["true_class_id"] >= 0]
+    assert float(x) == pytest.approx(44 + 764 * sum(known) / len(known), abs=0.06)
+    assert "The line was set on known validation images alone;" in page
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "said"),
+    [
+        ("update/tuned_on_unknown", 12.0, "on 12 validation images of unknown classes"),
+        ("update/can_reject", 0.0, "can never reject an image"),
+        ("update/can_reject", 1.0, "The line is the paper's fixed one"),
+    ],
+)
+def test_the_page_says_what_the_threshold_was_tuned_on_and_where_it_never_rejects(layout, figure, value, said):
+    Measured({figure: value}, {}).write(layout, "update")
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert said in page
+    assert "on known validation images alone" not in page
+    assert ("can never reject" in page) is (figure == "update/can_reject" and not value)
+
+
+def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_small(layout):
+    figure = {"metrics": {"now/overall": 0.5}, "intervals": {"now/overall": [0.4, 0.6]}}
+    groups = {
+        "<north>": {"known": 40, "open": 3, **figure},
+        "tiny": {"known": 2, "open": 1, "metrics": {}, "intervals": {}},
+        "south": {"known": 50, "open": 3, "metrics": {"now/overall": 0.75}, "intervals": {}},
+    }  # fmt: skip
+    worst = {"group": "<north>", "worst": 0.5, "best_group": "south", "gap": 0.25}
+    page = {"site": {"least": 30, "groups": groups, "figures": {"now/overall": worst}}}
+    layout.work.slices.write_text(json.dumps(page))
+    part = section(written(layout), "Groups of images")
+    assert rows_of(part) == [
+        ["<north> (worst)", "40", "3", "50.040.0–60.0", "–", "–", "–", "–"],
+        ["south", "50", "3", "75.0", "–", "–", "–", "–"],
+    ]
+    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
+    assert "too small to judge: tiny (2 known, 1 unknown)." in part
+
+
+def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
+    assert differ(0.80, 0.70, (0.74, 0.99), (0.1, 0.77))  # 0.06 and 0.07 together 0.092
+    assert not differ(0.79, 0.70, (0.73, 0.99), (0.1, 0.77))
+    assert differ(0.70, 0.80, (0.1, 0.77), (0.74, 0.99))
+    assert not differ(0.70, 0.70, (0.7, 0.7), (0.7, 0.7))
 
 
 def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_interval(layout):
@@ -361,7 +432,7 @@ def test_unknown_images_are_shown_by_what_they_were_taken_for(layout):
     assert rows_of(part) == [["<wolf>", "20", "deer (9), lynx (7), otter (4)"]]
     assert "60.0&thinsp;% of the unknown test images" in part
     assert "90.0&thinsp;% of the known ones" in part
-    (scores,) = charts_of(part)
+    scores, _ = charts_of(part)
     assert "known test images (48)" in words_of(scores)
     assert "unknown test images (20)" in words_of(scores)
     assert "rejected from here on" in words_of(scores)
@@ -388,8 +459,8 @@ def test_the_line_of_generations_is_a_table_and_a_chart_from_none_to_all(layout)
     part = section(page, "Generations")
     first, second = rows_of(part)
     assert first[:4] == ["0000", "training", "97.0", "–"]
-    assert second[:3] == ["0001", "update", "95.0"]
-    assert second[8:11] == ["90.0", "60.0", "90.0"]
+    assert second[:3] == ["0001", "update", "95.090.0–98.0"]
+    assert second[8:11] == ["90.080.0–96.0", "60.0", "90.0"]
     assert part.count('class="here"') == 1
     (chart,) = charts_of(part)
     assert words_of(chart)[:3] == ["0", "0.5", "1"]
@@ -441,7 +512,7 @@ def test_everything_measured_stands_under_its_group_in_the_order_of_the_page(lay
     part = section(written(layout), "Everything measured")
     headings = re.findall(r"<summary>(.*?)</summary>", part)
     assert [h.split(":")[0].split(",")[0] for h in headings] == ["Closed set", "Open set", "Cost", "Data", "zoo"]
-    assert ["closed/overall", "0.95"] in rows_of(part)
+    assert ["closed/overall", "0.95 [0.9, 0.98]"] in rows_of(part)
     assert ["cost/labels", "none"] in rows_of(part)
     assert ["data/images", "216"] in rows_of(part)
     assert part.count("<details open>") == 1
@@ -452,7 +523,8 @@ def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout
     (_, here) = json.loads(layout.work.lineage.read_text())
     assert layout.work.lineage.read_text().startswith('[\n {\n  "generation": "0000",\n'), "for people to read"
     metrics = {"closed/overall": 0.95, "open/auroc": 0.9, "open/unknown_recall": 0.6, "open/known_accuracy": 0.9}
-    assert here == {"generation": "0001", "mode": "update", "metrics": metrics}
+    intervals = {"closed/overall": [0.9, 0.98], "open/auroc": [0.8, 0.96]}
+    assert here == {"generation": "0001", "mode": "update", "metrics": metrics, "intervals": intervals}
     assert "digits: generation 0001" in page
     assert "Parent 0000;" in page
     assert page.count('class="tile"') == 4

@@ -11,15 +11,19 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 
+from flows.cli import oltr
 from oltr_core import checkpoint, digest, ledger, metrics, schema
 from oltr_core.images.shards import Shards
 from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
+from oltr_core.metrics.comparison import binomial_interval
 from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
+from oltr_core.prediction.trade_off import costs
 from oltr_core.scores import Entropy
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, manifest_rows, select, update
@@ -116,6 +120,41 @@ def test_the_threshold_of_version_0_1_counts_images(second, tmp_path):
         if row["split"] == "val" and classes[row["image_id"]] is not None
     )
     assert card.threshold == pytest.approx(scores[math.ceil(0.95 * len(scores)) - 1], abs=1e-6)
+
+
+def test_a_threshold_may_be_tuned_on_validation_images_of_unknown_classes_and_the_card_says_so(second, tmp_path):
+    layout = copied(second, tmp_path / "w")
+    layout.params.write_text(
+        layout.params.read_text() + "\nupdate: {threshold_by: unknown_accepted, unknown_accepted: 0.3}\n"
+    )
+    with pytest.raises(ValueError, match="unknown_accepted needs validation images of classes that the model"):
+        world.compute(layout, update)
+    rows, columns = table(layout.work.manifest, schema.MANIFEST), checkpoint.read_card(layout.work.model).class_ids
+    open_ = [row for row in rows if row["split"] == "test" and row["class_id"] not in columns]
+    for row in open_[: len(open_) // 2]:
+        row["split"] = "val"
+    schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    world.compute(layout, update, evaluate)
+    card = checkpoint.read_card(layout.work.model)
+    assert (card.threshold_by, card.tuned_on_unknown) == ("unknown_accepted", len(open_) // 2)
+    assert values(layout, "update")["update/tuned_on_unknown"] == len(open_) // 2
+    tuned = [
+        r
+        for r in table(layout.work.predictions, schema.PREDICTIONS)
+        if r["split"] == "val" and r["true_class_id"] == -1
+    ]
+    assert len(tuned) == len(open_) // 2
+    accepted = sum(not row["rejected"] for row in tuned) / len(tuned)
+    assert 0.3 - 1 / len(tuned) < accepted <= 0.3
+
+
+def test_the_threshold_of_the_paper_is_warned_of_where_it_can_never_reject(first, tmp_path, capsys):
+    layout = copied(first, tmp_path / "w")
+    layout.params.write_text(layout.params.read_text() + "\nupdate: {threshold_by: paper, score: {name: msp}}\n")
+    world.compute(layout, update, evaluate)
+    assert "with 6 classes the largest softmax probability is never below 0.1" in capsys.readouterr().err
+    assert values(layout, "update")["update/can_reject"] == 0
+    assert values(layout, "evaluate")["open/unknown_recall"] == 0
 
 
 def test_an_update_adds_the_found_classes_after_the_old_columns(first, second):
@@ -220,6 +259,17 @@ def test_closed_accuracy_is_that_of_the_predictions_file_among_the_first_six_cla
     measured = json.loads((generation.folder / "metrics" / "evaluate.json").read_text())
     assert len(right) == 126  # seven of ten; the gate judges on the rest
     assert measured["closed/overall"] == pytest.approx(sum(right) / 126)
+
+
+def test_every_sealed_figure_lies_in_its_interval(second):
+    page = json.loads(second.work.intervals.read_text())
+    measured = values(second, "evaluate")
+    assert (page["level"], page["resamples"]) == (0.95, 1000)
+    groups = {"closed", "now", "open", "loop"}
+    rest = {"open/threshold", "open/classes", "loop/average_incremental", "loop/forgetting", "loop/backward_transfer"}
+    assert set(page["figures"]) == {name for name in measured if name.split("/")[0] in groups} - rest
+    assert all(low <= measured[name] <= high for name, (low, high) in page["figures"].items())
+    assert page["figures"]["loop/unknown_accuracy"][0] < page["figures"]["loop/unknown_accuracy"][1]
 
 
 def test_an_open_class_that_nobody_found_counts_as_wrong(first, second):
@@ -453,6 +503,38 @@ def test_an_empty_pool_asks_nothing(first, tmp_path):
         ("select/budget", "select/picked", "select/adjudicated", "select/disputed", "select/gold"), 0.0
     )
     assert Image.open(io.BytesIO(layout.work.contact_sheet.read_bytes())).size[0] > 0
+
+
+# --- another operating point --------------------------------------------------------------------------------------
+def test_the_cost_of_an_operating_point_is_counted_over_the_sealed_test_images(first):
+    generation = first.generation("0000")
+    now, same, loose = costs(generation, [0.95, 1.0])
+    card, figures = checkpoint.read_card(generation.model), json.loads(generation.metrics.read_text())
+    assert now.threshold == card.threshold == pytest.approx(same.threshold, abs=1e-7)
+    assert now[2:] == same[2:]
+    assert now.known_named.value == pytest.approx(figures["open/known_accuracy"])
+    assert now.unknown_accepted.value == pytest.approx(1 - figures["open/unknown_recall"])
+    rows = table(generation.predictions, schema.PREDICTIONS)
+    highest = max(row["score"] for row in rows if row["split"] == "val" and row["true_class_id"] >= 0)
+    known, unknown = (
+        [r["score"] <= highest for r in rows if r["split"] == "test" and (r["true_class_id"] == -1) is open_]
+        for open_ in (False, True)
+    )
+    assert loose.threshold == highest
+    for found, count, of in (
+        (loose.known_rejected, known.count(False), len(known)),
+        (loose.unknown_accepted, sum(unknown), len(unknown)),
+    ):
+        assert found == (count / of, *binomial_interval(count, of), of)
+
+
+def test_the_command_prints_the_point_in_force_and_the_others_and_changes_nothing(first):
+    before = digest.of_folder(first.generation("0000").folder)
+    called = ["--workspace", str(first.root), "threshold", "0000", "--keep-known", "0.98", "--keep-known", "1"]
+    shown = CliRunner().invoke(oltr, called)
+    assert shown.exit_code == 0, shown.output
+    assert [line.split()[0] for line in shown.output.splitlines()[:4]] == ["known", "now", "0.98", "1"]
+    assert digest.of_folder(first.generation("0000").folder) == before
 
 
 # --- features and predictions ---------------------------------------------------------------------------------------

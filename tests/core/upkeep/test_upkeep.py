@@ -87,6 +87,9 @@ def test_a_forgotten_image_is_nowhere_any_more(layout, address):
     cache = layout.features("k" * 64) / "features.npy"
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"features")
+    shown = layout.analysis("0000", "memory").page  # a picture of it
+    shown.parent.mkdir(parents=True)
+    shown.write_bytes(base64.b64encode(pixels))
     holders = [layout.batch("b").folder, layout.generation("0000").folder]
     assert forgetting.holders(layout, [image_id]) == holders
     forget(layout, [image_id])
@@ -94,6 +97,7 @@ def test_a_forgotten_image_is_nowhere_any_more(layout, address):
     assert pixels not in after
     assert not any(jpeg in after or base64.b64encode(jpeg) in after for jpeg in thumb)
     assert not cache.exists()
+    assert not shown.exists()
     assert image_id not in index(layout)["image_id"].to_list()
     assert forgetting.holders(layout, [image_id]) == holders[1:], "its manifest keeps the id"
     assert "base64" not in layout.generation("0000").report.read_text()

@@ -1,0 +1,41 @@
+"""Analyses of the paper on a sealed generation: each a function of the workspace to numbers and figures.
+
+| name | paper | asks |
+|---|---|---|
+| `embedding` | Fig. 6 | does the meta-embedding keep classes together? (t-SNE) |
+| `embedding-umap` | Fig. 6 | the same by UMAP, where umap-learn is installed |
+| `f1-gain` | Fig. 10 | which classes gain over a plain model? |
+| `open-threshold` | Fig. 11 | what do another threshold and more unknown classes do? |
+| `memory` | Fig. 13-15 | what does the memory feature add to an image? |
+| `attributes` | Table 10 | which coefficients fire for images of an attribute? |
+| `exploration` | Fig. 12 | how much does a strategy learn from so many answers? |
+
+A call takes the Layout and the name of a sealed generation, and returns a `Result`; `page.write` keeps it.
+"""
+
+from collections.abc import Callable
+
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, memory, open_threshold
+from oltr_core.analyses.page import Result
+from oltr_core.spec import suggest
+
+#: name -> where in the paper, in a few words, the call
+ANALYSES: dict[str, tuple[str, str, Callable[..., Result]]] = {
+    "embedding": ("Fig. 6", "test images, known and unknown, as points in the plane (t-SNE)", embedding.tsne),
+    "embedding-umap": ("Fig. 6", "the same by UMAP, where umap-learn is installed", embedding.umap),
+    "f1-gain": ("Fig. 10", "F1 of each class against a plain model, by training images", f1_gain.run),
+    "open-threshold": ("Fig. 11", "accuracy and F against threshold and unknown classes", open_threshold.run),
+    "memory": ("Fig. 13-15", "what the memory feature adds, in pictures", memory.run),
+    "attributes": ("Table 10", "coefficients that fire for images of an attribute", attributes.run),
+    "exploration": ("Fig. 12", "accuracy against answers, from the cells of a benchmark table", exploration.run),
+}
+
+
+def find(name: str) -> Callable[..., Result]:
+    """Raises ValueError for an analysis that there is not."""
+    if name not in ANALYSES:
+        raise ValueError(f"oltr analyse: there is no analysis {name!r}{suggest(name, ANALYSES)}")
+    return ANALYSES[name][2]
+
+
+__all__ = ["ANALYSES", "Result", "find"]

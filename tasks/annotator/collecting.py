@@ -1,0 +1,86 @@
+"""What has come back of a batch: the answers that are new, those that cannot be imported, the images without any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from oltr_core import ledger, schema
+from oltr_core.layout import Layout
+from oltr_core.ledger import Event
+from tasks import annotator
+from tasks.annotator import batch
+
+
+class Found(NamedTuple):
+    """The answers of one batch."""
+
+    new: list[dict[str, Any]]  # rows that are not imported yet
+    there: int  # answers that can be imported, or were
+    wrong: list[str]  # a sentence for each that cannot
+    missing: int  # images without an answer
+
+    @property
+    def refusal(self) -> str:
+        """The sentences about those that cannot be imported."""
+        from oltr_core.curation.annotations import listed  # brings polars, which asking does not need
+
+        return listed(self.wrong)
+
+
+def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
+    """What the annotator has of the batch of generation `name`; `now` is when it is looked at."""
+    events, asked = ledger.read(layout.ledger), batch.asked(layout, name)
+    # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
+    sealed = next(e.at for e in events if e.event == "sealed" and e.generation == name)
+    rows = annotator.of(settings).collect(layout, settings, name, sealed)
+    good, wrong = batch.sort(layout, name, rows)
+    before = imported(layout, name)
+    new = unsaid(good, before, datetime.fromisoformat(now))
+    answered = {row["image_id"] for row in (*before, *good)}
+    return Found(new, len(before) + len(new), wrong, len(set(asked) - answered))
+
+
+def imported(layout: Layout, name: str) -> list[dict[str, Any]]:
+    """The answers to the batch of generation `name` that the ledger knows; a kill leaves a file that it does not."""
+    events = (e for e in ledger.read(layout.ledger) if e.event == "imported" and e.generation == name and e.digest)
+    files = [layout.annotations_of(name) / f"{e.digest}.parquet" for e in events]
+    rows = pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(f, schema.ANNOTATIONS) for f in files)])
+    return rows.to_pylist()
+
+
+def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """The answers that say something else than their annotator's last one of that image, and are none of the older.
+
+    One that was changed, but for the time that stands beside it, is given the time `now`, so that it is the last.
+    """
+    said: dict[tuple[Any, ...], dict[datetime, Any]] = {}  # image and annotator -> time -> answer
+    for row in before:
+        said.setdefault((row["image_id"], row["annotator"]), {})[row["answered_at"]] = (row["verdict"], row["label"])
+    new = []
+    for row in rows:
+        times = said.get((row["image_id"], row["annotator"]), {})
+        answer, at = (row["verdict"], row["label"]), row["answered_at"]
+        if times and answer in (times[max(times)], times.get(at)):
+            continue
+        new.append({**row, "answered_at": now} if at in times else row)
+    return new
+
+
+def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], now: str) -> tuple[Path, Event]:
+    """Write the answers, and what is known of their batch, where curate reads them; the file, and its event."""
+    path = batch.store(layout, name, schema.from_rows(schema.ANNOTATIONS, new))
+    annotator.of(settings).audit(layout, settings, name)
+    batch.note(layout, name)
+    return path, batch.event(layout, path, now, settings.name)
+
+
+def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:
+    """When the loop goes on without the answers that are missing; None: never, or the batch is not out yet."""
+    days = getattr(settings, "deadline_days", 0)
+    out = [e.at for e in ledger.read(layout.ledger) if e.event == "exported" and e.generation == name]
+    return datetime.fromisoformat(out[0]) + timedelta(days=days) if days and out else None

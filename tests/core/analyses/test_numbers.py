@@ -1,0 +1,226 @@
+"""What analyses compute, against scikit-learn, brute force and numbers worked out by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import f1_score, roc_auc_score
+
+from oltr_core import schema
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, open_threshold
+from oltr_core.analyses.associations import activation, choose, nearest, tinted
+from oltr_core.analyses.loaded import memory_feature
+from oltr_core.layout import Layout
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import SmallResNet
+from oltr_core.models.heads import MetaEmbeddingHead
+from oltr_core.models.heads.cosine import squash
+from oltr_core.schema import UNKNOWN
+from oltr_core.seeding import torch_generator
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Four classes, a memory that says something, and a selector that is not zero."""
+    network = NetworkSpec(backbone=SmallResNet(widths=(4, 4, 4, 8)))(4).eval()
+    generator = torch_generator(0, "test")
+    with torch.no_grad():
+        head = network.heads[0]
+        head.memory.centroids.copy_(torch.randn(4, 8, generator=generator))
+        head.selector.weight.copy_(torch.randn(8, 8, generator=generator))
+    return network
+
+
+def told(rows: list[tuple[str, str, float]], known: str = "ab") -> pl.DataFrame:
+    """Rows of label, nearest class and score; labels beside `known` are unknown."""
+    truth = [label if label in known else UNKNOWN for label, _, _ in rows]
+    return pl.DataFrame(rows, ["label", "nearest", "score"], orient="row").with_columns(truth=pl.Series(truth))
+
+
+WORLD = told(
+    [("a", "a", 0.1), ("a", "b", 0.2), ("a", "a", 0.7), ("b", "b", 0.3), ("b", "b", 0.5), ("x", "a", 0.4),
+     ("x", "b", 0.9), ("y", "a", 0.8), ("y", "a", 0.2)]
+)  # fmt: skip
+
+
+# --- Fig. 6
+def test_points_are_the_same_every_time_and_near_images_stay_near():
+    features = np.random.default_rng(0).normal(size=(24, 5)) + 20 * (np.arange(24) % 2)[:, None]
+    first, again = (embedding.by_tsne(features, 1) for _ in range(2))
+    assert first.shape == (24, 2)
+    assert np.array_equal(first, again)
+    apart = np.linalg.norm(first[:, None] - first[None], axis=2) + 1e9 * np.eye(24)
+    assert (apart.argmin(1) % 2 == np.arange(24) % 2).all()
+
+
+def test_the_silhouette_of_a_class_is_the_mean_over_its_images():
+    # a at 0 and 1, b at 4 and 5: for 0, (4.5 - 1) / 4.5; for 1, (3.5 - 1) / 3.5
+    found = embedding.silhouettes(np.array([[0.0], [1.0], [4.0], [5.0]]), ["a", "a", "b", "b"])
+    assert found == pytest.approx(dict.fromkeys("ab", (3.5 / 4.5 + 2.5 / 3.5) / 2))
+    assert embedding.silhouettes(np.zeros((2, 1)), ["a", "a"]) == {}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is installed")
+def test_without_umap_learn_one_sentence_says_what_to_install():
+    with pytest.raises(ValueError, match=r"umap-learn is not installed; install oltr\[umap\]"):
+        embedding.by_umap(np.zeros((5, 2)), 0)
+
+
+# --- Fig. 10
+def test_f1_and_its_gain_are_those_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    names = ["a", "b", "c", UNKNOWN]
+    truth, ours, plain = (generator.choice(names, 60).tolist() for _ in range(3))
+    table = f1_gain.gains(truth, ours, plain, {"a": 120, "b": 20, "c": 21}, names[:3])
+    assert table["class"].to_list() == ["a", "c", "b", UNKNOWN]
+    assert table["group"].to_list() == ["many", "medium", "few", UNKNOWN]
+    for column, said in (("f1", ours), ("f1_plain", plain)):
+        expected = f1_score(truth, said, labels=table["class"].to_list(), average=None)
+        assert table[column].to_list() == pytest.approx(expected.tolist())
+    assert table["gain"].to_list() == pytest.approx((table["f1"] - table["f1_plain"]).to_list())
+
+
+def test_a_class_without_test_images_has_no_f1():
+    table = f1_gain.gains(["a", "a"], ["a", "b"], ["b", "b"], {"a": 5, "b": 5}, ["a", "b"])
+    assert table.select("class", "test_images", "f1", "f1_plain").rows() == [("a", 2, pytest.approx(2 / 3), 0.0)]
+
+
+def test_switched_off_the_classifier_sees_the_direct_feature_and_the_network_stays_as_it_was(network):
+    x = torch.randn(3, 1, 8, generator=torch_generator(1, "x"))
+    head, before = network.heads[0], network.classify(x)
+    off = f1_gain.switched_off(network).classify(x)
+    assert torch.equal(off.embeddings[:, 0], squash(x[:, 0], head.spec.squash))
+    assert not torch.equal(off.embeddings, before.embeddings)
+    assert torch.equal(network.classify(x).embeddings, before.embeddings)
+
+
+# --- Fig. 11
+def test_f_at_every_threshold_is_that_of_scikit_learn():
+    curve = open_threshold.by_threshold(WORLD)
+    assert curve.height == open_threshold.STEPS
+    assert (curve["threshold"][0], curve["threshold"][-1]) == (0.1, 0.9)
+    for threshold, known, recall, f in curve[::5].iter_rows():
+        rejected, unknown = WORLD["score"] > threshold, WORLD["truth"] == UNKNOWN
+        kept = (WORLD["truth"] == WORLD["nearest"]) & ~rejected
+        # known images are answers, right if kept; unknown ones that are accepted are what an answer missed
+        asked = pl.select(pl.when(unknown).then(~rejected).otherwise(kept)).to_series()
+        assert f == pytest.approx(f1_score(asked, ~unknown, zero_division=0))
+        assert known == pytest.approx(kept.filter(~unknown).mean())
+        assert recall == pytest.approx(rejected.filter(unknown).mean())
+
+
+def test_unknown_classes_are_taken_in_every_choice_of_so_many():
+    rows = open_threshold.by_classes(WORLD, 0.45).select("unknown_classes", "which", "unknown_recall", "f").rows()
+    # of the known images two are kept; rejected are one of x and one of y: F = 2 * 2 / (2 * 2 + 3 + accepted)
+    assert rows == [(1, "x", 0.5, 4 / 8), (1, "y", 0.5, 4 / 8), (2, "x, y", 0.5, 4 / 9)]
+
+
+def test_of_many_choices_some_are_drawn_and_always_the_same():
+    many = pl.concat([WORLD, *(told([(f"open {n}", "a", 0.1 * n)]) for n in range(8))])
+    first, again = (open_threshold.by_classes(many, 0.45) for _ in range(2))
+    assert first.equals(again)
+    per = first.group_by("unknown_classes").len().sort("unknown_classes")["len"].to_list()
+    assert per == [10, 45, *[open_threshold.DRAWS] * 5, 45, 10, 1]
+
+
+def test_without_unknown_images_there_is_no_recall_and_no_f():
+    known = WORLD.filter(pl.col("truth") != UNKNOWN)
+    assert open_threshold.measured(known, 0.6) == (pytest.approx(3 / 5), None, None)
+
+
+# --- Fig. 13 to 15
+def test_nearest_images_are_those_of_brute_force():
+    generator = torch_generator(2, "bank")
+    bank, queries = torch.randn(40, 6, generator=generator), torch.randn(200, 6, generator=generator)
+    expected = [sorted(range(40), key=lambda i: float((bank[i] - q).square().sum()))[:3] for q in queries]
+    assert nearest(queries, bank, 3).tolist() == expected
+    assert nearest(queries[:1], bank[:2], 3).shape == (1, 2)
+
+
+def test_the_memory_feature_is_what_the_head_adds(network):
+    head = network.heads[0]
+    assert isinstance(head, MetaEmbeddingHead)
+    x = torch.randn(5, 8, generator=torch_generator(3, "x"))
+    o, added = memory_feature(head, x)
+    assert o.sum(1).tolist() == pytest.approx([1.0] * 5)
+    gamma = torch.cdist(x, head.centroids).amin(1, keepdim=True)  # Eq. 4
+    scale = head.spec.reach * head.median / gamma.clamp_min(head.spec.floor * head.median)
+    torch.testing.assert_close(head(x).embedding, squash(scale * (x + added), head.spec.squash))
+
+
+def test_the_mean_of_an_activation_map_is_the_logit_without_its_bias(network):
+    image = torch.rand(1, 3, 16, 16, generator=torch_generator(4, "image"))
+    with torch.no_grad():
+        logits = network.heads[0].hallucinator(network.features(image)[:, 0])[0]
+    maps = activation(network, image, torch.tensor([2, 0]))
+    assert maps.shape[0] == 2
+    expected = (logits - network.heads[0].hallucinator.bias)[[2, 0]]
+    torch.testing.assert_close(maps.mean((1, 2)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_is_red_where_its_map_is_largest_and_grey_where_it_is_negative():
+    shown = tinted(np.full((4, 4, 3), 100, np.uint8), np.array([[1.0, -1.0], [-1.0, -1.0]]))
+    assert shown.shape == (96, 96, 3)
+    assert shown[0, 0].tolist() == [int(0.35 * 100 + 0.65 * c) for c in (220, 40, 30)]
+    assert shown[-1, -1].tolist() == [100, 100, 100]
+
+
+def test_shown_are_images_that_the_memory_changes_then_one_of_each_class_rare_ones_first():
+    truth, ours, plain = ["a", "b", "b", "c", "a"], ["a", "b", "b", "c", "a"], ["a", "b", "c", "c", "a"]
+    assert choose(truth, ours, plain, {"a": 9, "b": 5, "c": 7}, 4) == [2, 3, 0]
+    assert choose(truth, ours, plain, {"a": 9, "b": 5, "c": 7}, 1) == [2]
+
+
+# --- Table 10
+def test_coefficients_that_fire_are_measured_by_value():
+    generator = np.random.default_rng(5)
+    o, values = generator.dirichlet([1, 1, 1], 30), ["day"] * 12 + ["night"] * 14 + ["dusk"] * 4
+    table = attributes.firing(o, values, ["a", "b", "c"])
+    assert set(table["value"]) == {"day", "night"}, "dusk has fewer images than count"
+    for value, images, name, with_it, without, auroc in table.iter_rows():
+        mine, k = np.array(values) == value, "abc".index(name)
+        assert (images, with_it, without) == (mine.sum(), o[mine, k].mean(), o[~mine, k].mean())
+        assert auroc == roc_auc_score(mine, o[:, k])
+    day = table.filter(value="day")["auroc"].to_list()
+    assert day == sorted(day, reverse=True)
+
+
+def test_values_of_an_attribute_are_those_of_the_index_and_a_wrong_name_is_answered_with_those_there_are(tmp_path):
+    layout, told = Layout(tmp_path), ['{"camera": 7, "night": true}', '{"camera": "x"}', None]
+    same = {"batch": "b", "shard": 0, "address": "", "width": 1, "height": 1, "source": "folder", "phash": 0}
+    rows = [{**same, "image_id": f"{n}", "row": n, "attributes": text} for n, text in enumerate(told)]
+    schema.write(layout.batch("b").index, schema.from_rows(schema.INDEX, rows), schema.INDEX)
+    images = pl.DataFrame({"image_id": ["2", "0", "1"], "batch": ["b"] * 3, "label": ["cat", None, "dog"]})
+    assert attributes.values_of(layout, images, "camera") == [None, "7", "x"]
+    assert attributes.values_of(layout, images, "label") == ["cat", None, "dog"]
+    with pytest.raises(ValueError, match="expected label, source, group_id, camera, night, found 'site'"):
+        attributes.values_of(layout, images, "site")
+
+
+# --- Fig. 12
+def cell(method: str, seed: int, unknown: float) -> dict:
+    figures = {"pool/0/select/answers_typed": 10.0 + seed, "pool/1/select/answers_typed": 20.0}
+    for after in (1, 2):
+        figures |= {f"pool/{after}/loop/unknown_accuracy": unknown * after, f"pool/{after}/loop/known_accuracy": 0.9}
+    return {"method": method, "seed": seed, "figures": figures}
+
+
+def test_curves_are_means_over_seeds_of_answers_added_up():
+    values = [0.3, 0.4, 0.2]
+    table = exploration.curves([cell("random", seed, value) for seed, value in enumerate(values)])
+    assert table.select("method", "stream", "generation", "seeds", "answers").rows() == [
+        ("random", "pool", 1, 3, pytest.approx(11.0)), ("random", "pool", 2, 3, pytest.approx(31.0)),
+    ]  # fmt: skip
+    assert table["unknown_accuracy"].to_list() == pytest.approx([30.0, 60.0])
+    low, high = stats.t.interval(0.95, 2, loc=30, scale=stats.sem([30, 40, 20]))
+    assert table["unknown_accuracy_half_width"][0] == pytest.approx((high - low) / 2)
+    assert table["known_accuracy_half_width"].to_list() == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_of_one_seed_there_is_no_interval():
+    assert exploration.curves([cell("random", 0, 0.3)])["unknown_accuracy_half_width"].to_list() == [None, None]

@@ -1,0 +1,172 @@
+"""What spreadsheets make of a table of answers is read as it was meant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from oltr_core.curation import written
+from tasks.annotator import folder, tables
+
+NAMES = {"ant": "ant", "löwe": "löwe", "wild boar": "wild boar", "7": "7"}
+TABLE = (
+    "image_id,verdict,label,annotator,answered_at,seconds\n"
+    "aa1,,löwe,eve,2026-03-29T14:05:00,2.5\n"
+    "bb2,new_class,gnu,eve,2026-03-29T14:05:00,3\n"
+    "cc3,discard,,eve,2026-03-29T14:05:00,0.25\n"
+    "dd4,,,,,\n"
+    "ee5,label,wild boar,eve,2026-03-29T14:05:00,\n"
+)
+COLUMNS = ("image_id", "verdict", "label")
+
+
+def read(table: bytes, stem: str = "0000") -> list[tuple]:
+    """Image, verdict, label, annotator, time and seconds of every answer; a problem is an error."""
+    found = []
+    for row in folder.parse(table, "0000.csv", stem, "0000", NAMES):
+        assert "problem" not in row, row
+        when, long = written.moment(row["answered_at"]), written.seconds(row["seconds"])
+        found.append((row["image_id"], row["verdict"], row["label"], row["annotator"], when, long))
+    return found
+
+
+def german(text: str) -> str:
+    return text.replace(",", ";").replace(".5", ",5").replace(".25", ",25")
+
+
+def quoted(text: str) -> str:
+    return "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines())
+
+
+def turned(text: str) -> str:
+    return "\n".join(",".join(reversed(line.split(","))) for line in text.splitlines())
+
+
+def wider(text: str) -> str:
+    head, *rows = text.splitlines()
+    return "\n".join([f"rank,{head},my notes", *(f'{n},{row},"see, above\nor below"' for n, row in enumerate(rows))])
+
+
+FORMS = {
+    "as it was exported": TABLE.encode(),
+    "semicolons and decimal commas": german(TABLE).encode(),
+    "tabs": TABLE.replace(",", "\t").encode(),
+    "the separator on a line of its own": f"sep=;\r\n{german(TABLE)}".encode(),
+    "UTF-8 with a mark": TABLE.encode("utf-8-sig"),
+    "UTF-16, tabs, as Excel's Unicode text": TABLE.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),
+    "UTF-16 of the other order": b"\xfe\xff" + TABLE.encode("utf-16-be"),
+    "UTF-16 without a mark": TABLE.encode("utf-16-le"),
+    "UTF-16 of the other order without a mark": TABLE.encode("utf-16-be"),
+    "UTF-32": TABLE.encode("utf-32"),
+    "cp1252 and semicolons": german(TABLE).encode("cp1252"),
+    "lines that end with CRLF": TABLE.replace("\n", "\r\n").encode(),
+    "lines that end with CR": TABLE.replace("\n", "\r").encode(),
+    "no end of the last line": TABLE.rstrip().encode(),
+    "blanks around cells": TABLE.replace(",", " , ").encode(),
+    "blanks before quotes": quoted(TABLE).replace(",", ", ").encode(),
+    "every cell in quotes": quoted(TABLE).encode(),
+    "the columns in another order": turned(TABLE).encode(),
+    "more columns, and a line break in one": wider(TABLE).encode(),
+    "blank lines and rows of separators": f"\n{TABLE}".replace("\nbb2", "\n,,,,,\n\n  \nbb2").encode(),
+    "no separators behind the last cell": TABLE.replace("dd4,,,,,", "dd4").replace("00,\n", "00\n").encode(),
+    "capitals": TABLE.replace("new_class", "New Class").replace("discard", "DISCARD").replace("aa1", "AA1").encode(),
+    "names of columns with capitals and blanks": TABLE.replace("image_id,v", "Image ID,V").encode(),
+    "a class with capitals": TABLE.replace("wild boar", "Wild  Boar").replace("löwe", "LÖWE").encode(),
+    "letters in two parts, as a Mac writes them": TABLE.replace("ö", "o\u0308").encode(),
+    "days of a German Excel": TABLE.replace("2026-03-29T14:05:00", "29.03.2026 14:05").encode(),
+    "days of a British Excel": TABLE.replace("2026-03-29T14:05:00", "29/03/2026 14:05:00").encode(),
+    "days of an American Excel": TABLE.replace("2026-03-29T14:05:00", "3/29/2026 2:05 PM").encode(),
+    "days of a Dutch Excel": TABLE.replace("2026-03-29T14:05:00", "29-3-2026 14:05").encode(),
+    "days of a Japanese Excel": TABLE.replace("2026-03-29T14:05:00", "2026/3/29 14:05").encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_is_read_as_it_was_meant(form):
+    at = datetime(2026, 3, 29, 14, 5, tzinfo=UTC)
+    assert read(FORMS[form]) == [
+        ("aa1", "label", "löwe", "eve", at, 2.5),
+        ("bb2", "new_class", "gnu", "eve", at, 3.0),
+        ("cc3", "discard", None, "eve", at, 0.25),
+        ("ee5", "label", "wild boar", "eve", at, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hour", "day"),
+    [
+        ("12:05 AM", 0, "5/5/2026"),
+        ("12:05 PM", 12, "5/5/2026"),
+        ("1:05 am", 1, "5.5.2026"),
+        ("11:05 pm", 23, "2026/5/5"),
+        ("7:05", 7, "5-5-2026"),
+    ],
+)
+def test_hours_before_and_after_noon(text, hour, day):
+    assert written.moment(f"{day} {text}") == datetime(2026, 5, 5, hour, 5, tzinfo=UTC)
+
+
+def test_between_dots_the_day_is_first():
+    assert written.moment("3.4.2026") == datetime(2026, 4, 3, tzinfo=UTC)
+    with pytest.raises(ValueError, match="found '3.4.2026 0:05 PM'"):
+        written.moment("3.4.2026 0:05 PM")
+
+
+def test_of_two_names_that_differ_in_capitals_alone_none_is_guessed():
+    find = written.finder({"Ant": "Ant", "ant": "ant", "bee": "Bee", "BEE": "Bee"})
+    assert [find(label) for label in ("Ant", "ant", "ANT", "Bee", "be", "")] == [
+        "Ant",
+        "ant",
+        None,
+        "Bee",
+        None,
+        None,
+    ]
+
+
+def test_a_new_class_keeps_its_letters_and_one_that_is_there_is_found():
+    rows = folder.parse(
+        f"{','.join(COLUMNS)}\nx,new_class,GNU\nx,new_class,Ant\n".encode(), "f", "0000", "0000", NAMES
+    )
+    assert [row["label"] for row in rows] == ["GNU", "ant"]
+
+
+def test_lines_are_counted_in_the_file_whatever_stands_between_them():
+    text = 'sep=,\n\nimage_id,verdict,label,note\n\na,,ant,"two\nlines"\nb,,"ant"x\nc,,bee,\n'
+    rows = folder.parse(text.encode(), "f.csv", "0000", "0000", NAMES)
+    assert [row["where"] for row in rows] == ["f.csv:5", "f.csv:7", "f.csv:8"]
+    assert ["problem" in row for row in rows] == [False, True, True]
+
+
+def test_the_files_of_a_batch_are_found_whatever_they_are_called_and_no_others(tmp_path):
+    mine = ["0001.csv", "0001 (1).CSV", "0001-eve.tsv", "0001_max.txt", "0001.xlsx", "0001/anna.csv", "0001/b.ods"]
+    others = [
+        "00011.csv",
+        "0000.csv",
+        "batch.csv",
+        "0001.png",
+        "0001/.~lock.anna.csv#",
+        "0001/~$b.xlsx",
+        "0001/.c.csv",
+    ]
+    (tmp_path / "0001").mkdir()
+    for name in [*mine, *others]:
+        (tmp_path / name).write_text("")
+    found = [str(path.relative_to(tmp_path)) for path in folder.files_of(tmp_path, "0001")]
+    assert sorted(found) == sorted(mine)
+    assert set(found[:2]) == {"0001.csv", "0001.xlsx"}
+    assert folder.files_of(tmp_path / "none", "0001") == []
+
+
+@pytest.mark.parametrize(
+    ("stem", "who"), [("0000", "folder"), ("0000 (1)", "folder"), ("anna", "anna"), ("anna (2)", "anna")]
+)
+def test_whoever_saves_a_file_once_more_is_the_same_person(stem, who):
+    assert [row[3] for row in read(b"image_id,verdict,label,answered_at\nx,,ant,2026-01-01\n", stem)] == [who]
+
+
+def test_a_thousand_quotes_that_are_not_closed_take_no_time_and_no_answer():
+    text = "image_id,verdict,label\n" + 'a,,"ant\nb,,ant\n' * 1000
+    rows = list(tables.rows(text, COLUMNS))
+    assert [line.number for line in rows if line.problem is None] == list(range(3, 2002, 2))
