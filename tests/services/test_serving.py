@@ -65,14 +65,15 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
     url = f"http://127.0.0.1:{port}/api"
     more = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
 
-    def serve() -> subprocess.Popen[str]:
-        command = [BIN / "oltr", "serve", "--port", str(port)]
-        serving = subprocess.Popen(
-            command, cwd=layout.root, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert serving.stdout is not None
-        assert any("Ctrl-C ends everything" in line for line in serving.stdout), "it ended"
-        return serving
+    def serve() -> subprocess.Popen[bytes]:
+        command, said = [BIN / "oltr", "serve", "--port", str(port)], tmp_path / "said.txt"
+        with said.open("wb") as out:
+            process = subprocess.Popen(
+                command, cwd=layout.root, env=environment(), stdout=out, stderr=out, start_new_session=True
+            )
+        until(lambda: process.poll() is not None or "Ctrl-C ends everything" in said.read_text())
+        assert process.poll() is None, said.read_text()
+        return process
 
     def start(deployment: str) -> None:
         done = run(layout, str(BIN / "prefect"), "deployment", "run", deployment, **more)
@@ -87,7 +88,7 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         until(lambda: came)
         assert came == ["digits-nightly: Completed: 1 generations made; waiting for annotations of the batch of 0000"]
 
-        rows = list(csv.DictReader(layout.export("0000").table.open()))
+        rows = list(csv.DictReader(layout.export("0000").table.read_text().splitlines()))
         known = pl.read_parquet(layout.generation("0000").classes, glob=False)["name"][0]
         layout.data.joinpath("inbox").mkdir()
         with layout.data.joinpath("inbox", "0000.csv").open("w", newline="") as file:
