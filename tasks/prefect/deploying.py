@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import runpy
+import signal
 import subprocess
 import sys
 import threading
@@ -150,7 +150,7 @@ def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a worker; its runs, each in a session of its own, have GRACE seconds to tell the server that they ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        runs = psutil.Process(process.pid).children()
+        runs = [run for worker in psutil.Process(process.pid).children() for run in worker.children()]
         for run in runs:
             run.terminate()
         psutil.wait_procs(runs, GRACE)
@@ -180,15 +180,33 @@ def answers_are_in(name: str, at: str) -> str | None:
 
 
 def _main() -> None:
+    """A worker, and its guard: this process, which outlives neither the worker nor the other end of its input."""
+    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
+
     def end_with_parent() -> None:
         os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
-        for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _kill(psutil.Process(worker.pid))
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-    runpy.run_module("prefect", run_name="__main__")
+    os._exit(worker.wait() & 0xFF)
+
+
+def _kill(process: psutil.Process) -> None:
+    """A process and all below it; stopped first, because one that goes on may begin another meanwhile."""
+    found: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        new = [process]
+        while new:
+            for each in new:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.suspend()
+            found += new
+            new = [each for each in process.children(recursive=True) if each not in found]
+    for each in reversed(found):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import polars as pl
+import psutil
 import pytest
 
 from oltr_core import ledger
@@ -109,13 +110,13 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         assert {states(url)[name]["name"] for name in ("digits-retrain", "digits-loop-to-2")} == {"Crashed"}
         start("nightly/generation-digits")
         until(
-            lambda: any(
-                "generation-0001" in r["name"] and r["state"]["name"] == "Running" for r in ask(url, "flow_runs")
-            )
+            lambda: ("digits-nightly", "Running") in {(r["name"], r["state"]["name"]) for r in ask(url, "flow_runs")}
         )
+        below = psutil.Process(serving.pid).children(recursive=True)
+        assert any("prefect.engine" in process.cmdline() for process in below)
         serving.kill()
         serving.wait()
-        until(lambda: processes_of(layout) == [])
+        until(lambda: not any(process.is_running() for process in below) and processes_of(layout) == [])
     finally:
         with suppress(ProcessLookupError):
             os.killpg(serving.pid, signal.SIGKILL)
