@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from oltr_core.benchmark import records
 from oltr_core.benchmark.code import ROOT
+from oltr_core.fairness import Fairness
 from oltr_core.images.policies import Policy
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.learners import Learner
@@ -35,11 +36,12 @@ SLOTS = {
     "Scores of the unknown": (Score, "score"),
     "Strategies of selection": (Strategy, "strategy"),
     "Learners of annotations": (Learner, "learner"),
+    "Fair features, for programs: no setting names them": (Fairness, "fairness"),
 }
 INTRODUCTION = """# Methods
 
-What can be named in `params.yaml`, slot by slot: the first line of its docstring, the source of its file, and the
-published tables whose rows use it. `make generated` writes this page from the code.
+What can be named in `params.yaml`, slot by slot, and fair features: the first line of its docstring, the source of
+its file, and the published tables whose rows use it. `make generated` writes this page from the code.
 """
 
 

@@ -17,7 +17,18 @@ from oltr_core.operating.selection import Select
 from oltr_core.samplers import ClassAware, Instance, Sampler
 from oltr_core.scores import Msp
 from oltr_core.spec import Spec
-from oltr_core.strategies import Composed, Entropy, KCenter, LeastConfidence, ProductKCenter, Random
+from oltr_core.strategies import (
+    Badge,
+    Composed,
+    CoreSet,
+    Dbal,
+    Entropy,
+    KCenter,
+    LeastConfidence,
+    ProductKCenter,
+    Random,
+    Vaal,
+)
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 from oltr_core.training.mixing import Mixup
 
@@ -54,7 +65,7 @@ def digits(epochs: int) -> list[Method]:
 
 def selection(epochs: int) -> list[Method]:
     """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
-    strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter())
+    strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter(), Badge(), CoreSet(), Dbal(), Vaal())
     return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from oltr_core.interfaces import Outputs, Picks, SelectionContext
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec
-from oltr_core.strategies import Composed, ProductKCenter, Strategy
+from oltr_core.strategies import Contextual, ProductKCenter, Strategy
 
 
 class Select(Spec):
@@ -21,6 +21,6 @@ NOTHING = SelectionContext()
 def pick(select: Select, pool: Outputs, budget: int, generation: str, context: SelectionContext = NOTHING) -> Picks:
     """The strategy of params.yaml, with the generator that belongs to it and to the generation."""
     generator = torch_generator(select.seed, "select", generation)
-    if isinstance(select.strategy, Composed):
+    if isinstance(select.strategy, Contextual):
         return select.strategy(pool, budget, generator, context)
     return select.strategy(pool, budget, generator)

@@ -27,7 +27,7 @@ from oltr_core.spec import Spec
 from oltr_core.stages import adjudication, gold, manifest_rows, monitoring
 from oltr_core.stages.contact_sheet import draw
 from oltr_core.stages.selection_context import context_of, outputs_of, questionable
-from oltr_core.strategies import Composed
+from oltr_core.strategies import Contextual
 
 
 class Parameters(Spec):
@@ -53,7 +53,7 @@ def run(params: Parameters, layout: Layout) -> None:
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size
     rows, outputs, context = pool, outputs_of(pool, model, layout, size), SelectionContext()
-    if isinstance(params.select.strategy, Composed):
+    if isinstance(params.select.strategy, Contextual):
         labelled = questionable(manifest_rows.standing(manifest, classes), model, layout)
         known = outputs_of(labelled, model, layout, size)
         context = context_of(pool, outputs, labelled, known, model, layout, size)

@@ -35,7 +35,7 @@ def questionable(manifest: pa.Table, model: Checkpoint, layout: Layout) -> pa.Ta
 def context_of(
     pool: pa.Table, outputs: Outputs, labelled: pa.Table, known: Outputs, model: Checkpoint, layout: Layout, size: int
 ) -> SelectionContext:
-    """What a composed batch is chosen by, beside the outputs of the pool: threshold, groups, classes and labels."""
+    """What a contextual strategy chooses by beside the outputs of the pool: threshold, groups, classes, labels."""
     card = model.card
     assert card.threshold is not None
     own = parse(Score, card.score, f"{layout.work.model}: score")

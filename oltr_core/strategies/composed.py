@@ -8,15 +8,14 @@ import torch
 from pydantic import Field, model_validator
 
 from oltr_core.interfaces import Outputs, Picks, SelectionContext
-from oltr_core.spec import Spec
 from oltr_core.strategies import shares
 from oltr_core.strategies.batch import Batch
+from oltr_core.strategies.contextual import NOTHING, Contextual
 
 Share = Annotated[float, Field(ge=0, le=1)]
-_NOTHING = SelectionContext()
 
 
-class Composed(Spec):
+class Composed(Contextual):
     """Shares of the budget, which sum to 1; each image says its share, the cluster it may be named with, and why.
 
     | share | takes |
@@ -56,7 +55,7 @@ class Composed(Spec):
         return self
 
     def __call__(
-        self, pool: Outputs, budget: int, generator: torch.Generator, context: SelectionContext = _NOTHING
+        self, pool: Outputs, budget: int, generator: torch.Generator, context: SelectionContext = NOTHING
     ) -> Picks:
         batch = Batch(pool, budget, context, self.per_group)
         batch.add("audit", shares.audit(pool, generator), self._quota("audit", budget), capped=False)

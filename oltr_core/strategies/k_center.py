@@ -13,7 +13,7 @@ class KCenter(Spec):
     """Each pick is argmax_u min_{s in S} d(u, s), S the class centroids and the picks before it.
 
     merit: that distance when the image was picked. d is the Euclidean distance of direct features, the mean over
-    experts. Departs from CoreSet: the memory's centroids stand for the labelled images.
+    experts. Departs from CoreSet (`core_set`): the memory's centroids stand for the labelled images.
     """
 
     name: Literal["k_center"] = "k_center"

@@ -44,7 +44,7 @@ FLOORS = [
     {"operating", "prediction", "upkeep", "foreign"},
     {"learners", "training", "inference"},
     {"checkpoint", "metrics"},
-    {"losses", "samplers", "scores", "strategies", "models", "curation"},
+    {"losses", "samplers", "scores", "strategies", "models", "fairness", "curation"},
     {"ingest"},
     {"images"},
     {

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from oltr_core import learners, scores, strategies
+from oltr_core import fairness, learners, scores, strategies
 from oltr_core.images.policies import Policy
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.losses import Loss
@@ -76,6 +76,25 @@ DEFAULTS = {
         "eq9_literal": {"temperature": 1.0},
         "badge": {},
         "k_center": {},
+        "core_set": {},
+        "dbal": {
+            "passes": 100,
+            "hidden": 128,
+            "dropout": (0.25, 0.5),
+            "steps": 1000,
+            "batch_size": 128,
+            "learning_rate": 1e-3,
+        },
+        "vaal": {
+            "latent": 32,
+            "hidden": 128,
+            "beta": 1.0,
+            "adversarial": 1.0,
+            "steps": 1000,
+            "vae_steps": 2,
+            "batch_size": 128,
+            "learning_rate": 5e-4,
+        },
         "product_k_center": {"shortlist": 1.5},
         "mixed": {"share": 0.5},
         "composed": {
@@ -193,6 +212,17 @@ DEFAULTS = {
     union(Mix): {
         "mixup": {"alpha": 1.0, "probability": 1.0, "until": 1.0},
         "cutmix": {"alpha": 1.0, "probability": 0.5, "until": 1.0},
+    },
+    fairness.MEMBERS: {
+        "lfr": {
+            "prototypes": 10,
+            "reconstruction": 0.01,
+            "prediction": 1.0,
+            "parity": 50.0,
+            "steps": 1000,
+            "learning_rate": 0.05,
+        },
+        "latent_debiasing": {"penalty": 1.0},
     },
     union(Policy): {"auto_augment": {}, "rand_augment": {"num": 2, "level": 9}},
 }

@@ -10,7 +10,7 @@ import torch
 from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
-from oltr_core.interfaces import AnnotatedFeatures, Outputs
+from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext
 from oltr_core.learners import ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.models import NetworkSpec
@@ -27,7 +27,7 @@ from oltr_core.operating.selection import Select, pick
 from oltr_core.pseudo_features import draw
 from oltr_core.scores import Energy, Msp, OpenMax, operating_threshold
 from oltr_core.seeding import torch_generator
-from oltr_core.strategies import Mixed
+from oltr_core.strategies import CoreSet, KCenter, Mixed
 from tests.core.contracts import worlds
 
 
@@ -163,3 +163,12 @@ def test_the_seed_of_select_and_the_generation_are_the_strategys_generator():
     assert picked(3, "0001") == strategy(pool, 20, torch_generator(3, "select", "0001")).indices.tolist()
     assert picked(3, "0001") != picked(4, "0001")
     assert picked(3, "0001") != picked(3, "0002")
+
+
+def test_the_context_is_given_to_a_strategy_that_is_contextual_and_to_no_other():
+    pool, (labelled, labels) = worlds.outputs(60, seed=2), worlds.around(worlds.centroids(), 10, seed=6)
+    context, g = SelectionContext(labelled=labelled, labels=labels), torch_generator(0, "select", "0001")
+    picks = [pick(Select(strategy=s), pool, 20, "0001", context).indices.tolist() for s in (CoreSet(), KCenter())]
+    expected = [CoreSet()(pool, 20, g, context), KCenter()(pool, 20, g)]
+    assert picks == [of.indices.tolist() for of in expected]
+    assert picks[0] != CoreSet()(pool, 20, g).indices.tolist()

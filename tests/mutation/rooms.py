@@ -19,9 +19,11 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/strategies": [
         f"{CORE}/equations/test_strategies.py",
+        f"{CORE}/equations/test_strategies_that_learn.py",
         f"{CORE}/contracts/test_strategies.py",
         f"{CORE}/test_defaults.py",
     ],
+    "oltr_core/fairness": [f"{CORE}/equations/test_fairness.py", f"{CORE}/test_defaults.py"],
     "oltr_core/learners": [
         f"{CORE}/equations/test_learners.py",
         f"{CORE}/equations/test_closed_form_learners.py",
@@ -90,6 +92,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_digits.py",
         f"{CORE}/ingest/test_bad_inputs.py",
+        f"{CORE}/ingest/test_celeba.py",
         f"{CORE}/ingest/test_published_sources.py",
         f"{CORE}/ingest/test_camera_traps.py",
         "--deselect",

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from oltr_core.ingest.sources.camtrap_dp import CamtrapDp
+from oltr_core.ingest.sources.celeba import CelebA
 from oltr_core.ingest.sources.coco import Coco
 from oltr_core.ingest.sources.coco_camera_traps import CocoCameraTraps
 from oltr_core.ingest.sources.digits import Digits
@@ -27,11 +28,12 @@ Source = Annotated[
     | Unlabelled  # a folder of images nobody has named
     | Table  # CSV or Parquet: path or s3:// URI, label, group, time, split, anything else
     | Parquet  # images in Parquet files, as on the Hugging Face hub
-    | ImageList  # the list files of ImageNet-LT, Places-LT, iNaturalist 2018
+    | ImageList  # the list files of ImageNet-LT, Places-LT, SUN-LT, MS1M-LT, iNaturalist 2018
     | Coco  # COCO classification JSON
     | CocoCameraTraps  # the same with locations, sequences, empty pictures and boxes
     | CamtrapDp  # a Camera Trap Data Package
     | Identities  # a folder per identity (MS1M)
+    | CelebA  # faces with forty attributes; the class is a person or an attribute
     | Torchvision,  # CIFAR-10/100, EuroSAT, Imagenette, by download
     Field(discriminator="name"),
 ]
