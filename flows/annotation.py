@@ -39,8 +39,11 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     from threading import Event
 
     from oltr_core.settings.annotator import FolderAnnotator
-    from tasks import workspace
+    from oltr_core.settings.masking import masked
+    from oltr_core.settings.workspace import name_of
+    from tasks import clock, workspace
     from tasks.annotator import serving
+    from tasks.prefect import deploying
 
     settings = workspace.settings(layout).annotator
     if not isinstance(settings, FolderAnnotator):
@@ -52,6 +55,8 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
 
     def saved(sentence: str) -> None:
         click.echo(f"{sentence}; `oltr loop --more 1` learns them, `oltr annotate import {name}` only imports")
+        if (untold := deploying.answers_are_in(name_of(layout), clock.now())) is not None:
+            click.echo(masked(untold), err=True)
         if once:
             done.set()
 

@@ -1,64 +1,118 @@
-"""The loop as a Prefect deployment, for a team that runs its own Prefect server.
+"""The loop as Prefect deployments: what the schedules, events and hands of prefect.yaml start on a worker.
 
-    prefect --no-prompt deploy --all     in a workspace; a worker of the pool `oltr` then runs it
-    python -m flows.deployment           serves the same flow from this process: no pool, no worker
-
-Both need PREFECT_API_URL. One loop at a time per workspace: the second run fails at the workspace's lock.
+`oltr deploy` registers them under the name of the workspace, `oltr serve` runs everything on one machine. One run
+at a time works in a workspace; the others wait for it up to PATIENCE.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, tags
 from prefect.states import Completed
 
 from flows import monitoring, plan, steps
-from flows.generation import WAITING, loop
-from flows.loop import alone, check_parameters
+from flows.generation import WAITING, annotation, loop, named
+from flows.loop import Busy, alone, check_parameters
 from flows.upkeep import finish_forgetting
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
-from oltr_core.settings.workspace import keep_private
+from oltr_core.settings.workspace import keep_private, name_of
+from tasks import clock
 
+PATIENCE = 600  # seconds that a run waits for another one in its workspace
+IMPORTED = "AnswersImported"
+STILL = "StillWaiting"  # apart from WAITING, of which people are told
+BUSY = "Busy"
+NOTHING = "NothingToDo"
 RECOMMENDED = "GenerationRecommended"
 
 
-@flow(name="nightly", validate_parameters=False)
-def nightly(workspace: str = ".", more: int = 1) -> Any:
-    """What a schedule calls: import the annotations that came, and make up to `more` further generations.
+def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> Any:
+    """What `do` says of the workspace, held and mended; the state BUSY where another run does not let go of it.
 
-    While people are still annotating, this ends at once in the state WAITING and costs nothing. All of params.yaml is
-    read before anything is computed.
+    `whole`: all of params.yaml is read before anything is computed.
     """
     layout = Layout(Path(workspace).resolve())
     keep_private(layout)
     mask_logs()
-    check_parameters(layout)
-    with alone(layout):
-        steps.mend(layout)
-        finish_forgetting(layout)
-        before = plan.finished(layout)
-        loop(str(layout.root), before + more)
-        made, waits = plan.finished(layout) - before, plan.unannotated(layout)
-    said = f"{made} generations made" + (f"; waiting for annotations of the batch of {waits}" if waits else "")
-    return Completed(name=WAITING if waits and not made else None, message=said, data=said)
+    if whole:
+        check_parameters(layout)
+    try:
+        with alone(layout, PATIENCE):
+            steps.mend(layout)
+            finish_forgetting(layout)
+            return do(layout)
+    except Busy as error:
+        return Completed(name=BUSY, message=str(error))
 
 
-@flow(name="monitor", validate_parameters=False)
+@flow(name="nightly", flow_run_name=named("nightly"), validate_parameters=False)
+def nightly(workspace: str = ".", more: int = 1) -> Any:
+    """Import the annotations that came, and make up to `more` further generations.
+
+    While people are still annotating, this ends at once in the state WAITING, saying since when, and costs nothing.
+    """
+    return held(workspace, lambda layout: _make(layout, more))
+
+
+@flow(name="retrain", flow_run_name=named("retrain"), validate_parameters=False)
+def retrain(workspace: str = ".") -> Any:
+    """Make one generation more, by a full training whatever the schedule of params.yaml says."""
+
+    def make(layout: Layout) -> Any:
+        begun = steps.state_of(layout).unfinished is not None  # it is finished as it was begun
+        return _make(layout, 2 if begun else 1, full_training=True)
+
+    return held(workspace, make)
+
+
+@flow(name="answers", flow_run_name=named("answers"), validate_parameters=False)
+def answers(workspace: str = ".") -> Any:
+    """Import the answers to the batch that waits, once people are done; ends in a state that says what came."""
+    return held(workspace, _take_in, whole=False)
+
+
+@flow(name="monitor", flow_run_name=named("monitor"), validate_parameters=False)
 def monitor(workspace: str = ".") -> Any:
     """Look at the newest ingested batch between generations; whether to make one is said, and left to people.
 
     Ends in the state RECOMMENDED where it is worth a generation.
     """
-    layout = Layout(Path(workspace).resolve())
-    keep_private(layout)
-    mask_logs()
-    with alone(layout):
+
+    def look(layout: Layout) -> Any:
         seen = monitoring.look(layout)
-    return Completed(name=RECOMMENDED if seen["recommended"] else None, message=seen["sentence"], data=seen)
+        return Completed(name=RECOMMENDED if seen["recommended"] else None, message=seen["sentence"], data=seen)
+
+    return held(workspace, look, whole=False)
 
 
-if __name__ == "__main__":
-    nightly.serve(name="nightly", cron="0 3 * * *", limit=1)
+def _take_in(layout: Layout) -> Any:
+    waits = plan.unannotated(layout)
+    if waits is None:
+        return Completed(name=NOTHING, message="no batch waits for annotations")
+    with tags(name_of(layout), "annotation"):
+        there = annotation(str(layout.root), waits)
+    if there:
+        return Completed(name=IMPORTED, message=f"imported the annotations of the batch of {waits}")
+    return Completed(name=STILL, message=_waiting(layout, waits))
+
+
+def _make(layout: Layout, more: int, full_training: bool = False) -> Any:
+    before = plan.finished(layout)
+    with tags(name_of(layout)):  # those of a deployment are not its inner runs'
+        loop(str(layout.root), before + more, full_training)
+    made, waits = plan.finished(layout) - before, plan.unannotated(layout)
+    said = f"{made} generations made" + (f"; {_waiting(layout, waits)}" if waits else "")
+    return Completed(name=WAITING if waits and not made else None, message=said, data=said)
+
+
+def _waiting(layout: Layout, name: str) -> str:
+    """For which batch people are waited for, and how long already: what a reminder says."""
+    out = [e.at for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("exported", name)]
+    days = (datetime.fromisoformat(clock.now()) - datetime.fromisoformat(out[0])).days
+    return f"waiting for annotations of the batch of {name}" + (f", for {days} days now" if days else "")

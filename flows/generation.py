@@ -11,8 +11,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, tags, task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import plan, steps
@@ -23,11 +24,23 @@ from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
+from oltr_core.settings.workspace import name_of
 from tasks import annotator, notify
 from tasks.dvc.stages import worth_retrying
 
 PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
 WAITING = "WaitingForAnnotations"
+OUTSIDE = 3600  # seconds until a step that waits for servers of others is given up, and tried again
+
+
+def named(pattern: str) -> Callable[[], str]:
+    """What gives a run its name: that of the workspace, and `pattern` with the parameters of the run."""
+
+    def name() -> str:
+        given = flow_run.parameters
+        return f"{name_of(Layout(Path(given['workspace'])))}-{pattern.format(**given)}"
+
+    return name
 
 
 def _infrastructure(task: Any, run: Any, state: Any) -> bool:
@@ -41,7 +54,7 @@ def _infrastructure(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-def _task(step: Callable[..., Any], label: str, retry: bool = True) -> Any:
+def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: float | None = None) -> Any:
     """A step as a Prefect task named by `label` of its arguments; what the head start has done of it is joined."""
     again: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _infrastructure}
 
@@ -54,7 +67,7 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True) -> Any:
             raise
 
     wrap: Any = task
-    return wrap(run, task_run_name=label, **(again if retry else {}))
+    return wrap(run, task_run_name=label, timeout_seconds=seconds, **(again if retry else {}))
 
 
 ingest = _task(steps.ingest, "ingest-{batch}")
@@ -63,23 +76,28 @@ run_stage = _task(steps.run_stage, "{stage}")
 validate = _task(steps.validate, "quality-{name}", retry=False)
 seal = _task(steps.seal, "seal-{name}")
 judge = _task(steps.judge, "gate-{name}", retry=False)
-export_batch = _task(steps.export_batch, "export-{name}")
-import_annotations = _task(steps.import_annotations, "import-{name}")
-mirror = _task(steps.mirror, "mirror", retry=False)
+export_batch = _task(steps.export_batch, "export-{name}", seconds=OUTSIDE)
+import_annotations = _task(steps.import_annotations, "import-{name}", seconds=OUTSIDE)
+mirror = _task(steps.mirror, "mirror", retry=False, seconds=OUTSIDE)
 
 
-@flow(name="loop", flow_run_name="loop-to-{generations}", validate_parameters=False)
-def loop(workspace: str, generations: int) -> Any:
-    """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING."""
+@flow(name="loop", flow_run_name=named("loop-to-{generations}"), validate_parameters=False)
+def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
+    """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING.
+
+    `full_training`: those that it opens are full trainings, whatever params.yaml says.
+    """
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
     steps.commit_last(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
-            waits = None if annotation(workspace, step.name) else step.name
+            with tags(name_of(layout), "annotation"):
+                waits = None if annotation(workspace, step.name) else step.name
         else:
-            generation(workspace, step.name)
+            with tags(name_of(layout), "generation"):
+                generation(workspace, step.name, full_training)
             mirrored.append(mirror.submit(layout))
     if not mirrored and steps.mlflow_is_behind(layout):  # a kill left it undone
         mirrored.append(mirror.submit(layout))
@@ -92,14 +110,14 @@ def loop(workspace: str, generations: int) -> Any:
     return Completed(name=WAITING, message=f"waiting for annotations of the batch of {waits}: {how}")
 
 
-@flow(name="annotation", flow_run_name="annotation-{name}", validate_parameters=False)
+@flow(name="annotation", flow_run_name=named("annotation-{name}"), validate_parameters=False)
 def annotation(workspace: str, name: str) -> bool:
     """Import the annotations of the batch of generation `name`; False while people are not done."""
     return import_annotations(Layout(Path(workspace)), name) is not None
 
 
-@flow(name="generation", flow_run_name="generation-{name}", validate_parameters=False)
-def generation(workspace: str, name: str) -> str:
+@flow(name="generation", flow_run_name=named("generation-{name}"), validate_parameters=False)
+def generation(workspace: str, name: str, full_training: bool = False) -> str:
     """Make generation `name`, from wherever it was left; returns the verdict."""
     layout = Layout(Path(workspace))
     settings = load_settings(layout)
@@ -107,7 +125,7 @@ def generation(workspace: str, name: str) -> str:
         # what the head start has ingested is not pending any more, and yet a task of this run
         for batch in dict.fromkeys([*begun("ingest"), *steps.pending_batches(layout, settings, name)]):
             ingest(layout, batch)
-        open_generation(layout, name)
+        open_generation(layout, name, *([True] if full_training else []))  # as the head start calls it
         if not layout.generation(name).folder.is_dir():  # a folder with this name is whole; only its seal is missing
             _compute(layout, name)
         seal(layout, name)
@@ -139,7 +157,7 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
         values = metrics_of(layout, name)
         rows = [{"what": "verdict", "figure": verdict}]
         rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for k, m in HEADLINE.items()]
-        key = f"generation-{name}"
+        key = f"{name_of(layout)}-generation-{name}"
         create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
         report = sealed.report.resolve()
         said = f"The report of generation {name}"

@@ -19,6 +19,7 @@ from oltr_core import ledger
 from oltr_core.layout import Layout, sqlite_address
 from oltr_core.settings.masking import mask_logs, masked
 from oltr_core.settings.whole import Settings
+from oltr_core.settings.workspace import name_of
 from tasks.dvc import inputs
 from tasks.prefect.server import Server, database_address, prepare_environment
 
@@ -54,17 +55,24 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
     print(masked(summary(layout, settings)))
 
 
+class Busy(ValueError):
+    """Another process works in the workspace."""
+
+
 @contextlib.contextmanager
-def alone(layout: Layout) -> Iterator[None]:
-    """Hold the workspace: two loops in one would overwrite each other's work. The system frees it when we die."""
+def alone(layout: Layout, patience: float = 0) -> Iterator[None]:
+    """Hold the workspace: two loops in one would overwrite each other's work. The system frees it when we die.
+
+    Raises Busy where another holds it for longer than `patience` seconds.
+    """
     from filelock import FileLock, Timeout
 
     layout.lock.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.lock, timeout=0)
+    lock = FileLock(layout.lock, timeout=patience)
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(
+        raise Busy(
             f"{layout.root.resolve()}: another `oltr loop` is at work in this workspace; wait for it or stop it"
         ) from None
     try:
@@ -86,6 +94,8 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
     background.start()
     threading.Thread(target=_make_database, args=(layout, settings), daemon=True).start()
     with WATCH.lap("import of Prefect and its server's start (while the head start computes)"):
+        from prefect import tags
+
         from flows.generation import loop, settle
 
         while not server.answers():
@@ -94,7 +104,8 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
             server.wait_a_moment()
     say(f"Prefect answers at {server.url.removesuffix('/api')}")
     try:
-        loop(str(layout.root.resolve()), wanted)
+        with tags(name_of(layout)):
+            loop(str(layout.root.resolve()), wanted)
     finally:
         with WATCH.lap("Prefect's last logs and events"):
             settle()

@@ -58,8 +58,8 @@ def ingest(layout: Layout, batch: str) -> dict[str, object]:
         return card
 
 
-def open_generation(layout: Layout, name: str) -> None:
-    """Open generation `name`, or restore what its opening wrote."""
+def open_generation(layout: Layout, name: str, full_training: bool = False) -> None:
+    """Open generation `name`, or restore what its opening wrote. `full_training`: whatever the schedule says."""
     settings, state = load_settings(layout), state_of(layout)
     remotes.set_remote(layout, settings.storage.remote)
     if name in state.opened:
@@ -69,7 +69,7 @@ def open_generation(layout: Layout, name: str) -> None:
     import_late(layout)
     every = settings.schedule.full_training_every
     number = state.next_number
-    full = state.champion == GENESIS or (every and number > 0 and number % every == 0)
+    full = full_training or state.champion == GENESIS or (every and number > 0 and number % every == 0)
     # a full training at first, where no model was imported, and every so often; else an extension of the champion's
     if not full and settings.schedule.full_training == "auto" and (why := for_full_training(layout)):
         full = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import read_yaml
@@ -17,6 +18,15 @@ class Workspace(Spec):
 
     name: str = "digits"
     private: bool = False  # true: images, answers and all that is made of them are for owner and group alone
+
+
+def name_of(layout: Layout) -> str:
+    """`workspace.name` in small letters, digits and dashes, as names on servers are; that of the folder for none."""
+    with contextlib.suppress(ValueError, OSError):
+        name = parse(Workspace, read_yaml(layout.params).get("workspace") or {}, "params.yaml: workspace").name
+        if slug := re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"):
+            return slug
+    return re.sub(r"[^a-z0-9]+", "-", layout.root.resolve().name.lower()).strip("-") or "workspace"
 
 
 def keep_private(layout: Layout) -> None:

@@ -12,13 +12,15 @@ from oltr_core.layout import Layout
 from oltr_core.settings.masking import masked
 from tasks.prefect.server import database_address
 
+PAGE = 50  # artifacts that are asked for at once
 DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 def remove(layout: Layout, keys: list[str], pieces: Iterable[bytes]) -> str:
-    """Delete the artifacts of these keys; where others keep theirs too, those that hold one of `pieces`.
+    """Delete the artifacts whose keys end so; where others keep theirs too, those that hold one of `pieces`.
 
-    Returns the address, without its secrets, of a server or database whose events cannot be deleted, or "".
+    What stands before that is the name that the workspace had; versions before 0.2 have nothing there. Returns the
+    address, without its secrets, of a server or database whose events cannot be deleted, or "".
     """
     elsewhere = os.environ.get("PREFECT_API_URL", "") or _database_of_others(layout)
     if elsewhere:
@@ -40,26 +42,29 @@ def _database_of_others(layout: Layout) -> str:
 def _from_server(keys: list[str], pieces: list[str]) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.sorting import ArtifactSort
 
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=keys))
     with get_client(sync_client=True) as client:  # without an address: a server of its own on the named database
-        # this workspace's: another one on the same server has the same keys
-        while mine := [
-            a for a in client.read_artifacts(artifact_filter=wanted) if any(p in str(a.data) for p in pieces)
-        ]:
-            for artifact in mine:
-                client.delete_artifact(artifact.id)
+        for key in keys:
+            wanted, seen = ArtifactFilter(key=ArtifactFilterKey(like_=f"%{key}")), 0
+            while page := client.read_artifacts(
+                artifact_filter=wanted, sort=ArtifactSort.ID_DESC, offset=seen, limit=PAGE
+            ):
+                # this workspace's: another one on the same server has the same keys
+                mine = [artifact for artifact in page if any(piece in str(artifact.data) for piece in pieces)]
+                for artifact in mine:
+                    client.delete_artifact(artifact.id)
+                seen += len(page) - len(mine)
 
 
 def _from_database(layout: Layout, keys: list[str]) -> None:
     """Rows of artifacts and of the events that carry them; then the pages that SQLite has freed."""
-    chosen = f"({', '.join('?' * len(keys))})"
-    named = f"json_extract(resource, '$.\"prefect.resource.name\"') in {chosen}"
+    named = "json_extract(resource, '$.\"prefect.resource.name\"')"
+    places = {"events": named, "event_resources": named, "artifact": "key", "artifact_collection": "key"}
     with closing(sqlite3.connect(layout.prefect_db, timeout=30)) as database:
         with database:
-            database.execute(f"delete from events where {named}", keys)
-            database.execute(f"delete from event_resources where {named}", keys)
-            for table in ("artifact", "artifact_collection"):
-                database.execute(f"delete from {table} where key in {chosen}", keys)
+            for table, column in places.items():
+                found = [(f"%{key}",) for key in keys]
+                database.executemany(f"delete from {table} where {column} like ?", found)
         database.execute("vacuum")
         database.execute("pragma wal_checkpoint(truncate)")

@@ -63,20 +63,31 @@ def database_address(layout: Layout) -> dict[str, str]:
 class Server:
     """The server this process uses: its own, or the one that PREFECT_API_URL names."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, port: int = 0, *, every_service: bool = False) -> None:
+        """Of a server of our own: `port` (0: a free one), and whether it schedules what is deployed on it.
+
+        Raises ValueError where the port is taken.
+        """
         self.process: subprocess.Popen[bytes] | None = None
         self.deadline = time.monotonic() + STARTUP_SECONDS
         if os.environ.get("PREFECT_API_URL"):
             self.url = os.environ["PREFECT_API_URL"]
             return
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # a server that ended just now is no hindrance
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ValueError(f"port {port}: expected a free port ({error}); --port 0 takes one") from None
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = self.url
         layout.prefect_home.mkdir(parents=True, exist_ok=True)
         self.log = layout.prefect_home / "server.log"
-        off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNNEEDED}
+        unneeded = () if every_service else UNNEEDED
+        off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in unneeded}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tasks.prefect.server", str(port)],

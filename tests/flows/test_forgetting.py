@@ -345,8 +345,15 @@ def test_a_clone_pulls_all_that_is_named_and_the_old_generation_says_why_it_cann
     assert "Traceback" not in again.stderr
 
 
-def test_the_loop_goes_on_after_it(forgotten):
-    layout, pieces, *_ = forgotten
+def test_the_loop_goes_on_after_it_in_a_workspace_from_a_backup(forgotten, tmp_path):
+    original, pieces, *_ = forgotten
+    layout, kept = Layout(tmp_path / "restored"), str(tmp_path / "kept")
+    saved = run(original, "oltr", "backup", kept)
+    assert saved.returncode == 0, saved.stderr
+    assert "all digests agree" in saved.stdout
+    layout.root.mkdir()
+    restored = run(layout, "oltr", "restore", kept)
+    assert restored.returncode == 0, restored.stderr
     more = run(layout, "oltr", "loop", "--more", "1")
     assert more.returncode == 0, more.stderr
     (image_id,) = ledger.replay(ledger.read(layout.ledger)).forgotten

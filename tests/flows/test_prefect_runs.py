@@ -73,14 +73,14 @@ def waiting(url, tmp_path_factory) -> Layout:
 
 
 def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go_on(waiting, url):
-    state = states(url)["loop-to-2"]
+    state = states(url)["digits-loop-to-2"]
     assert (state["type"], state["name"]) == ("COMPLETED", WAITING)
     assert "batch of 0000: run `oltr annotate open`" in state["message"]
     assert str(waiting.exports / "0000" / "batch.csv") in state["message"]
 
 
 def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(waiting, url):
-    found = "\n".join(log_of(url, "generation-0000"))
+    found = "\n".join(log_of(url, "digits-generation-0000"))
     for sentence in (
         "ingested batch-0: 897 images",
         "opened generation 0000 (parent genesis)",
@@ -88,31 +88,34 @@ def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(waiti
         "exported the batch of 0000",
     ):
         assert found.count(sentence) == 1, found
+    (made,) = [r for r in ask(url, "flow_runs") if r["name"] == "digits-generation-0000"]
+    assert {*made["tags"]} == {"digits", "generation"}
+    kept = {artifact["key"] for artifact in ask(url, "artifacts")}
+    assert {f"digits-generation-0000-{what}" for what in ("headline", "report", "batch")} <= kept
     for stage in ("curate", "train", "update", "evaluate", "select", "report"):
         assert len(re.findall(rf"^{stage}: [\d.]+ s$", found, re.MULTILINE)) == 1, found
 
 
 def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, url, tmp_path):
     """By the commands that prefect.yaml names, in their order, on a server that has no pool yet."""
-    commands = re.findall(r"^#   prefect (.+)$", waiting.prefect_yaml.read_text(), re.MULTILINE)
-    assert [line.split()[0] for line in commands] == ["work-pool", "--no-prompt", "worker"]
+    commands = re.findall(r"^#   ((?:oltr|prefect) .+)$", waiting.prefect_yaml.read_text(), re.MULTILINE)
+    assert commands == ["oltr deploy", "prefect worker start --pool oltr"]
     more = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
     prefect = [sys.executable, "-m", "prefect"]
-    for line in commands[:-1]:
-        done = run(waiting, *prefect, *line.split(), **more)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = run(waiting, *commands[0].split(), **more)
+    assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(
-            [*prefect, *commands[-1].split()], cwd=waiting.root, stdout=log, stderr=log, start_new_session=True,
+            [*prefect, *commands[-1].split()[1:]], cwd=waiting.root, stdout=log, stderr=log, start_new_session=True,
             env=environment(**more, PREFECT_WORKER_QUERY_SECONDS="1"),
         )  # fmt: skip
     try:
-        state = deployed(waiting, url, "waits", more)
+        state = deployed(waiting, url, more)
         assert (state["type"], state["name"]) == ("COMPLETED", WAITING), (tmp_path / "worker.log").read_text()[-3000:]
         assert state["message"] == "0 generations made; waiting for annotations of the batch of 0000"
         before = len(inner(url))
         edit(waiting, lambda params: params["train"]["phases"][0].update(epochs="many"))
-        state = deployed(waiting, url, "wrong", more)
+        state = deployed(waiting, url, more)
         assert state["type"] == "FAILED"
         assert "params.yaml: train.phases[0].epochs" in state["message"]
         assert len(inner(url)) == before, "no flow was begun inside of it"
@@ -121,23 +124,17 @@ def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, ur
         worker.wait(300)
 
 
-def deployed(layout: Layout, url: str, name: str, more: dict[str, str]) -> dict:
+def deployed(layout: Layout, url: str, more: dict[str, str]) -> dict:
     """The state in which a run of the deployment ends."""
-    done = run(
-        layout,
-        sys.executable,
-        "-m",
-        "prefect",
-        "deployment",
-        "run",
-        "nightly/nightly",
-        "--flow-run-name",
-        name,
-        **more,
-    )
+    command = [sys.executable, "-m", "prefect", "deployment", "run", "nightly/generation-digits"]
+    done = run(layout, *command, **more)
     assert done.returncode == 0, done.stdout + done.stderr
+    (number,) = re.findall(r"UUID: ([\w-]{36})", done.stdout)
     deadline = time.monotonic() + PATIENCE
-    while (state := states(url).get(name)) is None or state["type"] not in ("COMPLETED", "FAILED", "CRASHED"):
-        assert time.monotonic() < deadline, state
+    while True:
+        (found,) = [r for r in ask(url, "flow_runs") if r["id"] == number]
+        if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED"):
+            assert found["name"] == "digits-nightly"
+            return found["state"]
+        assert time.monotonic() < deadline, found["state"]
         time.sleep(1)
-    return state

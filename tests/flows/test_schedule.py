@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,34 +32,37 @@ def api(tmp_path):
         yield environment, log
 
 
-def test_the_deployments_of_a_workspace_are_scheduled(api, tmp_path):
+def test_the_deployments_of_a_workspace_are_scheduled_and_those_of_another_of_its_name_refused(api, tmp_path):
+    """On a server that has no pool yet."""
     environment, log = api
-    folder = tmp_path / "workspace"
-    workspace.create(folder)
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*prefect, *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+    def deploy(folder: str) -> subprocess.CompletedProcess[str]:
+        workspace.create(tmp_path / folder)
+        command = [sys.executable, "-m", "flows.cli", "--workspace", str(tmp_path / folder), "deploy"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
-    deadline = time.monotonic() + 120
-    while (pool := run("work-pool", "create", "oltr", "--type", "process")).returncode:
-        assert time.monotonic() < deadline, f"{pool.stderr}\n{log.read_text()}"
-        time.sleep(1)
-    registered = run("deploy", "--all")
+    registered = deploy("workspace")
     assert registered.returncode == 0, registered.stderr
-    while not (planned := asyncio.run(_scheduled(environment["PREFECT_API_URL"]))):
+    assert "deployed generation-digits, annotation-digits, retrain-digits, monitor-digits;" in registered.stdout
+    deadline = time.monotonic() + 120
+    while len({*map(_time, planned := asyncio.run(_scheduled(environment["PREFECT_API_URL"])))}) < 5:
         assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(1)
-    assert {(run.expected_start_time.hour, run.expected_start_time.minute) for run in planned} == {(3, 0)}
-    assert all(run.parameters == {"workspace": ".", "more": 1} for run in planned)
+    nightly = [run for run in planned if "more" in run.parameters]
+    assert {*map(_time, nightly)} == {(3, 0)}
+    assert all(run.parameters == {"workspace": ".", "more": 1} for run in nightly)
+    assert all({"digits", "generation"} < {*run.tags} for run in nightly)
+    assert {minute for _, minute in map(_time, planned)} == {0, 15, 30, 45}
+    refused = deploy("another")
+    assert refused.returncode == 2
+    assert (
+        f"-digits of {tmp_path / 'workspace'}; give one of the two workspaces another `workspace.name`"
+        in refused.stderr
+    )
+
+
+def _time(run: Any) -> tuple[int, int]:
+    return run.expected_start_time.hour, run.expected_start_time.minute
 
 
 async def _scheduled(url: str) -> list:

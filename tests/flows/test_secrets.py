@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oltr_core.layout import Layout
-from tests.flows.conftest import edit, new_world, run
+from tests.flows.conftest import PLANTED, edit, new_world, run
 from tests.flows.test_bad_input import photos  # noqa: F401
 
 SECRET = "hunter2"
@@ -21,10 +21,10 @@ L = Layout(Path.cwd())"""
 HIDDEN = f"https://eve:{SECRET}@127.0.0.1:9/x?token={SECRET}"
 
 
-def holding(folder: Path) -> list[str]:
+def holding(folder: Path, secret: str = SECRET) -> list[str]:
     """Files below `folder` that hold the secret."""
     files = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
-    return [p.relative_to(folder).as_posix() for p in files if SECRET.encode() in p.read_bytes()]
+    return [p.relative_to(folder).as_posix() for p in files if secret.encode() in p.read_bytes()]
 
 
 def test_a_loop_shows_and_keeps_no_secret(tmp_path):
@@ -45,6 +45,16 @@ def test_a_loop_shows_and_keeps_no_secret(tmp_path):
     assert SECRET not in failed.stdout + failed.stderr
     # DVC itself needs the address in its own file
     assert set(holding(layout.root)) <= {"params.yaml", ".dvc/config"}
+
+
+def test_what_a_loop_says_and_leaves_holds_no_secret_of_its_environment(looped):
+    """Reports, ledger, sealed generations, DVC's files, and the databases of MLflow and Prefect."""
+    assert "the message was not delivered to OLTR_WEBHOOK_URL" in looped.progress, "they were there to be said"
+    assert PLANTED not in looped.output + looped.progress
+    for database in (looped.layout.mlflow_db, looped.layout.prefect_db):
+        files = database.parent.glob(f"{database.name}*")
+        assert any(b"generation" in file.read_bytes() for file in files), "it was at work"
+    assert holding(looped.layout.root, PLANTED) == []
 
 
 @pytest.mark.parametrize("private", [False, True])

@@ -41,7 +41,7 @@ def test_a_loop_uses_the_servers_of_a_team_and_leaves_them_running(servers, tmp_
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         runs = {r["name"]: r["state"]["type"] for r in json.load(answer)}
-    assert runs["generation-0000"] == "COMPLETED"
+    assert runs["digits-generation-0000"] == "COMPLETED"
 
 
 def test_a_tracking_server_that_is_down_costs_a_sentence_and_is_caught_up_with_later(servers, tmp_path):

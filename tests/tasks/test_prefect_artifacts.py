@@ -24,8 +24,8 @@ SHOWN = {name: base64.b64encode(value).decode() for name, value in (("ours", OUR
 #: in a process of its own, as in a loop: what Prefect still holds is sent when it ends
 SHOW = """
 from prefect.artifacts import create_image_artifact
-for picture in {pictures!r}:
-    create_image_artifact("data:image/png;base64," + picture, key={key!r})
+for key, picture in {pictures!r}:
+    create_image_artifact("data:image/png;base64," + picture, key=key)
 from flows.generation import settle
 settle()
 """
@@ -43,14 +43,14 @@ def python(code: str) -> str:
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """An embedded server that was shown two pictures under one key, the first by another workspace."""
+    """An embedded server that was shown pictures by this workspace, before and since 0.2, and first by another."""
     layout = Layout(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     server = Server(layout)
     while not server.answers():
         server.wait_a_moment()
-    python(SHOW.format(pictures=[SHOWN["others"], SHOWN["ours"]], key=KEY))
+    python(SHOW.format(pictures=[(KEY, SHOWN["others"]), (KEY, SHOWN["ours"]), (f"deer-{KEY}", SHOWN["ours"])]))
     yield layout, server
     server.stop()
 

@@ -1,0 +1,195 @@
+"""The deployments of prefect.yaml on a Prefect server: registered, worked on, people told of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+import threading
+import urllib.request
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psutil
+import yaml
+
+from oltr_core.layout import Layout
+
+POOL = "oltr"  # the pool that is made where it is missing
+NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
+GRACE = 20  # seconds that a worker and its run have to end
+ANSWERS = "oltr.answers"
+
+
+def deploy(layout: Layout, name: str) -> list[str]:
+    """Register the deployments of this workspace, called `name`; returns their names.
+
+    Raises ValueError without an address, for a pool that is missing, and where another workspace has this name.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise ValueError(
+            "PREFECT_API_URL: expected the address of a Prefect server, found none; set it, or run `oltr serve`"
+        )
+    entries = yaml.safe_load(layout.prefect_yaml.read_text())["deployments"]
+    names = [entry["name"].replace(NAME, name) for entry in entries]
+    _prepare(layout, {entry["work_pool"]["name"] for entry in entries}, names)
+    command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(
+        command, cwd=layout.root, env={**os.environ, "OLTR_NAME": name}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ValueError(
+            f"{layout.prefect_yaml}: Prefect refused it: {' '.join((done.stdout + done.stderr).split())}"
+        )
+    return names
+
+
+def _prepare(layout: Layout, pools: Iterable[str], names: list[str]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments(deployment_filter=_called(names)):
+            if (place := _folder(deployment)) and place != str(layout.root.resolve()):
+                raise ValueError(
+                    f"the server has a deployment {deployment.name} of {place}; give one of the two workspaces "
+                    "another `workspace.name` in params.yaml; where it was moved, `prefect deployment delete` the old"
+                )
+        for pool in pools:
+            try:
+                client.read_work_pool(pool)
+            except ObjectNotFound:
+                if pool != POOL:
+                    raise ValueError(
+                        f"{layout.prefect_yaml}: the server has no work pool {pool!r}; make it with `prefect "
+                        f"work-pool create {pool} --type TYPE` (process, docker, kubernetes)"
+                    ) from None
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+
+
+def _called(names: list[str]) -> Any:
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    return DeploymentFilter(name=DeploymentFilterName(any_=names))
+
+
+def _folder(deployment: Any) -> str:
+    """The folder that a deployment runs in, "" where it does not say."""
+    for step in deployment.pull_steps or []:
+        for options in step.values():
+            if isinstance(options, dict) and "directory" in options:
+                return str(options["directory"])
+    return ""
+
+
+def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> None:
+    """Let the server tell people, by the notification block TYPE/NAME, of runs of `names` that end in `states`.
+
+    Raises ValueError where there is no such block.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.exceptions import ObjectNotFound
+
+    kind, _, called = block.partition("/")
+    automation = f"oltr {name}: tell people"
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_block_document_by_name(called, kind)
+        except ObjectNotFound:
+            raise ValueError(
+                f"--notify {block}: expected a notification block of the server as TYPE/NAME, such as "
+                "slack-webhook/team; `prefect block ls` lists them"
+            ) from None
+        ids = [str(deployment.id) for deployment in client.read_deployments(deployment_filter=_called(names))]
+        for old in client.read_automations_by_name(automation):
+            client.delete_automation(old.id)
+        client.create_automation(
+            AutomationCore(
+                name=automation,
+                trigger=EventTrigger(
+                    expect={f"prefect.flow-run.{state}" for state in states},
+                    match_related={
+                        "prefect.resource.role": "deployment",
+                        "prefect.resource.id": [f"prefect.deployment.{each}" for each in ids],
+                    },  # pyright: ignore[reportArgumentType]
+                    posture=Posture.Reactive,
+                    threshold=1,
+                ),
+                actions=[
+                    SendNotification(
+                        block_document_id=found.id,
+                        subject="{{ flow_run.name }}: {{ flow_run.state.name }}",
+                        body="{{ flow_run.state.message }}",
+                    )
+                ],
+            )
+        )
+
+
+@contextlib.contextmanager
+def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
+    """A process worker of the pool, ended with the block; it ends with this process too, whatever happens to that."""
+    with (layout.prefect_home / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tasks.prefect.deploying"],
+            cwd=layout.root, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a worker; its runs, each in a session of its own, have GRACE seconds to tell the server that they ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        runs = psutil.Process(process.pid).children()
+        for run in runs:
+            run.terminate()
+        psutil.wait_procs(runs, GRACE)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    assert process.stdin is not None
+    process.stdin.close()  # what is left of it ends itself
+    process.wait()
+
+
+def answers_are_in(name: str, at: str) -> str | None:
+    """Emit the event that starts `annotation`, where PREFECT_API_URL names a server; else a sentence about it."""
+    url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    if not url:
+        return None
+    resource = {"prefect.resource.id": f"oltr.workspace.{name}"}
+    event = {"id": str(uuid.uuid4()), "occurred": at, "event": ANSWERS, "resource": resource, "payload": {}}
+    request = urllib.request.Request(
+        f"{url}/events", json.dumps([event]).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5):
+            return None
+    except (OSError, ValueError) as error:
+        return f"Prefect was not told that answers are in ({error}); the schedule finds them"
+
+
+def _main() -> None:
+    def end_with_parent() -> None:
+        os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
+        for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    runpy.run_module("prefect", run_name="__main__")
+
+
+if __name__ == "__main__":
+    _main()

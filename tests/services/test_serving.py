@@ -1,0 +1,124 @@
+"""`oltr serve` for real: a schedule's run, answers by an event, people told, and everything ended with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import polars as pl
+import pytest
+
+from oltr_core import ledger
+from tasks import clock
+from tasks.prefect import deploying
+from tests.flows.conftest import BIN, commit, edit, environment, new_world, processes_of, run
+from tests.flows.test_prefect_runs import ask, states
+from tests.servers import PATIENCE, free_port
+
+pytestmark = pytest.mark.services
+BLOCK = """
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+told = {"text": "{{subject}}: {{body}}"}
+CustomWebhookNotificationBlock(name="team", url="http://127.0.0.1:%d/", json_data=told).save("team")
+"""
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+@pytest.fixture
+def told():
+    """A chat's webhook: its port, and what came."""
+    came: list[str] = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self):
+            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        yield there.server_port, came
+        there.shutdown()
+
+
+def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
+    layout, port, (chat, came) = new_world(tmp_path / "world"), free_port(), told
+    edit(layout, lambda params: params.update(annotator={"name": "folder"}))
+    commit(layout, "people annotate")
+    url = f"http://127.0.0.1:{port}/api"
+    more = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
+
+    def serve() -> subprocess.Popen[str]:
+        command = [BIN / "oltr", "serve", "--port", str(port)]
+        serving = subprocess.Popen(
+            command, cwd=layout.root, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert serving.stdout is not None
+        assert any("Ctrl-C ends everything" in line for line in serving.stdout), "it ended"
+        return serving
+
+    def start(deployment: str) -> None:
+        done = run(layout, str(BIN / "prefect"), "deployment", "run", deployment, **more)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    serving = serve()
+    try:
+        assert run(layout, str(BIN / "python"), "-c", BLOCK % chat, **more).returncode == 0
+        done = run(layout, "oltr", "deploy", "--notify", "custom-webhook/team", **more)
+        assert done.returncode == 0, done.stderr
+        start("nightly/generation-digits")
+        until(lambda: came)
+        assert came == ["digits-nightly: Completed: 1 generations made; waiting for annotations of the batch of 0000"]
+
+        rows = list(csv.DictReader(layout.export("0000").table.open()))
+        known = pl.read_parquet(layout.generation("0000").classes, glob=False)["name"][0]
+        layout.data.joinpath("inbox").mkdir()
+        with layout.data.joinpath("inbox", "0000.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(row | {"label": known} for row in rows)
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        assert deploying.answers_are_in("digits", clock.now()) is None
+        until(lambda: len(came) == 2)
+        assert came[1] == "digits-answers: AnswersImported: imported the annotations of the batch of 0000"
+
+        start("retrain/retrain-digits")
+        until(lambda: "0001" in ledger.replay(ledger.read(layout.ledger)).opened)
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(60) == 0
+        assert processes_of(layout) == []
+        serving = serve()
+        assert {states(url)[name]["name"] for name in ("digits-retrain", "digits-loop-to-2")} == {"Crashed"}
+        start("nightly/generation-digits")
+        until(
+            lambda: any(
+                "generation-0001" in r["name"] and r["state"]["name"] == "Running" for r in ask(url, "flow_runs")
+            )
+        )
+        serving.kill()
+        serving.wait()
+        until(lambda: processes_of(layout) == [])
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(serving.pid, signal.SIGKILL)
+    done = run(layout, "oltr", "loop", "--generations", "2")
+    assert done.returncode == 0, done.stderr
+    (opened,) = [e for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("opened", "0001")]
+    assert opened.details["mode"] == "train", "a full training, as it was begun"

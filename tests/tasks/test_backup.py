@@ -1,0 +1,106 @@
+"""A backup is the workspace to the byte, with the databases of one moment; one that is damaged is not restored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+
+from oltr_core.layout import Layout
+from tasks import backup
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    layout = Layout(tmp_path / "here")
+    contents = {
+        layout.params: b"workspace: {name: deer}\n",
+        layout.ledger: b"{}\n",
+        layout.generation("0000").dvc_lock: b"sealed",
+        layout.root / ".git" / "index.lock": b"git's own",
+        layout.ledger.with_suffix(".lock"): b"",
+        layout.lock: b"",
+        layout.store / "digests.json": b"{}",
+        layout.dvc / "tmp" / "rwlock": b"{}",
+        layout.root / "notes-wal": b"beside no database",
+    }
+    for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    layout.params.chmod(0o640)
+    layout.exports.mkdir()
+    (tmp_path / "cache").mkdir()
+    (layout.root / "photos").symlink_to(tmp_path / "cache")
+    (layout.root / "newest").symlink_to("params.yaml")
+    layout.prefect_home.mkdir(parents=True)
+    with closing(sqlite3.connect(layout.prefect_db)) as database:
+        database.execute("pragma journal_mode = wal")
+        database.execute("create table run (name)")
+        database.execute("insert into run values ('kept')")
+        database.commit()
+        database.execute("insert into run values ('under way')")
+        yield layout  # its last row is not committed, the one before only in the file beside
+
+
+def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_is_of_one_moment(workspace, tmp_path):
+    said, outside = backup.save(workspace, tmp_path / "kept")
+    assert "6 files of" in said
+    assert outside == [f"photos -> {tmp_path / 'cache'}"]
+    again = Layout(tmp_path / "again")
+    assert "6 files are in" in backup.restore(tmp_path / "kept", again)
+    for path in (workspace.params, workspace.ledger, workspace.generation("0000").dvc_lock):
+        copy = again.root / path.relative_to(workspace.root)
+        assert copy.read_bytes() == path.read_bytes()
+        assert copy.stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert stat.S_IMODE(again.params.stat().st_mode) == 0o640
+    with closing(sqlite3.connect(again.prefect_db)) as database:
+        assert database.execute("select name from run").fetchall() == [("kept",)]
+    assert (again.root / "newest").read_text() == workspace.params.read_text()
+    assert (again.root / "photos").is_symlink()
+    assert again.exports.is_dir()
+    files = {p.relative_to(again.root).as_posix() for p in again.root.rglob("*") if p.is_file()} - {"newest"}
+    assert files == {
+        "params.yaml", "data/ledger.jsonl", "data/generations/0000/dvc.lock", ".git/index.lock", "notes-wal",
+        ".oltr/prefect/prefect.db",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone", "unfinished"])
+def test_a_damaged_backup_is_not_restored(workspace, tmp_path, damage):
+    kept = tmp_path / "kept"
+    backup.save(workspace, kept)
+    ledger = kept / backup.FILES / "data" / "ledger.jsonl"
+    if damage == "changed":
+        ledger.write_bytes(b"[]\n")
+    elif damage == "gone":
+        ledger.unlink()
+    else:
+        (kept / backup.LIST).unlink()
+    with pytest.raises(
+        ValueError, match="this backup is damaged" if damage != "unfinished" else "found no backup.json"
+    ):
+        backup.restore(kept, Layout(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
+
+
+def test_nothing_is_written_over(workspace, tmp_path):
+    with pytest.raises(ValueError, match="expected a new or empty folder"):
+        backup.save(workspace, tmp_path)
+    with pytest.raises(ValueError, match="outside of the workspace"):
+        backup.save(workspace, workspace.root / "kept")
+    assert not (workspace.root / "kept").exists()
+    backup.save(workspace, tmp_path / "kept")
+    with pytest.raises(ValueError, match="expected a new or empty folder"):
+        backup.restore(tmp_path / "kept", workspace)
+    assert json.loads((tmp_path / "kept" / backup.LIST).read_text())["version"] == 1
+
+
+def test_a_damaged_database_is_named(workspace, tmp_path):
+    broken = workspace.root / "broken.db"
+    broken.write_bytes(backup.MAGIC + b"\0" * 4096)
+    with pytest.raises(ValueError, match="broken.db: this database cannot be copied"):
+        backup.save(workspace, tmp_path / "kept")
+    assert not (tmp_path / "kept" / backup.LIST).exists()

@@ -1,0 +1,65 @@
+"""What deploying needs of a server, and the event by which answers start a run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from oltr_core.layout import Layout
+from oltr_core.settings.workspace import name_of
+from tasks.prefect import deploying
+
+AT = "2026-01-02T03:04:05+00:00"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("{name: 'Night Camera, 2'}", "night-camera-2"),
+        ("{name: 鳥}", "red-deer"),
+        ("[", "red-deer"),
+        ("", "red-deer"),
+    ],
+)
+def test_a_workspace_has_a_name_that_servers_take(tmp_path, written, name):
+    layout = Layout(tmp_path / "Red_Deer")
+    layout.root.mkdir()
+    layout.params.write_text(f"workspace: {written}\n" if written else "")
+    assert name_of(layout) == name
+
+
+def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with pytest.raises(ValueError, match="PREFECT_API_URL: expected the address of a Prefect server, found none"):
+        deploying.deploy(Layout(tmp_path), "deer")
+    assert deploying.answers_are_in("deer", AT) is None
+
+
+def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
+    came = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            came.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api/")
+        assert deploying.answers_are_in("deer", AT) is None
+        there.shutdown()
+    ((path, (event,)),) = came
+    assert path == "/api/events"
+    assert event.pop("id")
+    resource = {"prefect.resource.id": "oltr.workspace.deer"}
+    assert event == {"occurred": AT, "event": "oltr.answers", "resource": resource, "payload": {}}
+    said = deploying.answers_are_in("deer", AT)  # nobody listens any more
+    assert said is not None
+    assert "the schedule finds them" in said
