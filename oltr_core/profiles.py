@@ -12,11 +12,13 @@ from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet10, Timm
 from oltr_core.models.heads import Linear
+from oltr_core.operating.selection import Select
 from oltr_core.params import Params
 from oltr_core.samplers import ClassAware
 from oltr_core.settings.annotator import FolderAnnotator
 from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.workspace import Workspace
+from oltr_core.strategies import Composed
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 
 
@@ -70,9 +72,10 @@ _FOLDER_PER_CLASS = {"name": "folder", "path": "images/labelled"}
 
 
 def _of_people(name: str, train: Train, labelled: dict[str, Any] = _FOLDER_PER_CLASS) -> Params:
-    """One batch of sources to edit, annotated by people."""
+    """One batch of sources to edit, annotated by people: images come in clusters, which one answer each may name."""
     batch = RawBatch(batch="batch-0", sources=[labelled, {"name": "unlabelled", "path": "images/unlabelled"}])
-    return Params(workspace=Workspace(name=name), sources=[batch], annotator=FolderAnnotator(), train=train)
+    asked = {"annotator": FolderAnnotator(), "select": Select(strategy=Composed())}
+    return Params(workspace=Workspace(name=name), sources=[batch], train=train, **asked)
 
 
 def _phases(epochs: tuple[int, int], trunk: tuple[float, float], batch_size: int = 32) -> list[Phase]:

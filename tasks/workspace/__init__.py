@@ -21,6 +21,7 @@ from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
+from oltr_core.settings.workspace import Workspace
 
 RUN = 'generation: "0000"\nparent: genesis\nmode: train\n'
 CONFIG = "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
@@ -31,8 +32,8 @@ IGNORED = (
 REPOSITORY_OWN = (".gitignore", ".dvc/config", "data/run.yaml")
 
 
-def files(like: str = "digits") -> dict[str, bytes]:
-    """Path in the workspace -> content, of everything that `oltr init` writes.
+def files(like: str = "digits", name: str = "") -> dict[str, bytes]:
+    """Path in the workspace -> content, of everything that `oltr init` writes; `name` is the workspace's.
 
     Raises ValueError for a profile that there is not.
     """
@@ -47,21 +48,25 @@ def files(like: str = "digits") -> dict[str, bytes]:
         for source in sorted(p for p in template.rglob("*") if p.is_file()):
             parts = source.relative_to(template).parts
             found["/".join(f".{p[4:]}" if p.startswith("dot_") else p for p in parts)] = source.read_bytes()
-    texts = {"params.yaml": params_yaml(PROFILES[like]()), "dvc.yaml": pipeline.dvc_yaml(), "data/run.yaml": RUN}
+    params = PROFILES[like]()
+    if name:
+        params = params.model_copy(update={"workspace": Workspace(name=name)})
+    texts = {"params.yaml": params_yaml(params), "dvc.yaml": pipeline.dvc_yaml(), "data/run.yaml": RUN}
     texts |= {".dvc/config": CONFIG, ".gitignore": IGNORED}
-    found |= {name: text.encode() for name, text in texts.items()}
+    found |= {path: text.encode() for path, text in texts.items()}
     tables = {"base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES}
-    for name, kind in tables.items():
+    for table, kind in tables.items():
         sink = io.BytesIO()
         pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
-        found[f"data/generations/{GENESIS}/{name}.parquet"] = sink.getvalue()
+        found[f"data/generations/{GENESIS}/{table}.parquet"] = sink.getvalue()
     return found
 
 
 def create(folder: Path, like: str = "digits") -> list[str]:
     """Write a workspace into `folder`; what is there stays. Returns what was written."""
     written: list[str] = []
-    for name, content in files(like).items():
+    named = "" if like == "digits" else folder.resolve().name  # they are an example, whatever the folder is called
+    for name, content in files(like, named).items():
         path = folder / name
         if not path.exists():
             write_atomically(path, content)

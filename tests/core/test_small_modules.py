@@ -175,6 +175,7 @@ def test_a_profile_of_photographs_trains_as_it_was_tried(name, size, pad, epochs
     assert [loss.name for loss in second.losses] == ["cross_entropy", "large_margin"]
     assert (first.sampler.name, second.sampler.name) == (type(first)(name="x", epochs=1).sampler.name, "class_aware")
     assert [b.batch for b in params.sources] == ["batch-0"]
+    assert (params.select.strategy.name, params.annotator.name) == ("composed", "folder")
     labelled, unlabelled = params.sources[0].sources
     assert unlabelled == {"name": "unlabelled", "path": "images/unlabelled"}
     assert labelled == (

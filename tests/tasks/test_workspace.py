@@ -14,6 +14,7 @@ from oltr_core import pipeline, schema
 from oltr_core.layout import Layout
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.reading import load_run
+from oltr_core.settings.workspace import Workspace
 from oltr_core.settings.writing import params_yaml
 from tasks import workspace
 
@@ -38,7 +39,9 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("like", PROFILES)
 def test_a_workspace_has_the_parameters_of_its_profile_and_the_stages_of_this_version(tmp_path, like):
     written = workspace.create(tmp_path, like)
-    assert (tmp_path / "params.yaml").read_text() == params_yaml(PROFILES[like]())
+    called = Workspace(name="digits" if like == "digits" else tmp_path.name)
+    named = PROFILES[like]().model_copy(update={"workspace": called})
+    assert (tmp_path / "params.yaml").read_text() == params_yaml(named)
     assert (tmp_path / "dvc.yaml").read_text() == pipeline.dvc_yaml()
     assert (tmp_path / "data/run.yaml").read_text() == workspace.RUN
     assert (tmp_path / ".dvc/config").read_text() == workspace.CONFIG

@@ -80,6 +80,7 @@ def test_words_never_cover_one_another():
     )
     placed = [(x, y, 7 * len(word)) for word, (x, y) in texts(svg).items() if word.startswith("class")]
     assert 5 < len(placed) <= 40
+    assert all(x > LEFT and x + wide < END for x, _, wide in placed), "inside of the axes"
     for i, (x, y, wide) in enumerate(placed):
         assert not any(x < a + w and a < x + wide and abs(y - b) < 14 for a, b, w in placed[:i])
 
