@@ -52,7 +52,9 @@ def test_help_and_the_first_answer_say_which_kinds_there_are_and_when_to_take_wh
 def test_a_workspace_for_images_of_ones_own_has_sources_to_edit_and_people_who_annotate(tmp_path, kind):
     answer = workspace.create(tmp_path, kind)
     assert f"point `sources` in {tmp_path / 'params.yaml'} at your images" in answer
-    assert load_params(Layout(tmp_path)) == PROFILES[kind]()
+    profile = PROFILES[kind]()
+    named = profile.workspace.model_copy(update={"name": tmp_path.name})
+    assert load_params(Layout(tmp_path)) == profile.model_copy(update={"workspace": named})
     text = (tmp_path / "params.yaml").read_text()
     assert "path: images/" in text
     assert "name: folder              # truth | folder" in text
@@ -66,7 +68,7 @@ def test_the_kind_photos_shows_the_line_for_weights_on_disk(tmp_path):
     text = (tmp_path / "params.yaml").read_text()
     assert "weights: ''\n" in text
     assert "# or read them from this safetensors file; phases fine-tune them, or leave them alone with freeze" in text
-    assert "freeze: []            # trunk, " in text
+    assert "# trunk, shared, branches" in text
 
 
 def test_a_kind_that_there_is_not_is_answered_with_those_there_are(tmp_path):

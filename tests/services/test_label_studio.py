@@ -18,7 +18,7 @@ from oltr_core.settings.annotator import LabelStudioAnnotator
 from tasks import workspace
 from tasks.annotator import batch, label_studio, studio_server
 from tasks.annotator.studio_server import TOKEN, Server
-from tasks.dvc import repository
+from tasks.dvc import remotes
 from tests.core.data_world import Layout
 from tests.flows.conftest import environment
 from tests.servers import free_port, served
@@ -63,7 +63,7 @@ def token(monkeypatch):
 def team(root, url: str) -> Layout:
     """A workspace with git and DVC whose batch waits, and whose people are in Label Studio."""
     workspace.create(root)
-    repository.set_remote(Layout(root), "")
+    remotes.set_remote(Layout(root), "")
     layout = world.make(root)
     text = layout.params.read_text().replace("name: folder", "name: label_studio", 1)
     layout.params.write_text(text.replace("path: data/inbox", f"url: {url}", 1))
