@@ -34,9 +34,9 @@ def metrics_of(layout: Layout, name: str) -> dict[str, float]:
 
 
 def intervals_of(layout: Layout, name: str) -> dict[str, list[float]]:
-    """Figure -> low and high of its 95 % interval; empty for a generation without them."""
-    path = layout.generation(name).intervals
-    return json.loads(path.read_text())["figures"] if path.exists() else {}
+    """Figure -> low and high of its 95 % interval, as the ledger wrote them down at the seal; else none."""
+    sealed = next((e for e in ledger.read(layout.ledger) if e.event == "sealed" and e.generation == name), None)
+    return dict(sealed.details.get("intervals", {})) if sealed else {}
 
 
 def edited(layout: Layout, name: str) -> str:

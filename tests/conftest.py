@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# a shell starts what runs in the background with Ctrl-C ignored, and the processes that tests start inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # set before any of the packages is imported
 os.environ.update(

@@ -79,6 +79,8 @@ def seal(layout: Layout, at: str) -> str:
     copy(layout, run)
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
+    if final.intervals.exists():
+        details["intervals"] = json.loads(final.intervals.read_text())["figures"]
     details |= {"dvc": pointers.of(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed
