@@ -165,6 +165,7 @@ def test_the_seal_is_the_digest_of_the_folder_and_is_written_once(asked):
     assert event.digest == digest.of_folder(asked.generation("0000").folder)
     assert (event.details["parent"], event.details["mode"]) == ("genesis", "train")
     assert event.details["metrics"]["closed/overall"] == 0.75
+    assert event.details["intervals"] == {"closed/overall": [0.5, 0.875]}
     assert sealing.seal(asked, "later") == event.digest
     assert events(asked) == ["opened", "sealed"]
     ledger.verify_sealed(asked.ledger, asked.generation("0000").folder)

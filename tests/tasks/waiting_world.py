@@ -44,6 +44,7 @@ def make(root: Path) -> Layout:
     Measured({"closed/overall": 0.75}, {"open/auroc": "no open image"}).write(layout, "evaluate")
     for stage in ("train", "update", "select"):
         Measured().write(layout, stage)
+    layout.work.intervals.write_text(json.dumps({"figures": {"closed/overall": [0.5, 0.875]}}))
     for stage in STAGES:
         layout.work.code(stage).parent.mkdir(parents=True, exist_ok=True)
         layout.work.code(stage).write_text("{}")

@@ -92,5 +92,5 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 def test_all_pages_together_are_short_enough_to_be_read():
     pages = [path for path in RESULTS.glob("*.md") if not path.name.endswith(".notes.md")]  # which are within them
     lines = {path.name: len(path.read_text().splitlines()) for path in pages}
-    assert sum(lines.values()) < 1600
+    assert sum(lines.values()) < 1700
     assert max(lines.values()) < 300, lines
