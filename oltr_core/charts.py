@@ -26,23 +26,27 @@ WIDTH, HEIGHT, BINS = 820, 220, 40
 COLOURS = ("blue", "orange", "green", "red")
 
 
-def _svg(height: int, parts: list[str], title: str) -> str:
+def svg(height: int, parts: list[str], title: str) -> str:
+    """The picture of these parts, WIDTH wide."""
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img">'
     return f"{head}<title>{escape(title)}</title>{''.join(parts)}</svg>"
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> str:
+def text(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> str:
+    """Text at a point; `kind` is a class of STYLE."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
 
 
-def _rect(x: float, y: float, width: float, height: float, colour: str, opacity: float = 1) -> str:
+def rect(x: float, y: float, width: float, height: float, colour: str, opacity: float = 1) -> str:
+    """A filled rectangle; `colour` is a variable of the page's style."""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" rx="1.5" '
         f'fill="var(--{colour})" opacity="{opacity}"/>'
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str:
+    """A straight line; `kind` is a class of STYLE."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
@@ -60,19 +64,20 @@ def bars(
     left, bottom, head = 8, 26, 18
     step = (WIDTH - 2 * left) / len(values)
     highest = top or max(*(v or 0 for v in values), 1e-9)
-    parts = [_line(left, height - bottom, WIDTH - left, height - bottom)]
+    parts = [line(left, height - bottom, WIDTH - left, height - bottom)]
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         tall = (height - bottom - head) * (value or 0) / highest
         x, y, wide = left + i * step, height - bottom - tall, min(step * 0.72, 64)
-        parts.append(_rect(x + (step - wide) / 2, y, wide, tall, colours[i] if colours else "blue"))
+        parts.append(rect(x + (step - wide) / 2, y, wide, tall, colours[i] if colours else "blue"))
         if step >= 26:
-            parts.append(_text(x + step / 2, y - 4, "–" if value is None else f"{value:.0f}", kind="value"))
+            parts.append(text(x + step / 2, y - 4, "–" if value is None else f"{value:.0f}", kind="value"))
         if step >= 14:
-            parts.append(_text(x + step / 2, height - 8, _shorten(label, step)))
-    return _svg(height, parts, title)
+            parts.append(text(x + step / 2, height - 8, shorten(label, step)))
+    return svg(height, parts, title)
 
 
-def _shorten(text: str, room: float) -> str:
+def shorten(text: str, room: float) -> str:
+    """The text, or as much of it as has room in so many units."""
     letters = max(1, int(room / 7))
     return text if len(text) <= letters else text[: max(1, letters - 1)] + "…"
 
@@ -97,22 +102,22 @@ def histogram(
 
     shares = {name: shares_of(part) for name, part in series.items()}
     highest = max((max(s) for s in shares.values() if s), default=0) or 1
-    parts = [_line(left, HEIGHT - bottom, WIDTH - left, HEIGHT - bottom)]
+    parts = [line(left, HEIGHT - bottom, WIDTH - left, HEIGHT - bottom)]
     for i, (name, share) in enumerate(shares.items()):
         for b, value in enumerate(share):
             tall = (HEIGHT - bottom - head) * value / highest
             x = left + b * (high - low) / BINS * scale
-            parts.append(_rect(x, HEIGHT - bottom - tall, (high - low) / BINS * scale - 1, tall, COLOURS[i], 0.6))
-        parts.append(_rect(left + 4 + i * 190, 4, 10, 10, COLOURS[i], 0.8))
-        parts.append(_text(left + 20 + i * 190, 13, f"{name} ({len(series[name])})", "start", "value"))
+            parts.append(rect(x, HEIGHT - bottom - tall, (high - low) / BINS * scale - 1, tall, COLOURS[i], 0.6))
+        parts.append(rect(left + 4 + i * 190, 4, 10, 10, COLOURS[i], 0.8))
+        parts.append(text(left + 20 + i * 190, 13, f"{name} ({len(series[name])})", "start", "value"))
     if mark:
         x = left + (mark[0] - low) * scale
         side = "end" if x > WIDTH / 2 else "start"
-        parts.append(_line(x, head - 4, x, HEIGHT - bottom, "mark"))
-        parts.append(_text(x + (-5 if side == "end" else 5), head + 10, mark[1], side, "value"))
-    parts.append(_text(left, HEIGHT - 8, f"{low:.3g}", "start"))
-    parts.append(_text(WIDTH - left, HEIGHT - 8, f"{high:.3g}", "end"))
-    return _svg(HEIGHT, parts, title)
+        parts.append(line(x, head - 4, x, HEIGHT - bottom, "mark"))
+        parts.append(text(x + (-5 if side == "end" else 5), head + 10, mark[1], side, "value"))
+    parts.append(text(left, HEIGHT - 8, f"{low:.3g}", "start"))
+    parts.append(text(WIDTH - left, HEIGHT - 8, f"{high:.3g}", "end"))
+    return svg(HEIGHT, parts, title)
 
 
 def lines(
@@ -139,10 +144,10 @@ def lines(
             HEIGHT - bottom - (HEIGHT - bottom - head) * (y - low) / (high - low),
         )
 
-    parts = [_line(left, HEIGHT - bottom, WIDTH - right, HEIGHT - bottom), _line(left, head, left, HEIGHT - bottom)]
+    parts = [line(left, HEIGHT - bottom, WIDTH - right, HEIGHT - bottom), line(left, head, left, HEIGHT - bottom)]
     for share in (0, 0.5, 1):
         value = low + share * (high - low)
-        parts.append(_text(left - 6, place(x_low, value)[1] + 4, f"{value:.3g}", "end"))
+        parts.append(text(left - 6, place(x_low, value)[1] + 4, f"{value:.3g}", "end"))
     for i, (name, part) in enumerate(series.items()):
         colour = COLOURS[i % len(COLOURS)]
         placed = [place(*p) for p in part]
@@ -150,13 +155,13 @@ def lines(
         parts.append(f'<polyline points="{path}" fill="none" stroke="var(--{colour})" stroke-width="2"/>')
         if len(part) <= 12:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--{colour})"/>' for x, y in placed]
-        parts.append(_rect(left + 4 + i * 160, 4, 10, 10, colour))
-        parts.append(_text(left + 20 + i * 160, 13, name, "start", "value"))
+        parts.append(rect(left + 4 + i * 160, 4, 10, 10, colour))
+        parts.append(text(left + 20 + i * 160, 13, name, "start", "value"))
     if mark:
         x, y = place(*mark[:2])
         side = "end" if x > WIDTH / 2 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
-        parts.append(_text(x + (-9 if side == "end" else 9), y - 8, mark[2], side, "value"))
-    parts.append(_text(left, HEIGHT - 8, f"{x_low:.0f}"))
-    parts.append(_text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
-    return _svg(HEIGHT, parts, title)
+        parts.append(text(x + (-9 if side == "end" else 9), y - 8, mark[2], side, "value"))
+    parts.append(text(left, HEIGHT - 8, f"{x_low:.0f}"))
+    parts.append(text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
+    return svg(HEIGHT, parts, title)

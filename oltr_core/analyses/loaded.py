@@ -140,6 +140,4 @@ def head_of(loaded: Loaded) -> MetaEmbeddingHead:
 @torch.no_grad()
 def memory_feature(head: MetaEmbeddingHead, v_direct: Tensor) -> tuple[Tensor, Tensor]:
     """The hallucinated coefficients o [N, K] and what they add, e ⊗ v_memory [N, D] (Eq. 2 and 5)."""
-    o = torch.softmax(head.hallucinator(v_direct), dim=1)
-    e = torch.tanh(head.selector(v_direct)) if head.spec.selector else 1.0
-    return o, e * (o @ head.centroids)
+    return head.memory_feature(v_direct)

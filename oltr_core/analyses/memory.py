@@ -37,8 +37,9 @@ class _Shown:
     test: pl.DataFrame
     train: pl.DataFrame
     x_test: Tensor
-    x_train: Tensor
     shards: Shards
+    banks: dict[str, Tensor]  # the training images in each of SPACES
+    coefficients: Tensor  # of the training images
     neighbours: list[tuple] = field(default_factory=list)
     concepts: list[tuple] = field(default_factory=list)
 
@@ -50,7 +51,10 @@ def run(layout: Layout, generation: str) -> Result:
     train = loaded.training()
     if test.is_empty() or train.is_empty():
         raise ValueError(f"generation {loaded.name}: expected training and test images of known classes, found none")
-    shown = _Shown(loaded, test, train, loaded.features(test), loaded.features(train), Shards(layout.raw))
+    x_test, x_train = loaded.features(test), loaded.features(train)
+    banks = {name: space(loaded, x_train, name) for name in SPACES}
+    coefficients = memory_feature(head_of(loaded), x_train[:, 0])[0]
+    shown = _Shown(loaded, test, train, x_test, Shards(layout.raw), banks, coefficients)
     with_it, without = (_said(shown, net) for net in (loaded.model.network, switched_off(loaded.model.network)))
     truth, counts = test["truth"].to_list(), loaded.counts()
     figures = [
@@ -88,7 +92,7 @@ def _nearest(shown: _Shown, row: int) -> str:
     strips = ""
     for name, heading in SPACES.items():
         query = space(shown.loaded, shown.x_test[row : row + 1], name)
-        mine = nearest(query, space(shown.loaded, shown.x_train, name), NEAREST)[0].tolist()
+        mine = nearest(query, shown.banks[name], NEAREST)[0].tolist()
         strips += _strip(f"nearest by {heading}", [_training(shown, i) for i in mine])
         for rank, i in enumerate(mine):
             found = shown.train["image_id"][i], shown.train["truth"][i]
@@ -98,8 +102,8 @@ def _nearest(shown: _Shown, row: int) -> str:
 
 def _concepts(shown: _Shown, row: int) -> str:
     """A strip per large coefficient: where in the image it comes from, and the training images with most of it."""
-    model, head = shown.loaded.model, head_of(shown.loaded)
-    o, of_train = (memory_feature(head, x[:, 0])[0] for x in (shown.x_test[row : row + 1], shown.x_train))
+    model, of_train = shown.loaded.model, shown.coefficients
+    o, _ = memory_feature(head_of(shown.loaded), shown.x_test[row : row + 1, 0])
     values, columns = o[0].topk(min(CONCEPTS, o.shape[1]))
     canvas = model.card.transform.canvas(_pixels(shown.shards, shown.test, row))
     maps = activation(model.network, model.card.transform(canvas[None]), columns)
@@ -117,8 +121,8 @@ def _concepts(shown: _Shown, row: int) -> str:
 
 def _agreement(shown: _Shown, name: str) -> float:
     """Of the nearest training images of every test image, the share that is of its class."""
-    queries, bank = (space(shown.loaded, x, name) for x in (shown.x_test, shown.x_train))
-    classes = shown.train["truth"].to_numpy()[nearest(queries, bank, NEAREST).numpy()]
+    queries = space(shown.loaded, shown.x_test, name)
+    classes = shown.train["truth"].to_numpy()[nearest(queries, shown.banks[name], NEAREST).numpy()]
     return float((classes == shown.test["truth"].to_numpy()[:, None]).mean())
 
 

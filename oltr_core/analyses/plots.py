@@ -66,23 +66,23 @@ def plot(
         )
 
     floor = height - BOTTOM
-    parts = [charts._line(LEFT, floor, WIDTH - RIGHT, floor), charts._line(LEFT, top, LEFT, floor), *entries]
-    parts.append(charts._text((LEFT + WIDTH - RIGHT) / 2, height - 6, x_name, kind="value"))
+    parts = [charts.line(LEFT, floor, WIDTH - RIGHT, floor), charts.line(LEFT, top, LEFT, floor), *entries]
+    parts.append(charts.text((LEFT + WIDTH - RIGHT) / 2, height - 6, x_name, kind="value"))
     middle = (top + floor) / 2
-    parts.append(f'<g transform="rotate(-90 14 {middle:.1f})">{charts._text(14, middle, y_name, kind="value")}</g>')
+    parts.append(f'<g transform="rotate(-90 14 {middle:.1f})">{charts.text(14, middle, y_name, kind="value")}</g>')
     for x in () if bare else x_ticks:
         at = place(x, y_low)[0]
-        parts += [charts._line(at, floor, at, floor + 4), charts._text(at, floor + 17, f"{x:g}")]
+        parts += [charts.line(at, floor, at, floor + 4), charts.text(at, floor + 17, f"{x:g}")]
     for y in () if bare else y_ticks:
         at = place(x_ticks[0], y)[1]
-        parts += [charts._line(LEFT, at, WIDTH - RIGHT, at), charts._text(LEFT - 7, at + 4, f"{y:g}", "end")]
+        parts += [charts.line(LEFT, at, WIDTH - RIGHT, at), charts.text(LEFT - 7, at + 4, f"{y:g}", "end")]
     if zero:
-        parts.append(charts._line(LEFT, place(x_ticks[0], 0)[1], WIDTH - RIGHT, place(x_ticks[0], 0)[1], "mark"))
+        parts.append(charts.line(LEFT, place(x_ticks[0], 0)[1], WIDTH - RIGHT, place(x_ticks[0], 0)[1], "mark"))
     taken: list[Box] = []
     if mark:
         at, side = place(mark[0], y_low)[0], "end" if mark[0] > (min(xs) + max(xs)) / 2 else "start"
-        parts += [charts._line(at, top, at, floor, "mark")]
-        parts.append(charts._text(at, top - 5, mark[1], side, "value"))
+        parts += [charts.line(at, top, at, floor, "mark")]
+        parts.append(charts.text(at, top - 5, mark[1], side, "value"))
     for s in series:
         placed = [(x + s.shift, y) for x, y in (place(*point) for point in s.points)]
         parts += _drawn(s, placed)
@@ -94,7 +94,7 @@ def plot(
             taken += [(x - 4, y - 4, x + 4, y + 4) for x, y in placed]
     named = [(place(*p), text) for s in series for p, text in zip(s.points, s.labels, strict=bool(s.labels))]
     parts += _placed(named, taken, top, floor) + _over([(place(*point), text) for point, text in words])
-    return charts._svg(height, parts, title)
+    return charts.svg(height, parts, title)
 
 
 def grid(
@@ -103,16 +103,16 @@ def grid(
     """A table of shares in [0, 1] as cells, darker for the larger ones, each with its percentage."""
     left, top, cell = 150, 44, 26
     step = min(72.0, (WIDTH - left - 8) / len(columns))
-    parts = [charts._text(left, 14, x_name, "start", "value")]
+    parts = [charts.text(left, 14, x_name, "start", "value")]
     for k, column in enumerate(columns):
-        parts.append(charts._text(left + (k + 0.5) * step, 36, charts._shorten(column, step - 4), kind="value"))
+        parts.append(charts.text(left + (k + 0.5) * step, 36, charts.shorten(column, step - 4), kind="value"))
     for r, row in enumerate(rows):
         y = top + r * cell
-        parts.append(charts._text(left - 8, y + 17, charts._shorten(row, left - 20), "end", "value"))
+        parts.append(charts.text(left - 8, y + 17, charts.shorten(row, left - 20), "end", "value"))
         for k, value in enumerate(values[r]):
-            parts.append(charts._rect(left + k * step, y, step - 2, cell - 2, "blue", 0.06 + 0.6 * value))
-            parts.append(charts._text(left + (k + 0.5) * step - 1, y + 16, f"{100 * value:.0f}", kind="value"))
-    return charts._svg(top + len(rows) * cell + 6, parts, title)
+            parts.append(charts.rect(left + k * step, y, step - 2, cell - 2, "blue", 0.06 + 0.6 * value))
+            parts.append(charts.text(left + (k + 0.5) * step - 1, y + 16, f"{100 * value:.0f}", kind="value"))
+    return charts.svg(top + len(rows) * cell + 6, parts, title)
 
 
 def _with_intervals(s: Series) -> list[tuple[Point, float]]:
@@ -143,7 +143,7 @@ def _legend(series: Sequence[Series]) -> tuple[list[str], int]:
         if x > LEFT and x + wide > WIDTH - RIGHT:
             x, row = float(LEFT), row + 1
         parts += _drawn(Series(s.name, (), s.colour, cross=s.cross), [(x + 6, row * ROW + 10.0)])
-        parts.append(charts._text(x + 16, row * ROW + 14, s.name, "start", "value"))
+        parts.append(charts.text(x + 16, row * ROW + 14, s.name, "start", "value"))
         x += wide
     return parts, row + 1 if series else 0
 
@@ -158,7 +158,7 @@ def _placed(words: Sequence[tuple[Point, str]], taken: list[Box], top: float, fl
             inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > top and box[3] < floor
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                parts.append(charts._text(x + dx, y + dy, text, "start", "value"))
+                parts.append(charts.text(x + dx, y + dy, text, "start", "value"))
                 break
     return parts
 
@@ -171,7 +171,7 @@ def _over(words: Sequence[tuple[Point, str]]) -> list[str]:
         box = (x - 4 * len(text), y - 8, x + 4 * len(text), y + 6)
         if not any(_overlap(box, other) for other in taken):
             taken.append(box)
-            parts.append(charts._text(x, y + 4, text, kind="value"))
+            parts.append(charts.text(x, y + 4, text, kind="value"))
     return [*parts, "</g>"]
 
 

@@ -71,16 +71,20 @@ class MetaEmbeddingHead(nn.Module):
         d = self.memory(v_direct)
         v_meta = v_direct
         if self.spec.memory:
-            o = torch.softmax(self.hallucinator(v_direct), dim=1)
-            v_memory = o @ self.centroids  # Eq. 2
-            e = torch.tanh(self.selector(v_direct)) if self.spec.selector else 1.0  # Eq. 5
-            v_meta = v_direct + e * v_memory
+            v_meta = v_direct + self.memory_feature(v_direct)[1]
         if self.spec.reachability:
             gamma = d.amin(1, keepdim=True)  # Eq. 4
             s, eps = self.spec.reach * self.median, self.spec.floor * self.median
             v_meta = (s / gamma.clamp_min(eps)) * v_meta  # Eq. 3
         v_meta = squash(v_meta, self.spec.squash)  # Eq. 10
         return Classified(self.classifier.classify(v_meta), v_meta, d)
+
+    def memory_feature(self, v_direct: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B D"]]:
+        """The hallucinated coefficients o, and what they add to the direct feature, e ⊗ v_memory."""
+        o = torch.softmax(self.hallucinator(v_direct), dim=1)
+        v_memory = o @ self.centroids  # Eq. 2
+        e = torch.tanh(self.selector(v_direct)) if self.spec.selector else 1.0  # Eq. 5
+        return o, e * v_memory
 
     @torch.no_grad()
     def observe(self, x: Float[Tensor, "B D"], labels: Int[Tensor, "B"], gamma: Float[Tensor, "B"]) -> None:
