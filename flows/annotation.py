@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import click
 
-from flows.command import BY, NEWEST, REASON, command, example, oltr, who
+from flows.command import BY, NEWEST, REASON, command, example, oltr, record, who
 from oltr_core import ledger
 from oltr_core.layout import Layout
 
@@ -131,15 +131,9 @@ def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: 
     IMAGE is an id, the first letters of one, or an address. It holds from the next generation on.
     """
     from flows import steps
-    from flows.loop import alone
 
     person = who(layout, by)
-    with alone(layout):
-        steps.mend(layout)
-        done, warnings = steps.correct(layout, image, label, reason, person, new)
-    for warning in warnings:
-        click.echo(f"note: {warning}", err=True)
-    click.echo(done)
+    record(layout, lambda: steps.correct(layout, image, label, reason, person, new))
 
 
 def _sealed(layout: Layout, name: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.command import AS_JSON, BY, REASON, command, example, oltr, who
+from flows.command import AS_JSON, BY, REASON, command, example, oltr, record, who
 from oltr_core.layout import Layout
 
 
@@ -126,12 +126,6 @@ def take_in(layout: Layout, file: Path, reason: str, by: str | None) -> None:
 
 def _change(layout: Layout, what: str, arguments: tuple[Any, ...], reason: str, by: str | None) -> None:
     from flows import steps
-    from flows.loop import alone
 
     person = who(layout, by)
-    with alone(layout):
-        steps.mend(layout)
-        done, warnings = steps.change_classes(layout, what, arguments, reason, person)
-    for warning in warnings:
-        click.echo(f"note: {warning}", err=True)
-    click.echo(done)
+    record(layout, lambda: steps.change_classes(layout, what, arguments, reason, person))

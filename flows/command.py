@@ -48,6 +48,19 @@ def who(layout: Layout, by: str | None) -> str:
     return name.strip()
 
 
+def record(layout: Layout, do: Callable[[], tuple[str, list[str]]]) -> None:
+    """Let `do` record something, in the workspace held and mended; say what was done and what to warn of."""
+    from flows import steps
+    from flows.loop import alone
+
+    with alone(layout):
+        steps.mend(layout)
+        done, warnings = do()
+    for warning in warnings:
+        click.echo(f"note: {warning}", err=True)
+    click.echo(done)
+
+
 def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:
     """A command of `group` whose function gets the workspace first; `fields` are click's own."""
     return lambda do: group.command(**fields, **example(*examples))(click.pass_obj(do))

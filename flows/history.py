@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from flows.tables import rendered
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.ledger import Event
 
 #: column of the table -> name in metrics.json
 HEADLINE = {
@@ -25,25 +27,26 @@ HEADLINE = {
 
 def metrics_of(layout: Layout, name: str) -> dict[str, float]:
     """The metrics of a sealed generation, as the ledger wrote them down at the seal; else metrics.json."""
-    events = ledger.read(layout.ledger)
-    sealed = next((e for e in events if e.event == "sealed" and e.generation == name), None)
-    if sealed and "metrics" in sealed.details:
-        return dict(sealed.details["metrics"])
+    return _metrics(layout, name, _at_the_seal(ledger.read(layout.ledger), name))
+
+
+def _at_the_seal(events: Iterable[Event], name: str) -> dict[str, Any]:
+    """What the ledger wrote down of generation `name` when it was sealed."""
+    return next((e.details for e in events if e.event == "sealed" and e.generation == name), {})
+
+
+def _metrics(layout: Layout, name: str, sealed: dict[str, Any]) -> dict[str, float]:
+    if "metrics" in sealed:
+        return dict(sealed["metrics"])
     path = layout.generation(name).metrics
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def intervals_of(layout: Layout, name: str) -> dict[str, list[float]]:
-    """Figure -> low and high of its 95 % interval, as the ledger wrote them down at the seal; else none."""
-    sealed = next((e for e in ledger.read(layout.ledger) if e.event == "sealed" and e.generation == name), None)
-    return dict(sealed.details.get("intervals", {})) if sealed else {}
-
-
-def edited(layout: Layout, name: str) -> str:
+def edited(layout: Layout, name: str, metrics: dict[str, float]) -> str:
     """A sentence, where metrics.json in the sealed folder says something else than the ledger; else nothing."""
     path = layout.generation(name).metrics
     try:
-        if not path.exists() or json.loads(path.read_text()) == metrics_of(layout, name):
+        if not path.exists() or json.loads(path.read_text()) == metrics:
             return ""
     except ValueError:
         pass
@@ -59,6 +62,8 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
         opened = next(e for e in events if e.event == "opened" and e.generation == name)
         judged = (e for e in events if e.event in ("promoted", "refused") and e.generation == name)
         verdict = next((e.details for e in judged), {})
+        sealed = _at_the_seal(events, name)
+        metrics = _metrics(layout, name, sealed)
         found.append(
             {
                 "generation": name,
@@ -70,9 +75,9 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
                 "exported": name in state.exported,
                 "imported": name in state.imported,
                 "digest": state.sealed.get(name),
-                "metrics": metrics_of(layout, name),
-                "intervals": intervals_of(layout, name),
-                "edited": edited(layout, name),
+                "metrics": metrics,
+                "intervals": dict(sealed.get("intervals", {})),
+                "edited": edited(layout, name, metrics),
                 "reasons": verdict.get("reasons", []),
                 "comparison": verdict.get("comparison"),  # with the champion, by the gate
             }

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
@@ -169,7 +170,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
             say(f"{found.missing} of {asked} images of the batch of {name} have no answer yet{then}")
             return None
-        _store(layout, name, found)
+        _store(layout, settings, name, found)
         if partial and found.wrong:
             took = (
                 f"{found.there} annotations of the batch of {name} are imported; correct the others and import again"
@@ -196,16 +197,15 @@ def import_late(layout: Layout) -> None:
     for name in (name for name in state.generations if name in state.exported):
         if annotator.of(settings).instructions(layout, settings, name):  # people are asked
             found = collecting.found(layout, settings, name, clock.now())
-            _store(layout, name, found)
+            _store(layout, settings, name, found)
             if found.wrong:
                 wrong = f"{len(found.wrong)} answers to the batch of {name} cannot be imported"
                 say(f"{wrong}; `oltr annotate status` names them")
 
 
-def _store(layout: Layout, name: str, found: collecting.Found) -> None:
-    """Keep the new answers; without any, nothing changes."""
+def _store(layout: Layout, settings: Any, name: str, found: collecting.Found) -> None:
+    """Keep the new answers to the batch of `name`; without any, nothing changes."""
     if found.new:
-        settings = load_settings(layout).annotator
         _keep(layout, *collecting.store(layout, settings, name, found.new, clock.now()))
         before = found.there - len(found.new)
         say(f"imported {len(found.new)} annotations of the batch of {name}; {before} were there before")

@@ -6,6 +6,7 @@ from oltr_core.interfaces import Outputs, Picks, SelectionContext
 from oltr_core.seeding import torch_generator
 from oltr_core.spec import Spec
 from oltr_core.strategies import Contextual, ProductKCenter, Strategy
+from oltr_core.strategies.contextual import NOTHING
 
 
 class Select(Spec):
@@ -13,9 +14,6 @@ class Select(Spec):
 
     seed: int = 0
     strategy: Strategy = ProductKCenter()
-
-
-NOTHING = SelectionContext()
 
 
 def pick(select: Select, pool: Outputs, budget: int, generation: str, context: SelectionContext = NOTHING) -> Picks:

@@ -137,9 +137,14 @@ def answer(
     """
     row = {"image_id": image_id, "verdict": verdict, "label": names.get(label, label) or None, "batch_id": name}
     if verdict == "label" and label not in names:
-        known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
-        row["problem"] = f"no class is called {label!r}{known}; for a new class write the verdict new_class"
+        row["problem"] = no_class(names, label)
     return row | more
+
+
+def no_class(names: Mapping[str, str], label: str) -> str:
+    """A sentence about a label that is no class, with the nearest name that is."""
+    known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
+    return f"no class is called {label!r}{known}; for a new class write the verdict new_class"
 
 
 def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -22,7 +22,6 @@ from oltr_core import schema
 from oltr_core.curation import written
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator
-from oltr_core.spec import suggest
 from tasks.annotator import batch, page, tables
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -139,5 +138,4 @@ def _no_class(row: Mapping[str, Any], names: Mapping[str, str], find: Callable[[
     label = row["label"]
     if row["verdict"] != "label" or not label or find(label) is not None:
         return None
-    known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
-    return f"label: no class is called {label!r}{known}; for a new class write the verdict new_class"
+    return f"label: {batch.no_class(names, label)}"
