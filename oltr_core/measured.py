@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from oltr_core.layout import Layout
+
+OF_CLASS = "class/"  # before the name of a class: the figure of its images
+OF_SLICE = "slice/"  # before the name of an attribute, and a value of it or `worst`
+#: the last part of the names of figures that are better when smaller
+SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting", "gap")
 
 
 @dataclass
@@ -24,6 +30,14 @@ class Measured:
         else:
             assert math.isfinite(value), f"{name} is {value}: say why it is absent instead"
             self.values[name] = float(value)
+
+    def put_estimate(self, name: str, of: Sequence[float] | str) -> None:
+        """Record value, low and high as `name`, `name_low` and `name_high`, or the reason why there are none."""
+        if isinstance(of, str):
+            self.absent[name] = of
+        else:
+            for end, value in zip(("", "_low", "_high"), of, strict=True):
+                self.put(f"{name}{end}", value)
 
     def with_prefix(self, group: str) -> Measured:
         """The same with `group/` before every name."""
@@ -44,6 +58,14 @@ class Measured:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.values, indent=1, sort_keys=True) + "\n")
         layout.work.absent(stage).write_text(json.dumps(self.absent, indent=1, sort_keys=True) + "\n")
+
+
+def share(part: int, of: int) -> list[float]:
+    """The share, and the ends of its 95 % interval (Wilson, 1927)."""
+    from scipy.stats import binomtest  # which reading figures does not need
+
+    low, high = binomtest(part, of).proportion_ci(method="wilson")
+    return [part / of, float(low), float(high)]
 
 
 def read_intervals(path: Path) -> dict[str, tuple[float, float]]:

@@ -6,6 +6,7 @@ import difflib
 
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
+from oltr_core.measured import OF_CLASS, OF_SLICE
 from oltr_core.metrics import comparison, evaluation
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
@@ -40,8 +41,8 @@ def _check_gate(params: Params) -> None:
     metrics = evaluation.names([score.name for score in params.evaluate.scores])
     for name in params.gate.tolerances:
         # which classes and values of attributes there will be is not known yet
-        later = (comparison.OF_CLASS, *(f"{comparison.OF_SLICE}{attribute}/" for attribute in params.evaluate.slices))
-        if name.startswith(comparison.OF_SLICE) and not name.startswith(later):
+        later = (OF_CLASS, *(f"{OF_SLICE}{attribute}/" for attribute in params.evaluate.slices))
+        if name.startswith(OF_SLICE) and not name.startswith(later):
             raise ValueError(
                 f"params.yaml: gate.tolerances: {name!r} is about an attribute that is not in evaluate.slices "
                 f"({', '.join(params.evaluate.slices) or 'none'}); add it there"

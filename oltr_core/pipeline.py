@@ -106,7 +106,8 @@ TABLE = (
         code=(
             *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
             "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py",
-            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
+            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "stages/slices.py",
+            "strategies",
         ),
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",

@@ -26,11 +26,11 @@ from typing import Any
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
+from oltr_core.measured import OF_CLASS, OF_SLICE, SMALLER
 from oltr_core.settings.operations import Gate
 
 NO_GROUP = "no group of this name with enough test images of classes that both know"
 NO_CLASS = "no image of a class of this name that both know"
-SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting", "gap")  # metrics that are better when smaller
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
 #: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
 METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
@@ -129,8 +129,8 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     tolerances = {METRICS.get(n, n): far for n, far in tolerances.items()}
     absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
     grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
-    grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith("class/")}
-    no_group = {n for n in tolerances if n.startswith("slice/") and n not in {*absent, *before}}
+    grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith(OF_CLASS)}
+    no_group = {n for n in tolerances if n.startswith(OF_SLICE) and n not in {*absent, *before}}
     grounds["not_compared"] |= dict.fromkeys(sorted(no_group), NO_GROUP)
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import binomtest
 
 ROUNDS = 100  # of expectation and maximisation, at most
 SETTLED = 1e-6  # change of a probability below which it ends
@@ -87,12 +86,6 @@ def _numbers(rows: pl.DataFrame, *columns: str) -> np.ndarray:
 
 def _shares(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
     return weights / np.bincount(image, weights)[image]
-
-
-def interval(right: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, 1927)."""
-    low, high = binomtest(right, of).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def by_annotator(votes: pl.DataFrame, agreed: pl.DataFrame) -> pl.DataFrame:

@@ -12,9 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from oltr_core.curation.agreement import interval
 from oltr_core.curation.annotations import consensus
-from oltr_core.measured import Measured
+from oltr_core.measured import Measured, share
 from oltr_core.settings.curate import MAJORITY, Consensus
 
 #: of all that were named, of those of a class that the model knew, and again of all
@@ -43,10 +42,6 @@ def estimates(
     result.put("audit/unnamed", len(suggested) - len(said))
     unknown = [label not in known for label in said.values()]
     for name, of in zip(FIGURES, (right, of_known, unknown), strict=True):
-        if not of:
-            result.absent[f"audit/{name}"] = "no image that was drawn by chance has an answer of this kind"
-            continue
-        low, high = interval(sum(of), len(of))
-        for end, value in (("", sum(of) / len(of)), ("_low", low), ("_high", high)):
-            result.put(f"audit/{name}{end}", value)
+        none = "no image that was drawn by chance has an answer of this kind"
+        result.put_estimate(f"audit/{name}", share(sum(of), len(of)) if of else none)
     return result

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from oltr_core.curation import register
-from oltr_core.curation.agreement import alpha, by_annotator, interval
+from oltr_core.curation.agreement import alpha, by_annotator
 from oltr_core.curation.annotations import votes_of
 from oltr_core.curation.manifest import Built
-from oltr_core.measured import Measured
+from oltr_core.measured import Measured, share
 
 KEY = ["image_id", "batch_id"]
 _WORDS = {"discard": "a bad image", "unsure": "cannot tell"}  # of a verdict without a label
@@ -77,7 +77,7 @@ def _right(built: Built, gold: pl.DataFrame) -> pl.DataFrame:
 
 def _share(right: int | None, of: int | None) -> list[float] | None:
     """A share and the ends of its interval; None of nothing."""
-    return [right / of, *interval(right, of)] if of and right is not None else None
+    return share(right, of) if of and right is not None else None
 
 
 def _votes(built: Built, names: dict[str, str]) -> dict[str, dict[str, list[str]]]:

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import torch
 
+from oltr_core.measured import OF_CLASS, OF_SLICE
 from oltr_core.shapes import Bool, Float, Tensor
 from oltr_core.shots import FEW, MANY
 
 LEVEL = 0.95  # of every interval
-OF_CLASS = "class/"  # before the name of a class: the figure of its images
-OF_SLICE = "slice/"  # before the name of an attribute, and a value of it or `worst`
 LEAST_OF_SLICE = 30  # images of classes that both know, of a value that is judged
 
 

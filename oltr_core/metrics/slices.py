@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from oltr_core.measured import Measured
+from oltr_core.measured import SMALLER, Measured
 from oltr_core.metrics.comparison import LEAST_OF_SLICE
 from oltr_core.metrics.evaluation import Evaluation
 from oltr_core.metrics.intervals import intervals
@@ -16,7 +16,6 @@ from oltr_core.shapes import Float, Tensor
 LEAST = LEAST_OF_SLICE  # known, or open, test images of a group below which no figure about them is judged
 NAMELESS = "(none)"  # the group of images without a value
 JUDGED = "now/overall"  # the figure whose worst group and gap are metrics of the generation
-SMALLER = ("ece", "fpr95", "fpr95_unknown_positive")  # figures that are better when smaller
 _OF_OPEN = ("unknown_recall",)
 _OF_BOTH = (
     "f_measure", "f_measure_never_reject", "auroc", "aupr_known", "aupr_unknown", "fpr95", "fpr95_unknown_positive",

@@ -5,27 +5,25 @@ select writes it down as pool.json of a generation, and `oltr monitor` between g
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from scipy.stats import binomtest
 
 from oltr_core import checkpoint, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import Layout, in_order
-from oltr_core.measured import Measured
+from oltr_core.measured import Measured, share
 from oltr_core.metrics import drift
 from oltr_core.scores import Score
 from oltr_core.seeding import torch_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.spec import parse
-from oltr_core.stages import manifest_rows
+from oltr_core.stages import manifest_rows, slices
 
 SAMPLE = 5000  # images of a batch that are looked at, drawn by chance
 PLACES = ("site", "location", "camera", "station")  # attributes that a source may give; the first that there is
@@ -96,12 +94,6 @@ def _drawn(rows: pa.Table, most: int, generator: torch.Generator) -> pa.Table:
     return rows.take(pa.array(torch.randperm(rows.num_rows, generator=generator)[:most].sort().values.tolist()))
 
 
-def share(part: int, of: int) -> list[float]:
-    """The share, and the ends of Wilson's 95 % interval."""
-    low, high = binomtest(part, of).proportion_ci(method="wilson")
-    return [part / of, float(low), float(high)]
-
-
 def _classes(columns: torch.Tensor, model: Checkpoint, images: int) -> list[dict[str, Any]]:
     """Share of all images that is accepted as a class, beside its share of training images; most changed first."""
     card, counts = model.card, Counter(columns.tolist())
@@ -138,12 +130,8 @@ def _places(
 
 
 def attribute(rows: pa.Table, layout: Layout) -> tuple[str | None, list[str | None]]:
-    """The first of PLACES that any of `rows`, all of one batch, has; and its value per row."""
-    path = layout.batch(rows.column("batch")[0].as_py()).index
-    index = schema.read(path, schema.INDEX, ["image_id", "attributes"])
-    index = index.filter(pc.is_valid(index.column("attributes")))  # pyright: ignore[reportAttributeAccessIssue]
-    of = dict(zip(index.column("image_id").to_pylist(), index.column("attributes").to_pylist(), strict=True))
-    known = [json.loads(of.get(image_id) or "{}") for image_id in rows.column("image_id").to_pylist()]
+    """The first of PLACES that any of `rows` has; and its value per row."""
+    known = slices.attributes_of(rows, layout)
     for name in PLACES:
         if any(name in attributes for attributes in known):
             return name, [None if a.get(name) is None else str(a[name]) for a in known]
@@ -168,10 +156,5 @@ def figures(seen: dict[str, Any]) -> Measured:
     """pool/unknown_rate and pool/drift with the ends of their intervals."""
     result = Measured()
     for name in ("unknown_rate", "drift"):
-        of = seen[name]
-        if of is None or isinstance(of, str):
-            result.absent[f"pool/{name}"] = of or "no image came without a label"
-        else:
-            for end, value in zip(("", "_low", "_high"), of, strict=True):
-                result.put(f"pool/{name}{end}", value)
+        result.put_estimate(f"pool/{name}", seen[name] or "no image came without a label")
     return result

@@ -86,8 +86,6 @@ GROUPS = {
     "train": "Training",
     "update": "Update",
 }
-
-
 LISTED = 100  # images in conflict; agreement.json has all
 
 
@@ -118,6 +116,7 @@ def run(params: Parameters, layout: Layout) -> None:
     rows = per_class(manifest, classes, known, this)
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
+    people = json.loads(work.agreement.read_text())
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
         autoescape=True,
@@ -157,8 +156,8 @@ def run(params: Parameters, layout: Layout) -> None:
         trade_off=_trade_off(known, unknown),
         mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
         batch=_batch(layout),
-        people=json.loads(work.agreement.read_text()),
-        disputed=_disputed(layout, manifest),
+        people=people,
+        disputed=_disputed(layout, manifest, people["disputed"][:LISTED]),
         splits=sorted(manifest.group_by("split").agg(pl.len(), pl.col("label").count()).iter_rows()),
         quarantined=Counter(held["reason"].to_list()).most_common(12),
         # generation, images, images annotated by people
@@ -256,20 +255,20 @@ def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> l
     return [{"label": k, "images": of.total(), "taken": of.most_common(3)} for k, of in taken.items()]
 
 
-def _disputed(layout: Layout, manifest: pl.DataFrame) -> list[dict[str, Any]]:
+def _disputed(layout: Layout, manifest: pl.DataFrame, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The images that people disagree about: picture, place in the batch where they are in it, votes."""
-    rows = json.loads(layout.work.agreement.read_text())["disputed"][:LISTED]
     known = manifest.filter(pl.col("image_id").is_in([row["image_id"] for row in rows]))
     address = dict(known.select("image_id", "address").iter_rows())
     chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
     rank = dict(chosen.select("image_id", "rank").iter_rows())
     sheet = picture.read_bytes() if picture.exists() else b""
+    found = []
     for row in rows:
         place = rank.get(row["image_id"])
-        row |= {"address": address.get(row["image_id"]), "place": place}
+        found.append({**row, "address": address.get(row["image_id"]), "place": place})
         if sheet and place is not None and place < MOST:
-            row["picture"] = base64.b64encode(tile(sheet, place)).decode()
-    return rows
+            found[-1]["picture"] = base64.b64encode(tile(sheet, place)).decode()
+    return found
 
 
 def _batch(layout: Layout) -> dict[str, Any]:

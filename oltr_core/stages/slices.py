@@ -12,7 +12,7 @@ from torch import Tensor
 from oltr_core import schema
 from oltr_core.checkpoint import Card
 from oltr_core.layout import Layout, write_atomically
-from oltr_core.measured import Measured
+from oltr_core.measured import OF_SLICE, Measured
 from oltr_core.metrics import Evaluation
 from oltr_core.metrics.slices import slices, summary
 from oltr_core.seeding import numpy_generator
@@ -67,5 +67,5 @@ def write(layout: Layout, tested: Evaluation, scores: Tensor, card: Card, sliced
     write_atomically(layout.work.slices, json.dumps(pages, indent=1, sort_keys=True) + "\n")
     found = Measured()
     for name, page in pages.items():
-        found |= summary(page).with_prefix(f"slice/{name}")
+        found |= summary(page).with_prefix(f"{OF_SLICE}{name}")
     return found

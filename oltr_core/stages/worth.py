@@ -42,9 +42,5 @@ def figures(learned: worth.Gained | str, b: worth.Estimate | str) -> Measured:
         ("gained_per_100", learned if isinstance(learned, str) else learned.per_hundred),
         ("error_exponent", b),
     ):
-        if isinstance(of, str):
-            result.absent[f"cost/{name}"] = of
-        else:
-            for end, value in zip(("", "_low", "_high"), of, strict=True):
-                result.put(f"cost/{name}{end}", value)
+        result.put_estimate(f"cost/{name}", of)
     return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from oltr_core.curation.agreement import alpha, by_annotator, dawid_skene, interval
+from oltr_core.curation.agreement import alpha, by_annotator, dawid_skene
+from oltr_core.measured import share
 
 NOBODY = pl.DataFrame(schema={"image_id": pl.String, "annotator": pl.String, "answer": pl.String})
 #: four observers of twelve units; "Computing Krippendorff's alpha-reliability" (2011) gives 0.743 for nominal data
@@ -135,4 +136,4 @@ def test_each_persons_agreement_is_of_images_that_others_answered_too_and_that_a
 def test_the_interval_of_a_share_is_wilsons():
     z, n, p = 1.959964, 8, 2 / 8
     middle, half = p + z * z / 16, z * (p * (1 - p) / n + z * z / 4 / n / n) ** 0.5
-    assert interval(2, 8) == pytest.approx([(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)])
+    assert share(2, 8)[1:] == pytest.approx([(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)])
