@@ -26,7 +26,12 @@ VERSION = 3
 ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "paper"]
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
-_GROUPS = "kept", "totals", "exemplars"  # of the statistics: dicts of tensors; the last two since version 3
+_GROUPS = (
+    "kept",
+    "totals",
+    "exemplars",
+    "projected",
+)  # of the statistics: dicts; all but `kept` since version 3
 
 
 class Answers(Spec):
@@ -171,8 +176,10 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     if found != (card.trunk_digest, card.head_digest):
         raise ValueError(f"{path}: the weights were changed after they were written; `dvc checkout` restores them")
     network.to(device).eval()
-    kept, totals, exemplars = (_take(statistics, f"{group}.") for group in _GROUPS)
-    whole = ClassStatistics(**statistics, kept=kept, totals=totals, exemplars=exemplars) if statistics else None
+    kept, totals, exemplars, projected = (_take(statistics, f"{group}.") for group in _GROUPS)
+    if not statistics:
+        return Checkpoint(network, card, score)
+    whole = ClassStatistics(**statistics, kept=kept, totals=totals, exemplars=exemplars, projected=projected)
     return Checkpoint(network, card, score, whole)
 
 

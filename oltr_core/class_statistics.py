@@ -22,7 +22,7 @@ def measure(
     means = _means(features, labels, counts)
     kept = {"features": features[:0], "labels": labels[:0]}
     chosen = {"features": features[rows := herd(features, labels, means, exemplars)], "labels": labels[rows]}
-    totals = {"sums": _sums(features, labels, num_classes), **_scatter(features, labels, num_classes)}
+    totals = {"sums": sums_of(features, labels, num_classes), **scatter_of(features, labels, num_classes)}
     stds = _stds(features, labels, means, counts)
     return ClassStatistics(means, stds, counts, kept, totals, chosen if exemplars else {})
 
@@ -38,13 +38,14 @@ def grow(old: ClassStatistics, new: AnnotatedFeatures) -> ClassStatistics:
     padding = (0, 0, 0, num_classes - old.means.shape[1])
     totals = totals_of(old)
     old_means, old_stds, sums = (torch.nn.functional.pad(t, padding) for t in (old.means, old.stds, totals["sums"]))
-    sums = sums + _sums(new.features, new.labels, num_classes)
-    means = torch.where((added > 0)[:, None], _divided(sums, counts), old_means)
+    sums = sums + sums_of(new.features, new.labels, num_classes)
+    means = torch.where((added > 0)[:, None], divided(sums, counts), old_means)
     fresh = _stds(features, labels, means, torch.bincount(labels, minlength=num_classes).float(), old.stds)
     stds = torch.where((before > 0)[:, None], old_stds, fresh)
     weights = torch.nn.functional.pad(totals["weights"], (0, num_classes - len(totals["weights"])))
     totals |= {"sums": sums, "weights": weights}
-    return ClassStatistics(means, stds, counts, {"features": features, "labels": labels}, totals, old.exemplars)
+    kept = {"features": features, "labels": labels}
+    return ClassStatistics(means, stds, counts, kept, totals, old.exemplars, old.projected)
 
 
 def covariance(statistics: ClassStatistics) -> Float[Tensor, "E D D"]:
@@ -55,9 +56,9 @@ def covariance(statistics: ClassStatistics) -> Float[Tensor, "E D D"]:
     full training has the scatter of those images; annotated ones, which are its strangest, move its mean only. A
     class that was learned since has the scatter of its annotated images.
     """
-    totals, kept, gone = totals_of(statistics), statistics.kept, _gone(statistics)
+    totals, kept, gone = totals_of(statistics), statistics.kept, trained_counts(statistics)
     since = gone[kept["labels"]] == 0
-    new = _scatter(kept["features"][since], kept["labels"][since], len(gone))
+    new = scatter_of(kept["features"][since], kept["labels"][since], len(gone))
     return (totals["scatter"] + new["scatter"]) / (totals["degrees"] + new["degrees"]).clamp(min=1)
 
 
@@ -71,7 +72,7 @@ def totals_of(statistics: ClassStatistics) -> dict[str, Tensor]:
     """A copy of the totals. Those of an old checkpoint are what its standard deviations say, without correlations."""
     if statistics.totals:
         return {name: tensor.clone() for name, tensor in statistics.totals.items()}
-    degrees = (_gone(statistics).double() - 1).clamp(min=0, max=RARE - 1)
+    degrees = (trained_counts(statistics).double() - 1).clamp(min=0, max=RARE - 1)
     variance = (statistics.stds.double().square() * degrees[:, None]).sum(1)
     sums = statistics.means.double() * statistics.counts.double()[:, None]
     nothing = torch.zeros_like(degrees)
@@ -82,7 +83,7 @@ def without_kept(statistics: ClassStatistics, stays: Bool[Tensor, "M"]) -> Class
     """The statistics as if only those annotated images had been there that stay; standard deviations remain."""
     kept, totals, size = statistics.kept, totals_of(statistics), len(statistics.counts)
     features, labels = kept["features"][~stays], kept["labels"][~stays]
-    totals["sums"] -= _sums(features, labels, size)
+    totals["sums"] -= sums_of(features, labels, size)
     left = {name: tensor[stays] for name, tensor in kept.items()}
     return _recounted(replace(statistics, kept=left, totals=totals), labels)
 
@@ -96,12 +97,28 @@ def without_trained(
     class none of whose images are of the full training stays as it is.
     """
     totals, kept, size = totals_of(statistics), statistics.kept, len(statistics.counts)
-    sums = totals["sums"] - _sums(kept["features"], kept["labels"], size)
-    counts, subtracted = _gone(statistics).double(), []
+    sums = totals["sums"] - sums_of(kept["features"], kept["labels"], size)
+    rows = subtracted(totals, sums, trained_counts(statistics).double(), features, labels)
+    totals["sums"] -= sums_of(features[rows], labels[rows], size)
+    return _recounted(replace(statistics, totals=totals), labels[rows])
+
+
+def subtracted(
+    totals: dict[str, Tensor],
+    sums: Tensor,
+    counts: Tensor,
+    features: Float[Tensor, "N E D"],
+    labels: Int[Tensor, "N"],
+) -> list[int]:
+    """Take images of the full training out of `totals`, `sums` and `counts`, in place; the rows that were in them.
+
+    `sums` [E, K, D] and `counts` [K] are of the images of the full training alone.
+    """
+    rows = []
     for row, (x, k) in enumerate(zip(features.double(), labels.tolist(), strict=True)):
         if counts[k] < 1:
             continue
-        subtracted.append(row)
+        rows.append(row)
         if counts[k] > 1:
             apart = x - sums[:, k] / counts[k]
             weight = totals["weights"][k] * counts[k] / (counts[k] - 1)
@@ -109,8 +126,7 @@ def without_trained(
             totals["degrees"] -= totals["weights"][k]
         counts[k] -= 1
         sums[:, k] -= x
-    totals["sums"] -= _sums(features[subtracted], labels[subtracted], size)
-    return _recounted(replace(statistics, totals=totals), labels[subtracted])
+    return rows
 
 
 def herd(
@@ -133,7 +149,7 @@ def herd(
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _gone(statistics: ClassStatistics) -> Float[Tensor, "K"]:
+def trained_counts(statistics: ClassStatistics) -> Float[Tensor, "K"]:
     """Images of each class that are not kept: those of the full training."""
     return statistics.counts - torch.bincount(statistics.kept["labels"], minlength=len(statistics.counts))
 
@@ -143,27 +159,29 @@ def _recounted(statistics: ClassStatistics, removed: Int[Tensor, "N"]) -> ClassS
     fewer = torch.bincount(removed, minlength=len(statistics.counts))
     counts = statistics.counts - fewer
     changed = ((fewer > 0) & (counts > 0))[:, None]
-    means = torch.where(changed, _divided(statistics.totals["sums"], counts), statistics.means)
+    means = torch.where(changed, divided(statistics.totals["sums"], counts), statistics.means)
     return replace(statistics, means=means, counts=counts)
 
 
-def _sums(features: Tensor, labels: Tensor, num_classes: int) -> Float[Tensor, "E K D"]:
+def sums_of(features: Tensor, labels: Tensor, num_classes: int) -> Float[Tensor, "E K D"]:
+    """Sums of features by class, in float64."""
     sums = torch.zeros(num_classes, *features.shape[1:], dtype=torch.float64)
     for part, whose in zip(features.split(8192), labels.split(8192), strict=True):
         sums.index_add_(0, whose, part.double())
     return sums.transpose(0, 1)
 
 
-def _divided(sums: Tensor, counts: Tensor) -> Float[Tensor, "E K D"]:
+def divided(sums: Tensor, counts: Tensor) -> Float[Tensor, "E K D"]:
+    """Means, of sums and counts."""
     return (sums / counts.double().clamp(min=1)[:, None]).float()
 
 
-def _scatter(features: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
+def scatter_of(features: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
     """`scatter`, `weights` and `degrees` of these images; see `covariance`."""
     counts = torch.bincount(labels, minlength=num_classes).double()
     degrees = (counts - 1).clamp(min=0, max=RARE - 1)
     weights = degrees / (counts - 1).clamp(min=1)
-    means = _sums(features, labels, num_classes) / counts.clamp(min=1)[:, None]
+    means = sums_of(features, labels, num_classes) / counts.clamp(min=1)[:, None]
     scatter = torch.zeros(*features.shape[1:], features.shape[2], dtype=torch.float64)
     for part, whose in zip(features.split(8192), labels.split(8192), strict=True):
         apart = part.double().transpose(0, 1) - means[:, whose]

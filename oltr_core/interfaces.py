@@ -187,6 +187,7 @@ class ClassStatistics:
     #: of an image by its class, and degrees []: sum_k w_k (n_k - 1)
     totals: dict[str, Tensor] = field(default_factory=dict)
     exemplars: dict[str, Tensor] = field(default_factory=dict)  # features and labels of images of the full training
+    projected: dict[str, Tensor] = field(default_factory=dict)  # of these images too, `oltr_core/projection.py`
 
 
 @dataclass(frozen=True)

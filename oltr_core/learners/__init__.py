@@ -13,6 +13,7 @@ columns keep their place and meaning, and without annotations nothing changes.
 | `nearest_class_mean` | class means, of old classes too | | Mensink et al. 2013 |
 | `slda` | discriminants of class means under one covariance; linear heads | | Hayes and Kanan 2020 |
 | `ridge` | class-balanced least squares from the same statistics; linear heads | | Fang et al. 2024 (AIR) |
+| `ridge` with `projection` | the same on relu(R x), R fixed and random | | McDonnell et al. 2023 (RanPAC) |
 
 Rows of `ridge` and `slda` are solved for and not trained: nothing is drawn by chance but what sets the logits' scale.
 """

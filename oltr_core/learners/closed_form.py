@@ -9,10 +9,11 @@ from torch import nn
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.imprint import taken_in
 from oltr_core.models import Network
-from oltr_core.models.heads import Linear, LinearHead
+from oltr_core.models.heads import HeadSpec, Linear, LinearHead, RandomProjectionHead
 from oltr_core.pseudo_features import draw
 from oltr_core.shapes import Float, Tensor
 
+LINEAR = Linear()
 SAMPLE = 2000  # pseudo-features to compare the scales on, or one of each class
 
 
@@ -21,27 +22,42 @@ Solve = Callable[[ClassStatistics], tuple[Tensor, Tensor]]
 
 
 def update(
-    solve: Solve, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    solve: Solve,
+    parent: Network,
+    old: ClassStatistics,
+    new: AnnotatedFeatures,
+    generator: torch.Generator,
+    head: HeadSpec = LINEAR,
 ) -> tuple[Network, ClassStatistics]:
     """The parent with the heads that `solve` finds for the grown statistics; without annotations, as it is."""
     if len(new.labels) == 0:
         return copy.deepcopy(parent), old
     statistics = taken_in(parent, old, new)
-    network = with_linear_heads(parent, *solve(statistics))
+    network = with_linear_heads(parent, *solve(statistics), head, statistics.projected.get("directions"))
     _scale(network, parent, statistics, generator)
     return network, statistics
 
 
-def with_linear_heads(parent: Network, weight: Float[Tensor, "E D K"], bias: Float[Tensor, "E K"]) -> Network:
-    """A copy of the parent with heads z = W' x + b.
+def with_linear_heads(
+    parent: Network,
+    weight: Float[Tensor, "E D K"],
+    bias: Float[Tensor, "E K"],
+    spec: HeadSpec = LINEAR,
+    directions: Float[Tensor, "E D F"] | None = None,
+) -> Network:
+    """A copy of the parent with heads z = W' x + b, or z = W' relu(R x) + b with R the `directions`.
 
     A cosine or a meta-embedding has no place for the lengths and biases of a closed form, so a linear head takes its
     place; scores that ask for distances then find the class means of the statistics where the memory was.
     """
     network = copy.deepcopy(parent)
-    network.replace_heads(Linear(), fresh=True)
-    for head, w, b in zip(_heads(network), weight, bias, strict=True):
+    network.replace_heads(spec, fresh=True)
+    for e, (head, w, b) in enumerate(zip(_heads(network), weight, bias, strict=True)):
         head.weight, head.bias = nn.Parameter(w.T.float().contiguous()), nn.Parameter(b.float())
+        outer = network.heads[e]
+        if isinstance(outer, RandomProjectionHead):
+            assert directions is not None, "R of the statistics"
+            outer.directions.copy_(directions[e])
     return network.eval()
 
 
@@ -62,7 +78,8 @@ def _scale(network: Network, parent: Network, statistics: ClassStatistics, gener
 
 
 def _heads(network: Network) -> list[LinearHead]:
-    return [head for head in network.heads if isinstance(head, LinearHead)]
+    found = (head.classifier if isinstance(head, RandomProjectionHead) else head for head in network.heads)
+    return [head for head in found if isinstance(head, LinearHead)]
 
 
 def _gap(network: Network, features: Float[Tensor, "N E D"]) -> Float[Tensor, ""]:

@@ -8,6 +8,7 @@ from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.fine_tune import heads_of
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
+from oltr_core.models.heads import RandomProjectionHead
 from oltr_core.spec import Spec
 
 
@@ -27,5 +28,7 @@ class NearestClassMean(Spec):
             return network, statistics
         for e, head in enumerate(heads_of(network)):
             length = head.weight.data.norm(dim=1).mean()
-            head.weight.data = torch.nn.functional.normalize(statistics.means[e], dim=1) * length
+            means = statistics.means[e]
+            rows = head.project(means) if isinstance(head, RandomProjectionHead) else means
+            head.weight.data = torch.nn.functional.normalize(rows, dim=1) * length
         return network, statistics

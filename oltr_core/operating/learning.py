@@ -10,7 +10,7 @@ from torch import Tensor
 from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners import ExemplarReplay, Learner, StreamingLDA
+from oltr_core.learners import ExemplarReplay, Learner, Ridge, StreamingLDA
 from oltr_core.models import Network
 from oltr_core.operating.rejection import PAPER
 from oltr_core.scores import Entropy, Score
@@ -48,9 +48,11 @@ class Update(Spec):
 
 
 def statistics_of(update: Update, features: Tensor, labels: Tensor, num_classes: int) -> ClassStatistics:
-    """The statistics of a full training's features [N, E, D], with the exemplars that the learner asks for."""
-    exemplars = update.learner.exemplars if isinstance(update.learner, ExemplarReplay) else 0
-    return measure(features, labels, num_classes, exemplars)
+    """The statistics of a full training's features [N, E, D], with what the learner asks for beside them."""
+    learner = update.learner
+    exemplars = learner.exemplars if isinstance(learner, ExemplarReplay) else 0
+    found = measure(features, labels, num_classes, exemplars)
+    return learner.measured(found, features, labels) if isinstance(learner, Ridge) else found
 
 
 def learn(

@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, projection, schema
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.class_statistics import without_kept, without_trained
 from oltr_core.frames import read
 from oltr_core.inference import features_of
 from oltr_core.interfaces import ClassStatistics
 from oltr_core.layout import Generation, Layout
+from oltr_core.models.heads import RandomProjectionHead
 
 TOLERANCE = (
     1e-3  # of a feature's length: computed again, in other company or on another device, it is not equal to the bit
@@ -105,6 +106,7 @@ def _less(statistics: ClassStatistics, of_images: Tensor, columns: Tensor | None
         changed |= not bool(left.all())
     if columns is not None:
         mine = (columns >= 0) & ~_near(flat, kept[~stays])
+        less = projection.without_trained(less, of_images[mine], columns[mine])
         less = without_trained(less, of_images[mine], columns[mine])
         changed |= bool(mine.any())
     return less, changed
@@ -125,17 +127,24 @@ def _left(tensor: Tensor, features: Tensor) -> Tensor:
     return tensor[~_near(tensor, features)]
 
 
+_NO_ROWS = "selector", "directions"  # matrices of heads without a row for each class
+
+
 @torch.no_grad()
 def _turn_away(model: Checkpoint, statistics: ClassStatistics | None, column: int) -> None:
     """Class weights, centroids and what recalls them, of every head: away from where the other classes are."""
     if statistics is not None:
         statistics.counts[column] = 0
-        if statistics.totals:
-            statistics.totals["sums"][:, column] = 0
+        for totals in (statistics.totals, statistics.projected):
+            if totals and column < totals["sums"].shape[1]:
+                totals["sums"][:, column] = 0
     for e, head in enumerate(model.network.heads):
-        rows = [t for name, t in head.state_dict().items() if t.ndim == 2 and "selector" not in name]
+        rows = [t for name, t in head.state_dict().items() if t.ndim == 2 and not name.startswith(_NO_ROWS)]
         means = model.network.memory(e) if statistics is None else statistics.means[e]
         means = rows[0] if means is None else means
         others = torch.cat([means[:column], means[column + 1 :]]).sum(0)
         for tensor in [*rows, *([] if statistics is None else [statistics.means[e]])]:
-            tensor[column] = -normalize(others, dim=0) * tensor[column].norm()
+            away = others
+            if isinstance(head, RandomProjectionHead) and tensor.shape[1] != len(others):
+                away = head.project(others[None])[0]
+            tensor[column] = -normalize(away, dim=0) * tensor[column].norm()

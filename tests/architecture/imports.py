@@ -50,6 +50,7 @@ FLOORS = [
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
         "shots", "devices", "pipeline", "class_statistics", "pseudo_features", "verification", "standing", "roll_up",
+        "projection",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

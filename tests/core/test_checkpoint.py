@@ -36,6 +36,7 @@ def _saved(path, **fields):
         {"labels": torch.tensor([0, 1])},
         {"sums": torch.rand(1, 3, 8, dtype=torch.float64)},
         {"labels": torch.tensor([2])},
+        {"scatter": torch.rand(1, 5, 5, dtype=torch.float64)},
     )
     card = checkpoint.save(path, network, card, {"median": torch.tensor([0.5])}, statistics)
     return network, card, statistics
@@ -145,7 +146,7 @@ def test_every_statistic_comes_back_and_none_where_there_was_none(tmp_path):
     found = checkpoint.load(tmp_path / "m").statistics
     for name in ("means", "stds", "counts"):
         assert torch.equal(getattr(found, name), getattr(statistics, name))
-    for group in ("kept", "totals", "exemplars"):
+    for group in ("kept", "totals", "exemplars", "projected"):
         (name,) = getattr(statistics, group)
         assert getattr(found, group).keys() == {name}
         assert torch.equal(getattr(found, group)[name], getattr(statistics, group)[name])
@@ -189,9 +190,11 @@ def test_statistics_of_an_older_version_have_neither_totals_nor_exemplars(tmp_pa
     _, card, statistics = _saved(tmp_path / "m")
     raw = json.loads(card.model_dump_json()) | {"version": version}
     tensors = {
-        name: t for name, t in load_file(tmp_path / "m").items() if "totals" not in name and "exemplars" not in name
+        name: tensor
+        for name, tensor in load_file(tmp_path / "m").items()
+        if not any(group in name for group in ("totals", "exemplars", "projected"))
     }
     save_file(tensors, tmp_path / "old", metadata={"oltr.card": json.dumps(raw)})
     found = checkpoint.load(tmp_path / "old").statistics
     assert torch.equal(found.means, statistics.means)
-    assert (found.totals, found.exemplars) == ({}, {})
+    assert (found.totals, found.exemplars, found.projected) == ({}, {}, {})

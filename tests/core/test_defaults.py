@@ -140,7 +140,7 @@ DEFAULTS = {
             "learning_rate": 0.1,
         },
         "slda": {"shrinkage": 0.01},
-        "ridge": {"penalty": 0.001},
+        "ridge": {"penalty": 0.001, "projection": 0, "seed": 0},
         "fine_tune_new_only": {"imprint": IMPRINT, "steps": 100, "batch_size": 64, "learning_rate": 0.1},
         "nearest_class_mean": {},
     },
@@ -175,6 +175,7 @@ DEFAULTS = {
             "steps": 1000,
             "learning_rate": 0.05,
         },
+        "random_projection": {"size": 1000},
         "cosine": {"scale": 16.0, "learn_scale": False, "squash": "unit"},
         "meta_embedding": {
             "scale": 20.0,

@@ -13,7 +13,12 @@ from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from tests.core.contracts import worlds
 
-MEMBERS = pytest.mark.parametrize("learner", [member() for member in learners.MEMBERS], ids=lambda m: m.name)
+RIDGE = learners.Ridge(projection=300)
+MEMBERS = pytest.mark.parametrize(
+    "learner",
+    [*(member() for member in learners.MEMBERS), RIDGE],
+    ids=lambda m: "projected" if m == RIDGE else m.name,
+)
 HEADS = pytest.mark.parametrize("head", [MetaEmbedding(), Cosine(), Linear()], ids=lambda h: h.name)
 OLD, NEW = 4, 2
 

@@ -107,9 +107,9 @@ def test_a_grown_head_can_be_trained_in_all_its_rows(head):
 @pytest.mark.parametrize("new", [head() for head in HEADS], ids=lambda h: h.name)
 def test_a_new_head_continues_the_classifier_it_replaces(old, new):
     network = NetworkSpec(head=old, experts=2)(3)
-    before = torch.nn.functional.normalize(network.heads[1].weight.detach(), dim=1)
+    before = torch.nn.functional.normalize(network.heads[1].as_linear()[0], dim=1)
     network.replace_heads(new)
-    after = torch.nn.functional.normalize(network.heads[1].weight.detach(), dim=1)
+    after = torch.nn.functional.normalize(network.heads[1].as_linear()[0], dim=1)
     torch.testing.assert_close(before, after)
     assert network.spec.head == new
 

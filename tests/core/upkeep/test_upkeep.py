@@ -316,11 +316,14 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     from oltr_core import checkpoint
     from oltr_core.class_statistics import grow, measure
     from oltr_core.interfaces import AnnotatedFeatures
+    from oltr_core.learners import Ridge
 
     path, features = learned
     model = checkpoint.load(path)
     labels, answered = torch.tensor([0, 0, 1, 1]), AnnotatedFeatures(features[4:7], torch.tensor([0, 0, 2]))
-    statistics = grow(measure(features[:4], labels, 2, exemplars=2), answered)
+    ridge = Ridge(projection=8)
+    statistics = ridge.measured(measure(features[:4], labels, 2, exemplars=2), features[:4], labels)
+    statistics = grow(statistics, answered)
     assert len(statistics.exemplars["labels"]) == 4
     checkpoint.save(path, model.network, model.card, model.score_state, statistics)
     assert models.without(path, features[[1, 3]], [], torch.tensor([0, -1]))
@@ -331,6 +334,10 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     torch.testing.assert_close(after.totals["sums"], whole.totals["sums"])
     torch.testing.assert_close(after.totals["scatter"], whole.totals["scatter"])
     assert after.counts.tolist() == whole.counts.tolist() == [3, 2, 1]
+    left = [0, 2, 3]
+    projected = ridge.measured(measure(features[left], labels[left], 2), features[left], labels[left]).projected
+    projected["weights"] = after.projected["weights"]
+    torch.testing.assert_close(after.projected, projected, rtol=1e-5, atol=1e-6)
     assert after.exemplars["labels"].tolist() == [0, 1], "no feature of either image is left"
     assert not search.holding([path], [p for row in features[1] for p in search.pieces(row.numpy().tobytes())])
     assert not models.without(path, features[7:8], [], torch.tensor([-1]))
@@ -370,6 +377,26 @@ def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_
     assert (after.statistics.means[:, 2] * features[6]).sum(1).max() < 0
     assert not (classify(after.network, features).mean_logits.argmax(1) == 2).any()
     assert not search.holding([path], [p for row in features[6] for p in search.pieces(row.numpy().tobytes())])
+
+
+def test_the_row_of_such_a_class_after_a_random_projection_is_turned_away_too(learned):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.inference import classify
+    from oltr_core.models.heads import RandomProjection
+
+    path, features = learned
+    model = checkpoint.load(path)
+    model.network.replace_heads(RandomProjection(size=30))
+    directions = model.network.heads[0].directions.clone()
+    checkpoint.save(path, model.network, model.card, model.score_state, model.statistics)
+    assert models.without(path, features[6:7], [2])
+    after = checkpoint.load(path)
+    assert torch.equal(after.network.heads[0].directions, directions)
+    row = after.network.heads[0].weight[2]
+    assert float(row.detach().max()) <= 0
+    assert not (classify(after.network, features).mean_logits.argmax(1) == 2).any()
 
 
 # --- was it in training? ---------------------------------------------------------------------------------
