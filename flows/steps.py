@@ -163,12 +163,15 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         asked = len(batches_of_questions.asked(layout, name))
         found = collecting.found(layout, settings, name, now) if asked else collecting.Found([], 0, [], 0)
         end = collecting.deadline(layout, settings, name)
+        each = collecting.wanted(settings)
+        none = f"{found.missing} of {asked} images of the batch of {name} have "
+        none += "no answer" if each == 1 else f"fewer than {each} answers"
         over = end is not None and end <= datetime.fromisoformat(now)
         if found.missing and not partial and not over:
             if found.wrong:  # whoever wrote them has to know
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
-            say(f"{found.missing} of {asked} images of the batch of {name} have no answer yet{then}")
+            say(f"{none} yet{then}")
             return None
         _store(layout, settings, name, found)
         if partial and found.wrong:
@@ -183,8 +186,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         if found.wrong:
             say(f"left out, and learned later when they are corrected:\n{found.refusal}")
         if found.missing and end:
-            without = f"{found.missing} of {asked} images of the batch of {name} have no answer at its deadline"
-            say(f"{without}, {end:%Y-%m-%d %H:%M} UTC: the loop goes on, and learns them when they come")
+            say(f"{none} at its deadline, {end:%Y-%m-%d %H:%M} UTC: the loop goes on, and learns them when they come")
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
             ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
         return found.there

@@ -32,7 +32,7 @@ def alpha(votes: pl.DataFrame) -> float | None:
     return 1 - observed / expected if expected else None
 
 
-def dawid_skene(votes: pl.DataFrame) -> pl.DataFrame:
+def dawid_skene(votes: pl.DataFrame, known: pl.DataFrame | None = None) -> pl.DataFrame:
     """`image_id answer probability`: the most probable answer of every image, given how each person confuses answers.
 
     Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", 1979: of an image
@@ -43,11 +43,18 @@ def dawid_skene(votes: pl.DataFrame) -> pl.DataFrame:
     - a vote is judged by the person's other votes alone, which are drawn towards the person's share of right ones;
     - only answers that somebody gave of an image are probable there: none gets a name that nobody gave it, and one
       whose votes are equal is settled. Memory so grows with votes, not with classes;
-    - of two people nothing tells who is right: the shares of the votes are returned.
+    - of two people nothing tells who is right: the shares of the votes are returned, but where `known` tells.
+
+    `known`: `image_id answer`, the right answers of gold items among the images. They are certain, whatever was said
+    of them, and so tell how each person confuses answers; they are not returned, and have no part in the prior.
     """
+    sure = pl.DataFrame(schema={"image_id": pl.String, "answer": pl.String}) if known is None else known
     order = ["image_id", "annotator", "answer"]
     rows = votes.select(order).unique().sort(order)
-    choices = rows.select("image_id", truth="answer").unique().sort("image_id", "truth").with_row_index("choice")
+    open_ = rows.join(sure, on="image_id", how="anti")
+    sure = sure.select("image_id", "answer").join(rows, on="image_id", how="semi")
+    choices = pl.concat([open_.select("image_id", "answer"), sure]).rename({"answer": "truth"})
+    choices = choices.unique().sort("image_id", "truth").with_row_index("choice")
     pairs = rows.join(choices, on="image_id", maintain_order="left_right")  # every vote beside every choice
     if pairs.is_empty():
         return pl.DataFrame(schema={"image_id": pl.String, "answer": pl.String, "probability": pl.Float64})
@@ -55,9 +62,11 @@ def dawid_skene(votes: pl.DataFrame) -> pl.DataFrame:
     person, wrong = _numbers(pairs, "annotator"), max(1, rows["answer"].n_unique() - 1)
     cell, row = _numbers(pairs, "annotator", "truth", "answer"), _numbers(pairs, "annotator", "truth")
     given = (pairs["answer"] == pairs["truth"]).to_numpy().astype(float)
-    belief = _shares(np.bincount(choice, given), image)
-    for _ in range(ROUNDS if person.max() > 1 else 0):
-        prior, weight = np.bincount(truth, belief) / belief.sum(), belief[choice]
+    certain = choices["image_id"].is_in(sure["image_id"].implode()).to_numpy()
+    belief = _shares(np.bincount(choice, given) + certain, image)
+    for _ in range(ROUNDS if person.max() > 1 or certain.any() else 0):
+        unsure = belief * ~certain
+        prior, weight = np.bincount(truth, unsure) / max(unsure.sum(), 1.0), belief[choice]
 
         def others(group: np.ndarray, of: np.ndarray) -> np.ndarray:
             return np.maximum(np.bincount(group, of)[group] - of, 0)
@@ -72,7 +81,7 @@ def dawid_skene(votes: pl.DataFrame) -> pl.DataFrame:
         if np.abs(belief - before).max() < SETTLED:
             break
     # equal up to the last digits is equal, on every machine
-    found = choices.with_columns(probability=belief, rounded=pl.Series(belief).round(9))
+    found = choices.with_columns(probability=belief, rounded=pl.Series(belief).round(9)).filter(~pl.Series(certain))
     best = found.sort("image_id", "rounded", "truth", descending=[False, True, False])
     return best.unique("image_id", keep="first", maintain_order=True).select(
         "image_id", pl.col("truth").alias("answer"), "probability"

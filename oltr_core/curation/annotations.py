@@ -108,11 +108,14 @@ def votes_of(answers: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     return votes.with_columns(answer=pl.concat_str("verdict", pl.col("label").fill_null(""), separator=":"))
 
 
-def consensus(answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus = MAJORITY) -> pl.DataFrame:
+def consensus(
+    answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus = MAJORITY, gold: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """One answer per image: image_id, verdict (label, discard, unsure, conflict), label, label_source, batch_id.
 
     Of each annotator the latest answer counts, and `label_source` names those who gave the one that won. Where none
-    wins by the `rule` the verdict is conflict.
+    wins by the `rule` the verdict is conflict. `gold`: answers to gold items with their right class as `truth`, from
+    which Dawid-Skene learns how people err; null where the class is none now.
     """
     votes = votes_of(answers, names)
     counted = votes.group_by("image_id", "answer").agg(
@@ -123,7 +126,7 @@ def consensus(answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus =
     of_image = votes.group_by("image_id").agg(total=pl.len(), batch_id=pl.col("batch_id").min())
     found = counted.join(of_image, on="image_id")
     if isinstance(rule, DawidSkene):
-        sure = dawid_skene(votes).filter(pl.col("probability") >= rule.probability)
+        sure = _dawid_skene(votes, gold, names).filter(pl.col("probability") >= rule.probability)
         won = found.join(sure, on=["image_id", "answer"], how="semi")
     else:
         won = found.filter(2 * pl.col("n") > pl.col("total"))
@@ -132,3 +135,15 @@ def consensus(answers: pl.DataFrame, names: Mapping[str, str], rule: Consensus =
     )
     columns = ["image_id", "verdict", "label", "label_source", "batch_id"]
     return pl.concat([won.select(columns), tied.select(columns)]).sort("image_id")
+
+
+def _dawid_skene(votes: pl.DataFrame, gold: pl.DataFrame | None, names: Mapping[str, str]) -> pl.DataFrame:
+    """With gold items as images of their own: one that was asked about for another reason too stays what it is."""
+    if gold is None or gold.is_empty():
+        return dawid_skene(votes)
+    apart = pl.concat_str(pl.lit("gold "), "image_id")
+    known = gold.drop_nulls("truth").with_columns(image_id=apart)
+    truth = pl.col("truth").replace(dict(names))
+    right = known.select("image_id", answer=pl.concat_str(pl.lit("label:"), truth)).unique("image_id")
+    columns = ["image_id", "annotator", "answer"]
+    return dawid_skene(pl.concat([votes.select(columns), votes_of(known, names).select(columns)]), right)

@@ -91,6 +91,7 @@ def build(
     corrections: pl.DataFrame | None = None,
     split_since: Mapping[str, int] | None = None,
     adjudicated: pl.DataFrame = NOBODY,
+    gold: pl.DataFrame | None = None,
 ) -> Built:
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
 
@@ -100,12 +101,16 @@ def build(
     `doubted`: labelled images that people were asked about because the model contradicted the label. What they answer
     is a correction: it takes the place of what a source said, and the image keeps its split.
     `adjudicated`: `image_id batch_id` of those that they were asked about because they had disagreed.
+    `gold`: answers to gold items, whose class the parent knows.
     """
     names = register.names(classes)
+    if gold is not None:
+        told = parent.select("image_id", truth=pl.when(pl.col("label").is_in(list(names))).then("label"))
+        gold = gold.join(told, on="image_id")
     corrections = pl.DataFrame(schema.empty(schema.CORRECTIONS)) if corrections is None else corrections
     standing = replay.standing(answers, images, corrections, split_since or {})
     answers = replay.overruled(replay.settled(standing, adjudicated), corrections)
-    said = consensus(answers, names, curate.consensus)
+    said = consensus(answers, names, curate.consensus, gold)
     used = parent.filter(pl.col("split").is_in(["train", "val", "test"]))
     anew = used.join(answers.filter("force"), on="image_id", how="semi")["image_id"]
     here = classes.filter(pl.col("status") != register.RESERVED)

@@ -22,6 +22,7 @@ class FolderAnnotator(Spec):
     path: str = "data/inbox"  # relative to the workspace, or absolute
     # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
     deadline_days: float = Field(default=0.0, ge=0, le=3650)
+    answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
 class LabelStudioAnnotator(Spec):
@@ -30,6 +31,7 @@ class LabelStudioAnnotator(Spec):
     name: Literal["label_studio"] = "label_studio"
     url: str = "http://127.0.0.1:8080"  # of the server
     project: str = ""  # its title; empty: "oltr " and the name of the workspace
+    answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
 Annotator = Annotated[TruthAnnotator | FolderAnnotator | LabelStudioAnnotator, Field(discriminator="name")]

@@ -56,9 +56,9 @@ def run(params: Parameters, layout: Layout) -> None:
     doubted, since = audit.get("suspects", ()), register.split_since(classes, operations)
     gold, adjudicated = (noted(layout, what) for what in ("gold", "adjudicated"))
     answers = annotations.join(gold, on=people.KEY, how="anti", maintain_order="left")
-    built = build(
-        images, before, classes, answers, this.generation, params.curate, doubted, corrections, since, adjudicated
-    )
+    of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
+    asked = doubted, corrections, since, adjudicated, of_gold
+    built = build(images, before, classes, answers, this.generation, params.curate, *asked)
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
@@ -66,7 +66,6 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
-    of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
     agreement = people.measure(built, of_gold, adjudicated)
     write_atomically(layout.work.agreement, json.dumps(agreement, indent=1) + "\n")
     batches_answered = cost.per_batch(

@@ -22,7 +22,7 @@ class Found(NamedTuple):
     new: list[dict[str, Any]]  # rows that are not imported yet
     there: int  # answers that can be imported, or were
     wrong: list[str]  # a sentence for each that cannot
-    missing: int  # images without an answer
+    missing: int  # images without an answer, or of too few people
 
     @property
     def refusal(self) -> str:
@@ -41,8 +41,16 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     good, wrong = batch.sort(layout, name, rows)
     before = imported(layout, name)
     new = unsaid(good, before, datetime.fromisoformat(now))
-    answered = {row["image_id"] for row in (*before, *good)}
-    return Found(new, len(before) + len(new), wrong, len(set(asked) - answered))
+    people: dict[str, set[str]] = {}
+    for row in (*before, *good):
+        people.setdefault(row["image_id"], set()).add(row["annotator"])
+    missing = sum(len(people.get(image, ())) < wanted(settings) for image in set(asked))
+    return Found(new, len(before) + len(new), wrong, missing)
+
+
+def wanted(settings: Any) -> int:
+    """How many people answer each image; the truth needs no second opinion."""
+    return getattr(settings, "answers_per_image", 1)
 
 
 def imported(layout: Layout, name: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ at most 640 pixels and `content.LARGEST` bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ def publish(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
     """Write the batch into data/exports and make its tasks on the server; its digest."""
     found = batch.export(layout, name)
     server = Server(settings.url)
-    project = _project(server, _title(layout, settings), set(batch.class_names(layout, name).values()))
+    classes = set(batch.class_names(layout, name).values())
+    project = _project(server, _title(layout, settings), classes, settings.answers_per_image)
     there = {studio_tasks.key(task) for task in _tasks(server, project["id"], "task_only")}
     rows = [row for row in batch.selected(layout, name) if (name, row["image_id"]) not in there]
     likely, images = _probabilities(layout, name), _images(layout, server, project["id"], name, rows)
@@ -64,6 +65,17 @@ def audit(layout: Layout, settings: LabelStudioAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
+def forget(layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str]) -> int:
+    """Delete the tasks of these images, with their pictures and annotations; how many there were."""
+    server, gone = Server(settings.url), set(image_ids)
+    project = _found(server, _title(layout, settings))
+    tasks = list(_tasks(server, project["id"], "task_only")) if project else []
+    mine = [task["id"] for task in tasks if studio_tasks.key(task)[1] in gone]
+    for number in mine:
+        server.ask("DELETE", f"api/tasks/{number}/")
+    return len(mine)
+
+
 def _title(layout: Layout, settings: LabelStudioAnnotator) -> str:
     return settings.project or f"oltr {load_settings(layout).workspace.name}"
 
@@ -74,13 +86,17 @@ def _found(server: Server, title: str) -> dict[str, Any] | None:
     return min(there, key=lambda project: project["id"]) if there else None
 
 
-def _project(server: Server, title: str, classes: set[str]) -> dict[str, Any]:
-    """The project with these classes, made where there is none; annotations keep classes that are gone."""
-    wanted, project = studio_tasks.configuration(classes), _found(server, title)
+def _project(server: Server, title: str, classes: set[str], people: int = 1) -> dict[str, Any]:
+    """The project with these classes, made where there is none; annotations keep classes that are gone.
+
+    A task is done when so many `people` have answered it.
+    """
+    wanted = {"label_config": studio_tasks.configuration(classes), "maximum_annotations": people}
+    project = _found(server, title)
     if project is None:
-        return server.ask("POST", "api/projects/", {"title": title, "label_config": wanted})
-    if project.get("label_config") != wanted:
-        server.ask("PATCH", f"api/projects/{project['id']}/", {"label_config": wanted})
+        return server.ask("POST", "api/projects/", {"title": title, **wanted})
+    if other := {key: value for key, value in wanted.items() if project.get(key) != value}:
+        server.ask("PATCH", f"api/projects/{project['id']}/", other)
     return project
 
 

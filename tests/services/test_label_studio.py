@@ -146,6 +146,13 @@ def test_a_server_that_reads_no_files_of_ours_gets_the_pictures_within_the_tasks
     label_studio.publish(layout, settings, "0000")
     tasks = tasks_of(url, "far away")
     assert len(tasks) == world.ASKED
+    gone = [task["data"]["image_id"] for task in tasks[3:5]]
+    assert label_studio.forget(layout, settings, gone) == 2
+    assert [t["data"]["image_id"] for t in tasks_of(url, "far away")] == [
+        task["data"]["image_id"] for task in tasks if task not in tasks[3:5]
+    ]
+    assert label_studio.forget(layout, settings, gone) == 0
+    assert label_studio.forget(layout, settings.model_copy(update={"project": "nowhere"}), gone) == 0
     assert {task["data"]["image"][:22] for task in tasks} == {"data:image/png;base64,"}
 
 
@@ -154,6 +161,9 @@ def test_a_new_class_is_offered_from_the_next_batch_on_in_the_same_project(tmp_p
     first = label_studio._project(server, "grows", {"fox"})
     second = label_studio._project(server, "grows", {"fox", world.HOSTILE})
     assert second["id"] == first["id"]
+    assert second["maximum_annotations"] == 1
+    assert label_studio._project(server, "grows", {"fox", world.HOSTILE}, people=3)["id"] == first["id"]
+    assert label_studio._found(server, "grows")["maximum_annotations"] == 3
     assert (
         label_studio.studio_tasks.configuration(["fox", world.HOSTILE])
         == label_studio._found(server, "grows")["label_config"]

@@ -277,10 +277,10 @@ def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked
     assert [e.digest for e in ledger.read(asked.ledger) if e.event == "imported"] == [path.stem]
 
 
-def by_people(layout: Layout, days: float = 0.0) -> None:
-    """Its batch went out at world.AT to people who have so long."""
+def by_people(layout: Layout, days: float = 0.0, each: int = 1) -> None:
+    """Its batch went out at world.AT to people who have so long; of `each` image so many answers are wanted."""
     params = yaml.safe_load(layout.params.read_text())
-    params["annotator"] = {"name": "folder", "deadline_days": days}
+    params["annotator"] = {"name": "folder", "deadline_days": days, "answers_per_image": each}
     layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
     ledger.append(layout.ledger, ledger.Event("exported", "0000", "x", world.AT, {"images": world.ASKED}))
 
@@ -316,6 +316,20 @@ def test_what_can_be_imported_is_and_the_rest_when_it_is_corrected_and_again_not
     (asked.root / "data" / "inbox" / "0000-again.csv").rename(asked.root / "data" / "inbox" / "0000 (1).csv")
     assert steps.import_annotations(asked, "0000") == 3
     assert (asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())) == before
+
+
+def test_with_two_answers_per_image_the_loop_waits_for_another_person(asked, capsys):
+    by_people(asked, each=2)
+    one, two, three = batch.asked(asked, "0000")
+    rows = [f"{image},,cat,2026-01-02" for image in (one, two, three)]
+    put(asked, *rows)
+    put(asked, rows[0], file="0000-ben.csv")
+    put(asked, rows[1], file="0000-cy.csv")
+    assert steps.import_annotations(asked, "0000") is None
+    said = "1 of 3 images of the batch of 0000 have fewer than 2 answers yet"
+    assert said in capsys.readouterr().err
+    put(asked, *rows[1:], file="0000-cy.csv")
+    assert steps.import_annotations(asked, "0000") == 6
 
 
 def test_at_the_deadline_the_loop_goes_on_and_says_how_many_answers_are_missing(asked, monkeypatch, capsys):

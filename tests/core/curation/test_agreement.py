@@ -51,16 +51,20 @@ CARELESS = (
 )
 
 
-def naive(rows: list[tuple[str, str, str]], rounds: int = 100) -> dict[tuple[str, str], float]:
+def naive(rows: list[tuple[str, str, str]], known: dict[str, str], rounds: int = 100) -> dict[tuple[str, str], float]:
     """Image and answer -> probability, vote by vote in plain loops, as the docstring of `dawid_skene` says."""
     answers = {a for *_, a in rows}
-    choices = {(i, a) for i, _, a in rows}
+    choices = {(i, a) for i, _, a in rows if i not in known} | set(known.items())
     of = {i: [(p, a) for j, p, a in rows if j == i] for i, *_ in rows}
-    belief = {(i, j): sum(a == j for _, a in of[i]) / len(of[i]) for i, j in choices}
+    belief = {(i, j): float(i in known) or sum(a == j for _, a in of[i]) / len(of[i]) for i, j in choices}
     for _ in range(rounds):
         new = {}
         for i, j in choices:
-            mass = sum(b for (_, k), b in belief.items() if k == j) / sum(belief.values())
+            if i in known:
+                new[i, j] = 1.0
+                continue
+            open_ = {(n, k): b for (n, k), b in belief.items() if n not in known}
+            mass = sum(b for (_, k), b in open_.items() if k == j) / sum(open_.values())
             for person, vote in of[i]:
                 other = [
                     (k, a, belief[n, k]) for n, p, a in rows if p == person for (m, k) in choices if m == n
@@ -77,11 +81,13 @@ def naive(rows: list[tuple[str, str, str]], rounds: int = 100) -> dict[tuple[str
 
 
 @pytest.mark.parametrize("lines", [KRIPPENDORFF, CARELESS])
-def test_dawid_and_skene_equal_plain_loops(lines):
+@pytest.mark.parametrize("known", [{}, {"03": "lynx", "07": "2", "00": "deer", "05": "cat"}], ids=["none", "gold"])
+def test_dawid_and_skene_equal_plain_loops(lines, known):
     some = votes(*lines)
-    belief = naive(list(some.iter_rows()))
-    found = dawid_skene(some)
-    assert found["image_id"].to_list() == sorted({i for i, _ in belief})
+    belief = naive(list(some.iter_rows()), known)
+    right = pl.DataFrame(list(known.items()), {"image_id": pl.String, "answer": pl.String}, orient="row")
+    found = dawid_skene(some, right)
+    assert found["image_id"].to_list() == sorted({i for i, _ in belief} - set(known))
     for image, answer, probability in found.iter_rows():
         assert probability == pytest.approx(belief[image, answer], abs=1e-4)
         assert probability >= max(b for (i, _), b in belief.items() if i == image) - 1e-4
@@ -119,6 +125,16 @@ def test_without_disagreement_the_answer_is_that_of_the_votes_and_a_tie_is_unsur
 def test_of_two_people_nothing_tells_who_is_right():
     found = dawid_skene(votes(("a", "lynx lynx cat cat cat"), ("b", "cat cat cat cat cat")))
     assert found["probability"].to_list() == [0.5, 0.5, 1, 1, 1]
+
+
+def test_gold_items_tell_which_of_two_people_is_right_and_are_not_settled_themselves():
+    some = votes(("a", "lynx lynx cat cat deer lynx"), ("b", "cat cat cat cat deer cat"))
+    gold = pl.DataFrame({"image_id": ["00", "01", "02", "04"], "answer": ["lynx", "lynx", "cat", "deer"]})
+    found = dawid_skene(some, gold)
+    assert found.select("image_id", "answer").rows() == [("03", "cat"), ("05", "lynx")]
+    assert found["probability"][1] > 0.7
+    nobody_named = pl.DataFrame({"image_id": ["00", "01", "77"], "answer": ["elk", "lynx", "lynx"]})
+    assert dawid_skene(some, nobody_named)["image_id"].to_list() == ["02", "03", "04", "05"]
 
 
 def test_the_order_of_the_votes_is_of_no_account():

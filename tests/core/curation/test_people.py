@@ -179,6 +179,35 @@ def test_below_the_probability_of_params_an_image_stays_in_conflict():
     assert (verdict(0.9), verdict(0.999)) == ("label", "conflict")
 
 
+def test_answers_to_gold_items_settle_a_draw_of_two_people_by_dawid_and_skene_alone():
+    rows = table(answer("1", "puss", "a"), answer("1", "dog", "b"))
+    asked = [answer(n, word, who) for n in range(2, 8) for who, word in (("a", "cat"), ("b", "dog"))]
+    gold = table(*asked, answer("1", "cat", "a"), answer("8", "cat", "a")).with_columns(
+        truth=pl.when(pl.col("image_id") != "8").then(pl.lit("puss"))
+    )
+    names = {"puss": "cat", "cat": "cat", "dog": "dog"}
+    found = consensus(rows, names, DawidSkene(probability=0.7), gold)
+    assert found.select("image_id", "label", "label_source").rows() == [("1", "cat", "a")]
+    assert consensus(rows, names, DawidSkene(probability=0.7))["verdict"].to_list() == ["conflict"]
+    assert consensus(rows, names, gold=gold)["verdict"].to_list() == ["conflict"]
+
+
+def test_curate_judges_people_by_the_gold_items_of_any_batch(tmp_path):
+    world = made(tmp_path)
+    configure(
+        world, [], annotator={"name": "folder"}, curate={"consensus": {"name": "dawid_skene", "probability": 0.7}}
+    )
+    put_batch(world, "b", BATCH)
+    run_curate(world)
+    parent = seal(world, 0)
+    gold = [answer(n, word, who) for n in range(6) for who, word in (("ann", "cat"), ("bob", "dog"))]
+    put_annotations(world, "0000", [*gold, answer(100, "cat", "ann"), answer(100, "dog", "bob")])
+    world.audit_of("0000").write_text(json.dumps({"gold": [image_id(n) for n in range(6)]}))
+    opened(world, 1, parent, "update")
+    said = {r["image_id"]: (r["label"], r["label_source"]) for r in run_curate(world).iter_rows(named=True)}
+    assert said[image_id(100)] == ("cat", "ann")
+
+
 def test_a_bad_image_is_an_answer_like_others_and_a_name_wins_by_its_class():
     rows = table(
         *(answer("1", None, who, "discard") for who in "ab"), answer("1", "cat", "c"),
