@@ -63,9 +63,12 @@ def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | N
 def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -> None:
     """What another operating point would cost, by the champion's sealed predictions; changes nothing.
 
-    Shares of test images, with 95 % intervals. To choose one: params.yaml: update.target_tpr.
+    Shares of test images, with 95 % intervals, and what the errors in 1,000 images cost by params.yaml: update.costs.
+    Where there are validation images of unknown classes, the last line is the point that costs least on these and the
+    known ones; that is for images like them. To choose one: update.target_tpr, or threshold_by: cheapest.
     """
     from flows.tables import rendered
+    from oltr_core.params import load_params
     from oltr_core.prediction.trade_off import Share, costs
 
     def shown(share: Share | None) -> str:
@@ -74,10 +77,10 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
     name = generation or champion_of(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     rows = [
-        ["now" if of.keep_known is None else f"{of.keep_known:g}", f"{of.threshold:.4g}", *map(shown, of[2:])]
-        for of in costs(layout.generation(name), keep)
+        [of.name, f"{of.threshold:.4g}", *map(shown, of[2:5]), *["-" if of[5] is None else f"{of[5]:.1f}"]]
+        for of in costs(layout.generation(name), keep, load_params(layout).update.costs)
     ]
-    head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted"]
+    head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted", "cost of 1,000"]
     click.echo(rendered(head, rows, right=head[1:]))
 
 

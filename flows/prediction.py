@@ -27,39 +27,61 @@ if TYPE_CHECKING:
     "oltr predict ~/inbox --output answers.parquet --resume",
     "find ~/inbox -name '*.jpg' | oltr predict - --json",
     "oltr predict s3://bucket/camera-7/ --output answers.jsonl --device cuda",
+    "oltr predict --batch season-2 --by seq_id --output answers.jsonl",
+    "oltr predict shelf/ --references 3",
 )
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1)
 @AS_JSON
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write *.jsonl or *.parquet.")
 @click.option("--resume", is_flag=True, help="Go on with the output: what it answers is not done again.")
 @click.option("--top-k", type=click.IntRange(min=1), default=1, help="Also the so many best classes of each image.")
+@click.option("--references", type=click.IntRange(min=0), default=0, help="Also the so many nearest labelled images.")
+@click.option("--batch", help="An ingested batch in the place of PATHS; boxes of its pictures are images.")
+@click.option("--by", default="", help="With --batch: also an answer per value of this attribute, or per `group`.")
 @click.option("--device", default="cpu", help="Where to compute: cpu, cuda (default: cpu).")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at a time (default: 64).")
 @click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that decode ahead (default: 2).")
 def predict(
-    layout: Layout, paths: tuple[str, ...], as_json: bool, output: Path | None, resume: bool, device: str, **how: Any
+    layout: Layout,
+    paths: tuple[str, ...],
+    as_json: bool,
+    output: Path | None,
+    resume: bool,
+    references: int,
+    batch: str | None,
+    by: str,
+    device: str,
+    **how: Any,
 ) -> None:
     """The champion's prediction for images: label or "unknown", probability, score, nearest class.
 
     PATHS are images, folders, prefixes s3://bucket/... or - for a list on standard input, a path per line.
     An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
+    With --by an image of a batch has, beside its own, the answer of its sequence: the mean over the images of that.
     """
     if output is None and resume:
         raise click.UsageError("--resume goes on with the file of --output; name it")
     if output is not None and as_json:
         raise click.UsageError("--json prints what --output writes into a file; give one of them")
-    from oltr_core.prediction import images_at, loaded
+    if bool(paths) == bool(batch) or (by and not batch) or (resume and batch):
+        raise click.UsageError("give PATHS, or --batch (which --by goes with, and --resume does not)")
+    from oltr_core.prediction import gallery, images_at, loaded
     from tasks import storage
 
     name = champion_of(layout)
-    images = images_at(paths, storage.source_access(layout), sys.stdin.buffer)
+    images = iter(()) if batch else images_at(paths, storage.source_access(layout), sys.stdin.buffer)
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     model = loaded(layout.generation(name).model, name, device)
-    answers = partial(_answers, model=model, generation=name, fetch=storage.read, **how)
+    near = gallery(layout, name, model, references, how["batch_size"]) if references else None
+    how |= {"model": model, "generation": name, "gallery": near}
+    if batch:
+        answers = partial(_answers_of_batch, layout=layout, batch=batch, by=by, **how)
+    else:
+        answers = partial(_answers, fetch=storage.read, **how)
     if output is None:
         _print(answers(images), as_json)
     else:
-        _write(answers, images, output, (name, how["top_k"], resume))
+        _write(answers, images, output, (name, how["top_k"], resume, near.number if near else 0, bool(by)))
 
 
 @command("oltr export --onnx birds.onnx", "oltr export --onnx birds.onnx --generation 0003")
@@ -100,6 +122,12 @@ def _answers(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
     from oltr_core.prediction import predict
 
     return predict(images, **how)
+
+
+def _answers_of_batch(images: Iterable[str], workers: int, **how: Any) -> Iterator[Prediction]:
+    from oltr_core.prediction import predict_batch
+
+    return predict_batch(**how)
 
 
 def _print(answers: Iterator[Prediction], as_json: bool) -> None:
@@ -162,10 +190,19 @@ def sentence(answer: Prediction) -> str:
     more = "".join(f", {other['label']} {other['probability']:.3f}" for other in (answer.top or [])[1:])
     rolled_up = answer.label_probability not in (None, answer.probability)
     parent = f", {answer.label} {answer.label_probability:.3f}" if rolled_up else ""
+    more_of_it = f"{answer.nearest}{parent}{f', then{more[1:]}' if more else ''}"
     return (
         f"{answer.path}: {answer.label} (probability {answer.probability:.3f}, score {answer.score:.3f}, "
-        f"nearest {answer.nearest}{parent}{f', then{more[1:]}' if more else ''}, generation {answer.generation})"
+        f"nearest {more_of_it}, generation {answer.generation}){_beside(answer)}"
     )
+
+
+def _beside(answer: Prediction) -> str:
+    """The nearest labelled images, and what is said of the sequence, where they were asked for."""
+    parts = [f"; like {of['path']} ({of['label']}, {of['distance']:.3f})" for of in answer.references or []]
+    if (of := answer.sequence) is not None:
+        parts.append(f"; {of['id']}, {of['images']} images: {of['label']} ({of['nearest']} {of['probability']:.3f})")
+    return "".join(parts)
 
 
 def _end(total: int, unread: int) -> None:

@@ -20,10 +20,11 @@ from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, State
 from oltr_core.layout import write_atomically
 from oltr_core.models import Network, NetworkSpec
+from oltr_core.settings.costs import Costs
 from oltr_core.spec import Spec, parse
 
 VERSION = 3
-ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "paper"]
+ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "cheapest", "paper"]
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
 _GROUPS = (
@@ -64,6 +65,7 @@ class Card(Spec):
     target_tpr: float = 0.95  # share of known validation images that the threshold was to accept
     threshold_by: ThresholdBy = "known_kept"  # what it was chosen for, `oltr_core.operating`
     unknown_accepted: float = 0.2  # at most so many unknown validation images, where it was chosen for that
+    costs: Costs = Costs()  # of errors, where it was chosen by these
     tuned_on_unknown: int = 0  # validation images of unknown classes that it was chosen on
     class_balanced: bool = False  # whether every class counted alike in that share
     reference_seed: int = 0  # of the pseudo-features that scores are fitted on

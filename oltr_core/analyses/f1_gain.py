@@ -105,8 +105,10 @@ def without_memory(loaded: Loaded) -> list[str]:
         scored.append(outputs_for(score, rows.to_arrow(), outputs[-1], network, card.transform, layout, card=card))
     reference = reference_of_answers(reference_from_statistics(network, model.statistics, card.reference_seed), card)
     labels = manifest_rows.columns(val.to_arrow(), card.answer_ids, other=OPEN)[known]
-    how = card.target_tpr, card.class_balanced, card.threshold_by, scored[0][~known], card.unknown_accepted
-    point = operating_point(score, reference, outputs[0][known], scored[0][known], labels, *how)
+    how = card.target_tpr, card.class_balanced, card.threshold_by, scored[0][~known]
+    point = operating_point(
+        score, reference, outputs[0][known], scored[0][known], labels, *how, card.unknown_accepted, card.costs
+    )
     unknown = score(scored[1], point.state) > point.threshold
     columns = outputs[1].mean_logits.argmax(1)
     return [UNKNOWN if u else card.answer_names[k] for u, k in zip(unknown.tolist(), columns.tolist(), strict=True)]

@@ -15,6 +15,7 @@ from oltr_core.models import Network
 from oltr_core.operating.rejection import PAPER
 from oltr_core.scores import Entropy, Score
 from oltr_core.seeding import torch_generator
+from oltr_core.settings.costs import Costs
 from oltr_core.spec import Spec
 
 
@@ -26,13 +27,15 @@ class Update(Spec):
     score: Score = Entropy()  # of the card; the paper rejects below a softmax of 0.1
     threshold_by: ThresholdBy = (
         # known_kept: target_tpr of the known validation images is accepted; shots_kept: of those of every shot group;
-        # unknown_accepted: see below; paper: what has a softmax probability of 0.1 or more (score msp)
+        # unknown_accepted, cheapest: see below, both need validation images of unknown classes
+        # (curate.unknown_validation); paper: what has a softmax probability of 0.1 or more (score msp)
         "known_kept"
     )
     target_tpr: Annotated[float, Field(gt=0, le=1)] = 0.95  # share of known validation images that are accepted
     unknown_accepted: Annotated[float, Field(ge=0, lt=1)] = (
-        0.2  # at most so many validation images of unknown classes are accepted (curate.unknown_validation)
+        0.2  # at most so many validation images of unknown classes are accepted
     )
+    costs: Costs = Costs()  # of errors; for threshold_by: cheapest
     roll_up: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # a class less probable than this gives way to its parent; 0: never
     )

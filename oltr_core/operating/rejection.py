@@ -13,14 +13,17 @@ from oltr_core.checkpoint import Card, ThresholdBy
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
 from oltr_core.metrics.calibration import best_temperature
+from oltr_core.metrics.costs import cheapest
 from oltr_core.metrics.recognition import shot_groups
 from oltr_core.models import Network
 from oltr_core.pseudo_features import remembered
 from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, Reachability, Score, operating_threshold
 from oltr_core.seeding import torch_generator
+from oltr_core.settings.costs import Costs
 from oltr_core.spec import Spec
 
 PAPER: ThresholdBy = "paper"
+BY_UNKNOWN: tuple[ThresholdBy, ...] = ("unknown_accepted", "cheapest")  # these need unknown validation images
 PAPER_SOFTMAX = 0.1  # of Liu et al., 2019 and 2022: an image whose largest probability is smaller is unknown
 
 
@@ -72,6 +75,7 @@ def operating_point(
     by: ThresholdBy = "known_kept",
     unknown: Outputs | None = None,
     unknown_accepted: float = 0.2,
+    costs: Costs | None = None,
 ) -> OperatingPoint:
     """Fit the score on `reference`, with `known` as what was held out; threshold and temperature on `known` too.
 
@@ -82,6 +86,7 @@ def operating_point(
     * shots_kept: so is that share of the images of every shot group (by the training images of `reference`);
     * unknown_accepted: the largest threshold that accepts at most that share of `unknown`, what the score sees of
       validation images of unknown classes;
+    * cheapest: the threshold of the least expected `costs` of errors, by these images and those of known classes;
     * paper: msp > 0.9, and for any other score as known_kept.
     """
     state = score.fit(replace(reference, held_out=known, held_out_labels=labels))
@@ -89,6 +94,10 @@ def operating_point(
     if by == "unknown_accepted":
         assert unknown is not None, "validation images of unknown classes"
         threshold = accepting_at_most(unknown_accepted, scores, score(unknown, state))
+    elif by == "cheapest":
+        assert unknown is not None, "validation images of unknown classes"
+        assert costs is not None, "what errors cost"
+        threshold = cheapest(costs, scores, known.mean_logits.argmax(1) == labels, score(unknown, state))
     elif by == PAPER and score.name == "msp":
         threshold = float(torch.tensor(1 - PAPER_SOFTMAX))
     elif by == "shots_kept":

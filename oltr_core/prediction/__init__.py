@@ -3,6 +3,18 @@
 from oltr_core.prediction.addresses import images_at
 from oltr_core.prediction.answers import Prediction
 from oltr_core.prediction.files import opened
+from oltr_core.prediction.gallery import gallery
+from oltr_core.prediction.ingested import predict_batch
 from oltr_core.prediction.run import loaded, predict, predict_files, predictions
 
-__all__ = ["Prediction", "images_at", "loaded", "opened", "predict", "predict_files", "predictions"]
+__all__ = [
+    "Prediction",
+    "gallery",
+    "images_at",
+    "loaded",
+    "opened",
+    "predict",
+    "predict_batch",
+    "predict_files",
+    "predictions",
+]

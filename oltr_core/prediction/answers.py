@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oltr_core.checkpoint import Checkpoint
+from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import with_distances
 from oltr_core.interfaces import Outputs
+from oltr_core.prediction.gallery import Gallery
 from oltr_core.roll_up import rolled_up
 from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
 from oltr_core.spec import parse
+
+ASKED_FOR = ("top", "references", "sequence")
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Prediction:
     label_probability: float | None = None  # of `label`: larger than of `nearest` where it is the parent of that
     error: str | None = None
     top: list[dict[str, Any]] | None = None  # the best classes with their probabilities, where they were asked for
+    references: list[dict[str, Any]] | None = None  # the nearest labelled images, where they were asked for
+    sequence: dict[str, Any] | None = None  # id, images and answer of its sequence, where that was asked for
 
     def row(self) -> dict[str, Any]:
-        """The fields as a row of JSON or of a table; `top` is one of them where it was asked for."""
-        fields = asdict(self)
-        return fields if self.top is not None else {name: v for name, v in fields.items() if name != "top"}
+        """The fields as a row of JSON or of a table; those of ASKED_FOR where they were."""
+        return {name: v for name, v in asdict(self).items() if v is not None or name not in ASKED_FOR}
 
 
 def score_of(model: Checkpoint, generation: str) -> Score:
@@ -58,14 +62,18 @@ def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | N
 
 
 def answered(
-    model: Checkpoint, score: Score, images: Tensor, generation: str, top_k: int = 1
+    model: Checkpoint,
+    score: Score,
+    images: Tensor,
+    generation: str,
+    top_k: int = 1,
+    gallery: Gallery | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The fields of a Prediction, but for the path, of each of `images`: uint8 [B, 3, S, S] on the network's device.
 
-    With a `top_k` of two or more, so many of the best classes.
+    With a `top_k` of two or more, so many of the best classes; with a gallery, the nearest images of it.
     """
-    card, network = model.card, model.network
-    batch = card.transform(images)
+    network, batch = model.network, model.card.transform(images)
     with torch.no_grad():
         outputs, scored = network(batch).cpu(), None
     if score.needs == "network":
@@ -73,6 +81,15 @@ def answered(
         with torch.no_grad():
             scored = network(moved).cpu()
     probabilities, scores = judge(model, score, outputs, scored)
+    near = gallery.nearest(outputs.features) if gallery else [None] * len(images)
+    for fields, own in zip(said(model.card, probabilities, scores, generation, top_k), near, strict=True):
+        yield {**fields, "references": own}
+
+
+def said(
+    card: Card, probabilities: Tensor, scores: Tensor, generation: str, top_k: int = 1
+) -> Iterator[dict[str, Any]]:
+    """The fields of a Prediction that follow from probabilities [B, A] of the card's answers and scores [B]."""
     best, columns = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
     assert card.threshold is not None
     names = card.answer_names

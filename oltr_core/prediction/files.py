@@ -23,12 +23,22 @@ import pyarrow.parquet as pq
 from oltr_core import digest
 from oltr_core.layout import sync
 from oltr_core.prediction.addresses import as_text
-from oltr_core.prediction.answers import Prediction
+from oltr_core.prediction.answers import ASKED_FOR, Prediction
 
 ROWS = 1024  # of a part
 _ABOUT = b"oltr.predictions"
 _KINDS = {"str": pa.string(), "str | None": pa.string(), "float | None": pa.float64()}
-_TOP = pa.field("top", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])))
+_TEXT, _REAL = pa.string(), pa.float64()
+_TOP = pa.field("top", pa.list_(pa.struct([("label", _TEXT), ("probability", _REAL)])))
+_REFERENCES = pa.field("references", pa.list_(pa.struct([("label", _TEXT), ("path", _TEXT), ("distance", _REAL)])))
+_ANSWER = [
+    ("label", _TEXT),
+    ("label_probability", _REAL),
+    ("nearest", _TEXT),
+    ("probability", _REAL),
+    ("score", _REAL),
+]
+_SEQUENCE = pa.field("sequence", pa.struct([("id", _TEXT), ("images", pa.int64()), *_ANSWER]))
 
 
 class Answered:
@@ -56,11 +66,13 @@ class File(Protocol):
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None: ...
 
 
-def opened(path: Path, generation: str, top_k: int = 1, resume: bool = False) -> File:
+def opened(
+    path: Path, generation: str, top_k: int = 1, resume: bool = False, references: int = 0, sequences: bool = False
+) -> File:
     """The file at `path` to write predictions of `generation` into, its format by its extension.
 
     Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and for
-    one with answers of another generation or of another `top_k`.
+    one with answers of another generation or of another `top_k` or number of `references`.
     """
     kinds = {".jsonl": Lines, ".parquet": Parts}
     if path.suffix not in kinds:
@@ -70,7 +82,9 @@ def opened(path: Path, generation: str, top_k: int = 1, resume: bool = False) ->
         raise ValueError(f"{there[0]}: this is there already; add --resume to go on with it, or name another file")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another file")
-    return kinds[path.suffix](path, {"generation": generation, "top_k": top_k})
+    return kinds[path.suffix](
+        path, {"generation": generation, "top_k": top_k, "references": references, "sequences": sequences}
+    )
 
 
 def read(path: Path) -> Iterator[Prediction]:
@@ -109,7 +123,8 @@ class Lines:
         for one in _lines(self.path) if self.path.exists() else ():
             # of an image without an answer, nobody knows how many classes were asked for
             top_k = about["top_k"] if one.error else len(one.top or [0])
-            _refuse(self.path, {"generation": one.generation, "top_k": top_k}, about)
+            near = about["references"] if one.error else len(one.references or [])
+            _refuse(self.path, {**about, "generation": one.generation, "top_k": top_k, "references": near}, about)
             yield one.path
 
     def add(self, prediction: Prediction) -> None:
@@ -158,8 +173,9 @@ class Parts:
                     yield from batch.column(0).to_pylist()
 
     def _schema(self, **more: Any) -> pa.Schema:
-        columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name != "top"]
-        columns += [_TOP] if self.about["top_k"] > 1 else []
+        columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name not in ASKED_FOR]
+        asked = self.about["top_k"] > 1, self.about["references"] > 0, self.about["sequences"]
+        columns += [column for column, wanted in zip((_TOP, _REFERENCES, _SEQUENCE), asked, strict=True) if wanted]
         return pa.schema(columns, {_ABOUT: json.dumps({**self.about, **more})})
 
     def add(self, prediction: Prediction) -> None:
@@ -217,7 +233,12 @@ def _parts_of(path: Path) -> Path:
 def _about(path: Path) -> dict[str, Any]:
     """What a Parquet file of ours says of itself. Raises ValueError for any other."""
     try:
-        return {"parts": 0, **json.loads((pq.read_schema(path).metadata or {})[_ABOUT])}
+        return {
+            "parts": 0,
+            "references": 0,
+            "sequences": False,
+            **json.loads((pq.read_schema(path).metadata or {})[_ABOUT]),
+        }
     except (pa.ArrowInvalid, KeyError):
         raise ValueError(f"{path}: expected predictions that `oltr predict` wrote; name another file") from None
 

@@ -13,6 +13,7 @@ from oltr_core.ingest.record import SourceAccess
 from oltr_core.prediction.addresses import as_text, images_at
 from oltr_core.prediction.answers import Prediction, answered, score_of
 from oltr_core.prediction.decoding import Fetch, decoded
+from oltr_core.prediction.gallery import Gallery
 
 
 def loaded(model: Path, generation: str, device: str = "cpu") -> Checkpoint:
@@ -43,12 +44,13 @@ def predict(
     top_k: int = 1,
     workers: int = 0,
     fetch: Fetch | None = None,
+    gallery: Gallery | None = None,
 ) -> Iterator[Prediction]:
     """A prediction for every address, in their order; for one that cannot be read, the reason.
 
     At most `batch_size` images are answered at a time, and `workers` processes decode ahead; `fetch` reads addresses
-    that are no files. Raises ValueError for a model without a threshold, before anything is read, and
-    ConnectionError where a store stops to answer.
+    that are no files, and `gallery` names the nearest labelled images. Raises ValueError for a model without a
+    threshold, before anything is read, and ConnectionError where a store stops to answer.
     """
     score = score_of(model, generation)
     device = next(model.network.parameters()).device
@@ -57,7 +59,7 @@ def predict(
     def found() -> Iterator[Prediction]:
         for part in parts:
             images = onto(part.images, device)
-            answers = answered(model, score, images, generation, top_k) if len(images) else iter(())
+            answers = answered(model, score, images, generation, top_k, gallery) if len(images) else iter(())
             for address, error in zip(part.addresses, part.errors, strict=True):
                 failed = {"generation": generation, "error": error}
                 fields: dict[str, Any] = failed if error is not None else next(answers)

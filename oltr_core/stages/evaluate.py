@@ -95,11 +95,12 @@ def run(params: Parameters, layout: Layout) -> None:
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
     reference = reference_of_answers(reference, card)
     how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
+    most = card.unknown_accepted, card.costs
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)
             known = outputs[is_val], scored[is_val], labels[is_val]
-            fitted = operating_point(score, reference, *known, *how, scored[open_val], card.unknown_accepted)
+            fitted = operating_point(score, reference, *known, *how, scored[open_val], *most)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= worth.write(this, tested, card, layout)

@@ -24,6 +24,7 @@ from oltr_core.measured import Measured
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import (
+    BY_UNKNOWN,
     PAPER,
     can_reject,
     operating_point,
@@ -96,12 +97,14 @@ def run(params: Parameters, layout: Layout) -> None:
     scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size, card)
     reference = reference_of_answers(reference_from_statistics(network, statistics, update.seed), card)
     labels = manifest_rows.columns(val, card.answer_ids)
-    unknown = open_validation(manifest, card.answer_ids) if update.threshold_by == "unknown_accepted" else None
+    by, unknown = update.threshold_by, None
+    if by in BY_UNKNOWN:
+        unknown = open_validation(manifest, card.answer_ids, by)
     seen = None
     if unknown is not None:
         answers = card.answered(classify(network, features(unknown, network), statistics))
         seen = outputs_for(update.score, unknown, answers, network, transform, layout, compute.batch_size, card)
-    how = update.target_tpr, update.class_balanced, update.threshold_by, seen, update.unknown_accepted
+    how = update.target_tpr, update.class_balanced, update.threshold_by, seen, update.unknown_accepted, update.costs
     fitted = operating_point(update.score, reference, known, scored, labels, *how)
     rejects = can_reject(update.threshold_by, len(card.answer_ids))
     if not rejects:
@@ -114,6 +117,7 @@ def run(params: Parameters, layout: Layout) -> None:
             "class_balanced": update.class_balanced,
             "threshold_by": update.threshold_by,
             "unknown_accepted": update.unknown_accepted,
+            "costs": update.costs,
             "tuned_on_unknown": unknown.num_rows if unknown else 0,
             "reference_seed": update.seed,
             "temperature": fitted.temperature,
@@ -132,14 +136,14 @@ def run(params: Parameters, layout: Layout) -> None:
     Measured({f"update/{name}": float(number) for name, number in counts.items()}).write(layout, "update")
 
 
-def open_validation(manifest: pa.Table, class_ids: list[int]) -> pa.Table:
+def open_validation(manifest: pa.Table, class_ids: list[int], by: str) -> pa.Table:
     """The labelled validation images of classes that no column answers for. Raises ValueError where there is none."""
     val = manifest_rows.of_splits(manifest, "val")
     known = manifest_rows.columns(val, class_ids, other=-1) >= 0
     found = val.filter(pa.array((~known).tolist(), pa.bool_()))
     if not found.num_rows:
         raise ValueError(
-            "params.yaml: update.threshold_by: unknown_accepted needs validation images of classes that the model "
+            f"params.yaml: update.threshold_by: {by} needs validation images of classes that the model "
             "does not know, found none; add a source with `role: val` of classes that nothing trains on and set "
             "curate.unknown_validation, or take known_kept"
         )

@@ -13,6 +13,7 @@ from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext
 from oltr_core.learners import ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
+from oltr_core.metrics.costs import cheapest
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
@@ -27,6 +28,7 @@ from oltr_core.operating.selection import Select, pick
 from oltr_core.pseudo_features import draw
 from oltr_core.scores import Energy, Msp, OpenMax, operating_threshold
 from oltr_core.seeding import torch_generator
+from oltr_core.settings.costs import Costs
 from oltr_core.strategies import CoreSet, KCenter, Mixed
 from tests.core.contracts import worlds
 
@@ -112,6 +114,18 @@ def test_at_most_a_share_of_unknown_validation_images_is_accepted_and_no_image_i
     how = {"by": "unknown_accepted", "unknown": seen, "unknown_accepted": most}
     point = operating_point(Energy(), worlds.reference(), outputs, outputs, labels, 0.95, **how)
     assert point.threshold == accepting_at_most(most, Energy()(outputs, {}), Energy()(seen, {}))
+
+
+def test_the_costs_of_errors_choose_the_threshold_by_unknown_validation_images_and_confusions():
+    outputs, seen, labels = worlds.outputs(60, seed=3), worlds.outputs(40, seed=4), torch.arange(60) % 5
+    right, scores = outputs.mean_logits.argmax(1) == labels, (Energy()(outputs, {}), Energy()(seen, {}))
+    found = set()
+    for costs in (Costs(), Costs(unknown_accepted=20), Costs(confusion=0, unknown_accepted=0.1)):
+        how = {"by": "cheapest", "unknown": seen, "costs": costs}
+        point = operating_point(Energy(), worlds.reference(), outputs, outputs, labels, 0.95, **how)
+        assert point.threshold == cheapest(costs, scores[0], right, scores[1])
+        found.add(point.threshold)
+    assert len(found) > 1
 
 
 def test_where_no_threshold_is_strict_enough_every_image_is_rejected():

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from oltr_core import checkpoint
+from oltr_core import checkpoint, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
-from oltr_core.prediction import decoding, images_at, predict, predict_files
+from oltr_core.prediction import decoding, gallery, images_at, predict, predict_batch, predict_files
 from tests.core.stages import loop_world as world
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Generation 0, computed and sealed: its checkpoint, and three of its images as files."""
+def sealed(tmp_path_factory):
+    """Generation 0, computed and sealed; images of the batch are said to be of sequences of three or fewer."""
     layout = world.make(tmp_path_factory.mktemp("predict"))
     world.compute(layout)
     world.seal(layout, "0000")
+    (batch,) = layout.batches
+    rows = schema.read(batch.index, schema.INDEX).to_pylist()
+    for number, row in enumerate(sorted(rows, key=lambda row: row["address"])):
+        row["attributes"] = json.dumps({"seq_id": number // 3}) if number % 7 else None
+    schema.write(batch.index, schema.from_rows(schema.INDEX, rows), schema.INDEX)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def model(sealed, tmp_path_factory):
+    """Its checkpoint, and three of its images as files."""
+    layout = sealed
     folder = tmp_path_factory.mktemp("images")
     batch = layout.batches[0].folder.name
     for row in range(3):
@@ -155,6 +169,90 @@ def test_of_an_endless_list_no_more_is_read_than_a_batch_and_what_is_ahead(model
     for _ in range(decoding.FEW + 20):
         next(found)
     assert len(drawn) <= decoding.FEW + 20 + 8
+
+
+# --- an ingested batch, its sequences, and the nearest labelled images --------------------------------------------
+def test_an_ingested_batch_is_answered_like_its_images_as_files(model, sealed):
+    network, folder = model
+    found = {p.path: p for p in predict_batch(sealed, "batch-0", network, "0000")}
+    index = schema.read(sealed.batches[0].index, schema.INDEX).to_pylist()
+    assert list(found) == sorted(row["address"] for row in index)
+    places = {(row["shard"], row["row"]): row["address"] for row in index}
+    for row, alone in enumerate(predict_files(sorted(folder.iterdir()), network, "0000")):
+        same = found[places[0, row]]
+        assert (same.label, same.nearest, same.sequence) == (alone.label, alone.nearest, None)
+        assert same.score == pytest.approx(alone.score, abs=1e-5)
+        assert "sequence" not in same.row()
+    with pytest.raises(ValueError, match="no ingested batch 'batch-1'; did you mean 'batch-0'"):
+        next(predict_batch(sealed, "batch-1", network, "0000"))
+
+
+def test_a_sequence_has_the_answer_of_the_means_over_its_images(model, sealed):
+    network = model[0]
+    rows = list(predict_batch(sealed, "batch-0", network, "0000", by="seq_id", top_k=99))
+    assert [row.sequence is None for row in rows[:8]] == [True, *[False] * 6, True]
+    for number in range(len(rows) // 3):
+        mine = [row for row in rows[3 * number : 3 * number + 3] if row.sequence]
+        (vote,) = {json.dumps(row.sequence) for row in mine}
+        vote = json.loads(vote)
+        assert (vote["id"], vote["images"]) == (str(number), len(mine))
+        assert len(mine) in (2, 3)
+        mean = {
+            name: sum(top["probability"] for row in mine for top in row.top if top["label"] == name) / len(mine)
+            for name in network.card.class_names
+        }
+        best, score = max(mean, key=mean.__getitem__), sum(row.score for row in mine) / len(mine)
+        assert vote["nearest"] == best
+        assert vote["probability"] == pytest.approx(mean[best], abs=1e-6)
+        assert vote["score"] == pytest.approx(score, abs=1e-5)
+        assert vote["label"] == ("unknown" if vote["score"] > network.card.threshold else best)
+    votes = [row.sequence for row in rows if row.sequence]
+    assert {vote["label"] == "unknown" for vote in votes} == {True, False}
+    assert any(
+        vote["nearest"] != row.nearest for vote, row in zip(votes, filter(lambda r: r.sequence, rows), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["Empty", "blank"])
+def test_an_image_taken_for_empty_has_no_vote_where_others_of_its_sequence_are_not(model, sealed, name):
+    network = model[0]
+    names = [name, *network.card.class_names[1:]]
+    network = replace(network, card=network.card.model_copy(update={"class_names": names}))
+    rows = list(predict_batch(sealed, "batch-0", network, "0000", by="seq_id"))
+    seen = set()
+    for row in filter(lambda row: row.sequence, rows):
+        mine = [other for other in rows if other.sequence and other.sequence["id"] == row.sequence["id"]]
+        voters = [other for other in mine if other.nearest != name] or mine
+        assert row.sequence["score"] == pytest.approx(sum(v.score for v in voters) / len(voters), abs=1e-5)
+        assert row.sequence["images"] == len(mine)
+        seen.add((len(mine) > len(voters), row.sequence["nearest"] == name))
+    assert {(True, False), (False, True), (False, False)} <= seen
+
+
+def test_an_attribute_that_no_image_has_is_refused_with_those_that_there_are(model, sealed):
+    for by, sentence in (("seqid", "did you mean 'seq_id'.*there are: group, seq_id"), ("group", "has 'group'")):
+        with pytest.raises(ValueError, match=sentence):
+            next(predict_batch(sealed, "batch-0", model[0], "0000", by=by))
+
+
+def test_the_nearest_labelled_images_are_named_and_one_of_the_gallery_is_nearest_to_itself(model, sealed, tmp_path):
+    network = model[0]
+    found = gallery(sealed, "0000", network, number=3)
+    manifest = schema.read(sealed.generation("0000").manifest, schema.MANIFEST).to_pylist()
+    kept = [row for row in manifest if row["split"] in ("train", "val") and row["class_id"] is not None]
+    assert found.addresses == [row["address"] for row in kept]
+    assert found.labels == [network.card.class_names[network.card.class_ids.index(row["class_id"])] for row in kept]
+    mine = kept[5]
+    Image.fromarray(Shards(sealed.raw).read("batch-0", mine["shard"], mine["row"])).save(tmp_path / "same.png")
+    (said,) = predict([str(tmp_path / "same.png")], network, "0000", gallery=found)
+    first, second, third = said.references
+    assert first == {"label": found.labels[5], "path": mine["address"], "distance": pytest.approx(0, abs=1e-3)}
+    assert 0.001 < second["distance"] <= third["distance"] < 2
+    (of_batch,) = [
+        p for p in predict_batch(sealed, "batch-0", network, "0000", gallery=found) if p.path == mine["address"]
+    ]
+    assert [of["path"] for of in of_batch.references] == [of["path"] for of in said.references]
+    assert gallery(sealed, "0000", network, number=10**6).number == len(kept)
 
 
 @pytest.mark.slow

@@ -67,6 +67,18 @@ def test_the_best_classes_are_a_column_where_they_were_asked_for(tmp_path, name)
 
 
 @KINDS
+def test_nearest_images_and_sequences_are_columns_where_they_were_asked_for(tmp_path, name):
+    near = [{"label": "cat", "path": "a.png", "distance": 0.5}, {"label": "dog", "path": "b.png", "distance": 0.75}]
+    vote = {"id": "7", "images": 3, "label": "unknown", "label_probability": None, "nearest": "cat"}
+    vote |= {"probability": 0.75, "score": 0.5}
+    wanted = [said(0, references=near, sequence=vote), said(1, references=near)]
+    write(tmp_path / name, wanted, references=2, sequences=True)
+    assert list(module.read(tmp_path / name)) == wanted
+    with pytest.raises(ValueError, match="references 2, expected references 1"):
+        opened(tmp_path / name, "0001", references=1, sequences=True, resume=True)
+
+
+@KINDS
 def test_a_run_goes_on_where_it_was_killed_and_answers_nothing_twice(tmp_path, name):
     path = tmp_path / name
     code = f"""

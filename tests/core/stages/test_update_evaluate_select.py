@@ -25,6 +25,7 @@ from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.prediction.trade_off import costs
 from oltr_core.scores import Entropy
+from oltr_core.settings.costs import Costs
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, manifest_rows, select, update
 from oltr_core.stages.evaluate import NOT_YET
@@ -146,6 +147,17 @@ def test_a_threshold_may_be_tuned_on_validation_images_of_unknown_classes_and_th
     assert len(tuned) == len(open_) // 2
     accepted = sum(not row["rejected"] for row in tuned) / len(tuned)
     assert 0.3 - 1 / len(tuned) < accepted <= 0.3
+    errors = Costs(unknown_accepted=20, confusion=5, unknown_share=0.3)
+    text = layout.params.read_text().replace("threshold_by: unknown_accepted", "threshold_by: cheapest")
+    layout.params.write_text(text.replace("0.3}", f"0.3, costs: {errors.model_dump_json()}}}"))
+    world.compute(layout, update, evaluate)
+    card = checkpoint.read_card(layout.work.model)
+    assert (card.threshold_by, card.costs, card.tuned_on_unknown) == ("cheapest", errors, len(open_) // 2)
+    now, _, best = costs(layout.work, [0.95], errors)
+    assert (now.name, best.name) == ("now", "cheapest")
+    assert now.threshold == pytest.approx(best.threshold, abs=1e-7)
+    assert now[2:] == best[2:]
+    assert costs(layout.work, [], errors.model_copy(update={"unknown_accepted": 0}))[1].threshold > best.threshold
 
 
 def test_the_threshold_of_the_paper_is_warned_of_where_it_can_never_reject(first, tmp_path, capsys):
@@ -508,7 +520,9 @@ def test_an_empty_pool_asks_nothing(first, tmp_path):
 # --- another operating point --------------------------------------------------------------------------------------
 def test_the_cost_of_an_operating_point_is_counted_over_the_sealed_test_images(first):
     generation = first.generation("0000")
-    now, same, loose = costs(generation, [0.95, 1.0])
+    errors = Costs(known_rejected=2, unknown_accepted=7, confusion=3, unknown_share=0.25)
+    now, same, loose = costs(generation, [0.95, 1.0], errors)
+    assert (now.name, same.name, loose.name) == ("now", "0.95", "1"), "no validation image is of an unknown class"
     card, figures = checkpoint.read_card(generation.model), json.loads(generation.metrics.read_text())
     assert now.threshold == card.threshold == pytest.approx(same.threshold, abs=1e-7)
     assert now[2:] == same[2:]
@@ -526,6 +540,8 @@ def test_the_cost_of_an_operating_point_is_counted_over_the_sealed_test_images(f
         (loose.unknown_accepted, sum(unknown), len(unknown)),
     ):
         assert found == (count / of, *binomial_interval(count, of), of)
+    wrong = loose.known_rejected.value * 2 + (1 - loose.known_named.value - loose.known_rejected.value) * 3
+    assert loose.of_1000_images == pytest.approx(750 * wrong + 250 * 7 * loose.unknown_accepted.value)
 
 
 def test_the_command_prints_the_point_in_force_and_the_others_and_changes_nothing(first):
