@@ -25,12 +25,13 @@ PRODUCTS = {
     "iced_tea_500": ("bottle", (170, 110, 50), (250, 220, 90), 2),
     "ginger_ale_330": ("can", (40, 120, 70), (230, 200, 110), 3),  # new: nobody has named one
     "oat_drink_1l": ("carton", (225, 205, 170), (110, 60, 30), 3),  # new: ten photos come with its name
+    "energy_250": ("bottle", (60, 50, 110), (230, 240, 90), 3),  # stays unknown
 }
-REFERENCES = dict(zip(PRODUCTS, (40, 30, 24, 18, 14, 12, 10, 8), strict=False))  # the last two have none
-SHELF = {name: 10 for name in PRODUCTS if name != "oat_drink_1l"}
-UNLISTED = {"ginger_ale_330": 12}  # to measure by, until somebody has named it
+REFERENCES = dict(zip(PRODUCTS, (40, 30, 24, 18, 14, 12, 10, 8), strict=False))  # the last three have none
+SHELF = dict.fromkeys([*REFERENCES, "ginger_ale_330"], 10)
+UNLISTED = dict.fromkeys(("ginger_ale_330", "energy_250"), 12)  # to measure by, until somebody has named them
 NEW = {"oat_drink_1l": 10}
-NEXT_SHELF = dict.fromkeys(PRODUCTS, 6) | {"oat_drink_1l": 12}
+NEXT_SHELF = dict.fromkeys(SHELF, 6) | {"oat_drink_1l": 12}
 
 
 def photo(rng: np.random.Generator, product: str) -> Image.Image:
