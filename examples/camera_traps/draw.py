@@ -24,8 +24,8 @@ ANIMALS = {
     "lynx": ((190, 170, 130), 20, 8, 8, 6),
 }
 LABELLED = {"red_deer": 30, "roe_deer": 16, "boar": 12, "fox": 8, "badger": 6}  # sequences; a long tail
-NEW = {"red_deer": 10, "roe_deer": 6, "boar": 5, "fox": 4, "badger": 4, "lynx": 9}
-ELSEWHERE = {"lynx": 6}  # at sites of their own: to measure by, until somebody has named a lynx
+NEW = {"red_deer": 10, "roe_deer": 6, "boar": 5, "fox": 4, "badger": 4, "lynx": 16}
+ELSEWHERE = {"lynx": 12}  # at sites of their own: to measure by, until somebody has named a lynx
 SITES = 12
 
 
@@ -41,13 +41,17 @@ def picture(rng: np.random.Generator, site: int, animal: str, frame: int) -> tup
     scale = rng.uniform(0.8, 1.2)
     length, height, legs, ears = (max(2, round(part * scale)) for part in (length, height, legs, ears))
     x, y = int(rng.integers(12, 24)) + 14 * frame, int(rng.integers(30, 36))
-    shade = tuple(int(c * rng.uniform(0.85, 1.15)) for c in colour)
+    light = rng.uniform(0.85, 1.15)
+    shade = tuple(int(c * light) for c in colour)
     draw.ellipse((x, y, x + length, y + height), fill=shade)
     head = x + length - 2, y - height // 2
     draw.ellipse((*head, head[0] + height, head[1] + height), fill=shade)
     draw.polygon([(head[0], head[1]), (head[0] + 2, head[1] - ears), (head[0] + 4, head[1])], fill=shade)
     for leg in (2, length - 4):
         draw.rectangle((x + leg, y + height - 2, x + leg + 1, y + height + legs), fill=shade)
+    if animal == "lynx":
+        for spot in range(3, length, 5):
+            draw.point([(x + spot, y + 3), (x + spot, y + 4), (x + spot + 2, y + 6)], fill=(60, 45, 30))
     if animal == "badger":
         draw.line((x, y + 2, x + length + height, y), fill=(240, 240, 240), width=2)
     noise = rng.normal(0, 8, (HEIGHT, WIDTH, 1)) + rng.uniform(-20, 20)

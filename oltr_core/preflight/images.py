@@ -75,9 +75,12 @@ def expected(seen: Seen, curate: Curate) -> Expected:
     shares = split.Shares(curate.val_share, curate.test_share, curate.min_train_per_class, curate.min_test_per_class)
     np.add.at(counts, (label, split.draw(alone, label, alone, counts, shares)), 1)  # the codes are the columns
     held = hold_out.chosen(curate, offered, names)
-    known = np.array([name in offered and name not in held for name in names], dtype=bool)
+    waiting = np.array([name in held for name in names], dtype=bool)
+    known = np.array([name in offered for name in names], dtype=bool) & ~waiting
+    if curate.unknown_validation:
+        known &= counts[:, 2] > 0
     train = {name: int(row[2]) for name, row, keep in zip(names, counts, known, strict=True) if keep}
-    pool, open_test = seen.pool + counts[~known, 1:].sum(), counts[~known, 0].sum()
+    pool, open_test = seen.pool + counts[waiting, 1:].sum(), counts[~known, 0].sum()
     return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test))
 
 

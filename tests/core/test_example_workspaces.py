@@ -24,7 +24,7 @@ from tests.core.stages import loop_world as world
 EXAMPLES = world.ROOT / "examples"
 #: example -> batch -> images that are labelled, validate, are tested and wait in the pool
 FOUND = {
-    "camera_traps": {"season-1": {"labelled": 216, "test": 18, "pool": 114}},
+    "camera_traps": {"season-1": {"labelled": 216, "test": 36, "pool": 135}},
     "retail": {"shelf-1": {"labelled": 156, "test": 24, "pool": 90}, "shelf-2": {"labelled": 10, "pool": 66}},
     "inspection": {"line-1": {"labelled": 230, "val": 60, "test": 70, "pool": 120}},
 }

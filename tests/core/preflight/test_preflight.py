@@ -169,6 +169,18 @@ def test_what_would_stop_the_loop_is_said_before(photos, sections, sentence):
     assert any(sentence in one for one in refused), refused
 
 
+def test_a_class_of_validation_images_alone_is_refused_or_where_it_is_allowed_counted_nowhere(photos):
+    (photos / "made").mkdir()
+    (photos / "labelled" / "lynx").rename(photos / "made" / "lynx")
+    sources = [{"batch": "first", "sources": [*FOLDERS, {"name": "folder", "path": "made", "role": "val"}]}]
+    _, _, refused = said_of(photos, params(sources=sources))
+    assert any("1 class, lynx (0), would have fewer than 2 training images" in one for one in refused)
+    summary, _, refused = said_of(photos, params(sources=sources, curate={"unknown_validation": True}))
+    assert not refused
+    assert "2 classes to train" in summary
+    assert "10 in the pool" in summary
+
+
 # --- how long it takes ------------------------------------------------------------------------------------------
 def test_the_estimate_is_seconds_per_step_times_steps(monkeypatch):
     phases = [Phase(name="a", epochs=3, batch_size=8), Phase(name="b", epochs=2, batch_size=16, freeze=["trunk"])]
