@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from oltr_core import checkpoint, schema
+from flows.cli import oltr
+from oltr_core import checkpoint, ledger, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
-from oltr_core.prediction import decoding, gallery, images_at, predict, predict_batch, predict_files
+from oltr_core.prediction import decoding, files, gallery, images_at, predict, predict_batch, predict_files
 from tests.core.stages import loop_world as world
 
 
@@ -253,6 +255,29 @@ def test_the_nearest_labelled_images_are_named_and_one_of_the_gallery_is_nearest
     ]
     assert [of["path"] for of in of_batch.references] == [of["path"] for of in said.references]
     assert gallery(sealed, "0000", network, number=10**6).number == len(kept)
+
+
+def test_the_command_answers_a_batch_with_its_sequences_and_references_into_a_file_and_as_text(
+    model, sealed, tmp_path
+):
+    ledger.append(sealed.ledger, ledger.Event("promoted", "0000", "-", world.AT.isoformat()))
+
+    def called(*options: str):
+        return CliRunner().invoke(oltr, ["--workspace", str(sealed.root), "predict", *options])
+
+    asked = "--batch", "batch-0", "--by", "seq_id", "--references", "1"
+    done = called(*asked, "--output", str(tmp_path / "a.parquet"))
+    assert done.exit_code == 0, done.output
+    found = list(files.read(tmp_path / "a.parquet"))
+    near = gallery(sealed, "0000", model[0], number=1)
+    assert found == list(predict_batch(sealed, "batch-0", model[0], "0000", by="seq_id", gallery=near))
+    one = found[1]
+    text = called(*asked).stdout.splitlines()[1]
+    assert f"generation 0000); like {one.references[0]['path']} ({one.references[0]['label']}, " in text
+    assert f"; 0, 2 images: {one.sequence['label']} ({one.sequence['nearest']} " in text
+    for wrong in ([], ["a.png", "--batch", "batch-0"], ["a.png", "--by", "seq_id"]):
+        assert called(*wrong).exit_code == 2
+        assert "give PATHS, or --batch" in called(*wrong).output
 
 
 @pytest.mark.slow
