@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 48
 KNOWN = {"good": 150, "scratch": 40, "dent": 24, "stain": 16}  # labelled pictures: most plates are good
-MADE = {"crack": 30, "hole": 30}  # defects made on purpose, to set the threshold by
+MADE = {"crack": 30, "hole": 30, "speckles": 30}  # defects made on purpose, to set the threshold by
 NEVER_SEEN = {"burr": 40, "print": 30}  # to measure by; of the first there are some in the pool too
 POOL = {"good": 60, "scratch": 16, "dent": 10, "stain": 8, "burr": 26}
 
@@ -45,8 +45,11 @@ def plate(rng: np.random.Generator, defect: str) -> Image.Image:
         spikes = [(x - 14 + 4 * n, y + (size if n % 2 else -size)) for n in range(8)]
         draw.line(spikes, fill=(70, 75, 90), width=2)
     elif defect == "print":
-        for ring in range(2, 2 * size, 3):
-            draw.ellipse((x - ring, y - ring, x + ring, y + ring), outline=(95, 110, 150))
+        for ring in range(3, 2 * size, 5):
+            draw.ellipse((x - ring, y - ring, x + ring, y + ring), outline=(70, 85, 135), width=2)
+    elif defect == "speckles":
+        for dot_x, dot_y in rng.integers(4, SIDE - 4, (14, 2)).tolist():
+            draw.rectangle((dot_x, dot_y, dot_x + 2, dot_y + 2), fill=(85, 80, 75))
     return image
 
 

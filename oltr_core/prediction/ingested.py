@@ -88,8 +88,8 @@ def _votes(
     voters = [[row for row in rows if not empty[row]] or rows for rows in members.values()]
     if not voters:
         return {}
-    means = (torch.stack([values[rows].mean(0) for rows in voters]) for values in (probabilities, scores))
-    answers = said(model.card, *means, generation)
+    mean, score = (torch.stack([values[rows].mean(0) for rows in voters]) for values in (probabilities, scores))
+    answers = said(model.card, mean, score, generation)
     kept = "label", "label_probability", "nearest", "probability", "score"
     return {
         i: {"id": i, "images": len(rows), **{name: answer[name] for name in kept}}

@@ -26,7 +26,7 @@ EXAMPLES = world.ROOT / "examples"
 FOUND = {
     "camera_traps": {"season-1": {"labelled": 216, "test": 36, "pool": 135}},
     "retail": {"shelf-1": {"labelled": 156, "test": 24, "pool": 90}, "shelf-2": {"labelled": 10, "pool": 66}},
-    "inspection": {"line-1": {"labelled": 230, "val": 60, "test": 70, "pool": 120}},
+    "inspection": {"line-1": {"labelled": 230, "val": 90, "test": 70, "pool": 120}},
 }
 
 

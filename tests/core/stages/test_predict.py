@@ -257,9 +257,7 @@ def test_the_nearest_labelled_images_are_named_and_one_of_the_gallery_is_nearest
     assert gallery(sealed, "0000", network, number=10**6).number == len(kept)
 
 
-def test_the_command_answers_a_batch_with_its_sequences_and_references_into_a_file_and_as_text(
-    model, sealed, tmp_path
-):
+def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and_as_text(model, sealed, tmp_path):
     ledger.append(sealed.ledger, ledger.Event("promoted", "0000", "-", world.AT.isoformat()))
 
     def called(*options: str):
