@@ -81,7 +81,7 @@ def predict(
     if output is None:
         _print(answers(images), as_json)
     else:
-        _write(answers, images, output, (name, how["top_k"], resume, near.number if near else 0, bool(by)))
+        _write(answers, images, output, (name, how["top_k"], resume, near.number if near else 0, bool(batch)))
 
 
 @command("oltr export --onnx birds.onnx", "oltr export --onnx birds.onnx --generation 0003")

@@ -18,7 +18,7 @@ from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
 from oltr_core.spec import parse
 
-ASKED_FOR = ("top", "references", "sequence")
+ASKED_FOR = ("top", "references", "sequence", "box")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Prediction:
     top: list[dict[str, Any]] | None = None  # the best classes with their probabilities, where they were asked for
     references: list[dict[str, Any]] | None = None  # the nearest labelled images, where they were asked for
     sequence: dict[str, Any] | None = None  # id, images and answer of its sequence, where that was asked for
+    box: list[float] | None = None  # left, top, width, height as shares of the picture that it is a part of
 
     def row(self) -> dict[str, Any]:
         """The fields as a row of JSON or of a table; those of ASKED_FOR where they were."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ COLUMNS = (
     "bboxHeight", "classificationMethod", "classifiedBy", "classificationTimestamp", "classificationProbability",
     "observationTags", "observationComments",
 )  # fmt: skip
+BOX_COLUMNS = COLUMNS[18:22]
+_PART = re.compile(r"#(\d+)$")  # of a path: which box of the picture it is
 #: what a class is called -> the observationType that it is instead of an animal
 TYPES = {EMPTY: "blank", "blank": "blank", "human": "human", "person": "human", "vehicle": "vehicle"}
 
@@ -58,7 +61,7 @@ def convert(predictions: Path, target: Path, like: str, layout: Layout, access: 
             for name in {one.generation for one in rows}
             for row in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()
         }
-        text, written = observations(rows, at, media, taxa)
+        text, written = observations(rows, at, media, taxa, root)
     else:
         raise ValueError(f"{target}: expected a *.json, or a *.csv and --like DATAPACKAGE.JSON")
     if rows and not written:
@@ -70,40 +73,61 @@ def convert(predictions: Path, target: Path, like: str, layout: Layout, access: 
 
 
 def observations(
-    rows: Iterable[Prediction], at: str, media: Mapping[str, Mapping[str, str]], taxa: Mapping[str, str | None]
+    rows: Iterable[Prediction],
+    at: str,
+    media: Mapping[str, Mapping[str, str]],
+    taxa: Mapping[str, str | None],
+    root: Path | str = "",
 ) -> tuple[str, int]:
     """The text of observations.csv, and how many rows it has: one for each prediction of a picture in `media`.
 
     `media`: place of a file -> its row in media.csv. `taxa`: class -> its scientific name, where that is not its own.
-    `at`: when the pictures were classified. A picture that could not be read is unclassified, with the reason.
+    `at`: when the pictures were classified; `root`: what the paths of a batch start from. A picture
+    that could not be read is unclassified, with the reason.
     """
     out = io.StringIO()
     writer: Any = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     written = 0
     for said in rows:
-        if (one := media.get(place_of(said.path, Path()))) is None:
+        if (one := _picture(media, said.path, root)) is None:
             continue
         written += 1
+        label, probability = _answer(said)
+        part = _PART.search(said.path)
         found = {
-            "observationID": f"{one['mediaID']}_{said.generation}",
+            "observationID": f"{one['mediaID']}_{said.generation}{f'_{part[1]}' if part else ''}",
             "deploymentID": one["deploymentID"],
             "mediaID": one["mediaID"],
             "eventStart": one["timestamp"],
             "eventEnd": one["timestamp"],
             "observationLevel": "media",
-            "observationType": _type(said.label),
+            "observationType": _type(label),
             "classificationMethod": "machine",
             "classifiedBy": f"oltr, generation {said.generation}",
             "classificationTimestamp": at,
             "observationComments": schema.defused(said.error or ""),
         }
-        if said.label is not None and found["observationType"] == "animal":
-            found["scientificName"] = schema.defused(taxa.get(said.label) or said.label)
-        if said.label_probability is not None:
-            found["classificationProbability"] = f"{said.label_probability:.4f}"
+        if label is not None and found["observationType"] == "animal":
+            found["scientificName"] = schema.defused(taxa.get(label) or label)
+        if probability is not None:
+            found["classificationProbability"] = f"{probability:.4f}"
+        if said.box is not None:
+            found |= zip(BOX_COLUMNS, said.box, strict=True)
         writer.writerow(found)
     return out.getvalue(), written
+
+
+def _picture(known: Mapping[str, Any], path: str, root: Path | str) -> Any:
+    """What is known of the picture of a prediction: a file's, or one of a batch, whose paths are its source's."""
+    return known.get(place_of(path, Path())) or known.get(place_of(_PART.sub("", path), root))
+
+
+def _answer(said: Prediction) -> tuple[str | None, float | None]:
+    """What is handed on, and its probability: the answer of the sequence, where that was asked for."""
+    if said.sequence is not None:
+        return said.sequence["label"], said.sequence["label_probability"]
+    return said.label, said.label_probability
 
 
 def _type(label: str | None) -> str:
@@ -115,30 +139,36 @@ def _type(label: str | None) -> str:
 def coco_camera_traps(
     rows: Iterable[Prediction], at: str, like: Mapping[str, list[dict[str, Any]]] | None, root: Path | str
 ) -> tuple[str, int]:
-    """The text of a COCO Camera Traps JSON, and how many images it has: each prediction, or those `like` lists.
+    """The text of a COCO Camera Traps JSON, and how many predictions are in it: each, or those `like` lists.
 
     `like`: the file that the pictures came with, whose entries of images and numbers of categories are kept; its file
     names start from `root`. A picture that could not be read is marked as corrupt.
     """
     listed = {place_of(str(image["file_name"]), root): image for image in like["images"]} if like else {}
     numbers: dict[str, Any] = {category["name"]: category["id"] for category in like["categories"]} if like else {}
-    images: list[dict[str, Any]] = []
+    images: dict[Any, dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
+    written = 0
     for said in rows:
-        image = listed.get(place_of(said.path, Path())) if like else {"id": said.path, "file_name": said.path}
+        image = _picture(listed, said.path, root) if like else {"id": said.path, "file_name": said.path}
         if image is None:
             continue
-        images.append({**image, "corrupt": True, "failure": said.error} if said.label is None else image)
-        if said.label is not None:
-            if said.label not in numbers:
-                numbers[said.label] = _free(numbers.values(), said.label)
-            about = {"id": len(annotations), "image_id": image["id"], "category_id": numbers[said.label]}
-            known = {} if said.label_probability is None else {"score": said.label_probability}
+        written += 1
+        label, probability = _answer(said)
+        images[image["id"]] = {**image, "corrupt": True, "failure": said.error} if label is None else image
+        if label is not None:
+            if label not in numbers:
+                numbers[label] = _free(numbers.values(), label)
+            about = {"id": len(annotations), "image_id": image["id"], "category_id": numbers[label]}
+            known: dict[str, Any] = {} if probability is None else {"score": probability}
+            if said.box is not None and {"width", "height"} <= image.keys():
+                sides = [image["width"], image["height"]] * 2
+                known["bbox"] = [share * side for share, side in zip(said.box, sides, strict=True)]
             annotations.append({**about, **known, "generation": said.generation})
     info = {"version": "1.0", "description": "predictions of oltr", "date_created": at}
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
-    found = {"info": info, "images": images, "categories": categories, "annotations": annotations}
-    return json.dumps(found, indent=1, allow_nan=False) + "\n", len(images)
+    found = {"info": info, "images": list(images.values()), "categories": categories, "annotations": annotations}
+    return json.dumps(found, indent=1, allow_nan=False) + "\n", written
 
 
 def _free(taken: Collection[Any], name: str) -> int:

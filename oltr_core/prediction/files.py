@@ -39,6 +39,7 @@ _ANSWER = [
     ("score", _REAL),
 ]
 _SEQUENCE = pa.field("sequence", pa.struct([("id", _TEXT), ("images", pa.int64()), *_ANSWER]))
+_COLUMNS = _TOP, _REFERENCES, _SEQUENCE, pa.field("box", pa.list_(_REAL))
 
 
 class Answered:
@@ -67,7 +68,7 @@ class File(Protocol):
 
 
 def opened(
-    path: Path, generation: str, top_k: int = 1, resume: bool = False, references: int = 0, sequences: bool = False
+    path: Path, generation: str, top_k: int = 1, resume: bool = False, references: int = 0, of_batch: bool = False
 ) -> File:
     """The file at `path` to write predictions of `generation` into, its format by its extension.
 
@@ -83,7 +84,7 @@ def opened(
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another file")
     return kinds[path.suffix](
-        path, {"generation": generation, "top_k": top_k, "references": references, "sequences": sequences}
+        path, {"generation": generation, "top_k": top_k, "references": references, "of_batch": of_batch}
     )
 
 
@@ -174,8 +175,8 @@ class Parts:
 
     def _schema(self, **more: Any) -> pa.Schema:
         columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name not in ASKED_FOR]
-        asked = self.about["top_k"] > 1, self.about["references"] > 0, self.about["sequences"]
-        columns += [column for column, wanted in zip((_TOP, _REFERENCES, _SEQUENCE), asked, strict=True) if wanted]
+        asked = self.about["top_k"] > 1, self.about["references"] > 0, self.about["of_batch"], self.about["of_batch"]
+        columns += [column for column, wanted in zip(_COLUMNS, asked, strict=True) if wanted]
         return pa.schema(columns, {_ABOUT: json.dumps({**self.about, **more})})
 
     def add(self, prediction: Prediction) -> None:
@@ -236,7 +237,7 @@ def _about(path: Path) -> dict[str, Any]:
         return {
             "parts": 0,
             "references": 0,
-            "sequences": False,
+            "of_batch": False,
             **json.loads((pq.read_schema(path).metadata or {})[_ABOUT]),
         }
     except (pa.ArrowInvalid, KeyError):

@@ -52,10 +52,15 @@ def predict_batch(
     votes = _votes(model, ids, probabilities, scores, generation)
     near = gallery.nearest(features) if gallery else [None] * rows.num_rows
     answers = said(model.card, probabilities, scores, generation, top_k)
-    addresses = rows.column("address").to_pylist()
-    for address, fields, own, i in zip(addresses, answers, near, ids, strict=True):
+    places = zip(rows.column("address").to_pylist(), attributes(rows), strict=True)
+    for (address, known), fields, own, i in zip(places, answers, near, ids, strict=True):
         vote = votes[i] if i is not None else None
-        yield Prediction(address, **fields, references=own, sequence=vote)
+        yield Prediction(address, **fields, references=own, sequence=vote, box=known.get("box"))
+
+
+def attributes(rows: pa.Table) -> list[dict[str, Any]]:
+    """What the source knew of each row of an index."""
+    return [json.loads(text) if text else {} for text in rows.column("attributes").to_pylist()]
 
 
 def sequences(rows: pa.Table, by: str) -> list[str | None]:
@@ -64,7 +69,7 @@ def sequences(rows: pa.Table, by: str) -> list[str | None]:
         found = rows.column("group_id").to_pylist()
         names: set[str] = set()
     else:
-        known = [json.loads(text) if text else {} for text in rows.column("attributes").to_pylist()]
+        known = attributes(rows)
         found = [None if one.get(by) is None else str(one[by]) for one in known]
         names = {name for one in known for name in one}
     if not any(one is not None for one in found):

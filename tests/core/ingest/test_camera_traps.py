@@ -408,6 +408,41 @@ def test_camera_traps_keep_what_the_pictures_came_with_and_are_read_as_the_same_
     assert bad == [("d.png", "marked as corrupt by its source")]
 
 
+def of_batch(path: str, label: str, box: list[float] | None = None, vote: str | None = None) -> Prediction:
+    known = {"probability": 0.9, "score": 0.1, "threshold": 0.5, "nearest": "fox", "label_probability": 0.5}
+    sequence = {"id": "s", "images": 2, "label": vote, "label_probability": 0.75} if vote else None
+    return Prediction(path, "0003", label, **known, box=box, sequence=sequence)
+
+
+def test_boxes_of_a_batch_go_back_to_their_pictures_with_the_answer_of_the_sequence(tmp_path):
+    box, other = [0.25, 0.5, 0.125, 0.25], [0.0, 0.0, 0.5, 0.5]
+    rows = [
+        of_batch("in/a.png#1", "fox", box),
+        of_batch("in/a.png#2", "boar", other, "fox"),
+        of_batch("b.png", "fox"),
+    ]
+    like = {
+        "images": [
+            {"id": "A", "file_name": "in/a.png", "width": 200, "height": 100},
+            {"id": "C", "file_name": "c.png"},
+        ],
+        "categories": [],
+    }
+    text, written = exchange.coco_camera_traps(rows, "now", like, tmp_path)
+    found = json.loads(text)
+    assert (written, found["images"]) == (2, like["images"][:1])
+    first, second = found["annotations"]
+    assert (first["image_id"], first["score"], first["bbox"]) == ("A", 0.5, [50, 50, 25, 25])
+    assert (second["category_id"], second["score"], second["bbox"]) == (first["category_id"], 0.75, [0, 0, 100, 50])
+    media = {f"{tmp_path}/in/a.png": {"mediaID": "m", "deploymentID": "d", "timestamp": "t"}}
+    text, written = exchange.observations(rows, "now", media, {}, tmp_path)
+    first, second = csv.DictReader(text.splitlines())
+    assert written == 2
+    assert (first["observationID"], second["observationID"]) == ("m_0003_1", "m_0003_2")
+    assert (second["scientificName"], second["classificationProbability"]) == ("fox", "0.7500")
+    assert [first[c] for c in ("bboxX", "bboxY", "bboxWidth", "bboxHeight")] == ["0.25", "0.5", "0.125", "0.25"]
+
+
 def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monkeypatch):
     package(tmp_path)
     predicted(tmp_path, [tmp_path / "media" / "m0.png", tmp_path / "new.png"], ["fox", "fox"])

@@ -71,11 +71,11 @@ def test_nearest_images_and_sequences_are_columns_where_they_were_asked_for(tmp_
     near = [{"label": "cat", "path": "a.png", "distance": 0.5}, {"label": "dog", "path": "b.png", "distance": 0.75}]
     vote = {"id": "7", "images": 3, "label": "unknown", "label_probability": None, "nearest": "cat"}
     vote |= {"probability": 0.75, "score": 0.5}
-    wanted = [said(0, references=near, sequence=vote), said(1, references=near)]
-    write(tmp_path / name, wanted, references=2, sequences=True)
+    wanted = [said(0, references=near, sequence=vote), said(1, references=near, box=[0.25, 0.5, 0.125, 0.25])]
+    write(tmp_path / name, wanted, references=2, of_batch=True)
     assert list(module.read(tmp_path / name)) == wanted
     with pytest.raises(ValueError, match="references 2, expected references 1"):
-        opened(tmp_path / name, "0001", references=1, sequences=True, resume=True)
+        opened(tmp_path / name, "0001", references=1, of_batch=True, resume=True)
 
 
 @KINDS
