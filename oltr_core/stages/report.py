@@ -24,7 +24,7 @@ from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 from oltr_core.stages import galleries, report_charts
-from oltr_core.stages.contact_sheet import MOST, tile
+from oltr_core.stages.contact_sheet import MOST, tiles
 from oltr_core.stages.headings import COMPARED, DRAWN, FOLLOWED, GROUPS, HEADLINE, LINES, SLICED, VERBS, WRONG
 
 LISTED = 100  # images in conflict; agreement.json has all
@@ -185,13 +185,11 @@ def _disputed(layout: Layout, manifest: pl.DataFrame, rows: list[dict[str, Any]]
     address = dict(known.select("image_id", "address").iter_rows())
     chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
     rank = dict(chosen.select("image_id", "rank").iter_rows())
-    sheet = picture.read_bytes() if picture.exists() else b""
-    found = []
-    for row in rows:
-        place = rank.get(row["image_id"])
-        found.append({**row, "address": address.get(row["image_id"]), "place": place})
-        if sheet and place is not None and place < MOST:
-            found[-1]["picture"] = galleries.picture(tile(sheet, place))
+    found = [{**row, "address": address.get(row["image_id"]), "place": rank.get(row["image_id"])} for row in rows]
+    on_it = [row for row in found if row["place"] is not None and row["place"] < MOST]
+    if on_it and picture.exists():
+        for row, pixels in zip(on_it, tiles(picture.read_bytes(), [row["place"] for row in on_it]), strict=True):
+            row["picture"] = galleries.picture(pixels)
     return found
 
 

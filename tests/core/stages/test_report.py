@@ -18,6 +18,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured, differ, read_all
 from oltr_core.stages import report
 from oltr_core.stages.contact_sheet import draw
+from tests.core.stages import large_world
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
 GATE = {
@@ -596,18 +597,20 @@ def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
 
 
 def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_and_an_id(mistaken):
-    change(mistaken.work.predictions, schema.PREDICTIONS, (0, {"rejected": True, "score": 0.9375}))
+    changes = (0, {"rejected": True, "score": 0.9375}), (-1, {"rejected": False, "score": 0.25, "class_id": 2})
+    change(mistaken.work.predictions, schema.PREDICTIONS, *changes)
     part = section(written(mistaken), "Wrong answers")
     galleries = re.split(r"<h3>", part)[2:]
     assert [g.split("</h3>")[0] for g in galleries] == [
         "Most confident mistakes", "Unknown images accepted", "Known images rejected",
     ]  # fmt: skip
-    mistakes, accepted, rejected = galleries
+    mistakes, accepted, _ = galleries
     plain = [re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", g))) for g in galleries]
     assert "1 of 48 test images of known classes are accepted as another class." in plain[0]
     assert "otter named deer probability 90.0 % score 0." in plain[0]
     assert "threshold 0.400" in plain[0]
-    assert "of 20 test images of unknown classes are accepted as a known one" in plain[1]
+    assert "1 of 20 test images of unknown classes are accepted as a known one. <wolf> named otter" in plain[1]
+    assert "score 0.250 threshold 0.400" in plain[1]
     assert "deer rejected, looks like deer probability 90.0 % score 0.938 threshold 0.400 000000000000" in plain[2]
     assert 'alt="Test image of otter"' in mistakes
     assert "<h4>otter and deer</h4>" in part
@@ -616,8 +619,8 @@ def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_an
     assert part.count('alt="training images of otter, ') == 4
     assert part.count('alt="otter, taken for deer, ') == 1
     assert "No test image of a known class looks most like" not in part
-    assert "&lt;wolf&gt;" in accepted
-    assert "the first" not in rejected
+    assert 'alt="Test image of &lt;wolf&gt;"' in accepted
+    assert part.count("<li>") == 2 + plain[2].count("rejected, looks like")
 
 
 def test_without_a_wrong_answer_the_page_says_so(layout):
@@ -642,3 +645,14 @@ def test_the_table_of_classes_ends_somewhere_and_says_where_the_rest_is(layout, 
     part = section(written(layout), "The long tail")
     assert [row[0] for row in rows_of(part)] == ["deer", "otter"]
     assert "The 2 classes with most training images of 3" in part
+
+
+@pytest.mark.slow
+def test_a_page_of_a_thousand_classes_with_every_list_at_its_end_is_under_five_megabytes(tmp_path):
+    layout = Layout(tmp_path)
+    large_world.make(layout, 1000)
+    assert layout.work.report.stat().st_size < 5_000_000
+    part = section(layout.work.report.read_text(), "The long tail")
+    assert len(rows_of(part)) == 1000
+    assert part.count(html.escape(large_world.HOSTILE)) >= 1000
+    assert large_world.HOSTILE not in part
