@@ -29,6 +29,7 @@ from oltr_core.stages.headings import COMPARED, DRAWN, FOLLOWED, GROUPS, HEADLIN
 
 LISTED = 100  # images in conflict; agreement.json has all
 ROWS = 2000  # classes of the table of classes
+SOME = 20  # classes that fell
 
 
 class Parameters(Spec):
@@ -59,7 +60,7 @@ def run(params: Parameters, layout: Layout) -> None:
     shards = Shards(layout.raw)
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
-    people = json.loads(work.agreement.read_text())
+    people, gate = json.loads(work.agreement.read_text()), json.loads(work.gate.read_text())
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
         autoescape=True,
@@ -83,7 +84,7 @@ def run(params: Parameters, layout: Layout) -> None:
         intervals=intervals,
         changes=_changes(lineage),
         absent=absent,
-        gate=json.loads(work.gate.read_text()),
+        gate=gate,
         cost=json.loads(work.cost.read_text()),
         worth=json.loads(work.worth.read_text()),
         pool=json.loads(work.pool.read_text()),
@@ -93,7 +94,8 @@ def run(params: Parameters, layout: Layout) -> None:
         groups=_grouped(values, absent),
         classes=rows,
         listed=ROWS,
-        of_class=OF_CLASS,
+        fell=_fell(gate["metrics"]),
+        some=SOME,
         long_tail=report_charts.long_tail(rows),
         lineage_chart=report_charts.of_generations(
             lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
@@ -143,6 +145,14 @@ def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
             apart = None not in bounds and differ(value, was, *bounds)
             found[name] = change, ("better" if change > 0 else "worse") if apart else ""
     return found
+
+
+def _fell(compared: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Classes whose accuracy is below the champion's by an interval that excludes zero, the deepest fall first."""
+    of_class = {name.removeprefix(OF_CLASS): of for name, of in compared.items() if name.startswith(OF_CLASS)}
+    return sorted(
+        ((k, of) for k, of in of_class.items() if of["high"] < 0), key=lambda it: (it[1]["difference"], it[0])
+    )
 
 
 def per_class(manifest: pl.DataFrame, classes: pl.DataFrame, known: pl.DataFrame, this: Run) -> list[dict[str, Any]]:

@@ -632,11 +632,19 @@ def test_without_a_wrong_answer_the_page_says_so(layout):
     assert "<p>20 of 20 test images of unknown classes are accepted as a known one.</p>" in part
 
 
-def test_classes_that_fell_are_named_without_the_prefix_of_their_figures(layout):
+def test_classes_that_fell_are_named_deepest_first_and_the_rest_counted(layout, monkeypatch):
     fell = {"champion": 0.9, "challenger": 0.4, "difference": -0.5, "low": -0.8, "high": -0.1, "images": 7}
-    layout.work.gate.write_text(json.dumps(GATE | {"metrics": {"class/<lynx>": fell}}))
+    classes = {"class/<lynx>": fell, "class/elk": fell | {"high": 0.0}}
+    classes["class/a/b"] = fell | {"difference": -0.6, "challenger": 0.3}
+    layout.work.gate.write_text(json.dumps(GATE | {"metrics": classes}))
+    said = "about one does so): a/b 90.0 → 30.0 (7 images), &lt;lynx&gt; 90.0 → 40.0 (7 images)."
     part = section(written(layout), "Against the champion")
-    assert "about one does so): &lt;lynx&gt; 90.0 → 40.0 (7 images)." in part
+    assert said in part
+    assert "in gate.json" not in part
+    monkeypatch.setattr(report, "SOME", 1)
+    assert "a/b 90.0 → 30.0 (7 images). And 1 more that fell less, in gate.json." in section(
+        written(layout), "Against the champion"
+    )
 
 
 def test_the_table_of_classes_ends_somewhere_and_says_where_the_rest_is(layout, monkeypatch):
