@@ -13,12 +13,12 @@ import numpy as np
 #: the page that shows a chart includes this once
 STYLE = """
 :root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f6f8fa;
---blue:#2f6db3;--orange:#d9822b;--green:#2e8b62;--red:#b8443c;--wash:#2f6db31f}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a4b3;--line:#333c48;--paper:#14191f;--card:#1c232b;
---blue:#6aa5e8;--orange:#eba256;--green:#5fbd92;--red:#e2766e;--wash:#6aa5e826}}
+--blue:#2f6db3;--orange:#d9822b;--green:#277a55;--red:#b8443c;--wash:#2f6db31f}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a4b3;--line:#333c48;--paper:#14191f;
+--card:#1c232b;--blue:#6aa5e8;--orange:#eba256;--green:#5fbd92;--red:#e2766e;--wash:#6aa5e826}}
 svg.chart{max-width:100%;height:auto;display:block}
 svg.chart text{font:12px system-ui,sans-serif;fill:var(--soft)}
-svg.chart .value{fill:var(--ink)}
+svg.chart .value{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
 svg.chart .axis{stroke:var(--line);stroke-width:1}
 svg.chart .mark{stroke:var(--red);stroke-width:1.5;stroke-dasharray:4 3}
 """

@@ -120,8 +120,9 @@ TABLE = (
         "report",
         "Write the report of this generation as one HTML file.",
         code=(
-            "charts.py", "frames.py", "measured.py", "schema.py", "settings/workspace.py", "shots.py",
-            "stages/contact_sheet.py", "stages/report.py", "stages/templates",
+            "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
+            "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py", "stages/galleries.py",
+            "stages/headings.py", "stages/report.py", "stages/report_charts.py", "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
@@ -151,7 +152,7 @@ def code_digests(stage: Stage) -> dict[str, str]:
 def _digest(path: Path) -> str:
     if path.is_file():
         return digest.of_file(path)
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja"))
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js"))
     return digest.of_value([[p.relative_to(path).as_posix(), digest.of_file(p)] for p in files])
 
 

@@ -127,7 +127,9 @@ ROOMS: dict[str, list[str]] = {
         "--deselect",
         f"{CORE}/ingest/test_ingest.py::test_ingest_reads_no_tensor",
     ],
+    "oltr_core/stages/galleries.py": [f"{CORE}/stages/test_galleries.py"],
     "oltr_core/stages/report.py": [f"{CORE}/stages/test_report.py"],
+    "oltr_core/stages/report_charts.py": [f"{CORE}/stages/test_report.py"],
     "oltr_core/stages/train.py": [f"{CORE}/stages/test_train.py"],
     "oltr_core/benchmark": [
         f"{CORE}/benchmark/test_page.py",
