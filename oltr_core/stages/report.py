@@ -1,12 +1,13 @@
 """report: everything measured, on one page that opens offline.
 
-Reads what the other stages wrote and the parent's lineage; writes report.html and lineage.json. The page holds no
-time and no path of this machine, so a generation made again has the same bytes.
+Reads what the other stages wrote and the parent's lineage; writes report.html, lineage.json, summary.json and
+trends/*.csv. The page holds no time and no path of this machine, so a generation made again has the same bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ HEADLINE = (
 )
 #: of these, those with a line in the chart of generations
 LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+#: and those that DVC plots
+TRENDS = ("closed/overall", "now/overall", "open/auroc", "open/unknown_recall")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
 FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
 #: figures of a group of images: name, heading
@@ -110,6 +113,8 @@ def run(params: Parameters, layout: Layout) -> None:
     bounds = {name: intervals[name] for name in shown if name in intervals}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
+    work.summary.write_text(json.dumps({n: shown[n] for n, *_ in HEADLINE if n in shown}, indent=1) + "\n")
+    _write_trends(layout, lineage)
 
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
     known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
@@ -165,6 +170,21 @@ def run(params: Parameters, layout: Layout) -> None:
         loss_curve=_loss_curve(layout),
     )
     work.report.write_text(page)
+
+
+def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
+    """Tables that DVC plots: loss and accuracy of the training, and headline figures over generations."""
+    reports = map(json.loads, layout.work.training_log.read_text().splitlines())
+    steps = [(i, r.get("phase", ""), r.get("loss"), r.get("accuracy")) for i, r in enumerate(reports, start=1)]
+    tables = {"training": (("epoch", "phase", "loss", "accuracy"), steps)}
+    for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
+        points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
+        tables[name.replace("/", "_")] = (("generation", name), points)
+    layout.work.trends.mkdir(exist_ok=True)
+    for name, (header, rows) in tables.items():
+        with (layout.work.trends / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([header, *rows])
 
 
 def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
