@@ -10,7 +10,7 @@ import base64
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -174,9 +174,12 @@ def run(params: Parameters, layout: Layout) -> None:
 
 def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
     """Tables that DVC plots: loss and accuracy of the training, and headline figures over generations."""
-    reports = map(json.loads, layout.work.training_log.read_text().splitlines())
+    log = layout.work.training_log
+    reports = map(json.loads, log.read_text().splitlines() if log.exists() else [])
     steps = [(i, r.get("phase", ""), r.get("loss"), r.get("accuracy")) for i, r in enumerate(reports, start=1)]
-    tables = {"training": (("epoch", "phase", "loss", "accuracy"), steps)}
+    tables: dict[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]] = {
+        "training": (("epoch", "phase", "loss", "accuracy"), steps)
+    }
     for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
         points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
         tables[name.replace("/", "_")] = (("generation", name), points)
