@@ -76,6 +76,35 @@ def bars(
     return svg(height, parts, title)
 
 
+def matrix(pairs: Sequence[tuple[str, str]], title: str, rows: str, columns: str) -> str:
+    """How often each pair occurs: a square per row and column, the darker the larger its share of the row."""
+    names = sorted({name for pair in pairs for name in pair})
+    if not names:
+        return ""
+    place, counts = {name: i for i, name in enumerate(names)}, np.zeros((len(names), len(names)), int)
+    for of, said in pairs:
+        counts[place[of], place[said]] += 1
+    left, head, side = 150, 60, min(64, (WIDTH - 150) / len(names))
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    parts = [text(left, 16, title, "start", "value"), text(left, 34, f"{rows} down, {columns} across", "start")]
+    for i, name in enumerate(names):
+        parts.append(text(left - 8, head + (i + 0.5) * side + 4, shorten(name, left - 16), "end"))
+        parts.append(text(left + (i + 0.5) * side, head - 6, shorten(name, side)))
+        for j, count in enumerate(counts[i].tolist()):
+            x, y = left + j * side, head + i * side
+            parts.append(rect(x, y, side - 1, side - 1, "blue", 0.06 + 0.74 * float(shares[i, j])))
+            if count and side >= 22:
+                parts.append(text(x + side / 2, y + side / 2 + 4, str(count), kind="value"))
+    return svg(round(head + len(names) * side + 8), parts, title)
+
+
+def alone(picture: str) -> str:
+    """A picture as a file of its own: with the style that a page has."""
+    named = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    style = f"{STYLE}svg.chart{{background:var(--paper)}}"
+    return named.replace("<title>", f"<style>{style}</style><title>", 1)
+
+
 def shorten(text: str, room: float) -> str:
     """The text, or as much of it as has room in so many units."""
     letters = max(1, int(room / 7))

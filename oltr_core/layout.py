@@ -212,6 +212,8 @@ class _Artifacts(Folder):
     pool = _At("pool.json")  # the newest batch beside the images of the full training
     contact_sheet = _At("batch.png")  # a picture of the selected images, in rank order
     report = _At("report.html")
+    summary = _At("summary.json")  # the headline figures: what DVC shows first
+    trends = _At("trends")  # tables for plots: the training, epoch by epoch, and the generations of this line
     lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first
 
 

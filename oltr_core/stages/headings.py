@@ -35,6 +35,8 @@ HEADLINE = (
 )
 #: of these, those with a line in the chart of generations
 LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
+#: and those that DVC plots
+TRENDS = ("closed/overall", "now/overall", "open/auroc", "open/unknown_recall")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
 FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
 #: figures of a group of images: name, heading

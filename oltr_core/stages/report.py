@@ -1,15 +1,17 @@
 """report: everything measured, on one page that opens offline.
 
-Reads what the other stages wrote and the parent's lineage; writes report.html and lineage.json. The page holds no
-time and no path of this machine, so a generation made again has the same bytes.
+Reads what the other stages wrote and the parent's lineage; writes report.html, lineage.json, summary.json and
+trends/*.csv. The page holds no time and no path of this machine, so a generation made again has the same bytes.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -25,7 +27,18 @@ from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 from oltr_core.stages import galleries, report_charts
 from oltr_core.stages.contact_sheet import MOST, tiles
-from oltr_core.stages.headings import COMPARED, DRAWN, FOLLOWED, GROUPS, HEADLINE, LINES, SLICED, VERBS, WRONG
+from oltr_core.stages.headings import (
+    COMPARED,
+    DRAWN,
+    FOLLOWED,
+    GROUPS,
+    HEADLINE,
+    LINES,
+    SLICED,
+    TRENDS,
+    VERBS,
+    WRONG,
+)
 
 LISTED = 100  # images in conflict; agreement.json has all
 ROWS = 2000  # classes of the table of classes
@@ -53,6 +66,8 @@ def run(params: Parameters, layout: Layout) -> None:
     bounds = {name: intervals[name] for name in shown if name in intervals}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
+    work.summary.write_text(json.dumps({n: shown[n] for n, *_ in HEADLINE if n in shown}, indent=1) + "\n")
+    _write_trends(layout, lineage)
 
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
     known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
@@ -131,6 +146,24 @@ def _policy(script: str) -> str:
     """The page may run this script and show the pictures that are in it, and loads nothing."""
     of_script = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{of_script}'"
+
+
+def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
+    """Tables that DVC plots: loss and accuracy of the training, and headline figures over generations."""
+    log = layout.work.training_log
+    reports = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+    steps = [(i, r.get("phase", ""), r.get("loss"), r.get("accuracy")) for i, r in enumerate(reports, start=1)]
+    tables: dict[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]] = {
+        "training": (("epoch", "phase", "loss", "accuracy"), steps)
+    }
+    for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
+        points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
+        tables[name.replace("/", "_")] = (("generation", name), points)
+    layout.work.trends.mkdir(exist_ok=True)
+    for name, (header, rows) in tables.items():
+        with (layout.work.trends / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([header, *rows])
 
 
 def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:

@@ -22,7 +22,7 @@ NEVER = {
 NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow", "dvc", "great_expectations"}}
 
 #: what flows may import of the core: at the top, and inside a function
-CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline"}
+CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline", "dvc_yaml"}
 CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "analyses",
     "stages",
@@ -49,8 +49,8 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "pipeline", "class_statistics", "pseudo_features", "verification", "standing", "roll_up",
-        "projection",
+        "shots", "devices", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features", "verification", "standing",
+        "roll_up", "projection",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -346,6 +346,20 @@ def test_the_lineage_grows_by_this_generation(layout):
     assert lineage[1]["metrics"]["closed/overall"] == 0.95
 
 
+def test_what_dvc_shows_is_the_headline_and_a_row_per_epoch_and_generation_that_has_the_figure(layout):
+    report.run(report.Parameters(), layout)
+    lineage = json.loads(layout.work.lineage.read_text())
+    assert json.loads(layout.work.summary.read_text()) == lineage[1]["metrics"]
+    trends = {path.stem: path.read_text().splitlines() for path in layout.work.trends.iterdir()}
+    points = [(g["generation"], g["metrics"]["closed/overall"]) for g in lineage]
+    assert trends["closed_overall"] == ["generation,closed/overall", *(f"{name},{x}" for name, x in points)]
+    assert trends["now_overall"] == ["generation,now/overall"]
+    epochs = [json.loads(line) for line in layout.work.training_log.read_text().splitlines()]
+    assert len(trends["training"]) == len(epochs) + 1
+    number, _, loss, _ = trends["training"][-1].split(",")
+    assert (int(number), float(loss)) == (len(epochs), epochs[-1]["loss"])
+
+
 def test_the_same_generation_has_the_same_bytes(layout):
     report.run(report.Parameters(), layout)
     first = layout.work.report.read_bytes()

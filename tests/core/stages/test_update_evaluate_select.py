@@ -305,7 +305,8 @@ def test_predictions_are_about_every_image_that_was_not_trained_on(second):
 def test_every_plot_is_there_and_the_history_remembers_the_parent(second):
     names = {path.name for path in second.work.plots.iterdir()}
     assert names == {
-        f"{name}.csv" for name in ("roc", "risk", "score_histogram", "reliability", "per_class", "history")
+        f"{name}.csv"
+        for name in ("roc", "risk", "score_histogram", "reliability", "per_class", "confusion", "history")
     }
     history = [line.split(",")[:2] for line in (second.work.plots / "history.csv").read_text().splitlines()[1:]]
     assert history == [["0000", "0000"], ["0001", "0000"], ["0001", "0001"]]
