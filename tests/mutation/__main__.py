@@ -84,7 +84,8 @@ def sample(paths: list[str], count: int, seed: int, of_each: int = 0) -> list[Mu
     drawn = random.Random(seed)
     by_file = [list(mutants(name, (ROOT / name).read_text())) for name in names]
     if of_each:
-        return [mutant for mine in by_file for mutant in drawn.sample(mine, min(of_each, len(mine)))]
+        some = [mutant for mine in by_file for mutant in drawn.sample(mine, min(of_each, len(mine)))]
+        return drawn.sample(some, len(some))  # a run that is cut off has seen files of every folder
     every = [mutant for mine in by_file for mutant in mine]
     return every if not count else drawn.sample(every, min(count, len(every)))
 

@@ -72,7 +72,9 @@ def test_of_every_file_as_many_are_drawn():
 
 
 def test_every_file_of_core_and_tasks_has_a_room():
-    files = [f.relative_to(ROOT).as_posix() for folder in ("oltr_core", "tasks") for f in (ROOT / folder).rglob("*.py")]
+    files = [
+        f.relative_to(ROOT).as_posix() for folder in ("oltr_core", "tasks") for f in (ROOT / folder).rglob("*.py")
+    ]
     without = [f for f in files if not room_of(f) and any(mutants(f, (ROOT / f).read_text()))]
     assert files
     assert not without, "tests/mutation/rooms.py names no test for them"

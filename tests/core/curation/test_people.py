@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from oltr_core import schema
 from oltr_core.curation import people
 from oltr_core.curation.annotations import consensus
-from oltr_core.curation.replay import settled
+from oltr_core.curation.replay import settled, standing
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import DawidSkene
 from tests.core.curation.test_agreement import CARELESS, TRUTH
@@ -194,3 +195,26 @@ def test_a_bad_image_is_an_answer_like_others_and_a_name_wins_by_its_class():
 def test_figures_of_people_without_gold_items_have_none():
     found = {"alpha": None, "images": 0, "disputed": [], "people": [{"name": "a", "gold": 0, "accuracy": None}]}
     assert set(people.figures(found).absent) == {"agreement/alpha", "agreement/gold_accuracy"}
+
+
+# --- what counts -------------------------------------------------------------------------------------------
+def test_an_image_of_two_split_classes_counts_answers_since_the_later_split():
+    rows = table(
+        answer("a", "elk", batch_id="0001"), answer("a", "lynx", batch_id="0002"), answer("a", "puma", batch_id="0003"),
+    )  # fmt: skip
+    images, none = pl.DataFrame({"image_id": ["a"], "label": ["cat"]}), rows.clear()
+    found = standing(rows, images, none, {"cat": 1, "elk": 3})
+    assert found.select("label", "force").rows() == [("puma", True)]
+    assert standing(rows, images, none, {"dog": 9})["label"].to_list() == ["elk", "lynx", "puma"]
+
+
+def test_gold_items_of_a_class_that_is_gone_are_not_counted():
+    classes = pl.DataFrame(
+        {"class_id": [0, 1], "name": ["cat", "dog"], "aliases": [[], []], "status": ["active", "retired"],
+         "successor": [None, None]},
+        schema_overrides={"aliases": pl.List(pl.String), "successor": pl.Int64},
+    )  # fmt: skip
+    manifest = pl.DataFrame({"image_id": ["a", "b"], "class_id": [0, 1]})
+    gold = table(answer("a", "cat"), answer("b", "dog"), answer("a", "dog", "bob"))
+    found = people._right(SimpleNamespace(classes=classes, manifest=manifest), gold)  # pyright: ignore[reportArgumentType]
+    assert sorted(found.rows()) == [("ann", 1, 1), ("bob", 1, 0)]

@@ -114,6 +114,13 @@ def test_the_regression_brings_weights_of_few_images_nearer_to_those_of_all():
     assert error() < 0.5 * before
 
 
+def test_the_transformation_has_four_layers_of_the_sources_widths_without_a_bias_at_first():
+    made = model_regression.network(8)
+    assert [(layer.in_features, layer.out_features) for layer in made[::2]] == [(8, 12), (12, 12), (12, 10), (10, 8)]
+    assert [layer.negative_slope for layer in made[1::2]] == [0.01] * 3
+    assert all(not layer.bias.any() for layer in made[::2])
+
+
 def built(spec, features, labels):
     head = spec(len(COUNTS), features.shape[1])
     head.build(features, labels, torch.Generator().manual_seed(0))
