@@ -81,9 +81,9 @@ def test_a_network_without_a_memory_measures_distances_to_the_class_means(known)
 
 def test_statistics_keep_the_exemplars_that_the_learner_asks_for(known):
     _, _, features, labels = known
-    assert not len(statistics_of(Update(), features, labels, 5).kept["labels"])
-    kept = statistics_of(Update(learner=ExemplarReplay(exemplars=3)), features, labels, 5).kept
-    assert torch.bincount(kept["labels"]).tolist() == [3] * 5
+    assert statistics_of(Update(), features, labels, 5).exemplars == {}
+    asked = statistics_of(Update(learner=ExemplarReplay(exemplars=3)), features, labels, 5).exemplars
+    assert torch.bincount(asked["labels"]).tolist() == [3] * 5
 
 
 # --- threshold and temperature ----------------------------------------------------------------------------------

@@ -200,7 +200,8 @@ def test_figures_of_people_without_gold_items_have_none():
 # --- what counts -------------------------------------------------------------------------------------------
 def test_an_image_of_two_split_classes_counts_answers_since_the_later_split():
     rows = table(
-        answer("a", "elk", batch_id="0001"), answer("a", "lynx", batch_id="0002"), answer("a", "puma", batch_id="0003"),
+        answer("a", "elk", batch_id="0001"), answer("a", "lynx", batch_id="0002"),
+        answer("a", "puma", batch_id="0003"),
     )  # fmt: skip
     images, none = pl.DataFrame({"image_id": ["a"], "label": ["cat"]}), rows.clear()
     found = standing(rows, images, none, {"cat": 1, "elk": 3})
