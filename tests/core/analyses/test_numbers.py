@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 
 import numpy as np
@@ -168,6 +169,18 @@ def test_the_mean_of_an_activation_map_is_the_logit_without_its_bias(network):
     assert maps.shape[0] == 2
     expected = (logits - network.heads[0].hallucinator.bias)[[2, 0]]
     torch.testing.assert_close(maps.mean((1, 2)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_without_lengths_has_maps_of_its_logits_as_they_are(network):
+    free = copy.deepcopy(network)
+    free.trunk.normalise = False
+    image = torch.rand(1, 3, 16, 16, generator=torch_generator(4, "image"))
+    with torch.no_grad():
+        logits = free.heads[0].hallucinator(free.features(image)[:, 0])[0]
+    expected = (logits - free.heads[0].hallucinator.bias)[[1]]
+    torch.testing.assert_close(
+        activation(free, image, torch.tensor([1])).mean((1, 2)), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_an_image_is_red_where_its_map_is_largest_and_grey_where_it_is_negative():
