@@ -241,6 +241,14 @@ def test_the_loss_of_the_episodes_equals_a_loop():
     torch.testing.assert_close(model.loss(episodes, features), torch.stack(losses).mean())
 
 
+def test_a_generator_begins_with_a_query_that_is_almost_the_feature_itself():
+    torch.manual_seed(0)
+    made = weight_generator.Generator(SPEC, torch.randn(3, 32))
+    assert float((made.query.weight.data - torch.eye(32)).std()) == pytest.approx(0.001, rel=0.1)
+    assert float(made.keys.data.std()) == pytest.approx((2 / 32) ** 0.5, rel=0.3)
+    assert not made.query.bias.any()
+
+
 def test_an_episode_shows_some_images_of_the_classes_it_plays_and_asks_about_others():
     episodes = weight_generator.draw(COUNTS[:3], SPEC, torch.Generator().manual_seed(0))
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS[:3]))
