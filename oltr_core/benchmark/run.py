@@ -2,7 +2,7 @@
 
 Finished cells are lines of docs/results/<table>.jsonl, so that a run that was cut off goes on where it stopped; a
 training in progress goes on from its last saved epoch. A line counts as long as the method, the code and the data
-that made it are the same. docs/results/<table>.notes.md is what people have to say; it becomes a part of the page.
+that made it are the same. What people have written between marks on the page stays there.
 """
 
 from __future__ import annotations
@@ -101,12 +101,11 @@ def run(
             records.add(path, cell | {"compute": machine(device)}, method)
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""
-    notes = layout.results / f"{stem}.notes.md"
-    said = notes.read_text() if notes.exists() else ""
+    shown = layout.results / f"{stem}.md"
     with records.alone(path):
         found = records.read(path)
-        text = page.page(table, command, length, methods, found, code, said)
-        write_atomically(layout.results / f"{stem}.md", text)
+        before = shown.read_text() if shown.exists() else ""
+        write_atomically(shown, page.page(table, command, length, methods, found, code, before))
     echo(page.figures(table, methods, list(found.cells.values())))
     return 0
 
