@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -257,6 +257,23 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
+
+
+def unfinished_writes(folder: Path) -> Iterator[Path]:
+    """What `write_atomically` left in and below `folder` when its process was killed."""
+    for path in folder.rglob(".*.tmp"):
+        if (found := re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)) and path.is_file() and not _runs(int(found[1])):
+            yield path
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def rename_into_place(temporary: Path, final: Path) -> None:

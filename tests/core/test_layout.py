@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from oltr_core.layout import Layout, generation_name, in_order, rename_into_place, write_atomically
+from oltr_core.layout import Layout, generation_name, in_order, rename_into_place, unfinished_writes, write_atomically
 
 L = Layout(Path("w"))
 
@@ -104,6 +105,17 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path):
     with pytest.raises(TypeError):
         write_atomically(path, 3)  # pyright: ignore[reportArgumentType]
     assert path.read_text() == "old"
+
+
+def test_what_a_killed_process_was_writing_is_told_from_what_is_still_written(tmp_path):
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    names = (f".a.json.{gone.pid}.tmp", f".a.json.{os.getpid()}.tmp", ".0001.tmp", f"a.json.{gone.pid}.tmp", ".b.tmp")
+    (tmp_path / "work").mkdir()
+    for name in names:
+        (tmp_path / "work" / name).touch()
+    (tmp_path / f".folder.{gone.pid}.tmp").mkdir()
+    assert [path.name for path in unfinished_writes(tmp_path)] == [names[0]]
 
 
 def test_a_folder_is_on_the_disk_with_its_files_before_it_has_its_name(tmp_path, done):

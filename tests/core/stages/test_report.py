@@ -9,6 +9,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -148,6 +149,11 @@ def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclud
     page = layout.work.report.read_text()
     assert '<small class="better">+15.0 against 0000, better</small>' in page
     assert "<small>-2.0 against 0000</small>" in page
+
+
+def test_without_images_of_either_kind_there_is_no_trade_off():
+    some = pl.DataFrame({"score": [0.5], "rejected": [True]})
+    assert report._trade_off(some, some.clear()) == report._trade_off(some.clear(), some) == ""
 
 
 def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):

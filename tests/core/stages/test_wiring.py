@@ -295,6 +295,8 @@ def test_the_newest_images_are_set_beside_the_validation_images_of_the_full_trai
     column = pool.card.class_names.index(of["class"])
     assert of["share"][0] == taken.count(column) / len(unknown)
     assert of["trained"] == pool.card.class_counts[column] / sum(pool.card.class_counts)
+    changes = [round(abs(of["share"][0] - of["trained"]), 12) for of in seen["classes"]]
+    assert changes == sorted(changes, reverse=True), "most changed first"
     measured = json.loads(first.work.metrics("select").read_text())
     assert [measured[f"pool/drift{end}"] for end in ("", "_low", "_high")] == seen["drift"]
     assert measured["pool/unknown_rate_high"] == seen["unknown_rate"][2]
