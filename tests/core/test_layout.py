@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_file_is_written_whole_over_the_old_one_in_folders_that_it_makes(tmp_p
 
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_its_folder_is(tmp_path, done):
     write_atomically(tmp_path / "file", "x")
-    assert done == [f"sync .file.{os.getpid()}.tmp", "name file", f"sync {tmp_path.name}"]
+    assert done == [f"sync .file.{platform.node()}-{os.getpid()}.tmp", "name file", f"sync {tmp_path.name}"]
 
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path):

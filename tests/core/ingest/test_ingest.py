@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oltr_core import ledger
+from oltr_core import engine, ledger
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
 from oltr_core.ingest.record import SourceAccess, TooLarge
@@ -59,7 +59,7 @@ def test_processes_are_started_for_many_images_and_as_many_as_are_asked_for(
 
     monkeypatch.setattr(packing, "ALONE", 20)
     monkeypatch.setattr(packing, "CHUNK", 4)
-    monkeypatch.setattr(packing, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", pool)
     layout = workspace(tmp_path, FOLDER)
     photos(layout.root, images)
     assert run_ingest(layout, "b", workers=workers)[0]["images"] == images
