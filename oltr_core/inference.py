@@ -88,6 +88,8 @@ def _file(layout: Layout, key: str) -> Path:
 
 def _compute(shards: list[_Shard], network: Network, transform: Transform, layout: Layout, batch_size: int) -> None:
     """Write the features of shards that have none, wherever the engine in use computes."""
+    if not shards:
+        return
     from tqdm import tqdm
 
     device, threads = next(network.parameters()).device, torch.get_num_threads()
@@ -98,7 +100,7 @@ def _compute(shards: list[_Shard], network: Network, transform: Transform, layou
         threads=threads,
     )  # fmt: skip
     done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu")
-    for _ in tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None if shards else True):
+    for _ in tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None):
         pass
 
 
