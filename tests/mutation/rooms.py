@@ -46,6 +46,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/metrics": [f"{CORE}/equations/test_open_set.py", f"{CORE}/equations/test_metrics.py"],
     "oltr_core/operating": [f"{CORE}/test_operating.py"],
     "oltr_core/interfaces.py": [f"{CORE}/equations/test_interfaces.py", f"{CORE}/equations/test_strategies.py"],
+    "oltr_core/engine.py": [f"{CORE}/test_engine.py"],
     "oltr_core/inference.py": [
         f"{CORE}/test_operating.py",
         f"{CORE}/stages/test_update_evaluate_select.py",
@@ -175,6 +176,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "flows/steps.py": ["tests/tasks/test_sealing.py"],
     "tasks/gate.py": ["tests/tasks/test_gate.py"],
+    "tasks/ray.py": ["tests/tasks/test_ray.py"],
     "tasks/mlflow": ["tests/tasks/test_small_tasks.py", "tests/tasks/test_mlflow.py"],
     "tasks/prefect": ["tests/tasks/test_prefect_server.py"],
     "tasks/quality.py": ["tests/tasks/test_quality.py"],
