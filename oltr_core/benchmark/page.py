@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable
 
@@ -17,31 +18,39 @@ Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
 CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
-TABLES_HERE = "<!-- tables -->\n"  # in the notes: what stands before it comes before the tables
+CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
+#: what people write stands between these marks and is kept when a page is written anew
+BEFORE, AFTER, END = "<!-- by hand, before the tables -->", "<!-- by hand, after the tables -->", "<!-- end -->"
 
 
 def page(
-    table: Table, command: str, length: int, methods: list[Method], found: Records, code: str, notes: str
+    table: Table, command: str, length: int, methods: list[Method], found: Records, code: str, before: str = ""
 ) -> str:
-    """The same cells give the same page. `code` is the digest of today's; `notes` are what people have to add."""
+    """The same cells give the same page. `code` is the digest of today's; the notes of the page `before` are kept."""
     cells = list(found.cells.values())
+    first, then = notes(before, BEFORE), notes(before, AFTER)
     if not cells:
-        return f"# {table.title}\n\nNot run yet.\n"
+        return "\n\n".join(part for part in [f"# {table.title}", first, "Not run yet.", then] if part) + "\n"
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     encodings = sorted({cell["note"] for cell in cells if cell["note"]})
     note = f" Images: {'; '.join(encodings)}." if encodings else ""
-    before, _, after = notes.partition(TABLES_HERE) if TABLES_HERE in notes else ("", "", notes)
     parts = [
         f"# {table.title}",
         f"`{command}`; in percent, mean ± population standard deviation over seeds.{short} {_lengths(methods)}{note}",
-        before.strip(),
+        first,
         figures(table, methods, cells),
-        after.strip(),
+        then,
         f"## Configuration\n\n{configuration(methods, found)}",
         f"## Computed\n\n{origin(methods, found, code)}\n\nThe cells are in the .jsonl file beside this page, with "
         f"digests and settings. `{command}` computes a cell again whose settings, code or data have changed.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def notes(page: str, mark: str) -> str:
+    """What people have written on a page behind a mark, with its marks; "" where there is nothing."""
+    found = re.search(f"{mark}\n.*?{END}", page, re.DOTALL)
+    return found[0] if found else ""
 
 
 def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
@@ -51,82 +60,116 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
     names = " ".join(name for cell in cells for name in cell["figures"])
     several = len({cell["seed"] for cell in cells}) > 1
-    parts = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
+    legend = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
+    parts = ["\n".join(f"- {text}" for text in legend)]
     for title, mine in sides.items():
         parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
-        for heading, of in groups(mine).items():
-            if (
-                STEPS in heading and mine is tuning and published
-            ):  # those over all generations are enough to choose by
-                continue
+        for heading, of in groups(mine, brief=mine is tuning and bool(published)).items():
             parts.append(f"### {heading}\n\n{grid(table, methods, mine, of, STEPS not in heading)}")
     return "\n\n".join(parts)
 
 
-def groups(cells: list[Cell]) -> Groups:
-    """Known classes, each open set, each stream at its start and after its updates, and seconds."""
+def groups(cells: list[Cell], brief: bool = False) -> Groups:
+    """Known classes, each open set, each stream before and after updates; `brief`: what choices were made by."""
     names = {name for cell in cells for name in cell["figures"]}
-    found: Groups = {"Known classes": {n: title for n, title in CLOSED.items() if n in names}}
+    found: Groups = {"Known classes": {n: title for n, title in (CLOSED | SECONDS).items() if n in names}}
     heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
         if any(name.startswith(f"{head}/end/") for name in mine):
-            found |= of_steps(head, names)
+            found |= of_steps(head, names, brief)
         elif any(name.split("/")[1].isdigit() for name in mine):
             kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
+            if brief:
+                found[head.capitalize()] = {n: title for n, title in kept.items() if n.endswith(CHOSEN_BY)}
+                continue
             start = {name: title for name, title in kept.items() if name.startswith(f"{head}/0/")}
             found[f"{head.capitalize()}: generation 0"] = start
             found[f"{head.capitalize()}: after updates"] = {n: t for n, t in kept.items() if n not in start}
         else:
             titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in mine)
             found[f"Known or unknown: {head}"] = dict(zip(mine, titles, strict=True))
-    found["Training"] = {name: title for name, title in SECONDS.items() if name in names}
     return {heading: columns for heading, columns in found.items() if columns}
 
 
-def of_steps(head: str, names: set[str]) -> Groups:
-    """What is measured in every generation, a table each, and what at the end."""
-    found: Groups = {}
-    for metric, title in BY_GENERATION.items():
-        numbers = sorted(int(n.rpartition("/")[2]) for n in names if n.startswith(f"{head}/{metric}/"))
-        shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == numbers[-1]]  # the cells have them all
-        found[f"{STEPS}: {title}"] = {f"{head}/{metric}/{n}": f"gen. {n}" for n in shown}
-    columns = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
-    return found | {"Over all generations": {name: title for name, title in columns.items() if name in names}}
+def of_steps(head: str, names: set[str], brief: bool) -> Groups:
+    """The harmonic mean in each generation, and what is measured at the end."""
+    at = {
+        metric: sorted(int(n.rpartition("/")[2]) for n in names if n.startswith(f"{head}/{metric}/"))
+        for metric in BY_GENERATION
+    }
+    numbers = at["harmonic_mean"]
+    shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == numbers[-1]]  # the cells have them all
+    found: Groups = (
+        {} if brief else {f"{STEPS}: harmonic mean": {f"{head}/harmonic_mean/{n}": f"gen. {n}" for n in shown}}
+    )
+    last = {
+        f"{head}/{metric}/{numbers[-1]}": f"gen. {numbers[-1]} {title}" for metric, title in BY_GENERATION.items()
+    }
+    over_all = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
+    return found | {
+        "At the end and over all generations": {
+            name: title for name, title in (last | over_all).items() if name in names
+        }
+    }
 
 
 def grid(
     table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str], differences: bool = True
 ) -> str:
-    """A row per method, goals, figures published elsewhere, and `differences`: each row's, paired, from the first.
+    """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
-    Methods that have the same figures in all columns on all seeds are one row.
+    Columns in which all rows have the same figures on all seeds, as rows of one training have, are one line of text.
     """
-    shown, every = rows_of(methods, cells), ""
-    values = [[_values(cells, row, name) for name in columns] for row in shown]
-    if len(shown) > 1 and all(
-        mine == values[0] for mine in values
-    ):  # rows of one training, which differ in what follows
-        shown, every = shown[:1], f"all {len(shown)} rows"
-    rows = []
+    shown = rows_of(methods, cells)
+    same = [name for name in columns if len(shown) > 1 and _agree([_values(cells, row, name) for row in shown])]
+    left = {name: title for name, title in columns.items() if name not in same}
+    line = "; ".join(
+        f"{columns[name]} {_spread(next(filter(None, (_values(cells, row, name) for row in shown))))}"
+        + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
+        for name in same
+    )
+    parts = [f"The same for all {len(shown)} rows: {line}."] if line else []
+    if left:
+        head = "| | " + " | ".join(left.values()) + " |\n|---|" + "---:|" * len(left)
+        rows = _rows(table, shown, cells, left, differences)
+        parts.append("\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)]))
+    return "\n\n".join(parts)
+
+
+def _rows(
+    table: Table, shown: list[str], cells: list[Cell], columns: dict[str, str], differences: bool
+) -> list[tuple[str, list[str]]]:
+    rows: list[tuple[str, list[str]]] = []
     beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
     for row in shown:
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
-        rows.append((every or title, [_spread(_values(cells, row, name)) for name in columns]))
+        against = shown[0] if differences and row != shown[0] else None
+        rows.append((title, [_cell(cells, row, name, against) for name in columns]))
         mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
         rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
-    first, *others = shown
     elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
-    for title, of in ({f"goal of {first}": table.goals} | elsewhere).items():
+    for title, of in ({f"goal of {shown[0]}": table.goals} | elsewhere).items():
         if any(name in of for name in columns):
             rows.append(_published(f"*{title}*", of, columns))
-    for row in others if differences else ():
-        pairs = [_difference(_values(cells, row, n), _values(cells, first, n)) for n in columns]
-        if any(pairs):
-            rows.append((f"{row} less {first}", pairs))
-    head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
-    return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
+    return rows
+
+
+def _agree(of_rows: list[dict[int, float]]) -> bool:
+    """Whether all rows that have figures have the same ones on the seeds that they share."""
+    there = [values for values in of_rows if values]
+    return bool(there) and all(
+        values[seed] == there[0][seed] for values in there for seed in values.keys() & there[0].keys()
+    )
+
+
+def _cell(cells: list[Cell], row: str, name: str, first: str | None) -> str:
+    """Mean and spread, and below them the difference from row `first`."""
+    mine = _values(cells, row, name)
+    seconds = name in SECONDS or name.endswith("/seconds")
+    less = "" if first is None or seconds else _difference(mine, _values(cells, first, name))
+    return _spread(mine) + (f"<br>{less}" if less else "")
 
 
 def _published(title: str, of: dict[str, float], columns: dict[str, str]) -> tuple[str, list[str]]:
@@ -204,7 +247,7 @@ def _spread(values: dict[int, float]) -> str:
 
 def _difference(row: dict[int, float], first: dict[int, float]) -> str:
     found = paired(row, first)
-    if found is None:
+    if found is None or all(row[seed] == first[seed] for seed in row.keys() & first.keys()):
         return ""
     ends = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
     mean, low, high = (round(end, 1) + 0.0 for end in ends)  # no -0.0
@@ -219,9 +262,10 @@ def _numbers(seeds: Iterable[int]) -> str:
     return f"{found[0]}-{found[-1]}" if whole else ", ".join(map(str, found))
 
 
-INTERVALS = """\
-"A less B" is the mean difference between two rows on the same seeds, with its 95 % t interval over the seeds, in bold
-where the interval excludes 0. About one interval in twenty does so by chance, and there are many here."""
+INTERVALS = (
+    "Below a figure stands its mean difference from the first row on the same seeds, with its 95 % t interval over "
+    "the seeds, in bold where the interval excludes 0. About one in twenty does so by chance: there are many here."
+)
 ONE_SEED = "One seed: there are no intervals, so no difference between rows is established."
 LEGEND = {
     "/fpr95": "FPR95: of the open images, those taken for known where 95 % of the known are. `untrained`: what a "

@@ -2,8 +2,8 @@
 
 Finished cells are lines of docs/results/<table>.jsonl, so that a run that was cut off goes on where it stopped; a
 training in progress goes on from its last saved epoch. A line counts as long as the method, the code and the data
-that made it are the same. The cells of a seed are a unit of work for the engine in use.
-docs/results/<table>.notes.md is what people have to say; it becomes a part of the page.
+that made it are the same. The cells of a seed are a unit of work for the engine in use. What people have written
+between marks on the page stays there.
 """
 
 from __future__ import annotations
@@ -75,12 +75,11 @@ def run(
     code = digest_of_code()
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""
-    notes = layout.results / f"{stem}.notes.md"
-    said = notes.read_text() if notes.exists() else ""
+    shown = layout.results / f"{stem}.md"
     with records.alone(path):
         found = records.read(path)
-        text = page.page(table, command, length, methods, found, code, said)
-        write_atomically(layout.results / f"{stem}.md", text)
+        before = shown.read_text() if shown.exists() else ""
+        write_atomically(shown, page.page(table, command, length, methods, found, code, before))
     echo(page.figures(table, methods, list(found.cells.values())))
     return 0
 

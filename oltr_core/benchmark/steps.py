@@ -21,12 +21,8 @@ from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import operating_point, reference_from_statistics
 
-#: of a generation -> heading of its table
-BY_GENERATION = {
-    "known_accuracy": "known classes",
-    "unknown_accuracy": "unknown classes",
-    "harmonic_mean": "harmonic",
-}
+#: of a generation -> heading of its column
+BY_GENERATION = {"known_accuracy": "known", "unknown_accuracy": "unknown", "harmonic_mean": "harmonic"}
 #: at the end -> heading of its column
 AT_THE_END = {
     "mean_harmonic_mean": "harmonic, mean of all",

@@ -1,21 +1,24 @@
-"""`python -m tests.soak`: 200 points of failure over two generations, and what came of each.
+"""`python -m tests.soak`: 200 points of failure over two generations, and what came of them.
 
     python -m tests.soak --points 200 --log soak.jsonl      goes on where a run with the same log stopped
     python -m tests.soak --log soak.jsonl --page            write the result into docs/reliability.md, run nothing
 
 Points are drawn with a seed: changes of files in each process of a command, moments of the whole command, full disks,
-and services that are down. Exits 1 if one was not survived.
+and services that are down. Some points follow each other in one workspace: the command fails at one, is repeated and
+fails at the next, and is compared when it has ended well. Exits 1 if one was not survived.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -25,27 +28,49 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 #: start, command, share of the points
+TOGETHER = 5  # points in one workspace
 COMMANDS = (("new", "loop", 0.4), ("one", "loop", 0.35), ("two", "forget", 0.15), ("two", "gc --yes", 0.02))
 
 
 def points(number: int, seed: int) -> list[Fault]:
-    """So many faults, the same for the same seed and code."""
+    """So many faults, the same for the same seed and code; those of one command in the order of its processes."""
     rng = random.Random(seed)
-    found = [Fault(start, "loop", "down", who) for start in ("new", "one") for who in ("remote", "mlflow")]
+    services = ("remote", "mlflow", "prefect")
+    found = [Fault(start, "loop", "down", who) for start in ("new", "one") for who in services]
     found += [Fault("one", "loop", "size", "ulimit", kib * 1024) for kib in (4, 64, 256, 1024)]
     for start, command, share in COMMANDS:
         counts = changes(start, command)
-        took = expected(start, command)[1]
+        took, order = expected(start, command)[1], list(counts)
+        mine: list[tuple[float, Fault]] = []
         for _ in range(round(number * share)):
             kind = rng.random()
             if kind < 0.25:  # the first seconds are when databases are made
                 second = round(rng.uniform(0.5, 6 if kind < 0.08 else took), 1)
-                found.append(Fault(start, command, rng.choice(["alone", "group"]), at=second))
+                fault = Fault(start, command, rng.choice(["alone", "group"]), at=second)
+                mine.append((second / took * len(order), fault))
             else:
                 who = rng.choices(list(counts), weights=[c**0.5 for c in counts.values()])[0]
                 what = "full" if kind > 0.88 else rng.choice(["alone", "group"])
-                found.append(Fault(start, command, what, who, rng.randint(1, counts[who])))
+                change = rng.randint(1, counts[who])
+                mine.append((order.index(who) + change / counts[who], Fault(start, command, what, who, change)))
+        found += in_turn(mine)
     return found[:number]
+
+
+def in_turn(mine: list[tuple[float, Fault]]) -> list[Fault]:
+    """Groups of TOGETHER faults that lie apart, each in the order in which a command comes to them."""
+    ordered = [fault for _, fault in sorted(mine, key=lambda pair: pair[0])]
+    groups = math.ceil(len(ordered) / TOGETHER)
+    return [fault for k in range(groups) for fault in ordered[k::groups]]
+
+
+def chains(faults: list[Fault]) -> Iterator[list[Fault]]:
+    """The next faults for one workspace, TOGETHER at most; a service that is down and a limit of size stand alone."""
+    alone = ("down", "size")
+    while faults:
+        first = faults[0]
+        same = [f for f in faults if (f.start, f.command) == (first.start, first.command) and f.what not in alone]
+        yield [first] if first.what in alone else same[:TOGETHER]
 
 
 def main() -> int:
@@ -62,15 +87,20 @@ def main() -> int:
         return 0
     done, begun = {row["key"] for row in before}, time.monotonic()
     failed = sum(bool(row["wrong"]) for row in before)
-    for fault in points(asked.points, asked.seed):
-        if fault.key in done or time.monotonic() - begun > asked.seconds:
-            continue
-        row = {"key": fault.key, "revision": revision(), "date": date.today().isoformat(), **suffer(fault)}
-        failed += bool(row["wrong"])
-        asked.log.parent.mkdir(exist_ok=True)
-        with asked.log.open("a") as log:
-            log.write(json.dumps(row) + "\n")
-        print("·" if not row["wrong"] else f"✗ {fault.key}: {row['wrong']}", flush=True)
+    left = [fault for fault in points(asked.points, asked.seed) if fault.key not in done]
+    asked.log.parent.mkdir(exist_ok=True)
+    for chain in chains(left):
+        if time.monotonic() - begun > asked.seconds:
+            break
+        rows = suffer(chain)
+        for row in rows:
+            row |= {"chain": chain[0].key, "revision": revision(), "date": date.today().isoformat()}
+            failed += bool(row["wrong"])
+            with asked.log.open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            print("·" if not row["wrong"] else f"✗ {row['key']}: {row['wrong']}", flush=True)
+        tried = {row["key"] for row in rows}
+        left[:] = [fault for fault in left if fault.key not in tried]
     return 1 if failed else 0
 
 

@@ -138,7 +138,7 @@ def expected(start: str, command: str) -> tuple[str, float]:
 
 
 def changes(start: str, command: str) -> dict[str, int]:
-    """Process -> how many changes of files it makes in the workspace during the command."""
+    """Process -> how many changes of files it makes in the workspace during the command, in order of the first."""
     folder = Path(tempfile.mkdtemp(prefix="oltr-soak-"))
     layout, log = copy(base(start), folder / "world"), folder / "log"
     done = run(
@@ -155,49 +155,75 @@ def injected(fault: dict[str, Any]) -> dict[str, str]:
     return {"PYTHONPATH": path, "OLTR_FAULT": json.dumps(fault)}
 
 
-# --- one fault ------------------------------------------------------------------------------------------------
-def suffer(fault: Fault) -> dict[str, Any]:
-    """Make the command fail, repeat it, and say what is not as it would have been: `wrong`, empty if all is well."""
-    wanted = json.loads(expected(fault.start, fault.command)[0])
+# --- faults, one after the other ------------------------------------------------------------------------------
+def suffer(faults: list[Fault]) -> list[dict[str, Any]]:
+    """Make a command fail by each fault in turn, repeat it, and say what is not as it would have been.
+
+    All start from the same workspace with the same command. One row per fault that was tried: `wrong` is empty if
+    all is well, and what is wrong in the end stands in every row. A fault that the command did not reach because it
+    had less left to do is not tried, and neither are those after it.
+    """
+    first = faults[0]
+    wanted = json.loads(expected(first.start, first.command)[0])
     folder = Path(tempfile.mkdtemp(prefix="oltr-soak-"))
-    layout = copy(base(fault.start), folder / "world")
+    layout = copy(base(first.start), folder / "world")
+    rows: list[dict[str, Any]] = []
     try:
-        with broken(fault, layout, folder) as first:
-            pass
-        wrong = []
-        if "Traceback" in first["said"]:
-            wrong.append("a traceback: " + first["said"].strip().splitlines()[-1][:200])
-        if first["code"] not in (0, 2, 75, -signal.SIGKILL):
-            wrong.append(f"the first time ended with {first['code']}")
-        deadline = time.monotonic() + 20
-        while (alive := processes_of(layout)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        wrong += [f"still running: {line[:100]}" for line in alive]
-        tries, done = 0, None
-        while tries < TRIES and (done is None or done.returncode):
-            tries += 1
-            done = run(layout, *words(fault, layout), patience=PATIENCE)
-        assert done is not None
-        if done.returncode:
-            wrong.append(f"it does not end well: {done.stderr.strip()[-300:]}")
-        else:
-            if tries > 1:
-                wrong.append(f"it took {tries} times")
-            found = json.loads(json.dumps(facts(layout)))
-            wrong += [f"{k}: expected {wanted[k]}, found {found[k]}"[:500] for k in wanted if found[k] != wanted[k]]
-            wrong += [f"left over: {path}" for path in left_over(layout)]
-            checked = run(layout, "oltr", "check", patience=PATIENCE)
-            if checked.returncode:
-                wrong += [line for line in checked.stdout.splitlines() if line.startswith("✗")]
-        return {"first": first["code"], "hit": first["hit"], "wrong": wrong}
+        for fault in faults:
+            row = failed(fault, layout, folder)
+            if rows and not row["hit"] and not row["wrong"]:
+                break
+            rows.append(row)
+            if row["first"] == 0:  # it has come to its end
+                break
+        wrong = ended(first, layout, wanted)
+        return [row | {"wrong": row["wrong"] + wrong} for row in rows]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def failed(fault: Fault, layout: Layout, folder: Path) -> dict[str, Any]:
+    """Run the command with the fault: `first`, its exit code; `hit`, whether the fault happened; `wrong`."""
+    begun = time.monotonic()
+    with broken(fault, layout, folder) as first:
+        pass
+    wrong = []
+    if "Traceback" in first["said"]:
+        wrong.append("a traceback: " + first["said"].strip().splitlines()[-1][:200])
+    if first["code"] not in (0, 2, 75, -signal.SIGKILL):
+        wrong.append(f"the first time ended with {first['code']}")
+    deadline = time.monotonic() + 20
+    while (alive := processes_of(layout)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    wrong += [f"still running: {line[:100]}" for line in alive]
+    spent = round(time.monotonic() - begun, 1)
+    return {"key": fault.key, "first": first["code"], "hit": first["hit"], "seconds": spent, "wrong": wrong}
+
+
+def ended(fault: Fault, layout: Layout, wanted: dict[str, Any]) -> list[str]:
+    """Repeat the command without a fault: what is not as it would have been."""
+    tries, done = 0, None
+    while tries < TRIES and (done is None or done.returncode):
+        tries += 1
+        done = run(layout, *words(fault, layout), patience=PATIENCE)
+    assert done is not None
+    if done.returncode:
+        return [f"it does not end well: {done.stderr.strip()[-300:]}"]
+    wrong = [f"it took {tries} times"] if tries > 1 else []
+    found = json.loads(json.dumps(facts(layout)))
+    wrong += [f"{k}: expected {wanted[k]}, found {found[k]}"[:500] for k in wanted if found[k] != wanted[k]]
+    wrong += [f"left over: {path}" for path in left_over(layout)]
+    checked = run(layout, "oltr", "check", patience=PATIENCE)
+    if checked.returncode:
+        wrong += [line for line in checked.stdout.splitlines() if line.startswith("✗")]
+    return wrong
 
 
 @contextmanager
 def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any]]:
     """Run the command with the fault: its exit code, what it said, and whether the fault happened at all."""
     line, fired = words(fault, layout), folder / "fired"
+    fired.unlink(missing_ok=True)
     more: dict[str, str] = {}
     if fault.who:
         of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "what": fault.what, "fired": str(fired)}
@@ -215,6 +241,8 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
     if fault.what == "down" and fault.who == "mlflow":
         more = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         edit(layout, lambda p: p["tracking"].update(uri="http://127.0.0.1:9"))
+    if fault.what == "down" and fault.who == "prefect":
+        more = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
     with (folder / "said").open("w") as said:
         process = subprocess.Popen(
             line, cwd=layout.root, env=environment(**more), stdout=said, stderr=said, start_new_session=True

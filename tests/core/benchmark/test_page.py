@@ -7,7 +7,7 @@ from scipy import stats
 
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.difference import difference
-from oltr_core.benchmark.page import TABLES_HERE, _lengths, page
+from oltr_core.benchmark.page import AFTER, BEFORE, END, _difference, _lengths, page
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Records, digest_of_method
 from oltr_core.benchmark.table import TABLES, Table
@@ -54,17 +54,17 @@ THREE = records(
 )
 
 
-def written(found: Records = THREE, notes: str = "", table: Table = TABLES["digits"]) -> str:
-    return page(table, "oltr bench digits", 0, [OURS, PLAIN], found, CODE, notes)
+def written(found: Records = THREE, before: str = "", table: Table = TABLES["digits"]) -> str:
+    return page(table, "oltr bench digits", 0, [OURS, PLAIN], found, CODE, before)
 
 
 def test_the_page_has_both_groups_of_seeds_with_their_spread_and_the_goals():
     published, tuning = written().split("## Tuning seeds: 100")
     assert "## Published seeds: 0-1" in published
     assert "| OLTR++ | 97.0 ± 1.0 |" in published
-    assert "| plain softmax | 92.0 ± 2.0 |" in published
+    assert "| plain softmax | 92.0 ± 2.0<br>-5.0 [-17.7, 7.7] |" in published
     assert "| *goal of OLTR++* | 95.5 |" in published
-    assert "| *goal of OLTR++* | 91.0 |" in published  # of AUROC, in a table of its own
+    assert "The same for all 2 rows: AUROC 50.0 ± 0.0 (goal 91.0)." in published
     assert "| OLTR++ | 50.0 |" in tuning
 
 
@@ -91,14 +91,19 @@ def test_a_paired_interval_is_that_of_scipy(seeds):
 def test_differences_are_paired_and_bold_only_beyond_their_interval():
     text = written()
     # -6 and -4: mean -5, deviation sqrt(2), half width 12.706
-    assert "| plain softmax less OLTR++ | -5.0 [-17.7, 7.7] |" in text
+    assert "| plain softmax | 92.0 ± 2.0<br>-5.0 [-17.7, 7.7] |" in text
     clear = {(m, s): closed(0.9 - 0.1 * (m == PLAIN.name) + 0.001 * s * (m == PLAIN.name)) for m in (OURS.name, PLAIN.name) for s in (0, 1)}  # fmt: skip # noqa: E501
-    assert "| plain softmax less OLTR++ | **-9.9 [-10.6, -9.3]** |" in written(records(clear))
+    assert "<br>**-9.9 [-10.6, -9.3]** |" in written(records(clear))
+
+
+def test_a_row_that_equals_the_first_on_all_seeds_has_no_difference():
+    assert _difference({0: 1.0, 1: 2.0, 7: 3.0}, {0: 1.0, 1: 2.0}) == ""
+    assert _difference({0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0}) == "+0.0 [-12.7, 12.7]"
 
 
 def test_one_seed_has_no_interval_and_the_page_says_so():
     text = written(records({(OURS.name, 0): closed(0.96), (PLAIN.name, 0): closed(0.9)}))
-    assert "less OLTR++" not in text
+    assert "<br>" not in text
     assert "no difference between rows is established" in text
 
 
@@ -149,14 +154,21 @@ def test_cells_of_other_settings_stay_on_the_page_and_are_named():
 
 def test_a_row_that_is_no_longer_in_the_table_stays_on_the_page():
     text = page(TABLES["digits"], "oltr bench digits", 0, [OURS], THREE, CODE, "")
-    assert "| plain softmax | 92.0 ± 2.0 |" in text
+    assert "| plain softmax | 92.0 ± 2.0<br>" in text
 
 
 def test_notes_stand_before_and_after_the_tables():
-    before, _, after = written(notes=f"First this.\n\n{TABLES_HERE}\nThen that.").partition("### Known classes")
-    assert "First this." in before
-    assert "Then that." in after
-    assert "Then that." in written(notes="Then that.").partition("### Known classes")[2]
+    by_hand = [f"{BEFORE}\nFirst this.\n{END}", f"{AFTER}\nThen that.\n{END}"]
+    page = written(before="# An older page\n\n" + "\n\n| x |\n\n".join(by_hand))
+    before, _, after = page.partition("### Known classes")
+    assert by_hand[0] in before
+    assert by_hand[1] in after
+    assert "older" not in page
+    assert "| x |" not in page
+    assert written(before=page) == page
+    assert END not in written()
+    empty = written(Records({}, {}), before=page)
+    assert [part in empty for part in (*by_hand, "Not run yet.")] == [True] * 3
 
 
 def test_figures_published_elsewhere_stand_beside_ours():
@@ -168,11 +180,11 @@ def test_methods_of_one_training_are_one_row_where_they_do_not_differ():
     after = {"mixed pool/1/loop/known_accuracy": 0.75}
     two = records({(OURS.name, 0): closed(0.9) | after, (PLAIN.name, 0): closed(0.9) | {next(iter(after)): 0.5}})
     text = written(two)
-    assert "| all 2 rows | 90.0 |" in text
+    assert "The same for all 2 rows: overall 90.0 (goal 95.5)." in text
     assert "| OLTR++ | 75.0 |" in text
     assert "| plain softmax | 50.0 |" in text
     apart = records({(OURS.name, 0): closed(0.9), (PLAIN.name, 0): closed(0.901)})
-    assert "| all 2 rows | 90.0 |" not in written(apart)
+    assert "The same for all 2 rows: overall" not in written(apart)
 
 
 def test_a_published_figure_stands_under_the_row_that_its_name_begins_with():

@@ -203,11 +203,16 @@ def test_rows_and_seeds_of_one_network_train_it_once_and_the_page_has_every_gene
     assert trained == [0], "with one seed, and once"
     assert list((layout.store / "resume").iterdir()), "and it is kept"
     text = (layout.results / "small.md").read_text()
-    for title in (*(f"By generation: {title}" for title in BY_GENERATION.values()), "Over all generations"):
+    for title in ("By generation: harmonic mean", "At the end and over all generations"):
         assert f"### {title}" in text
     assert "| | gen. 1 |" in text
     assert "| slda |" in text
-    assert page.of_steps("a", {"a/known_accuracy/10", "a/known_accuracy/2"})["By generation: known classes"] == {
-        "a/known_accuracy/2": "gen. 2",
-        "a/known_accuracy/10": "gen. 10",
-    }
+
+
+def test_the_page_shows_one_line_of_generations_and_the_last_of_each_metric():
+    names = {f"a/{metric}/{n}" for metric in BY_GENERATION for n in (10, 2, 3)} | {"a/end/open/auroc", "b/end/x"}
+    last = {f"a/{metric}/10": f"gen. 10 {title}" for metric, title in BY_GENERATION.items()}
+    end = {"At the end and over all generations": last | {"a/end/open/auroc": "AUROC"}}
+    line = {"a/harmonic_mean/2": "gen. 2", "a/harmonic_mean/10": "gen. 10"}
+    assert page.of_steps("a", names, brief=False) == {"By generation: harmonic mean": line} | end
+    assert page.of_steps("a", names, brief=True) == end
