@@ -24,7 +24,7 @@ _NETWORK = (
     "settings/compute.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
-_TRAINED = (*_NETWORK, "inference.py", "scores")
+_TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/operating": [f"{CORE}/test_operating.py", f"{CORE}/test_defaults.py"],
     "oltr_core/params.py": [f"{CORE}/test_spec_and_settings.py"],
+    "oltr_core/engine.py": [f"{CORE}/test_engine.py"],
     "oltr_core/dvc_yaml.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/pipeline.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/projection.py": [f"{CORE}/equations/test_projection.py"],
@@ -232,6 +233,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/prefect/deploying.py": [f"{TASKS}/test_deploying.py"],
     "tasks/prefect/server.py": [f"{TASKS}/test_prefect_server.py"],
     "tasks/quality.py": [f"{TASKS}/test_quality.py"],
+    "tasks/ray.py": [f"{TASKS}/test_ray.py"],
     "tasks/storage.py": [f"{TASKS}/test_storage.py"],
     "tasks/workspace": [f"{TASKS}/test_workspace.py"],
 }
