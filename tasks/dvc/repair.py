@@ -1,6 +1,7 @@
 """What a full disk or a kill leaves of DVC's files: found by `oltr check`, mended by whoever holds the workspace.
 
-A file is mended where it can be made again from data that agree with their digests, and named where it cannot.
+Files that were being written then are removed. A file is mended where it can be made again from data that agree with
+their digests, and named where it cannot.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from oltr_core import digest, ledger
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, unfinished_writes
 from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
 SAME_TIME = 2.0  # seconds that the clocks of files and of processes may differ by
+_COPY = re.compile(r"\.[0-9A-Za-z]{22}\.tmp")  # what DVC copies a file to before it gives it its name
 SETTINGS = {"analytics": "false", "autostage": "false", "check_update": "false"}  # of a new workspace
 
 
@@ -42,6 +45,9 @@ def mend(layout: Layout) -> list[str]:
     found = list(torn(layout))
     for each in found:
         each.mend()
+    copies = (path for path in layout.data.rglob(".*.tmp") if _COPY.fullmatch(path.name) and path.is_file())
+    for path in [*unfinished_writes(layout.data), *copies]:
+        path.unlink(missing_ok=True)
     if pointers := without_pointer(layout):
         for path in pointers:  # one that cannot be read would keep DVC from writing the others
             path.with_name(f"{path.name}.dvc").unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -210,7 +211,14 @@ def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_p
     (found,) = repair.findings(layout)
     assert str(path) in found
     assert path.read_bytes() == content, "looking changes nothing"
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    names = (f".audit.json.{platform.node()}-{gone.pid}.tmp", ".9au741q4tMJ1Tdp9y5iXnQ.tmp", ".9au741q4tMJ1Tdp9.tmp")
+    layout.work.folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (layout.work.folder / name).touch()
     assert repair.mend(layout) == [found]
+    assert [(layout.work.folder / name).exists() for name in names] == [False, False, True]
     assert repair.mend(layout) == []
     assert pointers.pointer(folder) == before
     remotes.set_remote(layout, "")
