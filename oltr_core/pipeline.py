@@ -21,7 +21,7 @@ _SHARED = (
 #: what every stage executes that has a network,
 _NETWORK = (
     "checkpoint.py", "devices.py", "images", "interfaces.py", "measured.py", "models", "schema.py", "seeding.py",
-    "settings/compute.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
+    "settings/compute.py", "settings/costs.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
 _TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
@@ -82,7 +82,8 @@ TABLE = (
         "Extend the parent's classifier by the new annotations, and fit score and threshold.",
         code=(
             *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/learning.py", "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/update.py",
+            "operating/learning.py", "operating/rejection.py", "projection.py", "pseudo_features.py", "shots.py",
+            "stages/update.py",
         ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),

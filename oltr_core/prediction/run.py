@@ -61,7 +61,7 @@ def predict(
     """
     score = score_of(model, generation)
     if engine.far():
-        return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch))
+        return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch, gallery))
     device = next(model.network.parameters()).device
     parts = decoded(addresses, model.card.transform, batch_size, workers, fetch)
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flows.cli import oltr
-from oltr_core import checkpoint, ledger, schema
+from oltr_core import checkpoint, engine, ledger, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
@@ -173,6 +173,16 @@ def test_of_an_endless_list_no_more_is_read_than_a_batch_and_what_is_ahead(model
     assert len(drawn) <= decoding.FEW + 20 + 8
 
 
+class Elsewhere:
+    """An engine whose workers might be on other machines, and are not."""
+
+    far = True
+
+    def map(self, function, units, threads, gpu):
+        with engine.using(None):  # there, none is in use
+            return [function(unit) for unit in units]
+
+
 # --- an ingested batch, its sequences, and the nearest labelled images --------------------------------------------
 def test_an_ingested_batch_is_answered_like_its_images_as_files(model, sealed):
     network, folder = model
@@ -250,6 +260,8 @@ def test_the_nearest_labelled_images_are_named_and_one_of_the_gallery_is_nearest
     first, second, third = said.references
     assert first == {"label": found.labels[5], "path": mine["address"], "distance": pytest.approx(0, abs=1e-3)}
     assert 0.001 < second["distance"] <= third["distance"] < 2
+    with engine.using(Elsewhere()):
+        assert list(predict([str(tmp_path / "same.png")], network, "0000", gallery=found)) == [said]
     (of_batch,) = [
         p for p in predict_batch(sealed, "batch-0", network, "0000", gallery=found) if p.path == mine["address"]
     ]
