@@ -150,7 +150,8 @@ def coco_camera_traps(
     annotations: list[dict[str, Any]] = []
     written = 0
     for said in rows:
-        image = _picture(listed, said.path, root) if like else {"id": said.path, "file_name": said.path}
+        alone: dict[str, Any] = {"id": said.path, "file_name": said.path}
+        image = _picture(listed, said.path, root) if like else alone
         if image is None:
             continue
         written += 1
