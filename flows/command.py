@@ -28,9 +28,11 @@ def example(*lines: str) -> dict[str, Any]:
 def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
     from oltr_core.settings.workspace import keep_private  # not for --help
+    from tasks import ray
 
     context.obj = Layout(workspace.expanduser().absolute())
     keep_private(context.obj)
+    context.with_resource(ray.using(context.obj))
     for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
         try:
             known()

@@ -18,6 +18,7 @@ from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout, sqlite_address
 from oltr_core.settings.masking import mask_logs, masked
+from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import Settings
 from oltr_core.settings.workspace import name_of
 from tasks.dvc import inputs
@@ -149,7 +150,7 @@ def summary(layout: Layout, settings: Settings) -> str:
     files = git.uncommitted(layout)
     prefect = {"PREFECT_HOME": str(layout.prefect_home.resolve()), **database_address(layout)}
     lines += [
-        f"MLflow   {_where_mlflow_is(layout, settings.tracking.uri)}",
+        f"MLflow   {_where_mlflow_is(layout, settings.tracking)}",
         f"Prefect  {' '.join(f'{key}={quote(value)}' for key, value in prefect.items())} {here}/prefect server start",
         "git      " + ("commit when you like: " + " ".join(files) if files else "nothing to commit"),
         "",
@@ -158,10 +159,15 @@ def summary(layout: Layout, settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _where_mlflow_is(layout: Layout, uri: str) -> str:
-    """The address of the experiments, and the command that serves them where no server does."""
-    page = "#/experiments?workflowType=machine_learning"  # without it the pages open on what MLflow offers for LLMs
-    if uri.startswith("http"):
-        return f"{uri.rstrip('/')}/{page}"
+def _where_mlflow_is(layout: Layout, tracking: Tracking) -> str:
+    """The page that shows generations side by side, and the command that serves it where no server does."""
+    from tasks import mlflow
+
+    page = "#/experiments?workflowType=machine_learning"
+    with contextlib.suppress(Exception):  # a tracking server that is down: mirroring has said so
+        page = mlflow.page(layout, tracking)
+    if tracking.uri.startswith("http"):
+        return f"{tracking.uri.rstrip('/')}/{page}"
     command = f"{Path(sys.executable).parent}/mlflow ui --backend-store-uri"
-    return f"{command} {quote(uri or sqlite_address(layout.mlflow_db))}, then open http://127.0.0.1:5000/{page}"
+    address = tracking.uri or sqlite_address(layout.mlflow_db)
+    return f"{command} {quote(address)}, then open http://127.0.0.1:5000/{page}"

@@ -36,11 +36,12 @@ def look(layout: Layout) -> dict[str, Any]:
     from oltr_core.settings.whole import load_settings
     from oltr_core.stages import monitoring
     from oltr_core.upkeep import arrivals
-    from tasks import clock
+    from tasks import clock, ray
 
     settings, champion = load_settings(layout), champion_of(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
-    seen = monitoring.look(layout, champion, settings.compute)
+    with ray.using(layout):
+        seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}
     seen = json.loads(json.dumps(seen))  # as it is read again
     lines = layout.monitored.read_text().splitlines() if layout.monitored.exists() else []

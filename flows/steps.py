@@ -17,7 +17,7 @@ from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
-from tasks import annotator, clock, gate, storage
+from tasks import annotator, clock, gate, ray, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
 from tasks.dvc import batches, git, inputs, pointers, remotes, repair, repository, sealing, stages
@@ -53,7 +53,8 @@ def ingest(layout: Layout, batch: str) -> dict[str, object]:
     """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
         new = not layout.batch(batch).folder.is_dir()
-        card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout), clock.now())
+        with ray.using(layout):
+            card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout), clock.now())
         if new:
             say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
         return card

@@ -11,8 +11,8 @@ from pathlib import Path
 from shlex import quote
 
 from oltr_core import ledger
+from oltr_core.dvc_yaml import dvc_yaml
 from oltr_core.layout import Layout
-from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings import kinds
 from oltr_core.settings.reading import load_run
 from oltr_core.settings.whole import load_settings

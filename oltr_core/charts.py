@@ -13,12 +13,12 @@ import numpy as np
 #: the page that shows a chart includes this once
 STYLE = """
 :root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f6f8fa;
---blue:#2f6db3;--orange:#d9822b;--green:#2e8b62;--red:#b8443c;--wash:#2f6db31f}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a4b3;--line:#333c48;--paper:#14191f;--card:#1c232b;
---blue:#6aa5e8;--orange:#eba256;--green:#5fbd92;--red:#e2766e;--wash:#6aa5e826}}
+--blue:#2f6db3;--orange:#d9822b;--green:#277a55;--red:#b8443c;--wash:#2f6db31f}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a4b3;--line:#333c48;--paper:#14191f;
+--card:#1c232b;--blue:#6aa5e8;--orange:#eba256;--green:#5fbd92;--red:#e2766e;--wash:#6aa5e826}}
 svg.chart{max-width:100%;height:auto;display:block}
 svg.chart text{font:12px system-ui,sans-serif;fill:var(--soft)}
-svg.chart .value{fill:var(--ink)}
+svg.chart .value{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
 svg.chart .axis{stroke:var(--line);stroke-width:1}
 svg.chart .mark{stroke:var(--red);stroke-width:1.5;stroke-dasharray:4 3}
 """
@@ -74,6 +74,35 @@ def bars(
         if step >= 14:
             parts.append(text(x + step / 2, height - 8, shorten(label, step)))
     return svg(height, parts, title)
+
+
+def matrix(pairs: Sequence[tuple[str, str]], title: str, rows: str, columns: str) -> str:
+    """How often each pair occurs: a square per row and column, the darker the larger its share of the row."""
+    names = sorted({name for pair in pairs for name in pair})
+    if not names:
+        return ""
+    place, counts = {name: i for i, name in enumerate(names)}, np.zeros((len(names), len(names)), int)
+    for of, said in pairs:
+        counts[place[of], place[said]] += 1
+    left, head, side = 150, 60, min(64, (WIDTH - 150) / len(names))
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    parts = [text(left, 16, title, "start", "value"), text(left, 34, f"{rows} down, {columns} across", "start")]
+    for i, name in enumerate(names):
+        parts.append(text(left - 8, head + (i + 0.5) * side + 4, shorten(name, left - 16), "end"))
+        parts.append(text(left + (i + 0.5) * side, head - 6, shorten(name, side)))
+        for j, count in enumerate(counts[i].tolist()):
+            x, y = left + j * side, head + i * side
+            parts.append(rect(x, y, side - 1, side - 1, "blue", 0.06 + 0.74 * float(shares[i, j])))
+            if count and side >= 22:
+                parts.append(text(x + side / 2, y + side / 2 + 4, str(count), kind="value"))
+    return svg(round(head + len(names) * side + 8), parts, title)
+
+
+def alone(picture: str) -> str:
+    """A picture as a file of its own: with the style that a page has."""
+    named = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    style = f"{STYLE}svg.chart{{background:var(--paper)}}"
+    return named.replace("<title>", f"<style>{style}</style><title>", 1)
 
 
 def shorten(text: str, room: float) -> str:

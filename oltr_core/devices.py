@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oltr_core.settings.compute import Compute
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def prepare(compute: Compute) -> torch.device:
@@ -56,3 +61,9 @@ def onto(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def to_send(network: N) -> tuple[N, torch.device]:
+    """A copy on the CPU for other machines, and the kind of its device: a GPU has its own number there."""
+    device = next(network.parameters()).device
+    return copy.deepcopy(network).cpu(), torch.device(device.type)

@@ -10,15 +10,18 @@ import io
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import digest, schema
+from oltr_core import digest, engine, schema
 from oltr_core.checkpoint import Card, digest_of
+from oltr_core.devices import to_send
 from oltr_core.images.dataset import Images, in_order, open_images
 from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
@@ -60,29 +63,63 @@ def features_of(
     for position, (batch, shard, row) in enumerate(places(rows)):
         of_shard[batch, shard].append((position, row))
     indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in of_shard}
-    for (batch, shard), mine in of_shard.items():
-        key = feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
-        path = layout.features(key) / "features.npy"
-        if not path.exists():
-            _store(path, batch, shard, network, transform, layout, batch_size)
+    keys = {
+        (batch, shard): feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
+        for batch, shard in of_shard
+    }
+    absent = [_Shard(*place, key) for place, key in keys.items() if not _file(layout, key).exists()]
+    _compute(absent, network, transform, layout, batch_size)
+    for place, mine in of_shard.items():
         positions, numbers = map(list, zip(*mine, strict=True))
-        features[positions] = torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False)[numbers])
+        kept = np.load(_file(layout, keys[place]), mmap_mode="r", allow_pickle=False)
+        features[positions] = torch.from_numpy(kept[numbers])
     return features
 
 
+class _Shard(NamedTuple):
+    batch: str
+    number: int
+    key: str  # of its features
+
+
+def _file(layout: Layout, key: str) -> Path:
+    return layout.features(key) / "features.npy"
+
+
+def _compute(shards: list[_Shard], network: Network, transform: Transform, layout: Layout, batch_size: int) -> None:
+    """Write the features of shards that have none, wherever the engine in use computes."""
+    if not shards:
+        return
+    from tqdm import tqdm
+
+    device, threads = next(network.parameters()).device, torch.get_num_threads()
+    if engine.far():
+        network, device = to_send(network)
+    store = partial(
+        _store, network=network, transform=transform, layout=layout, batch_size=batch_size, device=device,
+        threads=threads,
+    )  # fmt: skip
+    done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu")
+    for _ in tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None):
+        pass
+
+
 def _store(
-    path: Path, batch: str, shard: int, network: Network, transform: Transform, layout: Layout, batch_size: int
-) -> None:
+    shard: _Shard, network: Network, transform: Transform, layout: Layout, batch_size: int, device: torch.device,
+    threads: int,
+) -> None:  # fmt: skip
     """Write the features of all images of a shard, in their order, whole or not at all."""
-    index = schema.read(layout.batch(batch).index, schema.INDEX, ["shard", "row"])
-    count = 1 + index.column("row").to_numpy()[index.column("shard").to_numpy() == shard].max()
-    rows = pa.table({"batch": [batch] * count, "shard": [shard] * count, "row": range(count)})
-    images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
+    torch.set_num_threads(threads)  # another number would round sums differently
+    index = schema.read(layout.batch(shard.batch).index, schema.INDEX, ["shard", "row"])
+    count = 1 + index.column("row").to_numpy()[index.column("shard").to_numpy() == shard.number].max()
+    rows = pa.table({"batch": [shard.batch] * count, "shard": [shard.number] * count, "row": range(count)})
+    network = network.to(device)
+    images = open_images(Shards(layout.raw), rows, transform, device)
     with torch.no_grad():
         parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(len(images), batch_size))]
     buffer = io.BytesIO()
     np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(_file(layout, shard.key), buffer.getvalue())
 
 
 def outputs_for(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -88,6 +89,7 @@ class Layout:
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")
+    token = _Each("data/store/.token-{}")  # of a run on several machines: who sees it shares this workspace
     digests = _At("data/store/digests.json")  # of files that were verified, with their size and times
     forgetting = _At("data/.forgetting")  # what `oltr forget` works with until it is done: cleaned generations, and
     traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
@@ -212,6 +214,8 @@ class _Artifacts(Folder):
     pool = _At("pool.json")  # the newest batch beside the images of the full training
     contact_sheet = _At("batch.png")  # a picture of the selected images, in rank order
     report = _At("report.html")
+    summary = _At("summary.json")  # the headline figures: what DVC shows first
+    trends = _At("trends")  # tables for plots: the training, epoch by epoch, and the generations of this line
     lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first
 
 
@@ -250,11 +254,29 @@ def in_order(batches: Iterable[Batch]) -> list[Batch]:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write `path` so that a reader, or a run after a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")  # of two machines, one each
     temporary.write_bytes(data.encode() if isinstance(data, str) else data)
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
+
+
+def unfinished_writes(folder: Path) -> Iterator[Path]:
+    """What `write_atomically` left in and below `folder` when its process on this machine was killed."""
+    for path in folder.rglob(".*.tmp"):
+        found = re.fullmatch(rf"\..+\.{re.escape(platform.node())}-(\d+)\.tmp", path.name)
+        if found and path.is_file() and not _runs(int(found[1])):
+            yield path
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def rename_into_place(temporary: Path, final: Path) -> None:

@@ -24,7 +24,7 @@ _NETWORK = (
     "settings/compute.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
-_TRAINED = (*_NETWORK, "inference.py", "scores")
+_TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,9 @@ TABLE = (
         "report",
         "Write the report of this generation as one HTML file.",
         code=(
-            "charts.py", "frames.py", "measured.py", "schema.py", "settings/workspace.py", "shots.py",
-            "stages/contact_sheet.py", "stages/report.py", "stages/templates",
+            "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
+            "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py", "stages/galleries.py",
+            "stages/headings.py", "stages/report.py", "stages/report_charts.py", "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
@@ -129,7 +130,7 @@ TABLE = (
             "metrics.jsonl",
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
-        writes=("report.html", "lineage.json"), sections=("workspace",), measures=False,
+        writes=("report.html", "lineage.json", "summary.json", "trends"), sections=("workspace",), measures=False,
     ),
 )  # fmt: skip
 STAGES = tuple(stage.name for stage in TABLE)
@@ -151,54 +152,5 @@ def code_digests(stage: Stage) -> dict[str, str]:
 def _digest(path: Path) -> str:
     if path.is_file():
         return digest.of_file(path)
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja"))
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js"))
     return digest.of_value([[p.relative_to(path).as_posix(), digest.of_file(p)] for p in files])
-
-
-HEAD = """\
-# One generation. `dvc repro` alone makes the whole of it; `oltr loop` brings one stage at a time up to date.
-# Written by `make generated` from oltr_core/pipeline.py. data/work/code holds digests of the code that each stage
-# executes in the installed package, and the stage `code` writes them at every run: so DVC sees code change.
-vars:
-  - data/run.yaml   # generation, parent, mode: written when a generation is opened
-
-stages:
-"""
-PLOTS = """
-plots:
-  - unknown images rejected over known images rejected:
-      x: {data/work/plots/roc.csv: known_rejected}
-      y: {data/work/plots/roc.csv: unknown_rejected}
-  - risk over coverage:
-      x: {data/work/plots/risk.csv: coverage}
-      y: {data/work/plots/risk.csv: risk}
-  - accuracy over probability:
-      x: {data/work/plots/reliability.csv: probability}
-      y: {data/work/plots/reliability.csv: accuracy}
-"""
-
-
-def dvc_yaml() -> str:
-    """The text of dvc.yaml."""
-    return HEAD + "\n".join(_entry(stage) for stage in TABLE) + PLOTS
-
-
-def _entry(stage: Stage) -> str:
-    lines = [f"  {stage.name}:", f"    cmd: oltr {stage.name}"]
-    if stage.name == "code":
-        lines += ["    always_changed: true", "    outs:", "      - data/work/code: {cache: false}"]
-        return "\n".join(lines) + "\n"
-    lines += ["    deps:", f"      - data/work/code/{stage.name}.json", *(f"      - {_path(n)}" for n in stage.reads)]
-    lines += ["    params:", *(f"      - {section}" for section in stage.sections)]
-    lines += [f"      - data/run.yaml: [{', '.join(stage.run)}]"] if stage.run else []
-    lines += ["    outs:", *(f"      - {_path(n)}" for n in stage.writes)]
-    if stage.measures:
-        measured, absent = stage.metrics
-        lines += [f"      - {_path(absent)}", "    metrics:", f"      - {_path(measured)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _path(name: str) -> str:
-    if name.startswith("data/"):
-        return f'"{name}"' if name == PARENT else name
-    return f"data/work/{name}"

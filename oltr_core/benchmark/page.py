@@ -122,10 +122,11 @@ def grid(
     Columns in which all rows have the same figures on all seeds, as rows of one training have, are one line of text.
     """
     shown = rows_of(methods, cells)
-    same = [name for name in columns if len(shown) > 1 and _agree([_values(cells, row, name) for row in shown])]
+    of_rows = {name: [_values(cells, row, name) for row in shown] for name in columns}
+    same = [name for name, values in of_rows.items() if len(shown) > 1 and _agree(values, some=name in SECONDS)]
     left = {name: title for name, title in columns.items() if name not in same}
     line = "; ".join(
-        f"{columns[name]} {_spread(next(filter(None, (_values(cells, row, name) for row in shown))))}"
+        f"{columns[name]} {_spread(next(filter(None, of_rows[name])))}"
         + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
         for name in same
     )
@@ -156,11 +157,13 @@ def _rows(
     return rows
 
 
-def _agree(of_rows: list[dict[int, float]]) -> bool:
-    """Whether all rows that have figures have the same ones on the seeds that they share."""
+def _agree(of_rows: list[dict[int, float]], some: bool) -> bool:
+    """Whether all rows, or those that have any if `some` suffice, have the same figures on seeds that they share."""
     there = [values for values in of_rows if values]
-    return bool(there) and all(
-        values[seed] == there[0][seed] for values in there for seed in values.keys() & there[0].keys()
+    return (
+        bool(there)
+        and (some or len(there) == len(of_rows))
+        and all(values[seed] == there[0][seed] for values in there for seed in values.keys() & there[0].keys())
     )
 
 

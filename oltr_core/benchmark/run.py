@@ -2,7 +2,8 @@
 
 Finished cells are lines of docs/results/<table>.jsonl, so that a run that was cut off goes on where it stopped; a
 training in progress goes on from its last saved epoch. A line counts as long as the method, the code and the data
-that made it are the same. What people have written between marks on the page stays there.
+that made it are the same. The cells of a seed are a unit of work for the engine in use. What people have written
+between marks on the page stays there.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
-from oltr_core import digest
+from oltr_core import digest, engine
 from oltr_core.benchmark import page, records
 from oltr_core.benchmark.cell import Start, measure, start
 from oltr_core.benchmark.code import digest_of_code, digest_of_training
@@ -61,44 +63,16 @@ def run(
     stem += "-validation" if validation else ""
     path = layout.results / f"{stem}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    code, training_code = digest_of_code(), digest_of_training()
-    begun: tuple[Any, Start | None] = None, None
-    save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
-    compute = Compute(device=device, threads=table.threads, save_every=save_every)
-
-    #: recipes that others of the table begin with
-    shared = [m.train.model_copy(update={"phases": m.train.phases[:1]}) for m in methods if len(m.train.phases) > 1]
-
-    @cache
-    def load(seed: int) -> tuple[BenchmarkData, str]:
-        data = table.data(root, seed)
-        data = data.for_validation() if validation else data
-        return data, data.identity
-
-    for seed in () if page_only else table.seeds if seeds is None else seeds:
-        data, identity = load(seed if table.seeded else 0)
-        for method in methods:
-            made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
-            finished = records.read(path).cells.get((method.name, seed), {})
-            if (rows and method.name not in rows) or made_by.items() <= finished.items():
-                continue
-            echo(f"{stem}: seed {seed}, {method.name}")
-
-            def state(train: Train, images: str = data.identity_of_training) -> Path:
-                return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
-
-            cell = {"method": method.name, "seed": seed, **made_by, "note": data.note, "diverged": ""}
-            trained_with = 0 if table.one_network else seed
-            seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": trained_with})})
-            try:
-                if begun[0] != (seeded.train, identity):
-                    begun = (seeded.train, identity), start(seeded.train, data, compute, state, echo)
-                cell["figures"] = measure(seeded, data, compute, state, echo, begun[1])
-            except Diverged as error:  # a finding about the method
-                cell |= {"figures": {}, "diverged": str(error)}
-            if not table.one_network and method.train not in shared:
-                shutil.rmtree(state(seeded.train), ignore_errors=True)
-            records.add(path, cell | {"compute": machine(device)}, method)
+    made = partial(
+        _cells, name=name, layout=layout, root=root, path=path, length=length, device=device, validation=validation,
+        echo=echo, held={},
+    )  # fmt: skip
+    wanted = [method.name for method in methods if method.name in rows or not rows]
+    units = [(seed, wanted) for seed in (() if page_only else table.seeds if seeds is None else seeds)]
+    done = engine.run(made, units, threads=table.threads, gpu=device != "cpu")
+    for _ in tqdm(done, desc=stem, unit=" seeds", total=len(units), disable=None if engine.far() else True):
+        pass
+    code = digest_of_code()
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""
     shown = layout.results / f"{stem}.md"
@@ -108,6 +82,49 @@ def run(
         write_atomically(shown, page.page(table, command, length, methods, found, code, before))
     echo(page.figures(table, methods, list(found.cells.values())))
     return 0
+
+
+def _cells(
+    unit: tuple[int, list[str]], name: str, layout: Layout, root: Path | None, path: Path, length: int, device: str,
+    validation: bool, echo: Callable[[str], object], held: dict[int, BenchmarkData],
+) -> None:  # fmt: skip
+    """The cells of a seed that are not finished, each a line of `path` when it is; `held`: the last data."""
+    seed, names = unit
+    table, code, training_code = find(name), digest_of_code(), digest_of_training()
+    methods = table.methods(length)
+    begun: tuple[Any, Start | None] = None, None
+    save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
+    compute = Compute(device=device, threads=table.threads, save_every=save_every)
+    #: recipes that others of the table begin with
+    shared = [m.train.model_copy(update={"phases": m.train.phases[:1]}) for m in methods if len(m.train.phases) > 1]
+    drawn = seed if table.seeded else 0
+    if drawn not in held:
+        held.clear()
+        loaded = table.data(root, drawn)
+        held[drawn] = loaded.for_validation() if validation else loaded
+    data, identity = held[drawn], held[drawn].identity
+
+    def state(train: Train, images: str = data.identity_of_training) -> Path:
+        return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
+
+    for method in (method for method in methods if method.name in names):
+        made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
+        finished = records.read(path).cells.get((method.name, seed), {})
+        if made_by.items() <= finished.items():
+            continue
+        echo(f"{path.stem}: seed {seed}, {method.name}")
+        cell = {"method": method.name, "seed": seed, **made_by, "note": data.note, "diverged": ""}
+        trained_with = 0 if table.one_network else seed
+        seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": trained_with})})
+        try:
+            if begun[0] != (seeded.train, identity):
+                begun = (seeded.train, identity), start(seeded.train, data, compute, state, echo)
+            cell["figures"] = measure(seeded, data, compute, state, echo, begun[1])
+        except Diverged as error:  # a finding about the method
+            cell |= {"figures": {}, "diverged": str(error)}
+        if not table.one_network and method.train not in shared:
+            shutil.rmtree(state(seeded.train), ignore_errors=True)
+        records.add(path, cell | {"compute": machine(device)}, method)
 
 
 def machine(device: str) -> dict[str, str | int]:

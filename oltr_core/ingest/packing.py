@@ -1,17 +1,17 @@
-"""Records to packed rows: read, hash, decode, in as many processes as there are, in the records' own order."""
+"""Records to packed rows: read, hash, decode, in as many workers as there are, in the records' own order."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from itertools import chain, islice
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice, tee
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from oltr_core import engine
 from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash, read
 from oltr_core.images.shards import Packed, pack
 from oltr_core.ingest.record import Box, Record, SourceAccess, TooLarge
@@ -69,27 +69,25 @@ def look(job: Job, limits: Limits) -> Looked:
 def look_at_all(
     records: Iterable[Record], access: SourceAccess, limits: Limits, workers: int
 ) -> Iterator[tuple[Record, Looked]]:
-    """Every record with what was seen, in order, whatever the number of workers."""
+    """Every record with what was seen, in order, whatever the engine and the number of workers.
+
+    Raises ValueError where a worker on another machine does not see a file that this one does.
+    """
     stream = iter(records)
     first = list(islice(stream, ALONE + 1))
     stream = chain(first, stream)
     chunks = iter(lambda: list(islice(stream, CHUNK)), [])
+    look_at = partial(_look_at, limits=limits)
     with ThreadPoolExecutor(FETCHES) as threads:
         read = ((chunk, list(threads.map(lambda r: _job(r, access, limits.max_bytes), chunk))) for chunk in chunks)
-        if workers <= 1 or len(first) <= ALONE:
-            for chunk, jobs in read:
-                yield from zip(chunk, (look(job, limits) for job in jobs), strict=True)
-            return
-        # spawned, not forked: the caller may hold threads and locks
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting: deque[tuple[list[Record], Future[list[Looked]]]] = deque()
-            for chunk, jobs in read:
-                waiting.append((chunk, pool.submit(_look_at, jobs, limits)))
-                if len(waiting) > workers + 2:
-                    chunk, done = waiting.popleft()
-                    yield from zip(chunk, done.result(), strict=True)
-            for chunk, done in waiting:
-                yield from zip(chunk, done.result(), strict=True)
+        sent, named = tee(read)
+        jobs = (jobs for _, jobs in sent)
+        seen = engine.run(look_at, jobs, workers) if len(first) > ALONE else engine.local(look_at, jobs)
+        for (chunk, asked), looked in zip(named, seen, strict=True):
+            for job, found in zip(asked, looked, strict=True):
+                if isinstance(job.content, Path) and found.reason:
+                    engine.same_files(job.content, found.reason)
+            yield from zip(chunk, looked, strict=True)
 
 
 def _look_at(jobs: list[Job], limits: Limits) -> list[Looked]:

@@ -1,5 +1,8 @@
 """The curves behind the figures, as columns for plots: name -> values of equal length."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import torch
 
 from oltr_core.metrics.calibration import reliability
@@ -50,3 +53,15 @@ def reliability_columns(probability: Float[Tensor, "B"], correct: Bool[Tensor, "
         "accuracy": accuracy[some].tolist(),
         "images": count[some].tolist(),
     }
+
+
+def confusion(actual: Sequence[str], said: Sequence[str], most: int = 30) -> dict[str, list[str]]:
+    """What each image is and what was said of it; of more than `most` classes, the images between the worst of them.
+
+    The worst are those with the most wrong answers, as what an image is or as what was said of it.
+    """
+    wrong = Counter(name for pair in zip(actual, said, strict=True) if pair[0] != pair[1] for name in pair)
+    names = sorted({*actual, *said}, key=lambda name: (-wrong[name], name))
+    shown = set(names[:most])
+    pairs = sorted(pair for pair in zip(actual, said, strict=True) if shown.issuperset(pair))
+    return {"actual": [a for a, _ in pairs], "predicted": [s for _, s in pairs]}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
-from oltr_core import checkpoint
+import torch
+
+from oltr_core import checkpoint, engine
 from oltr_core.checkpoint import Checkpoint
-from oltr_core.devices import onto, resolve
-from oltr_core.ingest.record import SourceAccess
+from oltr_core.devices import onto, resolve, to_send
+from oltr_core.ingest.record import FETCHED, SourceAccess
 from oltr_core.prediction.addresses import as_text, images_at
 from oltr_core.prediction.answers import Prediction, answered, score_of
 from oltr_core.prediction.decoding import Fetch, decoded
+
+BATCHES = 8  # that a worker elsewhere answers at once
 
 
 def loaded(model: Path, generation: str, device: str = "cpu") -> Checkpoint:
@@ -51,6 +58,8 @@ def predict(
     ConnectionError where a store stops to answer.
     """
     score = score_of(model, generation)
+    if engine.far():
+        return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch))
     device = next(model.network.parameters()).device
     parts = decoded(addresses, model.card.transform, batch_size, workers, fetch)
 
@@ -64,3 +73,29 @@ def predict(
                 yield Prediction(as_text(address), **fields)
 
     return found()
+
+
+def _elsewhere(addresses: Iterable[str], model: Checkpoint, how: tuple[Any, ...]) -> Iterator[Prediction]:
+    """The same by the engine in use, in the same batches, so that no figure is another."""
+    network, device = to_send(model.network)
+    answer = partial(_answer, replace(model, network=network), device, torch.get_num_threads(), how)
+    rest, size = iter(addresses), BATCHES * how[1]
+    asked, sent = tee(iter(lambda: list(islice(rest, size)), []))
+    found = engine.run(answer, map(_absolute, sent), threads=torch.get_num_threads(), gpu=device.type != "cpu")
+    for mine, predictions in zip(asked, found, strict=True):
+        for address, prediction in zip(mine, predictions, strict=True):
+            if prediction.error:
+                engine.same_files(address, prediction.error)
+            yield replace(prediction, path=as_text(address))
+
+
+def _absolute(addresses: list[str]) -> list[str]:
+    return [address if address.startswith(FETCHED) else str(Path(address).absolute()) for address in addresses]
+
+
+def _answer(
+    model: Checkpoint, device: torch.device, threads: int, how: tuple[Any, ...], addresses: list[str]
+) -> list[Prediction]:
+    torch.set_num_threads(threads)
+    model.network.to(device)
+    return list(predict(addresses, model, *how))

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from oltr_core.spec import Spec
+
+
+class LocalEngine(Spec):
+    """On this machine."""
+
+    name: Literal["local"] = "local"
+
+
+class RayEngine(Spec):
+    """On the nodes of a Ray cluster, which share this folder (docs/scaling.md)."""
+
+    name: Literal["ray"] = "ray"
+    address: str = "auto"  # of the head, such as 10.0.0.1:6379; auto: of the cluster that this machine is a node of
+
+
+Engine = Annotated[LocalEngine | RayEngine, Field(discriminator="name")]
+LOCAL = LocalEngine()
 
 
 class Compute(Spec):
@@ -25,3 +42,4 @@ class Compute(Spec):
     compile: bool = False  # torch.compile of the network: pays on a GPU after minutes
     batch_size: Annotated[int, Field(ge=1)] = 256  # images per forward pass where nothing is trained
     save_every: Annotated[int, Field(ge=1)] = 1  # epochs between states that a killed training continues from
+    engine: Engine = LOCAL  # what computes features; {name: ray, address: auto}: several machines, docs/scaling.md

@@ -40,12 +40,10 @@ def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def tile(sheet: bytes, place: int) -> bytes:
-    """The PNG of one image of the picture that `draw` makes, `place` 0 first, without its caption."""
+def tiles(sheet: bytes, places: Iterable[int]) -> list[np.ndarray]:
+    """The pixels [H, W, 3] of images of the picture that `draw` makes, by places from 0 on, without captions."""
     from PIL import Image
 
-    left, top = place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)
-    buffer = io.BytesIO()
     with Image.open(io.BytesIO(sheet)) as picture:
-        picture.crop((left, top, left + TILE, top + TILE)).save(buffer, format="PNG")
-    return buffer.getvalue()
+        corners = [(place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)) for place in places]
+        return [np.asarray(picture.crop((x, y, x + TILE, y + TILE))) for x, y in corners]

@@ -107,7 +107,8 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test))
     result.write(layout, "evaluate")
     write_intervals(layout, tested, scores[is_test], card.threshold, result)
-    write_plots(layout.work.plots, tested, scores[is_test], probability[is_test], card.answer_names, history)
+    said = card.threshold, probability[is_test]
+    write_plots(layout.work.plots, tested, scores[is_test], *said, card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
     comparison.write(this, model, images, answers, classes, layout, size, sliced)
 
@@ -165,11 +166,19 @@ def write_intervals(layout: Layout, tested: Evaluation, scores: Tensor, threshol
 
 
 def write_plots(
-    folder: Path, tested: Evaluation, scores: Tensor, probability: Tensor, names: list[str], history: list[History]
+    folder: Path,
+    tested: Evaluation,
+    scores: Tensor,
+    threshold: float,
+    probability: Tensor,
+    names: list[str],
+    history: list[History],
 ) -> None:
     """The curves behind the figures, one CSV each; a curve that cannot be drawn is a file of its header."""
     known = tested.labels != OPEN
     accuracy, images = per_class_accuracy(tested.labels[known], tested.correct[known], len(names))
+    shown = [*map(schema.defused, names), schema.UNKNOWN]  # OPEN is -1
+    said = tested.logits.argmax(1).where(scores <= threshold, OPEN)
     both = bool(known.any()) and not bool(known.all())
     tables: dict[str, dict[str, list]] = {
         "roc": curves.roc(scores[known], scores[~known]) if both else {"known_rejected": [], "unknown_rejected": []},
@@ -177,12 +186,13 @@ def write_plots(
         "score_histogram": curves.histogram(scores, tested.labels),
         "reliability": curves.reliability_columns(probability[known], tested.correct[known]),
         "per_class": {
-            "class": [schema.defused(name) for name in names],
+            "class": shown[:-1],
             "group": list(tested.groups),
             "training_images": tested.shots.tolist(),
             "test_images": images.tolist(),
             "accuracy": accuracy.tolist(),
         },
+        "confusion": curves.confusion([shown[k] for k in tested.labels.tolist()], [shown[k] for k in said.tolist()]),
         "history": {name: [getattr(row, name) for row in history] for name in History._fields},
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,92 +1,48 @@
 """report: everything measured, on one page that opens offline.
 
-Reads what the other stages wrote and the parent's lineage; writes report.html and lineage.json. The page holds no
-time and no path of this machine, so a generation made again has the same bytes.
+Reads what the other stages wrote and the parent's lineage; writes report.html, lineage.json, summary.json and
+trends/*.csv. The page holds no time and no path of this machine, so a generation made again has the same bytes.
 """
 
 from __future__ import annotations
 
-import base64
+import csv
+import hashlib
 import json
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
-import numpy as np
 import polars as pl
 
 from oltr_core import charts, schema
 from oltr_core.frames import read
+from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import differ, read_all, read_intervals
+from oltr_core.measured import OF_CLASS, differ, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
-from oltr_core.shots import shot
 from oltr_core.spec import Spec
-from oltr_core.stages.contact_sheet import MOST, tile
+from oltr_core.stages import galleries, report_charts
+from oltr_core.stages.contact_sheet import MOST, tiles
+from oltr_core.stages.headings import (
+    COMPARED,
+    DRAWN,
+    FOLLOWED,
+    GROUPS,
+    HEADLINE,
+    LINES,
+    SLICED,
+    TRENDS,
+    VERBS,
+    WRONG,
+)
 
-#: figures of gate.json: heading, meaning
-COMPARED = {
-    "known_accuracy": ("known", "images of classes that both know, named rightly, all known classes competing"),
-    "many_accuracy": ("many", "those of classes with 100 or more training images"),
-    "medium_accuracy": ("medium", "those of classes with 21 to 99"),
-    "few_accuracy": ("few", "those of classes with 20 or fewer training images"),
-    "known_with_rejection": ("known, with rejection", "accepted and named rightly"),
-    "auroc": ("AUROC", "classes that both know against classes that neither knows"),
-    "unknown_recall": ("unknown recall", "images of classes that neither knows, rejected"),
-    "learned_accuracy": ("learned", "images of classes that only this generation knows, named rightly"),
-}
-#: estimates from images drawn by chance: name, heading, meaning
-DRAWN = (
-    ("audit/unknown_rate", "unknown", "images of a class that the model did not know"),
-    ("audit/accuracy", "named rightly", "of all images, by the most probable class"),
-    ("audit/known_accuracy", "known, named rightly", "of images of classes that the model knew"),
-)
-#: what a generation is compared by: name, heading, meaning
-HEADLINE = (
-    ("closed/overall", "closed, overall", "classes of generation 0 among themselves"),
-    ("closed/many", "many at 0", "those of generation 0 that had 100 or more training images then"),
-    ("closed/medium", "medium at 0", "those that had 21 to 99"),
-    ("closed/few", "few at 0", "those that had 20 or fewer"),
-    ("now/overall", "known now", "every class known now, all competing, nothing rejected"),
-    ("now/few", "few now", "those of them that have 20 or fewer training images now"),
-    ("open/auroc", "open AUROC", "does the score rank unknown images above known ones"),
-    ("open/unknown_recall", "unknown recall", "unknown images rejected at the operating threshold"),
-    ("open/known_accuracy", "known, with rejection", "known images accepted and named rightly"),
-    ("loop/known_accuracy", "loop, known", "classes of generation 0, all known classes competing"),
-    ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
-)
-#: of these, those with a line in the chart of generations
-LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_accuracy")
-#: what a generation's arrivals are followed by, beside the headline: name, heading
-FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
-#: figures of a group of images: name, heading
-SLICED = (
-    ("now/overall", "known"),
-    ("now/few", "few now"),
-    ("open/known_accuracy", "known, with rejection"),
-    ("open/unknown_recall", "unknown recall"),
-    ("open/auroc", "AUROC"),
-)
-GROUPS = {
-    "closed": "Closed set: classes of generation 0, shot groups by their training images at generation 0",
-    "now": "Every class known now, shot groups by the training images that it has now",
-    "open": "Open set, by the model's own score; shot groups as in the closed set",
-    "open_by_score": "Open set, other scores",
-    "slice": "Groups of images: the worst, and the gap to the best",
-    "loop": "Dynamic loop",
-    "calibration": "Calibration",
-    "select": "Selection (of the batch annotated last)",
-    "audit": "Images drawn by chance (of the batch annotated last)",
-    "agreement": "People",
-    "pool": "Newest images",
-    "cost": "Cost",
-    "data": "Data",
-    "train": "Training",
-    "update": "Update",
-}
 LISTED = 100  # images in conflict; agreement.json has all
+ROWS = 2000  # classes of the table of classes
+SOME = 20  # classes that fell
 
 
 class Parameters(Spec):
@@ -101,7 +57,7 @@ def run(params: Parameters, layout: Layout) -> None:
     measured = read_all(work.stage_metrics)
     values, absent = measured.values, measured.absent
     manifest, classes = read(work.manifest, schema.MANIFEST), read(work.classes, schema.CLASSES)
-    truth = manifest.select("image_id", "label")
+    truth = manifest.select("image_id", "label", "batch", "shard", "row")
     predictions = read(work.predictions, schema.PREDICTIONS).join(truth, on="image_id", how="left")
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
@@ -110,26 +66,32 @@ def run(params: Parameters, layout: Layout) -> None:
     bounds = {name: intervals[name] for name in shown if name in intervals}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
+    work.summary.write_text(json.dumps({n: shown[n] for n, *_ in HEADLINE if n in shown}, indent=1) + "\n")
+    _write_trends(layout, lineage)
 
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
     known, unknown = tested.filter(pl.col("true_id") >= 0), tested.filter(pl.col("true_id") < 0)
-    rows = per_class(manifest, classes, known, this)
+    rows, names = per_class(manifest, classes, known, this), dict(classes.select("class_id", "name").iter_rows())
+    shards = Shards(layout.raw)
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
-    people = json.loads(work.agreement.read_text())
+    people, gate = json.loads(work.agreement.read_text()), json.loads(work.gate.read_text())
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:.1f}"
-    environment.filters["range"] = lambda v: f"{100 * v[0]:.1f}–{100 * v[1]:.1f}"
+    style, script = (_source(environment, file) for file in ("report.css", "report.js"))
+    environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:z.1f}"
+    environment.filters["range"] = lambda v: f"{100 * v[0]:z.1f}–{100 * v[1]:z.1f}"
     environment.filters["figure"] = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
     page = environment.get_template("report.html.jinja").render(
         workspace=params.workspace.name,
         run=this,
-        style=charts.STYLE,
+        style=charts.STYLE + style,
+        script=script,
+        policy=_policy(script),
         headline=HEADLINE,
         lineage=lineage,
         parent=lineage[-2] if len(lineage) > 1 else None,
@@ -137,24 +99,32 @@ def run(params: Parameters, layout: Layout) -> None:
         intervals=intervals,
         changes=_changes(lineage),
         absent=absent,
-        gate=json.loads(work.gate.read_text()),
+        gate=gate,
         cost=json.loads(work.cost.read_text()),
         worth=json.loads(work.worth.read_text()),
         pool=json.loads(work.pool.read_text()),
-        pool_chart=_chart(lineage, FOLLOWED, "Newest images of each generation"),
+        pool_chart=report_charts.of_generations(lineage, FOLLOWED, "Newest images of each generation"),
         compared=COMPARED,
         drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
-        long_tail=_long_tail(rows),
-        lineage_chart=_chart(
+        listed=ROWS,
+        fell=_fell(gate["metrics"]),
+        some=SOME,
+        long_tail=report_charts.long_tail(rows),
+        lineage_chart=report_charts.of_generations(
             lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
         ),
-        scores=_scores(known, unknown, values.get("open/threshold")),
+        threshold=values.get("open/threshold"),
+        scores=report_charts.scores(known, unknown, values.get("open/threshold")),
         slices=json.loads(work.slices.read_text()),
         sliced=SLICED,
-        trade_off=_trade_off(known, unknown),
-        mistaken=_mistaken(unknown, dict(zip(classes["class_id"], classes["name"], strict=True))),
+        trade_off=report_charts.trade_off(known, unknown),
+        mistaken=_mistaken(unknown, names),
+        pairs=galleries.pairs(known, train, names, shards),
+        galleries=galleries.galleries(known, unknown, names, shards),
+        wrong=WRONG,
+        verbs=VERBS,
         batch=_batch(layout),
         people=people,
         disputed=_disputed(layout, manifest, people["disputed"][:LISTED]),
@@ -162,9 +132,38 @@ def run(params: Parameters, layout: Layout) -> None:
         quarantined=Counter(held["reason"].to_list()).most_common(12),
         # generation, images, images annotated by people
         learned=sorted(since.agg(pl.len(), (pl.col("label_source") != "source").sum()).iter_rows()),
-        loss_curve=_loss_curve(layout),
+        loss_curve=report_charts.loss_curve(layout),
     )
     work.report.write_text(page)
+
+
+def _source(environment: jinja2.Environment, file: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, file)[0]
+
+
+def _policy(script: str) -> str:
+    """The page may run this script and show the pictures that are in it, and loads nothing."""
+    of_script = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{of_script}'"
+
+
+def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
+    """Tables that DVC plots: loss and accuracy of the training, and headline figures over generations."""
+    log = layout.work.training_log
+    reports = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+    steps = [(i, r.get("phase", ""), r.get("loss"), r.get("accuracy")) for i, r in enumerate(reports, start=1)]
+    tables: dict[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]] = {
+        "training": (("epoch", "phase", "loss", "accuracy"), steps)
+    }
+    for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
+        points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
+        tables[name.replace("/", "_")] = (("generation", name), points)
+    layout.work.trends.mkdir(exist_ok=True)
+    for name, (header, rows) in tables.items():
+        with (layout.work.trends / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([header, *rows])
 
 
 def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
@@ -179,6 +178,14 @@ def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
             apart = None not in bounds and differ(value, was, *bounds)
             found[name] = change, ("better" if change > 0 else "worse") if apart else ""
     return found
+
+
+def _fell(compared: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Classes whose accuracy is below the champion's by an interval that excludes zero, the deepest fall first."""
+    of_class = {name.removeprefix(OF_CLASS): of for name, of in compared.items() if name.startswith(OF_CLASS)}
+    return sorted(
+        ((k, of) for k, of in of_class.items() if of["high"] < 0), key=lambda it: (it[1]["difference"], it[0])
+    )
 
 
 def per_class(manifest: pl.DataFrame, classes: pl.DataFrame, known: pl.DataFrame, this: Run) -> list[dict[str, Any]]:
@@ -208,46 +215,6 @@ def _grouped(values: dict[str, float], absent: dict[str, str]) -> list[tuple[str
     return [(GROUPS.get(group, group), rows[group]) for group in order if group in rows]
 
 
-def _long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
-    of_shot = {"many": "blue", "medium": "green", "few": "orange"}
-    colours = [of_shot[shot(row["train"])] if row["since"] == "0000" else "red" for row in rows]
-    names = [row["name"] for row in rows]
-    accuracy = [None if row["accuracy"] is None else 100 * row["accuracy"] for row in rows]
-    return {
-        "train": charts.bars(names, [row["train"] for row in rows], "Training images per class", colours),
-        "accuracy": charts.bars(names, accuracy, "Test accuracy per class, %", colours, height=160, top=100),
-    }
-
-
-def _chart(lineage: list[dict[str, Any]], shown: Mapping[str, str], title: str) -> str:
-    series = {
-        heading: [(int(g["generation"]), g["metrics"][name]) for g in lineage if name in g["metrics"]]
-        for name, heading in shown.items()
-    }
-    return charts.lines({k: v for k, v in series.items() if v}, title, bottom_at=0, top_at=1)
-
-
-def _scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:
-    series = {"known test images": known["score"].to_list(), "unknown test images": unknown["score"].to_list()}
-    mark = None if threshold is None else (threshold, "rejected from here on")
-    return charts.histogram({k: v for k, v in series.items() if v}, "Score, larger = more unknown", mark)
-
-
-def _trade_off(known: pl.DataFrame, unknown: pl.DataFrame, points: int = 200) -> str:
-    """Share of unknown test images accepted over that of known ones rejected, for every threshold."""
-    if not len(known) or not len(unknown):
-        return ""
-    scores = [np.sort(part["score"].to_numpy()) for part in (known, unknown)]
-    levels = np.unique(np.concatenate(scores))
-    levels = levels[np.linspace(0, len(levels) - 1, min(points, len(levels))).round().astype(int)]
-    accepted = [np.searchsorted(part, levels, "right") / len(part) for part in scores]
-    curve = [(100.0, 0.0), *zip(100 * (1 - accepted[0]), 100 * accepted[1], strict=True)]
-    rejected = [float(part["rejected"].to_numpy().mean()) for part in (known, unknown)]
-    here = (100 * rejected[0], 100 * (1 - rejected[1]), "the threshold of this model")
-    series = {"unknown images accepted, %": curve}
-    return charts.lines(series, "Known images rejected against unknown ones accepted", 0, 100, here)
-
-
 def _mistaken(unknown: pl.DataFrame, names: dict[int, str], most: int = 32) -> list[dict[str, Any]]:
     """What unknown test images of each label were taken for."""
     parts = sorted(unknown.partition_by("label", as_dict=True).items())[:most]
@@ -261,13 +228,11 @@ def _disputed(layout: Layout, manifest: pl.DataFrame, rows: list[dict[str, Any]]
     address = dict(known.select("image_id", "address").iter_rows())
     chosen, picture = read(layout.work.selection, schema.SELECTION), layout.work.contact_sheet
     rank = dict(chosen.select("image_id", "rank").iter_rows())
-    sheet = picture.read_bytes() if picture.exists() else b""
-    found = []
-    for row in rows:
-        place = rank.get(row["image_id"])
-        found.append({**row, "address": address.get(row["image_id"]), "place": place})
-        if sheet and place is not None and place < MOST:
-            found[-1]["picture"] = base64.b64encode(tile(sheet, place)).decode()
+    found = [{**row, "address": address.get(row["image_id"]), "place": rank.get(row["image_id"])} for row in rows]
+    on_it = [row for row in found if row["place"] is not None and row["place"] < MOST]
+    if on_it and picture.exists():
+        for row, pixels in zip(on_it, tiles(picture.read_bytes(), [row["place"] for row in on_it]), strict=True):
+            row["picture"] = galleries.picture(pixels)
     return found
 
 
@@ -287,15 +252,5 @@ def _batch(layout: Layout) -> dict[str, Any]:
         "shares": Counter(found["share"].drop_nulls()).most_common(),
         "clusters": chosen["cluster"].drop_nulls().n_unique(),
         "suggested": Counter(chosen["suggested"].to_list()).most_common(8),
-        "picture": base64.b64encode(picture.read_bytes()).decode() if picture.exists() else None,
+        "picture": galleries.sheet(picture.read_bytes()) if picture.exists() else None,
     }
-
-
-def _loss_curve(layout: Layout) -> str:
-    log = layout.work.training_log
-    series: dict[str, list[tuple[float, float]]] = {}
-    for step, line in enumerate(log.read_text().splitlines() if log.exists() else []):
-        report = json.loads(line)
-        if isinstance(report.get("loss"), (int, float)):
-            series.setdefault(str(report.get("phase", "training")), []).append((step, report["loss"]))
-    return charts.lines(series, "Training loss per report", bottom_at=0)

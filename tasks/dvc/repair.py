@@ -1,6 +1,7 @@
 """What a full disk or a kill leaves of DVC's files: found by `oltr check`, mended by whoever holds the workspace.
 
-A file is mended where it can be made again from data that agree with their digests, and named where it cannot.
+Files that were being written then are removed. A file is mended where it can be made again from data that agree with
+their digests, and named where it cannot.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from oltr_core import digest, ledger
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, unfinished_writes
 from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
@@ -42,6 +43,8 @@ def mend(layout: Layout) -> list[str]:
     found = list(torn(layout))
     for each in found:
         each.mend()
+    for path in list(unfinished_writes(layout.data)):
+        path.unlink(missing_ok=True)
     if pointers := without_pointer(layout):
         for path in pointers:  # one that cannot be read would keep DVC from writing the others
             path.with_name(f"{path.name}.dvc").unlink(missing_ok=True)

@@ -16,9 +16,9 @@ import yaml
 from safetensors.numpy import load_file
 
 from oltr_core import digest, ledger, schema
+from oltr_core.dvc_yaml import dvc_yaml
 from oltr_core.layout import GENESIS, Generation, Layout
 from oltr_core.measured import read_all
-from oltr_core.pipeline import dvc_yaml
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from tasks.dvc import pointers, remotes, repository

@@ -1,12 +1,14 @@
 """MLflow: a window on what the ledger and the sealed generations already say, and rebuildable from them.
 
-One run per generation: all parameters, every metric, the training log, the data's digest as an input, and the model
-as a registered version; the alias `champion` follows the ledger. `mirror` may be called again at any time; what is
-there is left as it is. Nothing here imports torch, and no pickle is written.
+One run per generation, below one for the workspace (`line`): all parameters, every metric, the training log, the
+data's digest as an input, pages and plots, and the model as a registered version; the alias `champion` follows the
+ledger. `mirror` may be called again at any time; what is there is left as it is. Nothing here imports torch, and no
+pickle is written.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 import warnings
@@ -14,12 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from oltr_core import digest, ledger
+from oltr_core import charts, digest, ledger
 from oltr_core.layout import Generation, Layout, sqlite_address, write_atomically
 from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
-from tasks.mlflow import database
+from tasks.mlflow import database, line
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
@@ -94,16 +96,25 @@ def _history(layout: Layout, tracking: Tracking) -> str:
 
 def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     client = connect(layout, tracking)
-    state = ledger.replay(ledger.read(layout.ledger))
-    _drop_unfinished(client, tracking, set(state.sealed.values()))
+    events = ledger.read(layout.ledger)
+    state = ledger.replay(events)
+    if not state.generations:
+        return []
+    experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
+    _drop_unfinished(client, experiment, set(state.sealed.values()))
+    above = line.parent(client, experiment, layout, events)
     shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
     new = [layout.generation(name) for name in state.generations if state.sealed[name] not in shown]
     new = [generation for generation in new if generation.folder.is_dir()]
     for generation in new:
         with warnings.catch_warnings():  # its advice on examples: the signature is given
             warnings.simplefilter("ignore")
-            _add(client, tracking, generation, state)
-    _follow(client, tracking, state)
+            _add(client, tracking, generation, state, above.info.run_id, line.span(events, generation.name))
+    ours = [
+        r for r in runs(tracking) if r.data.tags["oltr.digest"] == state.sealed.get(r.data.tags["oltr.generation"])
+    ]
+    line.follow(client, above, ours, layout, events, state)
+    _follow(client, tracking, state, ours)
     return [generation.name for generation in new]
 
 
@@ -136,7 +147,7 @@ def _replace(client: Any, experiments: list[str], run: Any, generation: Generati
 
     files = get_artifact_repository(run.info.artifact_uri)
     shown = {file.path for file in files.list_artifacts()}
-    for path in (generation.report, generation.contact_sheet):
+    for path in _pages(generation):
         if path.exists():
             files.log_artifact(str(path))
         elif path.name in shown:
@@ -149,9 +160,8 @@ def _replace(client: Any, experiments: list[str], run: Any, generation: Generati
         client.set_tag(run.info.run_id, "oltr.digest", now)
 
 
-def _drop_unfinished(client: Any, tracking: Tracking, ours: set[str]) -> None:
+def _drop_unfinished(client: Any, experiment: str, ours: set[str]) -> None:
     """Delete what a kill left of runs in the making; they are made anew."""
-    experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
     for run in client.search_runs([experiment], "attributes.status != 'FINISHED'"):
         if run.data.tags.get("oltr.digest") in ours:
             for version in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
@@ -159,13 +169,11 @@ def _drop_unfinished(client: Any, tracking: Tracking, ours: set[str]) -> None:
             client.delete_run(run.info.run_id)
 
 
-def _follow(client: Any, tracking: Tracking, state: ledger.State) -> None:
-    """Verdicts, and the alias of the champion, as the ledger has them now."""
+def _follow(client: Any, tracking: Tracking, state: ledger.State, ours: list[Any]) -> None:
+    """Verdicts of these runs, and the alias of the champion, as the ledger has them now."""
     versions = {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}
-    for run in runs(tracking):
+    for run in ours:
         name, version = run.data.tags["oltr.generation"], versions.get(run.info.run_id)
-        if state.sealed.get(name) != run.data.tags["oltr.digest"]:
-            continue  # of a workspace that was cleaned and begun again
         verdict = state.verdicts.get(name, "")
         if verdict and run.data.tags.get("oltr.verdict") != verdict:
             client.set_tag(run.info.run_id, "oltr.verdict", verdict)
@@ -184,9 +192,28 @@ def runs(tracking: Tracking) -> list[Any]:
     return [run for run in found if "oltr.digest" in run.data.tags]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.State) -> None:
+def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:
+    """Where MLflow's pages show the newest generations side by side, after the address of the server."""
+    from urllib.parse import quote
+
+    connect(layout, tracking)
+    sealed = ledger.replay(ledger.read(layout.ledger)).sealed
+    of = {run.data.tags["oltr.digest"]: run.info for run in runs(tracking)}
+    found = [of[digest] for digest in sealed.values() if digest in of][-most:]
+    # without the last, the pages open on what MLflow offers for language models
+    kind = "workflowType=machine_learning"
+    if len(found) < 2:
+        return f"#/experiments?{kind}"
+    ids = quote(json.dumps([run.run_id for run in found], separators=(",", ":")))
+    return f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([found[0].experiment_id]))}&{kind}"
+
+
+def _add(
+    client: Any, tracking: Tracking, generation: Generation, state: ledger.State, above: str, span: tuple[int, int]
+) -> None:
     import mlflow
     from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.tracking.context.registry import resolve_tags
     from mlflow.utils.logging_utils import disable_logging
 
     experiment = client.get_experiment_by_name(tracking.experiment)
@@ -200,32 +227,43 @@ def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.
         "oltr.verdict": state.verdicts.get(generation.name, ""),
     }
     made = "A full training." if trained else f"Extends the classifier of {run_file['parent']}."
-    named = {"run_name": f"generation {generation.name}", "description": made, "tags": tags}
-    with mlflow.start_run(experiment_id=experiment.experiment_id, **named) as run:
+    tagged = resolve_tags(tags | {line.PARENT: above, "mlflow.note.content": made})
+    name, begun = f"generation {generation.name}", span[0]
+    made_run = client.create_run(experiment.experiment_id, start_time=begun, tags=tagged, run_name=name)
+    with mlflow.start_run(run_id=made_run.info.run_id) as run:
         mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
         source: Any = mlflow.data.dataset_source_registry.resolve_dataset_source(str(generation.manifest))  # pyright: ignore
         content = digest.of_file(generation.manifest)[:32]  # MLflow keeps 36 characters of a digest
         data = MetaDataset(source, name=f"manifest-{generation.name}", digest=content)
         mlflow.log_input(data, context="manifest")
-        for path in (generation.report, generation.contact_sheet):
-            if path.exists():
-                mlflow.log_artifact(str(path))
+        for path in filter(Path.exists, _pages(generation)):
+            mlflow.log_artifact(str(path))
+        if generation.plots.is_dir():
+            mlflow.log_artifacts(str(generation.plots), generation.plots.name)
+        confusion = generation.plots / "confusion.csv"
+        if confusion.exists():  # none in a generation of an older version
+            with confusion.open(newline="") as file:
+                pairs = [(row["actual"], row["predicted"]) for row in csv.DictReader(file)]
+            title = f"Generation {generation.name}: what test images are, and what was said of them"
+            if picture := charts.matrix(pairs, title, "class", "answer"):
+                mlflow.log_text(charts.alone(picture), "confusion.svg")
         model = _log_model(generation, tags)
         figures = json.loads(generation.metrics.read_text())
-        # the last figures of a training are the last ones of its epochs, and no point of their own
-        measured = {name: value for name, value in figures.items() if not name.startswith("train/")}
+        measured = line.measured(figures)
         seconds = json.loads(generation.timings.read_text()) if generation.timings.exists() else {}
         measured |= {f"cost/seconds/{stage}": value for stage, value in seconds.items()}
-        mlflow.log_metrics(measured, step=int(generation.name), model_id=model.model_id, dataset=data)
+        point: dict[str, Any] = {"step": int(generation.name), "timestamp": span[1]}
+        point |= {"model_id": model.model_id, "dataset": data}
+        mlflow.log_metrics(measured, **point)
         if generation.intervals.exists():  # none in a generation of version 0.1
             bounds = json.loads(generation.intervals.read_text())["figures"]
             ends = {
                 f"{n}_{end}": x for n, pair in bounds.items() for end, x in zip(("low", "high"), pair, strict=True)
             }
-            mlflow.log_metrics(ends, step=int(generation.name), model_id=model.model_id, dataset=data)
+            mlflow.log_metrics(ends, **point)
         # of an update, the log is the one of the full training that came before
-        for epoch, line in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
-            means = {name: value for name, value in json.loads(line).items() if isinstance(value, float)}
+        for epoch, text in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
+            means = {name: value for name, value in json.loads(text).items() if isinstance(value, float)}
             mlflow.log_metrics({f"train/{k.removeprefix('loss/')}": v for k, v in means.items()}, step=epoch)
         if not client.search_registered_models(f"name = '{tracking.model}'"):
             client.create_registered_model(tracking.model, description=REGISTERED)
@@ -234,6 +272,12 @@ def _add(client: Any, tracking: Tracking, generation: Generation, state: ledger.
         version = mlflow.register_model(model.model_uri, tracking.model, await_registration_for=0, tags=kept)
         client.update_model_version(tracking.model, version.version, made)
         client.set_tag(run.info.run_id, "oltr.version", version.version)
+
+
+def _pages(generation: Generation) -> list[Path]:
+    """The files of a generation that its run shows; older versions have not all of them."""
+    pages = (generation.report, generation.contact_sheet, generation.data_card)
+    return [*pages, generation.lineage, generation.environment]
 
 
 def _log_model(generation: Generation, tags: dict[str, str]) -> Any:

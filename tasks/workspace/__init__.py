@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from oltr_core import ledger, pipeline, schema
+from oltr_core import dvc_yaml, ledger, schema
 from oltr_core.layout import GENESIS, Layout, write_atomically
 from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
@@ -51,7 +51,7 @@ def files(like: str = "digits", name: str = "") -> dict[str, bytes]:
     params = PROFILES[like]()
     if name:
         params = params.model_copy(update={"workspace": Workspace(name=name)})
-    texts = {"params.yaml": params_yaml(params), "dvc.yaml": pipeline.dvc_yaml(), "data/run.yaml": RUN}
+    texts = {"params.yaml": params_yaml(params), "dvc.yaml": dvc_yaml.dvc_yaml(), "data/run.yaml": RUN}
     texts |= {".dvc/config": CONFIG, ".gitignore": IGNORED}
     found |= {path: text.encode() for path, text in texts.items()}
     tables = {"base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES}
@@ -93,8 +93,8 @@ def upgrade(layout: Layout) -> list[str]:
         write_atomically(layout.params_before, layout.params.read_bytes())
         write_atomically(layout.params, text)
         changed.append(f"params.yaml: keys renamed and moved; the file as it was is {layout.params_before.name}")
-    if layout.dvc_yaml.read_text() != pipeline.dvc_yaml():
-        write_atomically(layout.dvc_yaml, pipeline.dvc_yaml())
+    if layout.dvc_yaml.read_text() != dvc_yaml.dvc_yaml():
+        write_atomically(layout.dvc_yaml, dvc_yaml.dvc_yaml())
         changed.append("dvc.yaml: the stages of this version")
     link = layout.root / "oltr_core"
     if link.is_symlink():

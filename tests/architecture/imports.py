@@ -12,17 +12,21 @@ ROOT = Path(__file__).parents[2]
 #: package -> what its files may never import, at any depth
 NEVER = {
     "oltr_core": {
-        "prefect", "mlflow", "dvc", "boto3", "botocore", "great_expectations", "label_studio_sdk", "tasks", "flows",
+        "prefect", "mlflow", "dvc", "boto3", "botocore", "great_expectations", "label_studio_sdk", "ray", "tasks",
+        "flows",
     },
     "tasks": {"flows", "torch", "torchvision", "timm"},
-    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations"},
+    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray"},
 }  # fmt: skip
 
 #: package -> what its files may not import while they are being imported (inside a function they may)
-NOT_AT_IMPORT = {"flows": {"mlflow", "dvc", "prefect.server"}, "tasks": {"mlflow", "dvc", "great_expectations"}}
+NOT_AT_IMPORT = {
+    "flows": {"mlflow", "dvc", "prefect.server"},
+    "tasks": {"mlflow", "dvc", "great_expectations", "ray"},
+}
 
 #: what flows may import of the core: at the top, and inside a function
-CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline"}
+CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline", "dvc_yaml"}
 CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "analyses",
     "stages",
@@ -49,8 +53,8 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "pipeline", "class_statistics", "pseudo_features", "verification", "standing", "roll_up",
-        "projection",
+        "shots", "devices", "engine", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features", "verification",
+        "standing", "roll_up", "projection",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from oltr_core.layout import Layout, generation_name, in_order, rename_into_place, write_atomically
+from oltr_core.layout import Layout, generation_name, in_order, rename_into_place, unfinished_writes, write_atomically
 
 L = Layout(Path("w"))
 
@@ -95,7 +97,7 @@ def test_a_file_is_written_whole_over_the_old_one_in_folders_that_it_makes(tmp_p
 
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_its_folder_is(tmp_path, done):
     write_atomically(tmp_path / "file", "x")
-    assert done == [f"sync .file.{os.getpid()}.tmp", "name file", f"sync {tmp_path.name}"]
+    assert done == [f"sync .file.{platform.node()}-{os.getpid()}.tmp", "name file", f"sync {tmp_path.name}"]
 
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path):
@@ -104,6 +106,19 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path):
     with pytest.raises(TypeError):
         write_atomically(path, 3)  # pyright: ignore[reportArgumentType]
     assert path.read_text() == "old"
+
+
+def test_what_a_killed_process_was_writing_is_told_from_what_is_still_written(tmp_path):
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    here, its, mine = platform.node(), f"{platform.node()}-{gone.pid}", f"{platform.node()}-{os.getpid()}"
+    others = (f".a.json.x{here}-{gone.pid}.tmp", ".0001.tmp", f"a.json.{its}.tmp", ".b.tmp")
+    names = (f".a.json.{its}.tmp", f".a.json.{mine}.tmp", *others)
+    (tmp_path / "work").mkdir()
+    for name in names:
+        (tmp_path / "work" / name).touch()
+    (tmp_path / f".folder.{its}.tmp").mkdir()
+    assert [path.name for path in unfinished_writes(tmp_path)] == [names[0]]
 
 
 def test_a_folder_is_on_the_disk_with_its_files_before_it_has_its_name(tmp_path, done):

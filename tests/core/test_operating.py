@@ -11,12 +11,12 @@ from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext
-from oltr_core.learners import ImprintReplay
+from oltr_core.learners import ExemplarReplay, ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
-from oltr_core.operating.learning import Update, learn
+from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import (
     accepting_at_most,
     can_reject,
@@ -77,6 +77,13 @@ def test_a_network_without_a_memory_measures_distances_to_the_class_means(known)
     expected = (features[:, 0, None] - statistics.means[0]).norm(dim=2)
     torch.testing.assert_close(outputs.distances[:, 0], expected, rtol=1e-4, atol=1e-4)
     assert classify(network, features).distances is None
+
+
+def test_statistics_keep_the_exemplars_that_the_learner_asks_for(known):
+    _, _, features, labels = known
+    assert statistics_of(Update(), features, labels, 5).exemplars == {}
+    asked = statistics_of(Update(learner=ExemplarReplay(exemplars=3)), features, labels, 5).exemplars
+    assert torch.bincount(asked["labels"]).tolist() == [3] * 5
 
 
 # --- threshold and temperature ----------------------------------------------------------------------------------

@@ -32,20 +32,29 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", default=list(ROOMS), help="folders or files; default: every room")
     parser.add_argument("--tests", nargs="+", help="in place of the room's own")
     parser.add_argument("--sample", type=int, default=200, help="so many changes, 0 for all")
+    parser.add_argument("--of-each", type=int, default=0, help="in place of --sample: so many changes of every file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--by-hand", action="store_true", help="the list of by_hand.txt in place of a sample")
     parser.add_argument("--log", type=Path, help="one JSON line per change; those in it are not run again")
     asked = parser.parse_args()
-    chosen = by_hand() if asked.by_hand else sample(asked.paths, asked.sample, asked.seed)
+    chosen = by_hand() if asked.by_hand else sample(asked.paths, asked.sample, asked.seed, asked.of_each)
     return report(tried(chosen, asked.tests, asked.log))
 
 
 def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None) -> list[dict]:
     """One row per change. Exits where the tests of a room fail without any."""
     lines = log.read_text().splitlines() if log and log.exists() else []
-    before = {row["key"]: row for row in map(json.loads, lines)}
+    logged = [json.loads(line) for line in lines]
+    before = {row["key"]: row for row in logged if "key" in row}
+    limits = {tuple(row["tests"]): row["limit"] for row in logged if "tests" in row}
     preload()
-    copy, limits, rows = Copy(ROOT), {}, []
+    copy, rows = Copy(ROOT), []
+
+    def note(row: dict) -> None:
+        if log:
+            with log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
     try:
         for number, mutant in enumerate(chosen, 1):
             if mutant.key in before:
@@ -58,23 +67,27 @@ def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None) -> li
                 if outcome != "survived":
                     sys.exit(f"{room}: its tests fail without a change\n{copy.output()[-3000:]}")
                 limits[mine] = max(15.0, 4 * spent)
+                note({"tests": mine, "limit": limits[mine]})
             outcome, spent = copy.run(mutant.path, mutant.applied(source), mine, limits[mine])
             print(f"{number}/{len(chosen)} {outcome:8s} {spent:5.1f}s line {mutant.line}: {mutant.key}", flush=True)
             rows.append({"key": mutant.key, "room": room, "line": mutant.line, "outcome": outcome})
-            if log:
-                with log.open("a") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+            note(rows[-1])
     finally:
         copy.close()
     return rows
 
 
-def sample(paths: list[str], count: int, seed: int) -> list[Mutant]:
-    """Changes drawn evenly from all of these files."""
+def sample(paths: list[str], count: int, seed: int, of_each: int = 0) -> list[Mutant]:
+    """Changes drawn evenly from all of these files, or `of_each` from every one of them."""
     files = [f for path in paths for f in ([ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("*.py"))]
     names = sorted({f.relative_to(ROOT).as_posix() for f in files})
-    every = [mutant for name in names for mutant in mutants(name, (ROOT / name).read_text())]
-    return every if not count else random.Random(seed).sample(every, min(count, len(every)))
+    drawn = random.Random(seed)
+    by_file = [list(mutants(name, (ROOT / name).read_text())) for name in names]
+    if of_each:
+        some = [mutant for mine in by_file for mutant in drawn.sample(mine, min(of_each, len(mine)))]
+        return drawn.sample(some, len(some))  # a run that is cut off has seen files of every folder
+    every = [mutant for mine in by_file for mutant in mine]
+    return every if not count else drawn.sample(every, min(count, len(every)))
 
 
 def by_hand() -> list[Mutant]:

@@ -88,7 +88,7 @@ class Copy:
         sys.path[:] = [str(self.folder), *(p for p in sys.path if Path(p or ".").resolve() != self.root)]
         for name in [name for name in sys.modules if name.split(".")[0] in COPIED]:
             del sys.modules[name]
-        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", REWRITTEN, *tests]))
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", REWRITTEN, "-mnot slow", *tests]))
 
     def output(self) -> str:
         return (self.folder / "output.txt").read_text(errors="replace")

@@ -65,6 +65,21 @@ def test_a_sample_is_a_function_of_its_seed():
     assert one == two != other
 
 
+def test_of_every_file_as_many_are_drawn():
+    some = sample(["oltr_core/losses"], 0, 0, 2)
+    every = {m.path for m in sample(["oltr_core/losses"], 0, 0)}
+    assert {path: sum(m.path == path for m in some) for path in every} == dict.fromkeys(every, 2)
+
+
+def test_every_file_of_core_and_tasks_has_a_room():
+    files = [
+        f.relative_to(ROOT).as_posix() for folder in ("oltr_core", "tasks") for f in (ROOT / folder).rglob("*.py")
+    ]
+    without = [f for f in files if not room_of(f) and any(mutants(f, (ROOT / f).read_text()))]
+    assert files
+    assert not without, "tests/mutation/rooms.py names no test for them"
+
+
 def test_the_texts_of_by_hand_are_there_and_every_room_has_tests():
     for mutant in by_hand():
         assert room_of(mutant.path)

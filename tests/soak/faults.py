@@ -101,7 +101,9 @@ def facts(layout: Layout) -> dict[str, Any]:
     state = ledger.replay(events)
     runs = sqlite3.connect(layout.mlflow_db)
     try:
-        mirrored = Counter(status for (status,) in runs.execute("select status from runs"))
+        mirrored = Counter(
+            status for (status,) in runs.execute("select status from runs where lifecycle_stage = 'active'")
+        )
     finally:
         runs.close()
     return {

@@ -1,10 +1,11 @@
-"""The annotation page in a real browser, as somebody uses it."""
+"""Pages in a real browser, as somebody uses them; the annotation page above all."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ from selenium.webdriver.support.ui import WebDriverWait
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 SAVED_IN = 20  # seconds at most until a file is there
+#: contrast of each visible element's text with what is painted behind it (WCAG 2.2, 1.4.3), and what it is
+CONTRAST = """
+const parts = (c) => { const [r, g, b, a = 1] = c.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+const light = (c) => { const v = c.slice(0, 3).map((n) => n / 255)
+    .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
+const behind = (e) => { if (!e) return [255, 255, 255];
+    const c = parts(getComputedStyle(e).backgroundColor); return c[3] === 1 ? c : over(c, behind(e.parentElement)); };
+return [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility()).map((e) => {
+    const back = behind(e), style = getComputedStyle(e);
+    const ink = over(parts(e instanceof SVGElement ? style.fill : style.color), back);
+    const [a, b] = [light(ink), light(back)];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.id || e.outerHTML.slice(0, 200)]; });"""
 
 
 class Page:
@@ -56,6 +71,18 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         return [element.text for element in self.all(selector)]
+
+    @contextmanager
+    def coloured(self, scheme: str, media: str = "") -> Iterator[None]:
+        """As somebody sees it who prefers `light` or `dark`, on the medium `screen` or `print`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        yield
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+    def contrasts(self, selector: str) -> list[tuple[float, str]]:
+        """Contrast of the text of each visible element, and what it is."""
+        return [(contrast, what) for contrast, what in self.driver.execute_script(CONTRAST, selector)]
 
     def saved(self) -> Path:
         """The file that the button saves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
@@ -211,3 +212,36 @@ def test_a_token_or_an_address_that_is_none_is_the_users_to_correct(monkeypatch,
     with pytest.raises(ValueError, match=sentence) as caught:
         Server(url).ask("GET", "api/projects/")
     assert not token or token not in str(caught.value)
+
+
+class Paged(Another):
+    """Lists of so many entries in pages, as `total` or `count` says; what it was asked for is kept."""
+
+    asked: list[str] = []
+
+    def do_GET(self):
+        Paged.asked.append(self.path)
+        kind, query = self.path[1:].split("?")
+        page = int(query.split("page=")[1].split("&")[0])
+        rest = range(250)[100 * (page - 1) : 100 * page]
+        answer = {"tasks": list(rest), **({"total": 250} if kind == "total" else {"count": 200})}
+        body = json.dumps({"tasks": []} if kind == "none" else answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_all_pages_of_a_list_are_read_and_no_more(monkeypatch):
+    monkeypatch.setenv(TOKEN, "sesame")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Paged)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    studio = Server(f"http://127.0.0.1:{server.server_port}")
+    try:
+        found = {kind: list(studio.pages(kind, "tasks", project=7)) for kind in ("total", "count", "none")}
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert found == {"total": list(range(250)), "count": list(range(200)), "none": []}
+    pages = [("total", 1), ("total", 2), ("total", 3), ("count", 1), ("count", 2), ("none", 1)]
+    assert Paged.asked == [f"/{kind}?page={page}&page_size=100&project=7" for kind, page in pages]

@@ -37,8 +37,8 @@ def seal(layout: Layout, name: str, parent: str, mode: str) -> None:
         final.timings.write_text('{"curate": 1.5, "update": 2.25}')
     details = {"parent": parent, "mode": mode}
     for event in (
-        ledger.Event("opened", name, "x", "2026-01-01", details),
-        ledger.Event("sealed", name, digest.of_folder(final.folder), "2026-01-01", details),
+        ledger.Event("opened", name, "x", "2026-01-01T00:00:00+00:00", details),
+        ledger.Event("sealed", name, digest.of_folder(final.folder), f"2026-01-01T00:0{1 + int(name)}:00", details),
         ledger.Event("promoted", name, "x", "2026-01-01"),
     ):
         ledger.append(layout.ledger, event)
@@ -80,6 +80,59 @@ def test_every_sealed_figure_is_shown(shown):
         assert "open/auroc" in bounds
         (point,) = tracking.connect(shown, SETTINGS).get_metric_history(run.info.run_id, "closed/overall")
         assert point.step == int(name), "a line over generations"
+
+
+def line_of(layout: Layout):
+    """The run that those of the generations are below."""
+    client = tracking.connect(layout, SETTINGS)
+    (above,) = {run.data.tags["mlflow.parentRunId"] for run in runs(layout).values()}
+    return client, client.get_run(above)
+
+
+def test_generations_are_points_of_one_line_and_last_from_their_opening_to_their_seal(shown):
+    client, above = line_of(shown)
+    assert (above.info.run_name, above.data.tags["oltr.generations"]) == ("digits: generations", "0000 0001")
+    assert above.data.tags["oltr.champion"] == "0001"
+    assert not [name for name in above.data.metrics if name.startswith("train/")]
+    sealed = [json.loads(shown.generation(name).metrics.read_text()) for name in ("0000", "0001")]
+    for name in ("closed/overall", "open/auroc"):
+        points = client.get_metric_history(above.info.run_id, name)
+        assert [(p.step, p.value) for p in points] == [(i, pytest.approx(of[name])) for i, of in enumerate(sealed)]
+        assert points[1].timestamp - points[0].timestamp == 60_000
+    minutes = {n: (run.info.end_time - run.info.start_time) / 60_000 for n, run in runs(shown).items()}
+    assert minutes == {"0000": 1, "0001": 2}
+    assert (above.info.end_time - above.info.start_time, above.info.status) == (120_000, "FINISHED")
+    ids = [runs(shown)[name].info.run_id for name in ("0000", "0001")]
+    assert tracking.page(shown, SETTINGS).startswith(f"#/compare-runs?runs=%5B%22{ids[0]}%22%2C%22{ids[1]}%22%5D&")
+
+
+def test_a_line_that_a_kill_left_half_done_is_finished_and_has_each_point_once(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    client, above = line_of(layout)
+    client.set_tag(above.info.run_id, "oltr.generations", "0000")  # its points are there, and nothing says so
+    client.set_terminated(above.info.run_id, "RUNNING")
+    older = runs(layout)["0000"].info.run_id
+    client.delete_tag(older, "mlflow.parentRunId")  # as an older version made it
+    assert tracking.mirror(layout, SETTINGS) == []
+    again = client.get_run(above.info.run_id)
+    assert (again.info.status, again.data.tags["oltr.generations"]) == ("FINISHED", "0000 0001")
+    assert client.get_run(older).data.tags["mlflow.parentRunId"] == above.info.run_id
+    points = client.get_metric_history(above.info.run_id, "closed/overall")
+    assert [point.step for point in points] == [0, 1]
+
+
+def test_pages_plots_lineage_and_environment_are_shown_with_a_generation(shown):
+    client = tracking.connect(shown, SETTINGS)
+    for name, run in runs(shown).items():
+        there = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"report.html", "data_card.html", "plots", "confusion.svg"} <= there
+        picture = (shown.mlflow_artifacts / run.info.run_id / "artifacts" / "confusion.svg").read_text()
+        assert f"Generation {name}" in picture
+        assert run.data.tags["mlflow.note.content"] == (
+            "A full training." if name == "0000" else "Extends the classifier of 0000."
+        )
 
 
 def test_no_secret_of_the_parameters_is_in_the_database(shown):
@@ -155,10 +208,8 @@ def test_a_run_that_a_kill_left_unfinished_is_made_anew(shown, tmp_path):
     assert tracking.mirror(layout, SETTINGS) == ["0001"]
     found = client.search_runs([complete.info.experiment_id])
     assert {run.info.run_id for run in found if run.info.status == "RUNNING"} == {other.info.run_id}
-    assert sorted(run.data.tags["oltr.generation"] for run in found if run.info.status == "FINISHED") == [
-        "0000",
-        "0001",
-    ]
+    finished = [run.data.tags.get("oltr.generation", "") for run in found if run.info.status == "FINISHED"]
+    assert sorted(finished) == ["", "0000", "0001"]
     champion = client.get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
     assert champion.run_id == runs(layout)["0001"].info.run_id
 

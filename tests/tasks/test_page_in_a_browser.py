@@ -428,31 +428,13 @@ def test_controls_are_large_enough_for_a_finger_and_nothing_is_cut_off(clusters,
         clusters.driver.set_window_size(1280, 900)
 
 
-CONTRAST = """
-const light = (c) => { const v = c.match(/[\\d.]+/g).slice(0, 3).map((n) => n / 255)
-    .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
-const behind = (e) => { for (; e; e = e.parentElement) {
-    const c = getComputedStyle(e).backgroundColor; if (!/, 0(\\.\\d+)?\\)$/.test(c)) return c; }
-    return "rgb(255,255,255)"; };
-return [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility()).map((e) => {
-    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
-    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.id || e.className || e.tagName]; });"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_light_and_in_dark(clusters, scheme):
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    clusters.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    try:
+    with clusters.coloured(scheme):
         clusters.choose("7")
-        found = clusters.driver.execute_script(
-            CONTRAST, "h1, h2, p, button:enabled, small, kbd, label, .soft, .why, .said, .mark"
-        )
+        found = clusters.contrasts("h1, h2, p, button:enabled, small, kbd, label, .soft, .why, .said, .mark")
         assert len(found) > 30
         assert min(found)[0] >= 4.5, min(found)
-    finally:
-        clusters.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 # --- served -----------------------------------------------------------------------------------------------------

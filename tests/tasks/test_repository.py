@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -210,7 +211,13 @@ def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_p
     (found,) = repair.findings(layout)
     assert str(path) in found
     assert path.read_bytes() == content, "looking changes nothing"
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    cut = layout.work.folder / f".audit.json.{platform.node()}-{gone.pid}.tmp"
+    cut.parent.mkdir(parents=True, exist_ok=True)
+    cut.touch()
     assert repair.mend(layout) == [found]
+    assert not cut.exists()
     assert repair.mend(layout) == []
     assert pointers.pointer(folder) == before
     remotes.set_remote(layout, "")

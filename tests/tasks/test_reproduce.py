@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from oltr_core import schema
-from tasks.dvc.reproduce import ROUNDING, _alike
+from oltr_core.layout import Layout
+from tasks.dvc.reproduce import ROUNDING, _alike, compare
 
 
 def selection(path: Path, merit: float = 0.5, suggested: str = "lynx", rows: int = 2) -> Path:
@@ -60,3 +62,18 @@ def test_tensors_of_both_checkpoints_may_differ_by_rounding_and_some_must_be_com
     save_file({"w": np.zeros(3)}, tmp_path / "was")
     save_file(now, tmp_path / "now")
     assert _alike(tmp_path / "was", tmp_path / "now", None) == alike
+
+
+@pytest.mark.parametrize(("off", "same"), [(0.5 * ROUNDING, True), (ROUNDING, True), (1.5 * ROUNDING, False)])
+def test_figures_that_both_versions_know_may_differ_by_rounding(tmp_path, off, same):
+    sealed, again = Layout(tmp_path / "old").generation("0000"), Layout(tmp_path / "again")
+    for path, text in (
+        (sealed.environment, "{}"),
+        (sealed.metrics, '{"a": 0.0, "gone": 1.0}'),
+        (sealed.metrics_absent, '{"b": "as it was said"}'),
+        (again.work.metrics("evaluate"), json.dumps({"a": off, "new": 2.0})),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    *_, figures, reasons = compare(sealed, again)
+    assert (figures.equal, reasons.equal) == (same, True)

@@ -473,6 +473,24 @@ def test_a_stage_whose_inputs_are_as_they_were_does_not_run(copied):
     assert copied.work.report.read_text() == "the report.html of 0000\n"
 
 
+def test_what_dvc_shows_of_the_results_makes_no_stage_stale_and_its_older_form_neither(copied):
+    pipeline = yaml.safe_load(copied.dvc_yaml.read_text())
+    assert pipeline["artifacts"]["model"]["path"] == "data/work/model.safetensors"
+    files = {file for entry in pipeline["plots"] for of in entry.values() for file in of["y"]}
+    assert {path.split("/")[-1] for path in files} == {
+        *("training.csv", "closed_overall.csv", "now_overall.csv", "open_auroc.csv", "open_unknown_recall.csv"),
+        *("per_class.csv", "confusion.csv"),
+        *("roc.csv", "risk.csv", "reliability.csv"),
+    }
+    for section in ("metrics", "plots", "artifacts"):
+        del pipeline[section]
+    pipeline["stages"]["curate"]["outs"].remove("data/work/metrics/curate.json")
+    pipeline["stages"]["curate"]["metrics"] = ["data/work/metrics/curate.json"]
+    copied.dvc_yaml.write_text(yaml.safe_dump(pipeline))
+    for stage in STAGES[1:]:
+        assert not stages.bring_up_to_date(stage, copied).ran, stage
+
+
 def test_results_that_are_gone_come_back_from_the_cache_without_a_run(copied):
     copied.work.report.unlink()
     assert stages.bring_up_to_date("report", copied) == stages.Outcome(False, 0.0)

@@ -170,3 +170,9 @@ def test_a_thousand_quotes_that_are_not_closed_take_no_time_and_no_answer():
     text = "image_id,verdict,label\n" + 'a,,"ant\nb,,ant\n' * 1000
     rows = list(tables.rows(text, COLUMNS))
     assert [line.number for line in rows if line.problem is None] == list(range(3, 2002, 2))
+
+
+def test_a_column_whose_name_has_a_sign_that_cannot_be_shown_is_shown_by_its_number():
+    with pytest.raises(ValueError, match=r"\(there are: image_id, lab\\x7fel, verdict\)") as caught:
+        tables._header(["image_id,verdict,lab\x7fel"], 0, ",", COLUMNS)
+    assert "\x7f" not in str(caught.value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oltr_core import pipeline, schema
+from oltr_core import dvc_yaml, schema
 from oltr_core.layout import Layout
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.reading import load_run
@@ -42,7 +42,7 @@ def test_a_workspace_has_the_parameters_of_its_profile_and_the_stages_of_this_ve
     called = Workspace(name="digits" if like == "digits" else tmp_path.name)
     named = PROFILES[like]().model_copy(update={"workspace": called})
     assert (tmp_path / "params.yaml").read_text() == params_yaml(named)
-    assert (tmp_path / "dvc.yaml").read_text() == pipeline.dvc_yaml()
+    assert (tmp_path / "dvc.yaml").read_text() == dvc_yaml.dvc_yaml()
     assert (tmp_path / "data/run.yaml").read_text() == workspace.RUN
     assert (tmp_path / ".dvc/config").read_text() == workspace.CONFIG
     assert (tmp_path / ".gitignore").read_text() == workspace.IGNORED
@@ -123,7 +123,7 @@ def test_an_old_workspace_gets_todays_keys_stages_and_flow_and_keeps_the_file_as
         0.9, False, 7,
     )  # fmt: skip
     assert params["compute"]["device"] == "cpu"
-    assert layout.dvc_yaml.read_text() == pipeline.dvc_yaml()
+    assert layout.dvc_yaml.read_text() == dvc_yaml.dvc_yaml()
     assert not (layout.root / "oltr_core").is_symlink()
     assert (tmp_path / "code").is_dir(), "the code that the link led to stays"
     assert layout.prefect_yaml.read_bytes() == workspace.files()["prefect.yaml"]

@@ -52,9 +52,9 @@ def make(root: Path) -> Layout:
         path = layout.work.folder / name
         if not path.exists() and "." in name:
             path.write_text(f"the {name} of 0000\n")
-    for name in ("roc.csv", "risk.csv", "reliability.csv"):
-        (layout.work.plots).mkdir(exist_ok=True)
-        (layout.work.plots / name).write_text("x,y\n0,1\n")
+    for folder in (layout.work.plots, layout.work.trends):
+        folder.mkdir(exist_ok=True)
+        (folder / "roc.csv").write_text("x,y\n0,1\n")
     layout.timings.mkdir(parents=True)
     layout.timing("train").write_text(json.dumps({"seconds": 12.5}))
     return layout

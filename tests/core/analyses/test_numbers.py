@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from oltr_core import schema
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, open_threshold
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, find, open_threshold
 from oltr_core.analyses.associations import activation, choose, nearest, tinted
 from oltr_core.analyses.loaded import memory_feature
 from oltr_core.layout import Layout
@@ -46,6 +47,13 @@ WORLD = told(
     [("a", "a", 0.1), ("a", "b", 0.2), ("a", "a", 0.7), ("b", "b", 0.3), ("b", "b", 0.5), ("x", "a", 0.4),
      ("x", "b", 0.9), ("y", "a", 0.8), ("y", "a", 0.2)]
 )  # fmt: skip
+
+
+def test_an_analysis_is_found_by_its_name_and_a_slip_is_answered_with_the_nearest():
+    assert find("f1-gain") is f1_gain.run
+    assert find("embedding") is embedding.tsne
+    with pytest.raises(ValueError, match="there is no analysis 'atributes'; did you mean 'attributes'"):
+        find("atributes")
 
 
 # --- Fig. 6
@@ -163,6 +171,18 @@ def test_the_mean_of_an_activation_map_is_the_logit_without_its_bias(network):
     torch.testing.assert_close(maps.mean((1, 2)), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_without_lengths_has_maps_of_its_logits_as_they_are(network):
+    free = copy.deepcopy(network)
+    free.trunk.normalise = False
+    image = torch.rand(1, 3, 16, 16, generator=torch_generator(4, "image"))
+    with torch.no_grad():
+        logits = free.heads[0].hallucinator(free.features(image)[:, 0])[0]
+    expected = (logits - free.heads[0].hallucinator.bias)[[1]]
+    torch.testing.assert_close(
+        activation(free, image, torch.tensor([1])).mean((1, 2)), expected, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_an_image_is_red_where_its_map_is_largest_and_grey_where_it_is_negative():
     shown = tinted(np.full((4, 4, 3), 100, np.uint8), np.array([[1.0, -1.0], [-1.0, -1.0]]))
     assert shown.shape == (96, 96, 3)
@@ -188,6 +208,26 @@ def test_coefficients_that_fire_are_measured_by_value():
         assert auroc == roc_auc_score(mine, o[:, k])
     day = table.filter(value="day")["auroc"].to_list()
     assert day == sorted(day, reverse=True)
+
+
+def test_a_value_counts_with_as_many_images_as_are_needed_on_either_side():
+    o = np.random.default_rng(6).dirichlet([1, 1], 10)
+    for many, expected in ((5, {"day", "night"}), (4, set()), (6, set())):
+        table = attributes.firing(o, ["day"] * many + ["night"] * (10 - many), ["a", "b"])
+        assert set(table["value"]) == expected
+
+
+def test_the_picture_has_the_coefficients_that_are_largest_anywhere_and_a_row_per_value():
+    names = [f"class {k}" for k in range(attributes.SHOWN + 1)]
+    rows = [("day", 6, n, 0.1 * (k + 1), 0.0, 0.5) for k, n in enumerate(names)]
+    rows += [("night", 7, n, 0.9 if n == "class 0" else 0.05, 0.0, 0.5) for n in names]
+    shape = ["value", "images", "coefficient", "mean_with", "mean_without", "auroc"]
+    shown = attributes._figure(pl.DataFrame(rows, shape, orient="row"), "time").markup
+    assert ">class 1<" not in shown, "at most 0.2"
+    assert all(f">{n}<" in shown for n in [*names[:1], *names[2:]])
+    assert ">day (6)<" in shown
+    assert ">night (7)<" in shown
+    assert ">90<" in shown
 
 
 def test_values_of_an_attribute_are_those_of_the_index_and_a_wrong_name_is_answered_with_those_there_are(tmp_path):

@@ -58,6 +58,8 @@ def test_a_cell_measures_what_the_stages_measure(tmp_path, strategy):
         for name in shared:
             assert of_loop[name] == pytest.approx(values[name], abs=1e-4), f"{generation}: {name}"
 
+    assert {name.partition("/")[0] for name in figures} == {"0", "1", "2"}
+
     cell = measure(method, data)
     assert {f"mixed pool/{name}" for name in REPORTED if name in figures} <= cell.keys()
     for name in ("closed/overall", "closed/few"):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from oltr_core import engine
 from oltr_core.benchmark import code, records, run
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES, listing
@@ -15,6 +16,7 @@ from oltr_core.layout import Layout
 from oltr_core.training import LearningRates
 from oltr_core.training.resume import Place, place_in
 from tests.core.benchmark.conftest import tiny_data
+from tests.core.elsewhere import Elsewhere
 from tests.core.training.worlds import recipe
 
 
@@ -31,6 +33,18 @@ def test_finished_cells_are_kept_and_the_page_is_the_same(tmp_path, tiny):
     page = (layout.results / "tiny.md").read_text()
     assert computed(layout) == []
     assert (layout.results / "tiny.md").read_text() == page
+
+
+def test_cells_that_another_engine_computes_have_the_same_figures(tmp_path, tiny):
+    computed(Layout(tmp_path / "here"), seeds=[0])
+    used = Elsewhere()
+    with engine.using(used):
+        run.run("tiny", Layout(tmp_path / "there"), seeds=[0], echo=print)
+    assert used.asked == [(1, False)]
+    here, there = (records.read(Layout(tmp_path / side).results / "tiny.jsonl").cells for side in ("here", "there"))
+    assert list(here) == list(there) == [("ours", 0)]
+    for key, cell in here.items():
+        assert {**cell["figures"], "seconds/train": 0} == {**there[key]["figures"], "seconds/train": 0}
 
 
 def test_a_table_that_was_cut_off_goes_on_where_it_stopped(tmp_path, tiny):

@@ -153,3 +153,8 @@ def test_the_interval_of_a_share_is_wilsons():
     z, n, p = 1.959964, 8, 2 / 8
     middle, half = p + z * z / 16, z * (p * (1 - p) / n + z * z / 4 / n / n) ** 0.5
     assert share(2, 8)[1:] == pytest.approx([(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)])
+
+
+def test_thousands_of_votes_on_one_image_do_not_underflow():
+    found = dawid_skene(votes(*((f"{n:04d}", "x" if n < 800 else "y") for n in range(1500))))
+    assert found.rows() == [("00", "x", pytest.approx(1.0, abs=0.5))]

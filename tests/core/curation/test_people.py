@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from oltr_core import schema
 from oltr_core.curation import people
 from oltr_core.curation.annotations import consensus
-from oltr_core.curation.replay import settled
+from oltr_core.curation.replay import settled, standing
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import DawidSkene
 from tests.core.curation.test_agreement import CARELESS, TRUTH
@@ -29,6 +30,7 @@ FIRST = [
     answer(101, "cat"), answer(101, "cat", "bob"), answer(102, "cat"),
     answer(2, "dog"), answer(2, "fox", "bob", "new_class"),
     answer(0, "cat"), answer(0, "dog", "bob"), answer(10, None),
+    answer(0, "cat", "gil"),
 ]  # fmt: skip
 #: 0 is in doubt too, and that does not make an answer to it as a gold item a correction
 AUDIT = {"gold": [image_id(0), image_id(10)], "suspects": [image_id(0), image_id(2)]}
@@ -66,8 +68,8 @@ def test_answers_to_gold_items_are_counted_and_neither_learned_nor_corrections(l
     found, rows, values = read(layout, 1)
     assert (rows[image_id(0)]["label"], rows[image_id(0)]["label_source"]) == ("cat", "source")
     of = {one["name"]: (one["gold"], one["accuracy"] and one["accuracy"][0]) for one in found["people"]}
-    assert of == {"ann": (2, 0.5), "bob": (1, 0.0)}
-    assert values["agreement/gold_accuracy"] == pytest.approx(1 / 3)
+    assert of == {"ann": (2, 0.5), "bob": (1, 0.0), "gil": (1, 1.0)}
+    assert values["agreement/gold_accuracy"] == pytest.approx(2 / 4)
     assert values["cost/labels"] == len(FIRST), "people's time is spent on them too"
 
 
@@ -76,8 +78,12 @@ def test_alpha_and_agreement_are_of_images_that_several_people_answered_for_thei
     # n = 6 votes, of cat 3, dog 2, fox 1: expected (36 - 14) / 5, observed 2 + 0 + 2
     assert found["alpha"] == pytest.approx(1 - 4 / (22 / 5))
     assert (values["agreement/alpha"], values["agreement/images"]) == (found["alpha"], 3)
-    of = {one["name"]: (one["answers"], one["shared"], one["agreement"][0]) for one in found["people"]}
-    assert of == {"ann": (4, 1, 1.0), "bob": (3, 1, 1.0)}, "what is in conflict has no answer to agree with"
+    of = {one["name"]: (one["answers"], one["shared"], one["agreement"]) for one in found["people"]}
+    assert of.pop("gil") == (0, 0, None), "gold items alone"
+    assert {name: (*said, share[0]) for name, (*said, share) in of.items()} == {
+        "ann": (4, 1, 1.0),
+        "bob": (3, 1, 1.0),
+    }, "what is in conflict has no answer to agree with"
 
 
 def test_what_people_disagree_about_waits_with_its_votes(layout):
@@ -110,7 +116,11 @@ def test_an_answer_to_the_second_question_settles_it_and_another_disagreement_do
 def test_answers_to_the_second_question_are_not_measured_but_those_before_are_against_them(layout):
     before, after = read(layout, 1)[0], read(layout, 2)[0]
     assert (after["alpha"], after["images"]) == (before["alpha"], before["images"])
-    of = {one["name"]: (one["answers"], one["shared"], one["agreement"][0]) for one in after["people"]}
+    of = {
+        one["name"]: (one["answers"], one["shared"], one["agreement"][0])
+        for one in after["people"]
+        if one["agreement"]
+    }
     assert of == {"ann": (4, 2, 0.5), "bob": (3, 2, 0.5)}
 
 
@@ -223,3 +233,27 @@ def test_a_bad_image_is_an_answer_like_others_and_a_name_wins_by_its_class():
 def test_figures_of_people_without_gold_items_have_none():
     found = {"alpha": None, "images": 0, "disputed": [], "people": [{"name": "a", "gold": 0, "accuracy": None}]}
     assert set(people.figures(found).absent) == {"agreement/alpha", "agreement/gold_accuracy"}
+
+
+# --- what counts -------------------------------------------------------------------------------------------
+def test_an_image_of_two_split_classes_counts_answers_since_the_later_split():
+    rows = table(
+        answer("a", "elk", batch_id="0001"), answer("a", "lynx", batch_id="0002"),
+        answer("a", "puma", batch_id="0003"),
+    )  # fmt: skip
+    images, none = pl.DataFrame({"image_id": ["a"], "label": ["cat"]}), rows.clear()
+    found = standing(rows, images, none, {"cat": 1, "elk": 3})
+    assert found.select("label", "force").rows() == [("puma", True)]
+    assert standing(rows, images, none, {"dog": 9})["label"].to_list() == ["elk", "lynx", "puma"]
+
+
+def test_gold_items_of_a_class_that_is_gone_are_not_counted():
+    classes = pl.DataFrame(
+        {"class_id": [0, 1], "name": ["cat", "dog"], "aliases": [[], []], "status": ["active", "retired"],
+         "successor": [None, None]},
+        schema_overrides={"aliases": pl.List(pl.String), "successor": pl.Int64},
+    )  # fmt: skip
+    manifest = pl.DataFrame({"image_id": ["a", "b"], "class_id": [0, 1]})
+    gold = table(answer("a", "cat"), answer("b", "dog"), answer("a", "dog", "bob"))
+    found = people._right(SimpleNamespace(classes=classes, manifest=manifest), gold)  # pyright: ignore[reportArgumentType]
+    assert sorted(found.rows()) == [("ann", 1, 1), ("bob", 1, 0)]

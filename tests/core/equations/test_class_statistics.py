@@ -165,3 +165,11 @@ def test_the_totals_are_as_large_for_many_images_as_for_few():
         features, labels = features_of([count] * 3)
         sizes.append({name: t.shape for name, t in measure(features, labels, 3).totals.items()})
     assert sizes[0] == sizes[1] == {"sums": (2, 3, 6), "scatter": (2, 6, 6), "weights": (3,), "degrees": ()}
+
+
+def test_a_last_class_without_images_has_a_count_of_none(world):
+    features, labels, _ = world
+    found, without = measure(features, labels, 5), measure(features, labels, 4)
+    assert found.counts.tolist() == [*COUNTS, 0]
+    close(found.means[:, :4], without.means)
+    close(found.totals["sums"][:, 4], torch.zeros_like(found.totals["sums"][:, 4]))

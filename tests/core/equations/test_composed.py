@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from oltr_core.interfaces import Outputs, SelectionContext, concatenate
-from oltr_core.strategies import Composed, clusters
+from oltr_core.strategies import Composed, clusters, shares
 from oltr_core.strategies.clusters import cluster, flat
 from tests.core.contracts import worlds
 
@@ -226,3 +226,9 @@ def test_a_burst_is_capped_until_nothing_else_is_left():
 def test_shares_that_do_not_sum_to_one_are_refused():
     with pytest.raises(ValidationError, match=r"tail, suspect and audit to sum to 1, found 1.1; change one"):
         Composed(audit=0.15)
+
+
+def test_near_duplicates_are_as_far_apart_as_their_cosine_says():
+    pool, rows = pool_of(groups_of([3])), torch.ones(3, dtype=torch.bool)
+    found = shares.Discovery(pool, rows, 1, 0.98, torch.Generator(), 2)
+    assert found.apart == pytest.approx(0.2), "|a - b|^2 = 2 - 2 cos of vectors of length 1"

@@ -114,6 +114,13 @@ def test_the_regression_brings_weights_of_few_images_nearer_to_those_of_all():
     assert error() < 0.5 * before
 
 
+def test_the_transformation_has_four_layers_of_the_sources_widths_without_a_bias_at_first():
+    made = model_regression.network(8)
+    assert [(layer.in_features, layer.out_features) for layer in made[::2]] == [(8, 12), (12, 12), (12, 10), (10, 8)]
+    assert [layer.negative_slope for layer in made[1::2]] == [0.01] * 3
+    assert all(not layer.bias.any() for layer in made[::2])
+
+
 def built(spec, features, labels):
     head = spec(len(COUNTS), features.shape[1])
     head.build(features, labels, torch.Generator().manual_seed(0))
@@ -232,6 +239,14 @@ def test_the_loss_of_the_episodes_equals_a_loop():
             cosines = [torch.cosine_similarity(features[row], w, 0) for w in weight]
             losses.append(-(model.scale * torch.stack(cosines)).log_softmax(0)[label])
     torch.testing.assert_close(model.loss(episodes, features), torch.stack(losses).mean())
+
+
+def test_a_generator_begins_with_a_query_that_is_almost_the_feature_itself():
+    torch.manual_seed(0)
+    made = weight_generator.Generator(SPEC, torch.randn(3, 32))
+    assert float((made.query.weight.data - torch.eye(32)).std()) == pytest.approx(0.001, rel=0.1)
+    assert float(made.keys.data.std()) == pytest.approx((2 / 32) ** 0.5, rel=0.3)
+    assert not made.query.bias.any()
 
 
 def test_an_episode_shows_some_images_of_the_classes_it_plays_and_asks_about_others():

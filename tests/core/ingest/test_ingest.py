@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oltr_core import ledger
+from oltr_core import engine, ledger
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
 from oltr_core.ingest.record import SourceAccess, TooLarge
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import ingest
 from tests.core.data_world import configure, picture, run_ingest, workspace
+from tests.core.elsewhere import Elsewhere
 
 DIGITS = [{"batch": "b", "sources": [{"name": "digits"}]}]
 
@@ -47,6 +50,28 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch)
     assert found[0] == found[1] == found[2]
 
 
+def test_the_bytes_do_not_depend_on_the_engine_and_a_file_that_it_does_not_see_is_not_quarantined(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(packing, "ALONE", 20)
+    found = []
+    for used in (Elsewhere(far=False), Elsewhere()):
+        layout = workspace(tmp_path / str(used.far), FOLDER)
+        photos(layout.root, 30)
+        with engine.using(used):
+            run_ingest(layout, "b")
+        found.append(files_of(layout.batch("b").folder))
+        assert len(used.asked) == used.far
+    assert found[0] == found[1]
+    layout = workspace(tmp_path / "blind", FOLDER)
+    photos(layout.root, 30)
+    unread = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    monkeypatch.setattr(packing, "read", lambda *_: (_ for _ in ()).throw(unread))
+    with engine.using(Elsewhere()), pytest.raises(ValueError, match="a worker cannot read this file"):
+        run_ingest(layout, "b")
+    assert not layout.batch("b").folder.exists()
+
+
 @pytest.mark.parametrize(("images", "workers", "started"), [(20, 3, None), (21, 3, 3), (21, 1, None)])
 def test_processes_are_started_for_many_images_and_as_many_as_are_asked_for(
     tmp_path, monkeypatch, images, workers, started
@@ -59,7 +84,7 @@ def test_processes_are_started_for_many_images_and_as_many_as_are_asked_for(
 
     monkeypatch.setattr(packing, "ALONE", 20)
     monkeypatch.setattr(packing, "CHUNK", 4)
-    monkeypatch.setattr(packing, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", pool)
     layout = workspace(tmp_path, FOLDER)
     photos(layout.root, images)
     assert run_ingest(layout, "b", workers=workers)[0]["images"] == images

@@ -288,3 +288,7 @@ def test_phases_that_step_alike_are_measured_once_and_others_begin_where_the_las
                                               (5400, "1.5 hours")])  # fmt: skip
 def test_seconds_become_minutes_and_minutes_hours(seconds, said):
     assert f"about {said}:" in duration.Estimate(seconds, 10, seconds / 10).sentence(Compute())
+
+
+def test_sides_are_told_from_the_least_to_the_largest():
+    assert (advice._range((9, 4, 5)), advice._range((7, 7))) == ("4 to 9 (median 5)", "7")

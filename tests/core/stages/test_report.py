@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -8,14 +9,17 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from oltr_core import schema
+from oltr_core.images.shards import pack, write_shard
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured, differ, read_all
 from oltr_core.stages import report
 from oltr_core.stages.contact_sheet import draw
+from tests.core.stages import large_world
 
 CLASSES = [("deer", "0000"), ("lynx", "0000"), ("otter", "0001")]
 GATE = {
@@ -57,6 +61,11 @@ POOL = {
         {"value": "south", "images": 5, "unknown_rate": None, "drift": "too few images to judge"},
     ],
 }  # fmt: skip
+
+
+def image_of(row: int) -> np.ndarray:
+    """The image of a row of the manifest: grey, another for each row."""
+    return np.full((8, 8, 3), row, np.uint8)
 
 
 @pytest.fixture
@@ -107,6 +116,9 @@ def layout(tmp_path):
         "".join(json.dumps({"phase": "representation", "loss": 1 / n}) + "\n" for n in (1, 2, 3))
     )
     work.gate.write_text(json.dumps(GATE))
+    shard = layout.batch("b").shard(0)
+    shard.parent.mkdir(parents=True)
+    write_shard(shard, [pack(image_of(i), None) for i in range(len(labels))])
     work.agreement.write_text(json.dumps(NOBODY))
     work.cost.write_text(json.dumps(COST))
     work.worth.write_text(json.dumps(WORTH))
@@ -137,6 +149,11 @@ def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclud
     page = layout.work.report.read_text()
     assert '<small class="better">+15.0 against 0000, better</small>' in page
     assert "<small>-2.0 against 0000</small>" in page
+
+
+def test_without_images_of_either_kind_there_is_no_trade_off():
+    some = pl.DataFrame({"score": [0.5], "rejected": [True]})
+    assert report._trade_off(some, some.clear()) == report._trade_off(some.clear(), some) == ""
 
 
 def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):
@@ -209,8 +226,8 @@ def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_inte
 
 def cells(page: str, heading: str) -> list[list[str]]:
     """The rows of all tables under a heading."""
-    part = page.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0]
-    return [re.findall(r">([^<>]+)(?:</span>)?</td>", row) for row in part.split("<tr>")[1:] if "<td" in row]
+    part = section(page, heading)
+    return [re.findall(r">([^<>]+)(?:</span>)?</t[dh]>", row) for row in part.split("<tr>")[1:] if "<td" in row]
 
 
 def test_the_page_says_what_is_worth_most_next_and_what_people_gave(layout):
@@ -281,7 +298,7 @@ def test_the_page_says_since_when_images_were_trained_on(layout):
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     train = sum(i % 4 != 0 for i in range(192))  # the fixture tests every fourth image of a known class
-    assert f'<tr><td>0000</td><td class="n">{train}</td><td class="n">0</td></tr>' in page
+    assert f'<tr><th scope="row">0000</th><td class="n">{train}</td><td class="n">0</td></tr>' in page
 
 
 def test_the_page_shows_what_images_drawn_by_chance_say_with_intervals(layout):
@@ -315,11 +332,17 @@ def test_a_label_is_text_and_never_markup(layout):
     assert "&lt;wolf&gt;" in page
 
 
-def test_the_page_needs_no_network_and_no_script(layout):
+def test_the_page_loads_nothing_and_runs_one_script_of_its_own(layout):
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
-    assert "http" not in page
-    assert "<script" not in page
+    assert "://" not in page
+    assert " src=" not in re.sub(r' src="data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*"', "", page)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', page)
+    assert html.unescape(policy) == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
+    )
 
 
 def test_the_lineage_grows_by_this_generation(layout):
@@ -327,6 +350,20 @@ def test_the_lineage_grows_by_this_generation(layout):
     lineage = json.loads(layout.work.lineage.read_text())
     assert [g["generation"] for g in lineage] == ["0000", "0001"]
     assert lineage[1]["metrics"]["closed/overall"] == 0.95
+
+
+def test_what_dvc_shows_is_the_headline_and_a_row_per_epoch_and_generation_that_has_the_figure(layout):
+    report.run(report.Parameters(), layout)
+    lineage = json.loads(layout.work.lineage.read_text())
+    assert json.loads(layout.work.summary.read_text()) == lineage[1]["metrics"]
+    trends = {path.stem: path.read_text().splitlines() for path in layout.work.trends.iterdir()}
+    points = [(g["generation"], g["metrics"]["closed/overall"]) for g in lineage]
+    assert trends["closed_overall"] == ["generation,closed/overall", *(f"{name},{x}" for name, x in points)]
+    assert trends["now_overall"] == ["generation,now/overall"]
+    epochs = [json.loads(line) for line in layout.work.training_log.read_text().splitlines()]
+    assert len(trends["training"]) == len(epochs) + 1
+    number, _, loss, _ = trends["training"][-1].split(",")
+    assert (int(number), float(loss)) == (len(epochs), epochs[-1]["loss"])
 
 
 def test_the_same_generation_has_the_same_bytes(layout):
@@ -359,13 +396,13 @@ def written(layout: Layout) -> str:
 
 
 def section(page: str, heading: str) -> str:
-    return page.split(f"<h2>{heading}</h2>")[1].split("<h2>")[0]
+    return re.split(rf'<h2 id="part-\d+">{heading}</h2>', page)[1].split("<h2")[0]
 
 
 def rows_of(text: str) -> list[list[str]]:
     """The words of every row of data of every table."""
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", text, re.S)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in rows]
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S) for row in rows if "<td" in row]
     return [[html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in row] for row in cells if row]
 
 
@@ -468,7 +505,7 @@ def test_the_line_of_generations_is_a_table_and_a_chart_from_none_to_all(layout)
     assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 1]
     assert chart.findtext("title") == "Generations"
     layout.generation("0000").lineage.unlink()
-    assert "<h2>Generations</h2>" not in written(layout)
+    assert ">Generations</h2>" not in written(layout)
 
 
 def test_the_loss_is_drawn_phase_by_phase_over_all_reports(layout):
@@ -481,7 +518,7 @@ def test_the_loss_is_drawn_phase_by_phase_over_all_reports(layout):
     assert words_of(chart) == ["0", "2", "4", "a", "b", "0", "4"]
     assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 2]
     layout.work.training_log.unlink()
-    assert "<h2>Training</h2>" not in written(layout)
+    assert ">Training</h2>" not in written(layout)
 
 
 @pytest.mark.parametrize(("kinds", "shown"), [(1, False), (2, True), (6, True), (7, False)])
@@ -537,7 +574,9 @@ def test_the_page_shows_how_far_people_agree_and_how_often_each_is_right(layout)
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "On the 9 images that two or more people answered, Krippendorff’s α is 0.74" in page
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index("<td>ann") : page.index("In percent. Compared")])
+    cells = re.findall(
+        r"<t[dh][^>]*>(.*?)</t[dh]>", page[page.index('<th scope="row">ann') : page.index("In percent. Compared")]
+    )
     assert cells == [
         "ann", "20", "9", "88.9", "56.5 to 98.0", "4", "75.0", "30.1 to 95.4",
         "&lt;bob&gt;", "3", "0", "–", "–", "0", "–", "–",
@@ -550,13 +589,12 @@ def test_the_page_lists_what_people_disagree_about_with_picture_votes_and_what_b
     layout.work.agreement.write_text(json.dumps(PEOPLE))
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
-    begin = page.index("Images that people disagree about")
-    section = page[begin : page.index("<h2>", begin)]
-    (picture,) = re.findall(r"base64,([A-Za-z0-9+/=]+)", section)
+    part = section(page, "Images that people disagree about")
+    (picture,) = re.findall(r"base64,([A-Za-z0-9+/=]+)", part)
     with Image.open(io.BytesIO(base64.b64decode(picture))) as shown:
         assert shown.size == (72, 72)
         assert shown.getpixel((36, 36)) == (200, 200, 200)
-    plain = html.unescape(re.sub(r"<[^>]*>", "", section))
+    plain = html.unescape(re.sub(r"<[^>]*>", "", part))
     assert "lynx (ann); <bobcat> (<bob>, cy)" in plain
     assert "asked about once more, number 2 of the batch below" in plain
     assert "was asked about again; oltr annotate correct settles it" in plain
@@ -576,3 +614,73 @@ def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
     assert "; 1 are gold items" in plain
     assert "Shares:" not in plain, "what is asked about once more is said apart"
     assert "another's" not in plain
+
+
+def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_and_an_id(mistaken):
+    changes = (0, {"rejected": True, "score": 0.9375}), (-1, {"rejected": False, "score": 0.25, "class_id": 2})
+    change(mistaken.work.predictions, schema.PREDICTIONS, *changes)
+    part = section(written(mistaken), "Wrong answers")
+    galleries = re.split(r"<h3>", part)[2:]
+    assert [g.split("</h3>")[0] for g in galleries] == [
+        "Most confident mistakes", "Unknown images accepted", "Known images rejected",
+    ]  # fmt: skip
+    mistakes, accepted, _ = galleries
+    plain = [re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", g))) for g in galleries]
+    assert "1 of 48 test images of known classes are accepted as another class." in plain[0]
+    assert "otter named deer probability 90.0 % score 0." in plain[0]
+    assert "threshold 0.400" in plain[0]
+    assert "1 of 20 test images of unknown classes are accepted as a known one. <wolf> named otter" in plain[1]
+    assert "score 0.250 threshold 0.400" in plain[1]
+    assert "deer rejected, looks like deer probability 90.0 % score 0.938 threshold 0.400 000000000000" in plain[2]
+    assert 'alt="Test image of otter"' in mistakes
+    assert "<h4>otter and deer</h4>" in part
+    assert "1 of 7 test images of otter (14.3&thinsp;%) look most like deer;" in part
+    assert "0 of 38 test images of deer (0.0&thinsp;%) look most like otter." in part
+    assert part.count('alt="training images of otter, ') == 4
+    assert part.count('alt="otter, taken for deer, ') == 1
+    assert "No test image of a known class looks most like" not in part
+    assert 'alt="Test image of &lt;wolf&gt;"' in accepted
+    assert part.count("<li>") == 2 + plain[2].count("rejected, looks like")
+
+
+def test_without_a_wrong_answer_the_page_says_so(layout):
+    rows = schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist()
+    change(layout.work.predictions, schema.PREDICTIONS, *[(i, {"rejected": False}) for i in range(len(rows))])
+    part = section(written(layout), "Wrong answers")
+    assert "No test image of a known class looks most like another class." in part
+    assert "<p>0 of 48 test images of known classes are answered with “unknown”.</p>" in part
+    assert "<p>20 of 20 test images of unknown classes are accepted as a known one.</p>" in part
+
+
+def test_classes_that_fell_are_named_deepest_first_and_the_rest_counted(layout, monkeypatch):
+    fell = {"champion": 0.9, "challenger": 0.4, "difference": -0.5, "low": -0.8, "high": -0.1, "images": 7}
+    classes = {"class/<lynx>": fell, "class/elk": fell | {"high": 0.0}}
+    classes["class/a/b"] = fell | {"difference": -0.6, "challenger": 0.3}
+    layout.work.gate.write_text(json.dumps(GATE | {"metrics": classes}))
+    said = "about one does so): a/b 90.0 → 30.0 (7 images), &lt;lynx&gt; 90.0 → 40.0 (7 images)."
+    part = section(written(layout), "Against the champion")
+    assert said in part
+    assert "in gate.json" not in part
+    monkeypatch.setattr(report, "SOME", 1)
+    assert "a/b 90.0 → 30.0 (7 images). And 1 more that fell less, in gate.json." in section(
+        written(layout), "Against the champion"
+    )
+
+
+def test_the_table_of_classes_ends_somewhere_and_says_where_the_rest_is(layout, monkeypatch):
+    assert "per_class.csv" not in section(written(layout), "The long tail")
+    monkeypatch.setattr(report, "ROWS", 2)
+    part = section(written(layout), "The long tail")
+    assert [row[0] for row in rows_of(part)] == ["deer", "otter"]
+    assert "The 2 classes with most training images of 3" in part
+
+
+@pytest.mark.slow
+def test_a_page_of_a_thousand_classes_with_every_list_at_its_end_is_under_five_megabytes(tmp_path):
+    layout = Layout(tmp_path)
+    large_world.make(layout, 1000)
+    assert layout.work.report.stat().st_size < 5_000_000
+    part = section(layout.work.report.read_text(), "The long tail")
+    assert len(rows_of(part)) == 1000
+    assert part.count(html.escape(large_world.HOSTILE)) >= 1000
+    assert large_world.HOSTILE not in part

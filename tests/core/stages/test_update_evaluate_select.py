@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flows.cli import oltr
-from oltr_core import checkpoint, digest, ledger, metrics, schema
+from oltr_core import checkpoint, digest, engine, ledger, metrics, schema
 from oltr_core.images.shards import Shards
 from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
@@ -28,6 +29,7 @@ from oltr_core.scores import Entropy
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, manifest_rows, select, update
 from oltr_core.stages.evaluate import NOT_YET
+from tests.core.elsewhere import Elsewhere
 from tests.core.stages import loop_world as world
 
 
@@ -305,7 +307,8 @@ def test_predictions_are_about_every_image_that_was_not_trained_on(second):
 def test_every_plot_is_there_and_the_history_remembers_the_parent(second):
     names = {path.name for path in second.work.plots.iterdir()}
     assert names == {
-        f"{name}.csv" for name in ("roc", "risk", "score_histogram", "reliability", "per_class", "history")
+        f"{name}.csv"
+        for name in ("roc", "risk", "score_histogram", "reliability", "per_class", "confusion", "history")
     }
     history = [line.split(",")[:2] for line in (second.work.plots / "history.csv").read_text().splitlines()[1:]]
     assert history == [["0000", "0000"], ["0001", "0000"], ["0001", "0001"]]
@@ -574,6 +577,28 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         assert said.score == pytest.approx(row["score"], abs=1e-4)
         assert said.label == ("unknown" if row["score"] > model.card.threshold else said.nearest)
         assert said.generation == "0000"
+
+
+def test_what_another_engine_computes_is_equal_to_the_byte(first, tmp_path):
+    """Features of every shard, the selection that follows from them, and predictions of files."""
+    layout = copied(first, tmp_path / "elsewhere")
+    shutil.rmtree(layout.store / "features")
+    used = Elsewhere()
+    with engine.using(used):
+        world.compute(layout, select)
+    assert used.asked == [(torch.get_num_threads(), False)]
+    for name in ("work/selection.parquet", "store/features"):
+        ours, theirs = layout.data / name, first.data / name
+        files = [f.relative_to(theirs) for f in theirs.rglob("*.npy")] or [Path()]
+        assert [(ours / f).read_bytes() == (theirs / f).read_bytes() for f in files] == [True] * len(files)
+    model, images = checkpoint.load(first.generation("0000").model), [str(tmp_path / "bad"), "relative.png"]
+    for n, label in enumerate(schema.read(first.work.manifest, schema.MANIFEST, ["row"]).column(0).to_pylist()[:5]):
+        Image.fromarray(Shards(first.raw).read("batch-0", 0, label)).save(tmp_path / f"{n}.png")
+        images.append(str(tmp_path / f"{n}.png"))
+    here = list(predict(images, model, "0000", batch_size=2, top_k=2))
+    with engine.using(used):
+        assert list(predict(images, model, "0000", batch_size=2, top_k=2)) == here
+    assert [p.path for p in here] == images
 
 
 def test_predict_says_what_is_wrong_with_a_path(first, tmp_path):

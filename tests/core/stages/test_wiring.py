@@ -246,6 +246,25 @@ def test_curves_are_those_of_test_images_under_the_cards_score(first):
             assert [float(v) for v in found[column]] == pytest.approx([float(v) for v in values], abs=1e-5), name
 
 
+def test_the_confusion_says_unknown_of_what_was_rejected_and_of_open_images(first):
+    test = Seen(first, "test")
+    score = load_sections(update.Parameters, first).update.score(test.outputs, {})
+    names = [*test.card.class_names, "unknown"]
+    best = test.outputs.mean_logits.argmax(1).tolist()
+    said = [names[-1 if s > test.card.threshold else k] for s, k in zip(score.tolist(), best, strict=True)]
+    found = plot(first, "confusion")
+    expected = sorted(zip([names[k] for k in test.labels.tolist()], said, strict=True))
+    assert list(zip(found["actual"], found["predicted"], strict=True)) == expected
+    assert {"unknown"} < set(found["actual"])
+    assert "unknown" in found["predicted"]
+
+
+def test_a_confusion_of_many_classes_is_between_the_worst():
+    actual, said = ["a", "a", "b", "c", "d"], ["b", "b", "b", "c", "c"]
+    assert curves.confusion(actual, said, most=2) == {"actual": ["a", "a", "b"], "predicted": ["b", "b", "b"]}
+    assert curves.confusion(actual, said) == {"actual": actual, "predicted": said}
+
+
 def test_the_table_of_classes_has_their_training_and_test_images_and_accuracies(first):
     test, train = Seen(first, "test"), Seen(first, "train")
     found = plot(first, "per_class")
@@ -276,6 +295,8 @@ def test_the_newest_images_are_set_beside_the_validation_images_of_the_full_trai
     column = pool.card.class_names.index(of["class"])
     assert of["share"][0] == taken.count(column) / len(unknown)
     assert of["trained"] == pool.card.class_counts[column] / sum(pool.card.class_counts)
+    changes = [round(abs(of["share"][0] - of["trained"]), 12) for of in seen["classes"]]
+    assert changes == sorted(changes, reverse=True), "most changed first"
     measured = json.loads(first.work.metrics("select").read_text())
     assert [measured[f"pool/drift{end}"] for end in ("", "_low", "_high")] == seen["drift"]
     assert measured["pool/unknown_rate_high"] == seen["unknown_rate"][2]

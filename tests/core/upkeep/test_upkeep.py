@@ -499,3 +499,16 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
 
 def test_a_workspace_of_nothing_has_nothing_left_over(tmp_path: Path):
     assert garbage.leftovers(workspace(tmp_path)) == []
+
+
+def test_where_a_file_system_has_no_second_names_a_file_is_copied(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError("no links here")
+
+    (tmp_path / "one").write_text("text")
+    forgetting._link(str(tmp_path / "one"), str(tmp_path / "two"))
+    monkeypatch.setattr("os.link", refused)
+    forgetting._link(str(tmp_path / "one"), str(tmp_path / "three"))
+    assert [(tmp_path / name).read_text() for name in ("two", "three")] == ["text"] * 2
+    assert (tmp_path / "two").samefile(tmp_path / "one")
+    assert not (tmp_path / "three").samefile(tmp_path / "one")

@@ -1,0 +1,68 @@
+"""Charts of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from oltr_core import charts
+from oltr_core.layout import Layout
+from oltr_core.shots import shot
+
+
+def long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Training images and accuracy of each class, coloured by shot group, those found later apart."""
+    of_shot = {"many": "blue", "medium": "green", "few": "orange"}
+    colours = [of_shot[shot(row["train"])] if row["since"] == "0000" else "red" for row in rows]
+    names = [row["name"] for row in rows]
+    accuracy = [None if row["accuracy"] is None else 100 * row["accuracy"] for row in rows]
+    return {
+        "train": charts.bars(names, [row["train"] for row in rows], "Training images per class", colours),
+        "accuracy": charts.bars(names, accuracy, "Test accuracy per class, %", colours, height=160, top=100),
+    }
+
+
+def of_generations(lineage: list[dict[str, Any]], shown: Mapping[str, str], title: str) -> str:
+    """Figures of generations, `shown` by name and heading, over the generation."""
+    series = {
+        heading: [(int(g["generation"]), g["metrics"][name]) for g in lineage if name in g["metrics"]]
+        for name, heading in shown.items()
+    }
+    return charts.lines({k: v for k, v in series.items() if v}, title, bottom_at=0, top_at=1)
+
+
+def scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:
+    """Scores of known and unknown test images, and the threshold."""
+    series = {"known test images": known["score"].to_list(), "unknown test images": unknown["score"].to_list()}
+    mark = None if threshold is None else (threshold, "rejected from here on")
+    return charts.histogram({k: v for k, v in series.items() if v}, "Score, larger = more unknown", mark)
+
+
+def trade_off(known: pl.DataFrame, unknown: pl.DataFrame, points: int = 200) -> str:
+    """Share of unknown test images accepted over that of known ones rejected, for every threshold."""
+    if not len(known) or not len(unknown):
+        return ""
+    scores = [np.sort(part["score"].to_numpy()) for part in (known, unknown)]
+    levels = np.unique(np.concatenate(scores))
+    levels = levels[np.linspace(0, len(levels) - 1, min(points, len(levels))).round().astype(int)]
+    accepted = [np.searchsorted(part, levels, "right") / len(part) for part in scores]
+    curve = [(100.0, 0.0), *zip(100 * (1 - accepted[0]), 100 * accepted[1], strict=True)]
+    rejected = [float(part["rejected"].to_numpy().mean()) for part in (known, unknown)]
+    here = (100 * rejected[0], 100 * (1 - rejected[1]), "the threshold of this model")
+    series = {"unknown images accepted, %": curve}
+    return charts.lines(series, "Known images rejected against unknown ones accepted", 0, 100, here)
+
+
+def loss_curve(layout: Layout) -> str:
+    """The loss of every training report, a line per phase."""
+    log = layout.work.training_log
+    series: dict[str, list[tuple[float, float]]] = {}
+    for step, line in enumerate(log.read_text().splitlines() if log.exists() else []):
+        report = json.loads(line)
+        if isinstance(report.get("loss"), (int, float)):
+            series.setdefault(str(report.get("phase", "training")), []).append((step, report["loss"]))
+    return charts.lines(series, "Training loss per report", bottom_at=0)

@@ -1,0 +1,178 @@
+"""Analyses of a sealed generation, against its predictions, its features and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import f1_score, silhouette_samples
+
+from oltr_core.analyses import attributes, embedding, f1_gain, memory, open_threshold
+from oltr_core.analyses import loaded as loading
+from oltr_core.analyses.associations import space
+from oltr_core.analyses.loaded import head_of, memory_feature
+from oltr_core.inference import classify
+from oltr_core.schema import UNKNOWN
+from tests.core.stages import loop_world as world
+
+FEW = [phase.model_copy(update={"epochs": 1}) for phase in world.QUICK.phases]
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    """Generation 0 of one epoch, sealed."""
+    train = world.QUICK.model_copy(update={"phases": FEW}).model_dump(mode="json")
+    layout = world.make(tmp_path_factory.mktemp("analysed"), train=train)
+    world.compute(layout)
+    world.seal(layout, "0000")
+    return layout
+
+
+@pytest.fixture(scope="module")
+def loaded(layout):
+    return loading.load(layout, "0000")
+
+
+@pytest.fixture(scope="module")
+def told(loaded):
+    """What predictions.parquet says of the test images, by their true and nearest class."""
+    card = loaded.model.card
+    names = dict(zip(card.class_ids, card.class_names, strict=True))
+    said = pl.read_parquet(loaded.layout.generation("0000").predictions).filter(split="test")
+    rows = said.join(pl.read_parquet(loaded.layout.generation("0000").manifest).select("image_id", "label", true="class_id"), on="image_id")  # fmt: skip # noqa: E501
+    rows = rows.filter(pl.col("label").is_not_null()).sort("image_id")
+    return rows.with_columns(
+        truth=pl.col("true").replace_strict(names, default=UNKNOWN, return_dtype=pl.String),
+        nearest=pl.col("class_id").replace_strict(names, return_dtype=pl.String),
+        rejected=pl.col("score") > card.threshold,
+    )
+
+
+def test_analyses_see_the_test_images_as_the_predictions_tell_them(loaded, told):
+    found = loading.tested(loaded)
+    assert found.select("image_id", "label", "truth", "nearest").equals(told.select("image_id", "label", "truth", "nearest"))  # fmt: skip # noqa: E501
+    expected = [UNKNOWN if r else n for r, n in told.select("rejected", "nearest").iter_rows()]
+    assert found["answer"].to_list() == expected
+    assert {UNKNOWN, *loaded.model.card.class_names} >= set(found["truth"]) > {UNKNOWN}
+
+
+def test_a_sample_is_drawn_by_chance_in_the_order_of_the_rows(told):
+    assert loading.sample(told, told.height, "x").equals(told)
+    some = loading.sample(told, told.height - 1, "x")
+    assert some.height == told.height - 1
+    assert some["image_id"].is_sorted()
+    assert some.equals(loading.sample(told, told.height - 1, "x"))
+
+
+def test_the_line_of_a_generation_and_what_is_not_there(layout):
+    assert [one.name for one in loading.line(layout, "0000")] == ["0000"]
+    assert loading.with_memory(layout, "0000").name == "0000"
+    with pytest.raises(ValueError, match=r"expected a generation that flies, found none in the champion's line"):
+        loading.newest(loading.line(layout, "0000"), lambda _: False, "flies")
+    with pytest.raises(ValueError, match="expected a sealed generation with its images, and it is not here"):
+        loading.load(layout, "0009")
+
+
+def test_points_and_silhouettes_are_of_the_test_images_in_both_features(layout, loaded, told):
+    result = embedding._run(layout, "0000", "thirds", lambda x, seed: np.stack([x[:, 0], x[:, 1]], 1))
+    assert list(result.tables) == [
+        "direct-feature-silhouettes", "meta-embedding-silhouettes", "direct-feature", "meta-embedding",
+    ]  # fmt: skip
+    x = loaded.features(loaded.test())
+    meta = classify(loaded.model.network, x).embeddings
+    counts = loaded.counts()
+    for name, flat in (("direct-feature", x.flatten(1).numpy()), ("meta-embedding", meta.flatten(1).numpy())):
+        points = result.tables[name]
+        assert points["image_id"].to_list() == told["image_id"].to_list()
+        assert points["x"].to_list() == pytest.approx(flat[:, 0].tolist())
+        assert points["y"].to_list() == pytest.approx(flat[:, 1].tolist())
+        known = (told["truth"] != UNKNOWN).to_numpy()
+        each, of = silhouette_samples(flat[known], told["truth"].to_numpy()[known]), told["truth"].to_numpy()[known]
+        compact = result.tables[f"{name}-silhouettes"]
+        assert compact["training_images"].to_list() == sorted(compact["training_images"], reverse=True)
+        for row in compact.iter_rows(named=True):
+            assert row[name.replace("-", "_")] == pytest.approx(each[of == row["class"]].mean(), abs=1e-6)
+            assert row["training_images"] == counts[row["class"]]
+    groups = dict(points.group_by("group").len().iter_rows())
+    assert groups[UNKNOWN] == (told["truth"] == UNKNOWN).sum()
+    mean = float(result.tables["direct-feature-silhouettes"]["direct_feature"].mean())
+    assert f"Mean silhouette of the known classes: {mean:.3f} in the direct feature." in result.figures[0].caption
+
+
+def test_f1_with_and_without_the_memory(layout, loaded, told):
+    table = f1_gain.run(layout, "0000").tables["classes"]
+    ours = loading.tested(loaded)["answer"].to_list()
+    plain = f1_gain.without_memory(loaded)
+    for column, said in (("f1", ours), ("f1_plain", plain)):
+        names = table["class"].to_list()
+        expected = f1_score(told["truth"].to_list(), said, labels=names, average=None, zero_division=0)
+        assert table[column].to_list() == pytest.approx(expected.tolist())
+    # without its memory it rejects by a threshold of its own
+    network = f1_gain.switched_off(loaded.model.network)
+    logits = classify(network, loaded.features(loaded.test())).mean_logits
+    names = np.array(loaded.model.card.class_names)[logits.argmax(1).numpy()]
+    assert all(p in (UNKNOWN, n) for p, n in zip(plain, names, strict=True))
+    assert UNKNOWN in plain
+    same = f1_gain.run(layout, "0000", against="0000").tables["classes"]
+    assert same["gain"].to_list() == [0.0] * same.height
+
+
+def test_the_memory_is_shown_with_the_nearest_training_images_and_largest_coefficients(layout, loaded):
+    result = memory.run(layout, "0000")
+    test = loaded.test().filter(pl.col("truth") != UNKNOWN)
+    train = loaded.training()
+    x_test, x_train = loaded.features(test), loaded.features(train)
+    train_of, test_of = train["truth"].to_numpy(), test["truth"].to_numpy()
+    for name, share in result.tables["agreement"].iter_rows():
+        distances = torch.cdist(space(loaded, x_test, name).double(), space(loaded, x_train, name).double())
+        near = train_of[distances.argsort(1)[:, : memory.NEAREST].numpy()]
+        assert share == pytest.approx((near == test_of[:, None]).mean(), abs=5e-3)
+    assert 0 < len(result.figures) <= memory.IMAGES
+    nearest = result.tables["nearest"]
+    assert nearest.height == len(result.figures) * memory.NEAREST * 3
+    assert nearest["rank"].to_list()[: memory.NEAREST] == list(range(memory.NEAREST))
+    of = dict(train.select("image_id", "truth").iter_rows())
+    assert all(of[i] == c for i, c in nearest.select("training_image", "class").iter_rows())
+    for image, truth, name, value, most in result.tables["concepts"].iter_rows():
+        row = test["image_id"].to_list().index(image)
+        o = memory_feature(head_of(loaded), x_test[row : row + 1, 0])[0][0]
+        column = loaded.model.card.class_names.index(name)
+        assert (test_of[row], float(o[column])) == (truth, pytest.approx(value))
+        assert value >= memory.LEAST
+        assert sum(float(v) > value + 1e-6 for v in o) < memory.CONCEPTS
+        trained = memory_feature(head_of(loaded), x_train[:, 0])[0][:, column]
+        assert most == train["image_id"][int(trained.argmax())]
+
+
+def test_coefficients_of_an_attribute_are_means_over_its_test_images(layout, loaded):
+    result, test = attributes.run(layout, "0000"), loaded.test()
+    o = memory_feature(head_of(loaded), loaded.features(test)[:, 0])[0].numpy()
+    best, table = result.tables["best"], result.tables["coefficients"]
+    assert set(best["value"]) == set(test["label"])
+    for value, images, name, with_it, *_ in table.rows()[::7]:
+        mine = (test["label"] == value).to_numpy()
+        k = loaded.model.card.class_names.index(name)
+        assert (images, with_it) == (mine.sum(), pytest.approx(o[mine, k].mean(), abs=1e-6))
+    for value, name, auroc in best.select("value", "coefficient", "auroc").iter_rows():
+        assert auroc == table.filter(value=value)["auroc"].max()
+        assert name in loaded.model.card.class_names
+    with pytest.raises(ValueError, match=f"expected a value that at least {attributes.LEAST} test images have"):
+        attributes.run(layout, "0000", "source")
+
+
+def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(layout, told):
+    result = open_threshold.run(layout, "0000")
+    unknown = (told["truth"] == UNKNOWN).to_numpy()
+    count = told.filter(truth=UNKNOWN)["label"].n_unique()
+    (row,) = result.tables["unknown-classes"].filter(unknown_classes=count).rows(named=True)
+    kept = (told["truth"] == told["nearest"]).to_numpy() & ~told["rejected"].to_numpy()
+    assert row["known_accuracy"] == pytest.approx(kept[~unknown].mean())
+    assert row["unknown_recall"] == pytest.approx(told["rejected"].to_numpy()[unknown].mean())
+    asked = np.where(unknown, ~told["rejected"].to_numpy(), kept)
+    assert row["f"] == row["f_least"] == row["f_most"] == pytest.approx(f1_score(asked, ~unknown))
+    assert f"{row['known_accuracy']:.3f} of them are accepted" in result.figures[1].caption
+    one = result.tables["choices"].filter(unknown_classes=1)
+    (first,) = result.tables["unknown-classes"].filter(unknown_classes=1).rows(named=True)
+    assert (first["choices"], first["f"]) == (one.height, pytest.approx(one["f"].mean()))
+    assert (first["f_least"], first["f_most"]) == (one["f"].min(), one["f"].max())

@@ -1,0 +1,81 @@
+"""What the engine `ray` says when it cannot work; tests/services/test_ray.py lets it work."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from oltr_core import engine
+from oltr_core.layout import Layout
+from tasks import ray
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Layout:
+    layout = Layout(tmp_path / "workspace")
+    layout.root.mkdir()
+    layout.params.write_text("compute: {engine: {name: ray}}\n")
+    return layout
+
+
+def test_the_engine_is_the_one_of_params_yaml_and_without_a_file_this_machine(workspace):
+    with ray.using(workspace):
+        assert engine.far()
+    workspace.params.write_text("compute: {engine: {name: local}}\n")
+    with ray.using(workspace):
+        assert not engine.far()
+    with ray.using(Layout(workspace.root / "none")):
+        assert not engine.far()
+
+
+def test_without_units_nothing_is_asked_of_ray(workspace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with ray.using(workspace):
+        assert list(engine.run(str, [])) == []
+        with pytest.raises(ValueError, match=r"Ray is not installed here; `pip install 'oltr\[ray\]'` on every node"):
+            list(engine.run(str, [1]))
+
+
+def test_an_address_where_nothing_listens_is_named_with_what_to_do():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=rf"no Ray cluster answers at '{address}' .*`ray start --head`"):
+            ray._connect(None, address)
+
+
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}},
+    {"Alive": True, "Resources": {"CPU": 3.0}},
+    {"Alive": False, "Resources": {"CPU": 99.0}},
+    {"Alive": True, "Resources": {"memory": 1.0}},
+]
+
+
+@pytest.mark.parametrize(("cores", "gpu", "places"), [(1, False, 11), (2, False, 5), (4, False, 2), (2, True, 1)])
+def test_as_many_units_are_done_at_once_as_nodes_have_room_for(cores, gpu, places):
+    assert ray._at_once(NODES, cores, gpu) == places
+
+
+def test_what_no_node_has_is_not_waited_for():
+    with pytest.raises(ValueError, match="needs 9 CPU cores, and no node of the Ray cluster has that; lower"):
+        ray._at_once(NODES, 9, gpu=False)
+    with pytest.raises(ValueError, match="needs 1 CPU cores and a GPU, and no node"):
+        ray._at_once(NODES[1:], 1, gpu=True)
+
+
+def test_a_worker_says_what_it_lacks(tmp_path):
+    token = Layout(tmp_path).token("t")
+    fit, other = ray.Expected(str(token), ray._code()), ray.Expected(str(token), "0")
+    assert ray._unfit(fit) == (
+        f"does not see the workspace {tmp_path}: give every node this folder, on storage that all share"
+    )
+    token.parent.mkdir(parents=True)
+    token.touch()
+    ray._unfit.cache_clear()
+    assert ray._unfit(fit) == ""
+    assert "has other code of oltr, or other versions of torch" in ray._unfit(other)
+    with pytest.raises(ValueError, match="the Ray worker on .* has other code"):
+        ray._unit([None], 1, other)
