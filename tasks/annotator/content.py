@@ -32,9 +32,9 @@ SHARES = {
 def groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a selection as groups, in the order of their best row: {title, together, images}.
 
-    Images of a cluster are answered together where the model suggests one class for half of them or more; of a cluster
-    of many suggestions each is looked at. Images of no cluster, or alone in theirs, are grouped by their share; without
-    such columns in the selection all are one group.
+    Images of a cluster are answered together where the model suggests one class for half of them or more; of a
+    cluster of many suggestions each is looked at. Images of no cluster, or alone in theirs, are grouped by their
+    share; without such columns in the selection all are one group.
     """
     members: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:

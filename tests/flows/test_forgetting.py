@@ -322,6 +322,8 @@ def test_everything_works_where_the_path_has_any_letters(looped_where_the_path_h
     assert [path.name for path in layout.root.parent.iterdir()] == [layout.root.name], "nothing beside the workspace"
     checked = run(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout
+    advice = "; the lines marked ! are advice" if "\n!" in checked.stdout else ""
+    assert checked.stdout.endswith(f"\nthis workspace is fit to run{advice}\n")
     assert not [line for line in checked.stdout.splitlines() if line.startswith(("! dvc", "! remote", "! mlflow"))]
     settings = load_settings(layout).tracking
     mlflow.connect(layout, settings)
