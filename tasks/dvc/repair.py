@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
 SAME_TIME = 2.0  # seconds that the clocks of files and of processes may differ by
+_COPY = re.compile(r"\.[0-9A-Za-z]{22}\.tmp")  # what DVC copies a file to before it gives it its name
 SETTINGS = {"analytics": "false", "autostage": "false", "check_update": "false"}  # of a new workspace
 
 
@@ -43,7 +45,8 @@ def mend(layout: Layout) -> list[str]:
     found = list(torn(layout))
     for each in found:
         each.mend()
-    for path in list(unfinished_writes(layout.data)):
+    copies = (path for path in layout.data.rglob(".*.tmp") if _COPY.fullmatch(path.name) and path.is_file())
+    for path in [*unfinished_writes(layout.data), *copies]:
         path.unlink(missing_ok=True)
     if pointers := without_pointer(layout):
         for path in pointers:  # one that cannot be read would keep DVC from writing the others

@@ -32,6 +32,7 @@ CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "stages",
     "benchmark",
     "inference",
+    "measured",
     "params",
     "preflight",
     "prediction",

@@ -213,11 +213,12 @@ def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_p
     assert path.read_bytes() == content, "looking changes nothing"
     with subprocess.Popen(["true"]) as gone:
         pass
-    cut = layout.work.folder / f".audit.json.{platform.node()}-{gone.pid}.tmp"
-    cut.parent.mkdir(parents=True, exist_ok=True)
-    cut.touch()
+    names = (f".audit.json.{platform.node()}-{gone.pid}.tmp", ".9au741q4tMJ1Tdp9y5iXnQ.tmp", ".9au741q4tMJ1Tdp9.tmp")
+    layout.work.folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (layout.work.folder / name).touch()
     assert repair.mend(layout) == [found]
-    assert not cut.exists()
+    assert [(layout.work.folder / name).exists() for name in names] == [False, False, True]
     assert repair.mend(layout) == []
     assert pointers.pointer(folder) == before
     remotes.set_remote(layout, "")
