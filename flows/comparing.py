@@ -40,7 +40,8 @@ def between(layout: Layout, before: str, after: str) -> dict[str, Any]:
     """The figures of both and their change, and the settings that differ.
 
     `figures`: name -> `before` and `after` as shown, `change` (None where one has none), whether it is
-    `beyond_chance` (None without both intervals), and the change as `shown`. `settings`: key -> both values, None where it is absent.
+    `beyond_chance` (None without both intervals), and the change as `shown`. `settings`: key -> both values, None
+    where it is absent.
     Raises ValueError for a generation that is not sealed, or whose files are not here.
     """
     from oltr_core.measured import differ

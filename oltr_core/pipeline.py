@@ -82,7 +82,8 @@ TABLE = (
         "Extend the parent's classifier by the new annotations, and fit score and threshold.",
         code=(
             *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/learning.py", "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/update.py",
+            "operating/learning.py", "operating/rejection.py", "projection.py", "pseudo_features.py", "shots.py",
+            "stages/update.py",
         ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),

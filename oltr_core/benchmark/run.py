@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def run(
     path.parent.mkdir(parents=True, exist_ok=True)
     made = partial(
         _cells, name=name, layout=layout, root=root, path=path, length=length, device=device, validation=validation,
-        echo=echo, held={},
+        echo=echo, held=_Held(),
     )  # fmt: skip
     wanted = [method.name for method in methods if method.name in rows or not rows]
     units = [(seed, wanted) for seed in (() if page_only else table.seeds if seeds is None else seeds)]
@@ -84,25 +85,33 @@ def run(
     return 0
 
 
+@dataclass
+class _Held:
+    """What one seed leaves for the next in the same process."""
+
+    drawn: int = 0
+    data: BenchmarkData | None = None
+    begun: tuple[Any, Start | None] = None, None
+
+
 def _cells(
     unit: tuple[int, list[str]], name: str, layout: Layout, root: Path | None, path: Path, length: int, device: str,
-    validation: bool, echo: Callable[[str], object], held: dict[int, BenchmarkData],
+    validation: bool, echo: Callable[[str], object], held: _Held,
 ) -> None:  # fmt: skip
-    """The cells of a seed that are not finished, each a line of `path` when it is; `held`: the last data."""
+    """The cells of a seed that are not finished, each a line of `path` when it is."""
     seed, names = unit
     table, code, training_code = find(name), digest_of_code(), digest_of_training()
     methods = table.methods(length)
-    begun: tuple[Any, Start | None] = None, None
     save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
     compute = Compute(device=device, threads=table.threads, save_every=save_every)
     #: recipes that others of the table begin with
     shared = [m.train.model_copy(update={"phases": m.train.phases[:1]}) for m in methods if len(m.train.phases) > 1]
     drawn = seed if table.seeded else 0
-    if drawn not in held:
-        held.clear()
+    if held.drawn != drawn or held.data is None:
+        held.data = None  # before the next data are loaded
         loaded = table.data(root, drawn)
-        held[drawn] = loaded.for_validation() if validation else loaded
-    data, identity = held[drawn], held[drawn].identity
+        held.drawn, held.data = drawn, loaded.for_validation() if validation else loaded
+    data, identity = held.data, held.data.identity
 
     def state(train: Train, images: str = data.identity_of_training) -> Path:
         return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
@@ -117,9 +126,9 @@ def _cells(
         trained_with = 0 if table.one_network else seed
         seeded = method.model_copy(update={"train": method.train.model_copy(update={"seed": trained_with})})
         try:
-            if begun[0] != (seeded.train, identity):
-                begun = (seeded.train, identity), start(seeded.train, data, compute, state, echo)
-            cell["figures"] = measure(seeded, data, compute, state, echo, begun[1])
+            if held.begun[0] != (seeded.train, identity):
+                held.begun = (seeded.train, identity), start(seeded.train, data, compute, state, echo)
+            cell["figures"] = measure(seeded, data, compute, state, echo, held.begun[1])
         except Diverged as error:  # a finding about the method
             cell |= {"figures": {}, "diverged": str(error)}
         if not table.one_network and method.train not in shared:

@@ -28,6 +28,7 @@ CHAMPION = "champion"
 #: what served.py and oltr_core.prediction import, and what those import in turn and pip might leave out
 SERVING = (
     "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
+    "tqdm",
 )  # fmt: skip
 _turn = threading.Lock()  # the loop mirrors in the background
 REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."

@@ -17,7 +17,7 @@ def test_the_picture_of_the_floors_is_the_import_rule():
     floors = next(block for block in blocks if block.startswith("analyses"))
     assert [set(line.split(" · ")) for line in floors.splitlines()] == FLOORS
     picture = next(block for block in blocks if block.startswith("flows"))
-    assert set(re.findall(r"oltr_core: ([a-z, ]+);", picture)[0].split(", ")) == CORE_FOR_FLOWS
+    assert set(re.findall(r"oltr_core: ([a-z_, ]+);", picture)[0].split(", ")) == CORE_FOR_FLOWS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -17,7 +17,7 @@ from oltr_core import schema
 from oltr_core.images.shards import pack, write_shard
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured, differ, read_all
-from oltr_core.stages import report
+from oltr_core.stages import report, report_charts
 from oltr_core.stages.contact_sheet import draw
 from tests.core.stages import large_world
 
@@ -153,7 +153,7 @@ def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclud
 
 def test_without_images_of_either_kind_there_is_no_trade_off():
     some = pl.DataFrame({"score": [0.5], "rejected": [True]})
-    assert report._trade_off(some, some.clear()) == report._trade_off(some.clear(), some) == ""
+    assert report_charts.trade_off(some, some.clear()) == report_charts.trade_off(some.clear(), some) == ""
 
 
 def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):

@@ -391,10 +391,11 @@ def test_the_picture_of_the_batch_shows_the_gold_items_and_equal_seeds_draw_them
     known = schema.read(golden.work.manifest, schema.MANIFEST).to_pylist()
     mine = pa.Table.from_pylist([row for row in known if row["image_id"] == rows[place]["image_id"]])
     alone = contact_sheet.draw(Shards(golden.raw).read_many(mine), [str(place + 1)])
-    tiles = [
-        contact_sheet.tile(sheet, n) for sheet, n in ((golden.work.contact_sheet.read_bytes(), place), (alone, 0))
-    ]
-    assert tiles[0] == tiles[1] != contact_sheet.tile(second.work.contact_sheet.read_bytes(), place)
+    (here,) = contact_sheet.tiles(golden.work.contact_sheet.read_bytes(), [place])
+    (there,) = contact_sheet.tiles(alone, [0])
+    (without,) = contact_sheet.tiles(second.work.contact_sheet.read_bytes(), [place])
+    assert (here == there).all()
+    assert (here != without).any()
 
 
 def test_gold_items_take_no_place_of_a_cluster_or_of_a_label_in_doubt(composed):
