@@ -128,7 +128,7 @@ def status(layout: Layout) -> None:
 def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: str | None) -> None:
     """Set the label of an image right, whoever gave it; what was said before stays in the history.
 
-    IMAGE is an id, the first letters of one, or an address. It holds from the next generation on.
+    IMAGE is an id, the first letters of one, an address, or a file. It holds from the next generation on.
     """
     from flows import steps
 

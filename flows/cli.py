@@ -99,6 +99,8 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
         click.echo(masked("\n".join(lines)))
         if not fit:
             raise ValueError("this workspace is not fit to run; the lines marked ✗ say what to do")
+        hints = any(line.startswith("!") for line in lines)
+        click.echo("this workspace is fit to run" + ("; the lines marked ! are advice" if hints else ""))
 
 
 @command("oltr ingest", "oltr ingest batch-1")
@@ -120,7 +122,14 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
 @command("oltr generations", "oltr generations --json | jq '.[-1].metrics'")
 @click.option("--json", "as_json", is_flag=True, help="Every metric and event, as JSON.")
 def generations(layout: Layout, as_json: bool) -> None:
-    """The ledger as a table."""
+    """The generations as a table. A star: the champion; a dash: not measured; ±: the longer half of a 95 % interval.
+
+    overall: accuracy on the classes of generation 0 among themselves. many, medium, few: on those of them that had
+    100 or more, 21 to 99, 20 or fewer training images then. few now: on all classes that have 20 or fewer now. auroc:
+    how well images of unknown classes are told from the others (0.5: not at all). unknown recall: how many of them
+    are answered with "unknown". loop known, loop unknown: accuracy on the classes of generation 0, and on those found
+    since, where all compete.
+    """
     import json
 
     from flows import history

@@ -94,7 +94,7 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
     background = head_start(layout, settings, step)
     background.start()
     threading.Thread(target=_make_database, args=(layout, settings), daemon=True).start()
-    with WATCH.lap("import of Prefect and its server's start (while the head start computes)"):
+    with WATCH.lap("import of Prefect and its server's start (while the first stages are computed)"):
         from prefect import tags
 
         from flows.generation import loop, settle

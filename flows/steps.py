@@ -136,7 +136,12 @@ def seal(layout: Layout, name: str) -> str:
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
-    say(f"generation {name} is {verdict}" + "".join(f"\n           {reason}" for reason in reasons))
+    lines = [f"generation {name} is {verdict}", *reasons]
+    if verdict == "refused":
+        champion = state_of(layout).champion
+        lines.append(f"{champion} stays champion; the next generation learns these answers again, with those to come")
+        lines.append(f"`oltr promote {name}` makes it champion anyway; `gate` in params.yaml says what may fall")
+    say("\n           ".join(lines))
     return verdict, reasons
 
 

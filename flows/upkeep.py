@@ -44,7 +44,7 @@ def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
 @click.argument("images", nargs=-1)
 @YES
 def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
-    """Forget images, by id or address: bytes, features and pictures of them, everywhere; a tombstone stays.
+    """Forget images, by id, address or file: bytes, features and pictures of them, everywhere; a tombstone stays.
 
     Without IMAGES, go on with what was cut off.
     """

@@ -60,6 +60,11 @@ class Layout:
     def folder(self) -> Path:
         return self.root
 
+    def addresses(self, named: str) -> list[str]:
+        """What the address of an image may be whose file is called so from the current folder."""
+        path, root = Path(named).expanduser().resolve(), self.root.resolve()
+        return [str(path), *([str(path.relative_to(root))] if path.is_relative_to(root) else [])]
+
     # --- what people write
     params = _At("params.yaml")
     params_before = _At("params.before-upgrade.yaml")  # as it was before `oltr upgrade`

@@ -33,7 +33,7 @@ def summary(seen: Seen, plan: Expected, params: Params) -> str:
     line = (
         f"{seen.number:,} images{where}: {len(plan.train)} classes to train{f' ({shots}-shot)' if shots else ''}, "
         f"{sum(plan.train.values()):,} images of them, {plan.val:,} for validation, "
-        f"{plan.open_test:,} tests of unknown classes, {plan.pool:,} in the pool"
+        f"{plan.open_test:,} test images of unknown classes, {plan.pool:,} in the pool"
     )
     if seen.sides:
         widths, heights = zip(*seen.sides, strict=True)

@@ -38,7 +38,7 @@ _WEIGHTLESS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file without te
 
 
 def find(layout: Layout, names: Collection[str]) -> list[str]:
-    """The ids behind `names`: ids, their first 12 or more letters, or addresses. ValueError for one unknown.
+    """The ids behind `names`: ids, their first 12 or more letters, addresses or files. ValueError for one unknown.
 
     Sealed manifests know an image that is forgotten already.
     """
@@ -53,8 +53,11 @@ def find(layout: Layout, names: Collection[str]) -> list[str]:
     ids: set[str] = set()
     for name in names:
         known = (pl.col("address") == name) | (pl.col("image_id").str.starts_with(name) & (len(name) >= 12))
-        mine = set(rows.filter(known)["image_id"]) or set(before.filter(known)["image_id"])
-        if not mine:
+        for so in (known, pl.col("address").is_in(layout.addresses(name))):
+            mine = set(rows.filter(so)["image_id"]) or set(before.filter(so)["image_id"])
+            if mine:
+                break
+        else:
             raise ValueError(f"{name}: no batch holds an image of this id or address")
         ids |= mine
     return sorted(ids)

@@ -18,14 +18,18 @@ from oltr_core.shots import FEW
 
 
 def reasons(layout: Layout, limits: Evidence) -> list[str]:
-    """What speaks for a full training of the champion's line; empty where it was trained in full itself."""
+    """What speaks for a full training of the champion's line; of one trained in full, that updates were refused."""
     state = ledger.replay(ledger.read(layout.ledger))
     champion = state.champion
     full = _trained_in_full(layout, champion)
-    if full is None or full == champion:
+    if full is None:
         return []
-    metrics = json.loads(layout.generation(champion).metrics.read_text())
     found = []
+    if limits.refused and len(names := _refused(layout, state)) >= limits.refused:
+        found.append(f"{', '.join(names)}: refused updates of {champion}, {limits.refused} or more in a row")
+    if full == champion:
+        return found
+    metrics = json.loads(layout.generation(champion).metrics.read_text())
     if (forgetting := metrics.get("loop/forgetting", 0.0)) > limits.forgetting:
         found.append(
             f"forgetting is {forgetting:.3f}, more than {limits.forgetting:g} (loop/forgetting of {champion})"
@@ -51,6 +55,17 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
             f"(pool/drift of {last})"
         )
     return found
+
+
+def _refused(layout: Layout, state: ledger.State) -> list[str]:
+    """The newest generations, as far as they are updates of the champion that were refused, oldest first."""
+    found: list[str] = []
+    for name in reversed(state.generations):
+        of_champion = state.parents[name] == state.champion and _trained_in_full(layout, name) != name
+        if not of_champion or state.verdicts.get(name) != "refused":
+            break
+        found.append(name)
+    return found[::-1]
 
 
 def _trained_in_full(layout: Layout, name: str) -> str | None:

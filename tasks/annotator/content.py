@@ -32,19 +32,33 @@ SHARES = {
 def groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a selection as groups, in the order of their best row: {title, together, images}.
 
-    Images of a cluster are answered together. Those of none, or alone in theirs, are grouped by their share; without
-    such columns in the selection all are one group.
+    Images of a cluster are answered together where the model suggests one class for half of them or more; of a
+    cluster of many suggestions each is looked at. Images of no cluster, or alone in theirs, are grouped by their
+    share; without such columns in the selection all are one group.
     """
-    sizes = Counter(row["cluster"] for row in rows if row.get("cluster") is not None)
+    members: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        members.setdefault(row.get("cluster"), []).append(row)
     found: dict[tuple[str, Any], dict[str, Any]] = {}
     for row in rows:
         cluster, share = row.get("cluster"), row.get("share")
-        together = sizes[cluster] > 1
-        alone = SHARES.get(share, share) if share else "Images to name"
-        title = f"Cluster {cluster}: images that look alike" if together else alone
-        key = ("cluster", cluster) if together else ("share", share)
+        if cluster is not None and len(members[cluster]) > 1:
+            key, (title, together) = ("cluster", cluster), _cluster(cluster, members[cluster])
+        else:
+            key, together = ("share", share), False
+            title = SHARES.get(share, share) if share else "Images to name"
         found.setdefault(key, {"title": title, "together": together, "images": []})["images"].append(row)
     return list(found.values())
+
+
+def _cluster(number: int, rows: list[dict[str, Any]]) -> tuple[str, bool]:
+    """The title of a cluster, and whether its images are answered together."""
+    ((name, most),) = Counter(row["suggested"] for row in rows).most_common(1)
+    if 2 * most < len(rows):
+        return f"Cluster {number}: many suggestions", False
+    if {row["share"] for row in rows} <= {"refine", "tail"}:  # clusters of one suggestion
+        return f"Cluster {number}: perhaps {name}", True
+    return f"Cluster {number}: images that look alike", True
 
 
 def pages_of(layout: Layout, name: str) -> list[list[dict[str, Any]]]:

@@ -46,8 +46,9 @@ def find(layout: Layout, image: str) -> str:
     known = pl.col("address") == image
     if len(image) >= FEWEST:
         known |= pl.col("image_id").str.starts_with(image.lower())
-    rows = pl.concat([scan(b.index, schema.INDEX).filter(known).select("image_id") for b in layout.batches])
-    ids = sorted(set(rows.collect()["image_id"]))
+    rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches])
+    ways = (known, pl.col("address").is_in(layout.addresses(image)))
+    ids = next(filter(None, (sorted(set(rows.filter(so).collect()["image_id"])) for so in ways)), [])
     gone = ledger.replay(ledger.read(layout.ledger)).forgotten
     if len(ids) > 1:
         shown = ", ".join(i[:16] for i in ids[:4])

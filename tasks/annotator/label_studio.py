@@ -4,7 +4,9 @@ A workspace has one project. A batch that was sent is not sent again: what is mi
 Pictures are files that the server reads, where it runs on this machine and its environment allows that
 (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED, and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT: data/exports or a folder above
 it). This is tried with one picture; where the server does not show it, all travel inside of their tasks, as JPEG of
-at most 640 pixels and `content.LARGEST` bytes.
+at most 640 pixels and `content.LARGEST` bytes. So do images that came from s3:// addresses: an address would need a
+storage in the project with credentials for the bucket, or be signed for a week at most; what lies there may have been
+changed since it was ingested; and of a packed or converted image there is no object to show.
 """
 
 from __future__ import annotations

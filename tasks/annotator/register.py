@@ -70,6 +70,8 @@ def said(layout: Layout, rows: list[dict[str, Any]], generation: str) -> str:
     for row in rows:
         of = of_id[row["class_id"]]
         lines.append(f"{of['name']!r} (class {row['class_id']}) is {row['operation']}")
+        if row["operation"] == "merged":
+            lines[-1] += f" into {of_id[row['successor']]['name']!r}"
         if row["operation"] == "split":
             lines[-1] += f": the next batches ask about its {of['images']} images first, within their budget"
     return "\n".join([*lines, f"this holds from generation {generation} on"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +225,65 @@ def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_
     assert ledger.replay(ledger.read(layout.ledger)).forgetting == {}
 
 
+class LabelStudio(BaseHTTPRequestHandler):
+    """What Label Studio answers to those who list projects and tasks, and delete one; `down` at first."""
+
+    down = True
+    tasks: list[dict]
+
+    def do_GET(self):
+        if self.down:
+            return self.answered(503, {"detail": "starting"})
+        if self.path.startswith("/api/projects/"):
+            return self.answered(200, {"count": 1, "results": [{"id": 7, "title": "oltr deer"}]})
+        assert "project=7" in self.path
+        return self.answered(200, {"total": len(self.tasks), "tasks": self.tasks})
+
+    def do_DELETE(self):
+        self.tasks[:] = [task for task in self.tasks if f"/api/tasks/{task['id']}/" != self.path]
+        return self.answered(204)
+
+    def answered(self, status: int, body: object = None) -> None:
+        sent = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_before(photos, monkeypatch):
+    index = pl.read_parquet(photos.batch("b").index, glob=False)
+    (image,) = index.filter(address=ADDRESS)["image_id"].to_list()
+    (other, *_) = index.filter(pl.col("image_id") != image)["image_id"].to_list()
+    asked = [("0000", other), ("0000", image), ("0001", image)]
+    monkeypatch.setattr(LabelStudio, "down", True)
+    monkeypatch.setattr(
+        LabelStudio,
+        "tasks",
+        [{"id": n, "data": {"batch": b, "image_id": i}} for n, (b, i) in enumerate(asked)] + [{"id": 9, "data": {}}],
+        raising=False,
+    )
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "sesame")
+    with ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        params = yaml.safe_load(photos.params.read_text())
+        params["workspace"] = {"name": "deer"}
+        params["annotator"] = {"name": "label_studio", "url": f"http://127.0.0.1:{server.server_port}"}
+        photos.params.write_text(yaml.safe_dump(params))
+        assert "the server answered 503" in str(forget(photos, ADDRESS).exception)
+        assert ledger.replay(ledger.read(photos.ledger)).forgetting["images"] == [image]
+        LabelStudio.down = False
+        done = forget(photos)
+        server.shutdown()
+    assert done.exit_code == 0, done.exception
+    assert [task["id"] for task in LabelStudio.tasks] == [0, 9]
+    assert ledger.replay(ledger.read(photos.ledger)).forgotten == {image}
+
+
 def test_data_that_are_not_here_are_asked_for_before_anything_is_changed(photos):
     shutil.rmtree(photos.generation("0000").folder)
     before = photos.ledger.read_bytes()
@@ -260,6 +322,8 @@ def test_everything_works_where_the_path_has_any_letters(looped_where_the_path_h
     assert [path.name for path in layout.root.parent.iterdir()] == [layout.root.name], "nothing beside the workspace"
     checked = run(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout
+    advice = "; the lines marked ! are advice" if "\n!" in checked.stdout else ""
+    assert checked.stdout.endswith(f"\nthis workspace is fit to run{advice}\n")
     assert not [line for line in checked.stdout.splitlines() if line.startswith(("! dvc", "! remote", "! mlflow"))]
     settings = load_settings(layout).tracking
     mlflow.connect(layout, settings)

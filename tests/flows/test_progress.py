@@ -7,10 +7,13 @@ import threading
 import pytest
 from filelock import Timeout
 
+from flows import steps
 from flows.headstart import HeadStart, begun, joined
 from flows.loop import alone
 from flows.progress import recorded, say
+from oltr_core import ledger
 from oltr_core.layout import Layout
+from tests.core.data_world import workspace
 
 
 def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys):
@@ -24,6 +27,22 @@ def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys):
     assert said == ["first", "second"]
     shown = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["first", "elsewhere", "second", "after"]
+
+
+def test_after_a_refusal_it_is_said_what_becomes_of_champion_and_answers(tmp_path, capsys):
+    layout = workspace(tmp_path)
+    reasons = {"reasons": ["it fell"]}
+    for event, name, details in (("promoted", "0000", {}), ("refused", "0001", reasons), ("promoted", "0002", {})):
+        ledger.append(layout.ledger, ledger.Event(event, name, "", "2026-01-01T00:00:00Z", details))
+    assert steps.judge(layout, "0001") == ("refused", ["it fell"])
+    assert [line.strip() for line in capsys.readouterr().err.partition("] ")[2].splitlines()] == [
+        "generation 0001 is refused",
+        "it fell",
+        "0002 stays champion; the next generation learns these answers again, with those to come",
+        "`oltr promote 0001` makes it champion anyway; `gate` in params.yaml says what may fall",
+    ]
+    steps.judge(layout, "0002")
+    assert capsys.readouterr().err.endswith("] generation 0002 is promoted\n")
 
 
 def test_what_the_head_start_has_done_is_known_until_it_is_joined():

@@ -51,12 +51,15 @@ def make(root: Path, classes: list[str] = CLASSES, asked: int = ASKED) -> Layout
 
 
 def clustered(layout: Layout) -> list[dict[str, Any]]:
-    """The selection as a composed batch has it."""
+    """The selection as a composed batch has it; half of cluster 3 are thought to be wild boar."""
     clusters = [3] * TOGETHER + [5, 5, 9]
-    return [
+    rows = [
         {**row, "cluster": clusters[n] if n < len(clusters) else None, "share": "discover" if n < 9 else "audit"}
         for n, row in enumerate(batch.selected(layout, "0000"))
     ]
+    for n in (2, 4):
+        rows[n]["suggested"] = CLASSES[0]
+    return rows
 
 
 def page_of(layout: Layout, rows: list[dict[str, Any]] | None = None, **how: Any) -> str:

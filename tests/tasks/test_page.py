@@ -131,6 +131,16 @@ def test_images_of_a_cluster_are_a_group_and_the_others_are_grouped_by_share(lay
     ]
 
 
+def test_a_cluster_of_many_suggestions_is_not_answered_together_and_one_of_known_images_says_what_they_may_be():
+    suggested = ["fox", "fox", "lynx", "deer", "boar"]
+    rows = [{"cluster": 4, "share": "discover", "suggested": name} for name in suggested]
+    assert [(g["title"], g["together"]) for g in content.groups(rows)] == [("Cluster 4: many suggestions", False)]
+    rows = [{"cluster": 4, "share": share, "suggested": "fox"} for share in ("tail", "refine")]
+    assert [(g["title"], g["together"]) for g in content.groups(rows)] == [("Cluster 4: perhaps fox", True)]
+    rows.append({"cluster": 4, "share": "discover", "suggested": "fox"})
+    assert content.groups(rows)[0]["title"] == "Cluster 4: images that look alike"
+
+
 def test_share_and_cluster_are_in_the_saved_table_as_in_the_exported_one(layout):
     text = world.page_of(layout, world.clustered(layout))
     facts = json.loads(re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)[0])

@@ -74,6 +74,8 @@ def test_a_generation_that_is_being_made_is_not_touched(layout):
     event(layout, "opened", "0001", parent="0000", mode="update")
     keep(layout, "merge", "dog", "cat")
     assert operations_of(layout)["generation"].to_list() == ["0002"]
+    said = register.said(layout, operations_of(layout).to_dicts(), "0002")
+    assert said == "'dog' (class 2) is merged into 'cat'\nthis holds from generation 0002 on"
 
 
 def test_before_the_first_generation_there_is_no_class(tmp_path):
@@ -165,10 +167,14 @@ def set_right(layout: Layout, image: str, label: str, new: bool = False, at: str
     return row
 
 
-def test_an_image_is_found_by_id_by_its_first_letters_and_by_address(layout):
+def test_an_image_is_found_by_id_by_its_first_letters_by_address_and_as_a_file(layout, monkeypatch):
     bird = image_id(300)
     for name in (bird, bird[:8], bird[:8].upper(), "photos/bird-0.jpg"):
         assert corrections.find(layout, name) == bird
+    layout.root.joinpath("photos").mkdir()
+    monkeypatch.chdir(layout.root / "photos")
+    for name in ("bird-0.jpg", "../photos/bird-0.jpg", str(layout.root / "photos" / "bird-0.jpg")):
+        assert corrections.find(layout, name) == bird, "a file, from the current folder"
     for name in ("photos/bird-9.jpg", "zzzz", bird[:3]):
         with pytest.raises(ValueError, match="no batch holds an image of this id"):
             corrections.find(layout, name)

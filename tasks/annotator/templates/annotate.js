@@ -44,8 +44,10 @@ function refresh() {
   byId("title").textContent = group.title;
   const place = DATA.groups.length > 1 ? `Group ${view.group + 1} of ${DATA.groups.length} · ` : "";
   const left = unanswered(group).length;
-  const task = view.several ? " · tap the images that do not belong" : "";
-  byId("hint").textContent = `${place}${group.images.length} images, ${left} left${view.several && group.together ? task : ""}`;
+  const task = view.several && group.together && left ? " · tap the images that do not belong" : "";
+  const why = view.several && reasons(group).size === 1 ? ` · ${group.images[0].reason}` : "";
+  const images = group.images.length === 1 ? "1 image" : `${group.images.length} images`;
+  byId("hint").textContent = `${place}${images}, ${left} left${why}${task}`;
   byId("before").hidden = byId("after").hidden = DATA.groups.length < 2;
   byId("one").setAttribute("aria-pressed", !view.several);
   byId("many").setAttribute("aria-pressed", view.several);

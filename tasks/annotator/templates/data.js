@@ -17,8 +17,8 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function say(text) {
+function say(text, stays = false) {
   byId("status").textContent = text;
   clearTimeout(say.timer);
-  say.timer = setTimeout(() => { byId("status").textContent = ""; }, 6000);
+  if (!stays) say.timer = setTimeout(() => { byId("status").textContent = ""; }, 6000);
 }

@@ -7,6 +7,7 @@ const groupNow = () => DATA.groups[view.group] || { title: "Nothing to answer", 
 const idsOf = (group) => group.images.map((image) => image.image_id);
 const unanswered = (group) => idsOf(group).filter((id) => !state.answers[id]);
 const chosen = () => (view.several ? idsOf(groupNow()).filter((id) => view.selected.has(id)) : [view.current].filter(Boolean));
+const reasons = (group) => new Set(group.images.map((image) => image.reason));
 const numberOf = (image) => `Image ${image.rank + 1}`;
 
 function answerText(answer) {
@@ -30,6 +31,7 @@ function show(place, several) {
 
 function build(group) {
   tiles.clear();
+  const differ = reasons(group).size > 1; // else the one reason stands above
   byId("tiles").replaceChildren(...group.images.map((image) => {
     const said = make("span", { className: "said" });
     const shown = make("img", { alt: "", src: image.src, decoding: "async", className: image.small ? "small" : "" });
@@ -39,7 +41,7 @@ function build(group) {
     const mark = make("span", { className: "mark", textContent: "✓" });
     mark.setAttribute("aria-hidden", "true");
     tiles.set(image.image_id, { pick, said });
-    const why = make("span", { className: "why", textContent: image.reason });
+    const why = make("span", { className: "why", textContent: differ ? image.reason : "" });
     const text = make("div", { className: "text" }, said, why);
     return make("div", { className: "tile" }, pick, mark, make("div", { className: "below" }, text, look));
   }));

@@ -28,7 +28,7 @@ function saved(text) {
   state.unsaved = false;
   persist();
   refresh();
-  say(text);
+  say(text, true); // where the file is and belongs
 }
 
 function download() {

@@ -14,7 +14,7 @@ from oltr_core.settings.operations import Evidence
 from oltr_core.upkeep.retraining import reasons
 
 AT = "2026-01-01T00:00:00Z"
-NEVER = Evidence(forgetting=1, new_classes=1, out_of_few=0, drift=1)
+NEVER = Evidence(forgetting=1, new_classes=1, out_of_few=0, refused=0, drift=1)
 
 
 def generation(
@@ -70,6 +70,26 @@ def test_nothing_is_due_within_the_limits_and_each_limit_speaks_for_itself(line)
     assert reasons(line, change(out_of_few=1)) == [
         "lynx: 20 or fewer training images at the full training of 0000, more than 20 now"
     ]
+
+
+def test_updates_that_were_refused_in_a_row_are_a_reason_until_a_full_training_was_tried(line):
+    said = "refused updates of 0002, {} or more in a row"
+    assert reasons(line, change(refused=1)) == [f"0003: {said.format(1)}"]
+    assert reasons(line, change(refused=2)) == []
+    generation(line, "0004", "0002", "update", {"deer": 30}, "refused")
+    assert reasons(line, change(refused=2)) == [f"0003, 0004: {said.format(2)}"]
+    generation(line, "0005", "0002", "train", {"deer": 30}, "refused")
+    assert reasons(line, change(refused=1)) == []
+    generation(line, "0006", "0002", "update", {"deer": 30}, "refused")
+    assert reasons(line, change(refused=1)) == [f"0006: {said.format(1)}"]
+
+
+def test_a_champion_that_was_trained_in_full_is_trained_anew_where_its_updates_are_refused(tmp_path):
+    layout = Layout(tmp_path)
+    generation(layout, "0000", GENESIS, "train", {"deer": 30})
+    assert reasons(layout, change(refused=1)) == []
+    generation(layout, "0001", "0000", "update", {"deer": 30, "lynx": 30}, "refused", **{"loop/forgetting": 1})
+    assert reasons(layout, change(refused=1, out_of_few=1)) == ["0001: refused updates of 0000, 1 or more in a row"]
 
 
 def test_images_far_from_the_full_training_are_a_reason_by_the_newest_look_from_its_network(line):

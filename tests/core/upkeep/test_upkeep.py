@@ -197,6 +197,16 @@ def test_the_batch_card_counts_what_was_forgotten(layout):
     assert (card["images"], card["forgotten"], card["rows"]) == (13, 2, 15)
 
 
+def test_an_image_may_be_named_as_a_file_and_one_of_that_very_address_comes_first(layout, monkeypatch):
+    (expected,) = forgetting.find(layout, ["photos/dog/00.png"])
+    monkeypatch.chdir(layout.root / "photos" / "dog")
+    found = [forgetting.find(layout, [name]) for name in ("00.png", str(Path("00.png").absolute()))]
+    assert found == [[expected]] * 2
+    (layout.root / "in" / "photos" / "dog").mkdir(parents=True)
+    monkeypatch.chdir(layout.root / "in")
+    assert forgetting.find(layout, ["photos/dog/00.png"]) == [expected]
+
+
 def test_an_image_that_is_not_there_is_named(layout):
     with pytest.raises(ValueError, match=r"nowhere.png: no batch holds an image of this id or address"):
         forgetting.find(layout, ["nowhere.png"])
