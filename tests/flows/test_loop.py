@@ -39,7 +39,7 @@ def test_a_loop_makes_exactly_the_outputs_that_are_declared_and_seals_them(loope
     work = looped.layout.work.folder
     made = {p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file()}
     inside = {m for m in made if any(m.startswith(f"{d}/") for d in declared)}
-    assert made - inside == declared - {"plots", "code"}
+    assert made - inside == declared - {"plots", "trends", "code"}
     sealed = looped.layout.generation("0001").folder
     assert all((sealed / name).exists() for name in KEPT)
     assert not (sealed / "base.safetensors").exists()

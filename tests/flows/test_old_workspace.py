@@ -61,6 +61,7 @@ def test_every_value_that_was_set_is_kept_under_its_name_of_today(upgraded):
         **{k: before["train"][k] for k in ("device", "processes", "threads", "workers", "channels_last", "compile")},
         "save_every": before["train"]["save_every"],
         "batch_size": before["evaluate"]["batch_size"],
+        "engine": {"name": "local"},
     }
     assert params.update.target_tpr == before["update"]["keep_known"]
     learner = before["update"]["learner"]
