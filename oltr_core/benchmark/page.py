@@ -41,7 +41,7 @@ def page(
         figures(table, methods, cells),
         then,
         f"## Configuration\n\n{configuration(methods, found)}",
-        f"## Computed\n\n{origin(methods, found, code)}\n\nThe cells are in the .jsonl file beside this page, with "
+        f"## Computed\n\n{origin(methods, found, code)}\n- The cells are in the .jsonl file beside this page, with "
         f"digests and settings. `{command}` computes a cell again whose settings, code or data have changed.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -119,6 +119,7 @@ def grid(
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
+    Published figures of a row that is not measured are left out.
     Columns in which all rows have the same figures on all seeds, as rows of one training have, are one line of text.
     """
     shown = rows_of(methods, cells)
@@ -133,7 +134,9 @@ def grid(
     parts = [f"The same for all {len(shown)} rows: {line}."] if line else []
     if left:
         head = "| | " + " | ".join(left.values()) + " |\n|---|" + "---:|" * len(left)
-        rows = _rows(table, shown, cells, left, differences)
+        missing = [method.name for method in methods if method.name not in shown]
+        published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}
+        rows = _rows(table._replace(published=published), shown, cells, left, differences)
         parts.append("\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)]))
     return "\n\n".join(parts)
 

@@ -174,6 +174,11 @@ def test_notes_stand_before_and_after_the_tables():
 def test_figures_published_elsewhere_stand_beside_ours():
     text = written(table=TABLES["digits"]._replace(published={"theirs": {"closed/overall": 39.1}}))
     assert text.count("| *published: theirs* | 39.1 |") == 2  # published and tuning seeds
+    alone = records({(OURS.name, 0): closed(0.96)})
+    of_rows = {f"{PLAIN.name}, theirs": {"closed/overall": 39.1}, f"{OURS.name}, theirs": {"closed/overall": 39.2}}
+    text = written(alone, table=TABLES["digits"]._replace(published=of_rows))
+    assert "39.2" in text
+    assert "39.1" not in text, "a row that is not measured"
 
 
 def test_methods_of_one_training_are_one_row_where_they_do_not_differ():

@@ -25,6 +25,7 @@ PUBLISHED = {
     "ablation": ("ablation", 0),
     "cifar100-lt-strong": ("cifar100-lt-strong", 0),
     "cifar10-lt-strong": ("cifar10-lt-strong", 0),
+    "cifar100-lt-rivals": ("cifar100-lt-rivals", 0),
     "cifar100-open-20-epochs": ("cifar100-open", 20),
     "tiny-imagenet-lt-40-epochs": ("tiny-imagenet-lt", 40),
 }
