@@ -27,19 +27,13 @@ HEADLINE = {
 
 def metrics_of(layout: Layout, name: str) -> dict[str, float]:
     """The metrics of a sealed generation, as the ledger wrote them down at the seal; else metrics.json."""
-    return _metrics(layout, name, _at_the_seal(ledger.read(layout.ledger), name))
+    details = _at_the_seal(ledger.read(layout.ledger), name)
+    return ledger.metrics_at_seal(details, layout.generation(name).metrics)
 
 
 def _at_the_seal(events: Iterable[Event], name: str) -> dict[str, Any]:
     """What the ledger wrote down of generation `name` when it was sealed."""
     return next((e.details for e in events if e.event == "sealed" and e.generation == name), {})
-
-
-def _metrics(layout: Layout, name: str, sealed: dict[str, Any]) -> dict[str, float]:
-    if "metrics" in sealed:
-        return dict(sealed["metrics"])
-    path = layout.generation(name).metrics
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def edited(layout: Layout, name: str, metrics: dict[str, float]) -> str:
@@ -63,7 +57,7 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
         judged = (e for e in events if e.event in ("promoted", "refused") and e.generation == name)
         verdict = next((e.details for e in judged), {})
         sealed = _at_the_seal(events, name)
-        metrics = _metrics(layout, name, sealed)
+        metrics = ledger.metrics_at_seal(sealed, layout.generation(name).metrics)
         found.append(
             {
                 "generation": name,

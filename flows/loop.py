@@ -163,7 +163,7 @@ def _where_mlflow_is(layout: Layout, tracking: Tracking) -> str:
     """The page that shows generations side by side, and the command that serves it where no server does."""
     from tasks import mlflow
 
-    page = "#/experiments?workflowType=machine_learning"
+    page = mlflow.EXPERIMENTS
     with contextlib.suppress(Exception):  # a tracking server that is down: mirroring has said so
         page = mlflow.page(layout, tracking)
     if tracking.uri.startswith("http"):

@@ -11,7 +11,6 @@ import click
 from flows.command import YES, command
 from oltr_core import ledger
 from oltr_core.layout import Layout
-from oltr_core.settings.annotator import LabelStudioAnnotator
 from oltr_core.settings.whole import load_settings
 
 
@@ -97,8 +96,7 @@ def finish_forgetting(layout: Layout) -> str:
         shutil.rmtree(layout.forgetting, ignore_errors=True)  # of one that never began, or that is over
         return ""
     from oltr_core.upkeep import forgetting, search
-    from tasks import clock, mlflow
-    from tasks.annotator import label_studio
+    from tasks import annotator, clock, mlflow
     from tasks.dvc import inputs, repository
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
@@ -123,8 +121,7 @@ def finish_forgetting(layout: Layout) -> str:
     mlflow.replace(layout, settings.tracking, digests)
     for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
         path.unlink()  # copies that no run and no batch here refers to
-    if isinstance(settings.annotator, LabelStudioAnnotator):
-        label_studio.forget(layout, settings.annotator, images)
+    annotator.of(settings.annotator).forget(layout, settings.annotator, images)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
     found = search.holding([*layout.owned, *repository.remote_folder(layout)], traces)
     root = layout.root.resolve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -266,12 +266,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     sync(path.parent)
 
 
-def unfinished_writes(folder: Path) -> Iterator[Path]:
-    """What `write_atomically` left in and below `folder` when its process on this machine was killed."""
-    for path in folder.rglob(".*.tmp"):
-        found = re.fullmatch(rf"\..+\.{re.escape(platform.node())}-(\d+)\.tmp", path.name)
-        if found and path.is_file() and not _runs(int(found[1])):
-            yield path
+def is_unfinished(path: Path) -> bool:
+    """Whether this is what `write_atomically` left when its process on this machine was killed."""
+    found = re.fullmatch(rf"\..+\.{re.escape(platform.node())}-(\d+)\.tmp", path.name)
+    return found is not None and path.is_file() and not _runs(int(found[1]))
 
 
 def _runs(pid: int) -> bool:

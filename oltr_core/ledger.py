@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,13 @@ def replay(events: list[Event]) -> State:
                 state.sealed |= e.details["generations"]
                 state.forgotten |= set(e.details["images"])
     return state
+
+
+def metrics_at_seal(details: Mapping[str, Any], file: Path) -> dict[str, float]:
+    """The metrics in the details of a `sealed` event; those of metrics.json, `file`, where version 0.1 wrote none."""
+    if "metrics" in details:
+        return dict(details["metrics"])
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def pointers(events: list[Event]) -> dict[str, dict[str, Any]]:

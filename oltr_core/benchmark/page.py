@@ -94,24 +94,14 @@ def groups(cells: list[Cell], brief: bool = False) -> Groups:
 
 def of_steps(head: str, names: set[str], brief: bool) -> Groups:
     """The harmonic mean in each generation, and what is measured at the end."""
-    at = {
-        metric: sorted(int(n.rpartition("/")[2]) for n in names if n.startswith(f"{head}/{metric}/"))
-        for metric in BY_GENERATION
-    }
-    numbers = at["harmonic_mean"]
-    shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == numbers[-1]]  # the cells have them all
-    found: Groups = (
-        {} if brief else {f"{STEPS}: harmonic mean": {f"{head}/harmonic_mean/{n}": f"gen. {n}" for n in shown}}
-    )
-    last = {
-        f"{head}/{metric}/{numbers[-1]}": f"gen. {numbers[-1]} {title}" for metric, title in BY_GENERATION.items()
-    }
-    over_all = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
-    return found | {
-        "At the end and over all generations": {
-            name: title for name, title in (last | over_all).items() if name in names
-        }
-    }
+    mean = f"{head}/harmonic_mean/"
+    numbers = sorted(int(name.removeprefix(mean)) for name in names if name.startswith(mean))
+    end = numbers[-1]
+    shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == end]  # the cells have them all
+    found: Groups = {} if brief else {f"{STEPS}: harmonic mean": {f"{mean}{n}": f"gen. {n}" for n in shown}}
+    last = {f"{head}/{metric}/{end}": f"gen. {end} {title}" for metric, title in BY_GENERATION.items()}
+    last |= {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
+    return found | {"At the end and over all generations": {n: title for n, title in last.items() if n in names}}
 
 
 def grid(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:
 
 def audit(layout: Layout, settings: FolderAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
+
+
+def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str]) -> None:
+    """Nothing: a batch in a folder is the workspace's own."""
 
 
 def read(file: Path, name: str, names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,10 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
 def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
     """Nobody has to do anything."""
     return ""
+
+
+def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str]) -> None:
+    """Nothing: the truth is the workspace's own."""
 
 
 def audit(layout: Layout, settings: TruthAnnotator, name: str) -> None:

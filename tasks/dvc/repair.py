@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from oltr_core import digest, ledger
-from oltr_core.layout import Layout, unfinished_writes
+from oltr_core.layout import Layout, is_unfinished
 from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
@@ -45,9 +45,9 @@ def mend(layout: Layout) -> list[str]:
     found = list(torn(layout))
     for each in found:
         each.mend()
-    copies = (path for path in layout.data.rglob(".*.tmp") if _COPY.fullmatch(path.name) and path.is_file())
-    for path in [*unfinished_writes(layout.data), *copies]:
-        path.unlink(missing_ok=True)
+    for path in list(layout.data.rglob(".*.tmp")):
+        if is_unfinished(path) or (_COPY.fullmatch(path.name) and path.is_file()):
+            path.unlink(missing_ok=True)
     if pointers := without_pointer(layout):
         for path in pointers:  # one that cannot be read would keep DVC from writing the others
             path.with_name(f"{path.name}.dvc").unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from oltr_core import digest, ledger
 from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
-from oltr_core.measured import read_all
+from oltr_core.measured import read_all, read_intervals
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
@@ -80,7 +80,7 @@ def seal(layout: Layout, at: str) -> str:
     sealed = digest.of_folder(final.folder)
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
     if final.intervals.exists():
-        details["intervals"] = json.loads(final.intervals.read_text())["figures"]
+        details["intervals"] = read_intervals(final.intervals)
     details |= {"dvc": pointers.of(layout, final.folder)}
     ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
     return sealed

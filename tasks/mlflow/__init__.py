@@ -18,6 +18,7 @@ from typing import Any
 
 from oltr_core import charts, digest, ledger
 from oltr_core.layout import Generation, Layout, sqlite_address, write_atomically
+from oltr_core.measured import read_intervals
 from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
@@ -25,6 +26,9 @@ from tasks.mlflow import database, line
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
+#: without it the pages open on what MLflow offers for language models
+KIND = "workflowType=machine_learning"
+EXPERIMENTS = f"#/experiments?{KIND}"
 #: what served.py and oltr_core.prediction import, and what those import in turn and pip might leave out
 SERVING = (
     "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
@@ -201,12 +205,10 @@ def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:
     sealed = ledger.replay(ledger.read(layout.ledger)).sealed
     of = {run.data.tags["oltr.digest"]: run.info for run in runs(tracking)}
     found = [of[digest] for digest in sealed.values() if digest in of][-most:]
-    # without the last, the pages open on what MLflow offers for language models
-    kind = "workflowType=machine_learning"
     if len(found) < 2:
-        return f"#/experiments?{kind}"
+        return EXPERIMENTS
     ids = quote(json.dumps([run.run_id for run in found], separators=(",", ":")))
-    return f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([found[0].experiment_id]))}&{kind}"
+    return f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([found[0].experiment_id]))}&{KIND}"
 
 
 def _add(
@@ -256,8 +258,7 @@ def _add(
         point: dict[str, Any] = {"step": int(generation.name), "timestamp": span[1]}
         point |= {"model_id": model.model_id, "dataset": data}
         mlflow.log_metrics(measured, **point)
-        if generation.intervals.exists():  # none in a generation of version 0.1
-            bounds = json.loads(generation.intervals.read_text())["figures"]
+        if bounds := read_intervals(generation.intervals):
             ends = {
                 f"{n}_{end}": x for n, pair in bounds.items() for end, x in zip(("low", "high"), pair, strict=True)
             }

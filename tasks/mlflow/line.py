@@ -6,12 +6,11 @@ and runs that were made without such a parent get it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from oltr_core import digest
+from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event, State
 from oltr_core.settings.workspace import name_of
@@ -64,11 +63,8 @@ def follow(
     sealed = {e.generation: e for e in events if e.event == "sealed"}
     shown = line.data.tags[SHOWN].split()
     for name in (name for name in state.generations if name not in shown):
-        file = layout.generation(name).metrics
-        figures = sealed[name].details.get("metrics")  # version 0.1 has none
-        if figures is None and file.exists():
-            figures = json.loads(file.read_text())
-        points = [Metric(n, x, span(events, name)[1], int(name)) for n, x in measured(figures or {}).items()]
+        figures = ledger.metrics_at_seal(sealed[name].details, layout.generation(name).metrics)
+        points = [Metric(n, x, span(events, name)[1], int(name)) for n, x in measured(figures).items()]
         client.log_batch(above, metrics=points)
         shown.append(name)
         client.set_tag(above, SHOWN, " ".join(shown))

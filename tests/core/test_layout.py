@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oltr_core.layout import Layout, generation_name, in_order, rename_into_place, unfinished_writes, write_atomically
+from oltr_core.layout import Layout, generation_name, in_order, is_unfinished, rename_into_place, write_atomically
 
 L = Layout(Path("w"))
 
@@ -118,7 +118,7 @@ def test_what_a_killed_process_was_writing_is_told_from_what_is_still_written(tm
     for name in names:
         (tmp_path / "work" / name).touch()
     (tmp_path / f".folder.{its}.tmp").mkdir()
-    assert [path.name for path in unfinished_writes(tmp_path)] == [names[0]]
+    assert [path.name for path in tmp_path.rglob("*") if is_unfinished(path)] == [names[0]]
 
 
 def test_a_folder_is_on_the_disk_with_its_files_before_it_has_its_name(tmp_path, done):

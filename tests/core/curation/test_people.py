@@ -163,14 +163,18 @@ def careless() -> list[dict]:
     return [answer(100 + n, word, who, "label" if word == "cat" else "new_class") for who, n, word in lines]
 
 
+def of_dawid_skene(tmp_path, probability: float):
+    """A workspace with generation 0 sealed, whose answers are settled by this rule; and the seal."""
+    world = made(tmp_path)
+    rule = {"name": "dawid_skene", "probability": probability}
+    configure(world, [], annotator={"name": "folder"}, curate={"consensus": rule})
+    put_batch(world, "b", BATCH)
+    run_curate(world)
+    return world, seal(world, 0)
+
+
 def test_the_rule_of_params_decides_what_is_learned(layout, tmp_path):
-    other = made(tmp_path)
-    configure(
-        other, [], annotator={"name": "folder"}, curate={"consensus": {"name": "dawid_skene", "probability": 0.9}}
-    )
-    put_batch(other, "b", BATCH)
-    run_curate(other)
-    parent = seal(other, 0)
+    other, parent = of_dawid_skene(tmp_path, 0.9)
     put_annotations(other, "0000", careless())
     opened(other, 1, parent, "update")
     said = {r["image_id"]: (r["label"], r["label_source"]) for r in run_curate(other).iter_rows(named=True)}
@@ -203,13 +207,7 @@ def test_answers_to_gold_items_settle_a_draw_of_two_people_by_dawid_and_skene_al
 
 
 def test_curate_judges_people_by_the_gold_items_of_any_batch(tmp_path):
-    world = made(tmp_path)
-    configure(
-        world, [], annotator={"name": "folder"}, curate={"consensus": {"name": "dawid_skene", "probability": 0.7}}
-    )
-    put_batch(world, "b", BATCH)
-    run_curate(world)
-    parent = seal(world, 0)
+    world, parent = of_dawid_skene(tmp_path, 0.7)
     gold = [answer(n, word, who) for n in range(6) for who, word in (("ann", "cat"), ("bob", "dog"))]
     put_annotations(world, "0000", [*gold, answer(100, "cat", "ann"), answer(100, "dog", "bob")])
     world.audit_of("0000").write_text(json.dumps({"gold": [image_id(n) for n in range(6)]}))
