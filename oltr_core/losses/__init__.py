@@ -14,6 +14,7 @@
 | range | widest pairs within classes, nearest centres between them | Zhang et al., ICCV 2017 |
 | large_margin | [d_y - d_other + m]₊ on distances to the memory | Eq. 13 in a form that is not zero |
 | bbn | α CE(z, y_uniform) + (1 - α) CE(z, y_reversed) on mixed logits | Zhou et al., CVPR 2020 |
+| mutual | KL(p_other ‖ p_e) between experts | deep mutual learning, Zhang et al., CVPR 2018 |
 | diversity | -KL(p_e ‖ p̄) between experts | RIDE, Wang et al., ICLR 2021 |
 """
 
@@ -33,6 +34,7 @@ from oltr_core.losses.large_margin import LargeMargin
 from oltr_core.losses.ldam import LDAM
 from oltr_core.losses.lifted import Lifted
 from oltr_core.losses.logit_adjusted import LogitAdjusted
+from oltr_core.losses.mutual import Mutual
 from oltr_core.losses.range import Range
 
 Loss = Annotated[
@@ -48,6 +50,7 @@ Loss = Annotated[
     | Range
     | LargeMargin
     | BBN
-    | Diversity,
+    | Diversity
+    | Mutual,
     Field(discriminator="name"),
 ]

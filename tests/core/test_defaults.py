@@ -40,6 +40,7 @@ DEFAULTS = {
         "large_margin": {"weight": 0.1, "form": "nearest", "margin": 0.5},
         "bbn": {"weight": 1.0},
         "diversity": {"weight": 0.2, "temperature": 1.0},
+        "mutual": {"weight": 1.0, "temperature": 1.0},
     },
     union(Sampler): {
         "instance": {},
@@ -205,6 +206,14 @@ DEFAULTS = {
             "strides": (1, 2, 2),
             "shortcut": "pad",
             "shared_stages": 1,
+        },
+        "resnet32_fused": {
+            "stem": "small",
+            "blocks": (5, 5, 5),
+            "widths": (16, 32, 64),
+            "strides": (1, 2, 2),
+            "shortcut": "project",
+            "shared_stages": 2,
         },
         "resnet18_cifar": RESNET | {"stem": "small", "blocks": (2, 2, 2, 2)},
         "resnet10": RESNET | {"stem": "imagenet", "blocks": (1, 1, 1, 1)},

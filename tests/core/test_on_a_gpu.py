@@ -29,6 +29,7 @@ from oltr_core.losses import (
     LargeMargin,
     Lifted,
     LogitAdjusted,
+    Mutual,
     Range,
 )
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
@@ -52,7 +53,7 @@ PHASES = {
     "adjusted": {"head": Linear(), "losses": [BalancedSoftmax(), LogitAdjusted()], "sampler": Progressive()},
     "weights": {"head": Linear(), "losses": [ClassBalanced(), CostSensitive(), LabelAwareSmoothing()]},
     "pairs": {"head": Linear(), "losses": [Lifted(), Range()], "sampler": ClassAware()},
-    "memory": {"losses": [CrossEntropy(), LargeMargin(), Diversity()], "sampler": ClassAware()},
+    "memory": {"losses": [CrossEntropy(), LargeMargin(), Diversity(), Mutual()], "sampler": ClassAware()},
     "memory under a frozen trunk": {"losses": [LargeMargin(form="mean")], "freeze": ["trunk"]},
     "two streams": {"head": Linear(), "losses": [BBN()], "sampler": Bilateral()},
 }

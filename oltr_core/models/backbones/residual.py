@@ -55,7 +55,7 @@ class PadShortcut(nn.Module):
         return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
 
 
-class _Residual(Spec):
+class Residual(Spec):
     """What the residual networks have in common: the call builds the two parts."""
 
     stem: Literal["small", "imagenet"]  # 3 x 3, or 7 x 7 with stride 2 and max pooling
@@ -66,11 +66,7 @@ class _Residual(Spec):
     shared_stages: Annotated[int, Field(ge=0)]  # early stages that experts share, where there are several
 
     def __call__(self, experts: int, last_relu: bool) -> Parts:
-        if not len(self.blocks) == len(self.widths) == len(self.strides):
-            raise ValueError(
-                f"blocks, widths and strides name one value per stage, found {len(self.blocks)}, "
-                f"{len(self.widths)} and {len(self.strides)}"
-            )
+        self._refuse_unequal_lists()
         num_stages = len(self.blocks)
         split = num_stages if experts == 1 else min(self.shared_stages, num_stages - 1)
         shared = nn.Sequential(self._stem(), *(self._stage(i, last_relu) for i in range(split)))
@@ -78,8 +74,15 @@ class _Residual(Spec):
             nn.Sequential(*(self._stage(i, last_relu) for i in range(split, num_stages))) for _ in range(experts)
         ]
         for part in (shared, *branches):
-            _initialise(part)
+            initialise(part)
         return Parts(shared, branches, self.widths[-1])
+
+    def _refuse_unequal_lists(self) -> None:
+        if not len(self.blocks) == len(self.widths) == len(self.strides):
+            raise ValueError(
+                f"blocks, widths and strides name one value per stage, found {len(self.blocks)}, "
+                f"{len(self.widths)} and {len(self.strides)}"
+            )
 
     def _stem(self) -> nn.Module:
         width = self.widths[0]
@@ -106,13 +109,14 @@ class _Residual(Spec):
         )
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of convolutions with the variance that ReLUs need (He et al., ICCV 2015)."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
-class SmallResNet(_Residual):
+class SmallResNet(Residual):
     """Four residual blocks for scans of 8 to 16 pixels; the last map of 16 pixels is 4 x 4."""
 
     name: Literal["small_resnet"] = "small_resnet"
@@ -123,7 +127,7 @@ class SmallResNet(_Residual):
     shared_stages: Annotated[int, Field(ge=0)] = 2
 
 
-class ResNet32(_Residual):
+class ResNet32(Residual):
     """The CIFAR-LT literature's network (Cao et al.): zero-padded shortcuts, 64 features."""
 
     name: Literal["resnet32"] = "resnet32"
@@ -135,7 +139,7 @@ class ResNet32(_Residual):
     shared_stages: Annotated[int, Field(ge=0)] = 1
 
 
-class ResNet18Cifar(_Residual):
+class ResNet18Cifar(Residual):
     """ResNet-18 with a 3 x 3 stem and no max pooling, for images of 32 to 64 pixels."""
 
     name: Literal["resnet18_cifar"] = "resnet18_cifar"
@@ -146,7 +150,7 @@ class ResNet18Cifar(_Residual):
     shared_stages: Annotated[int, Field(ge=0)] = 2
 
 
-class ResNet10(_Residual):
+class ResNet10(Residual):
     """The paper's backbone for ImageNet-LT, trained from scratch."""
 
     name: Literal["resnet10"] = "resnet10"

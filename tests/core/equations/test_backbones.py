@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from oltr_core.models import NetworkSpec
-from oltr_core.models.backbones import ResNet10, ResNet18Cifar, ResNet32, SmallResNet
+from oltr_core.models.backbones import FusedResNet32, ResNet10, ResNet18Cifar, ResNet32, SmallResNet
 from oltr_core.models.backbones.residual import PadShortcut
 from oltr_core.models.heads import Linear
 
@@ -107,6 +107,42 @@ def test_experts_share_the_first_stages_and_one_expert_all(backbone, shared, lat
     assert (len(backbone(1, True).shared), len(backbone(1, True).branches[0])) == (1 + shared + late, 0)
     everything = backbone.model_copy(update={"shared_stages": 9})(3, True)
     assert [len(everything.shared), *map(len, everything.branches)] == [shared + late, 1, 1, 1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("shared", "stages"), [(2, [0, 1, 0]), (1, [0, 0, 0])])
+def test_a_fused_expert_multiplies_its_map_by_that_of_an_early_stage(shared, stages):
+    together, branches, channels = FusedResNet32(shared_stages=shared, blocks=(1, 1, 1))(3, True)
+    for part in (together, *branches):
+        disturbed(part.eval())
+    x = together.stem(torch.rand(2, 3, 32, 32))
+    maps = []
+    for stage in together.stages:
+        x = stage(x)
+        maps.append(x)
+    assert (len(maps), channels) == (shared, 64)
+    images = torch.rand(2, 3, 32, 32)
+    for found, expected in zip(together(images), _stages(together, images), strict=True):
+        torch.testing.assert_close(found, expected)
+    for branch, stage in zip(branches, stages, strict=True):
+        y = maps[stage]
+        layers = [m for m in branch.aligned if not isinstance(m, torch.nn.ReLU)]
+        for i, (conv, norm) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+            y = F.conv2d(y.relu() if i else y, conv.weight, stride=2, padding=1)
+            y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        torch.testing.assert_close(branch(maps), branch.late(maps[-1]) * y)
+        assert len(layers) == 2 * (2 - stage)
+
+
+def _stages(together, images):
+    x = together.stem(images)
+    for stage in together.stages:
+        yield (x := stage(x))
+
+
+def test_the_fused_network_of_three_experts_has_the_size_of_shikes():
+    network = NetworkSpec(backbone=FusedResNet32(), experts=3, attention="none", head=Linear())(100)
+    assert sum(p.numel() for p in network.trunk.parameters()) / 1e6 == pytest.approx(1.24, abs=0.005)
 
 
 @torch.no_grad()

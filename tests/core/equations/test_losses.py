@@ -20,6 +20,7 @@ from oltr_core.losses import (
     LargeMargin,
     Lifted,
     LogitAdjusted,
+    Mutual,
     Range,
 )
 from oltr_core.losses.bbn import BBN
@@ -318,6 +319,29 @@ def test_diversity_is_the_mean_divergence_of_each_expert_from_all_together():
         expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
     value = _value(Diversity(temperature=2.0, weight=0.3), outputs, targets, _context())
     assert value == pytest.approx(-0.3 * 4 * expected / 4, rel=1e-4)
+
+
+def test_mutual_is_the_mean_divergence_of_every_other_expert_from_each():
+    logits = 2 * torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    expected = 0.0
+    for z in logits / 2:
+        p = z.softmax(1)
+        expected += sum(float((p[o] * (p[o] / p[e]).log()).sum()) for e in range(3) for o in range(3) if o != e)
+    value = _value(Mutual(temperature=2.0, weight=0.3), _outputs(logits), Targets(torch.zeros(4).long()), _context())
+    assert value == pytest.approx(0.3 * 4 * expected / (4 * 3 * 2), rel=1e-4)
+
+
+def test_in_mutual_an_expert_is_pulled_to_the_others_and_none_is_pushed_by_them():
+    logits = torch.tensor([[[2.0, 0, 0], [0, 2.0, 0]]], requires_grad=True)
+    Mutual()(_outputs(logits), Targets(torch.tensor([0])), _context())["mutual"].backward()
+    # of KL(p_o ‖ p_e) by z_e: p_e - p_o, halved by the two experts
+    p = logits.detach()[0].softmax(1)
+    torch.testing.assert_close(logits.grad[0], torch.stack([p[0] - p[1], p[1] - p[0]]) / 2)
+
+
+def test_mutual_with_one_expert_is_refused():
+    with pytest.raises(ValueError, match="mutual: experts: expected two at least.*found 1"):
+        Mutual()(_outputs(torch.zeros(2, 1, 3)), Targets(torch.tensor([0, 1])), _context())
 
 
 def test_class_counts_of_zero_count_as_one():
