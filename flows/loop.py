@@ -107,6 +107,10 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
     try:
         with tags(name_of(layout)):
             loop(str(layout.root.resolve()), wanted)
+    except Exception as error:
+        if failure := server.failure(error):
+            raise failure from None
+        raise
     finally:
         with WATCH.lap("Prefect's last logs and events"):
             settle()

@@ -23,7 +23,7 @@ from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits
 SAME_TIME = 2.0  # seconds that the clocks of files and of processes may differ by
-_COPY = re.compile(r"\.[0-9A-Za-z]{22}\.tmp")  # what DVC copies a file to before it gives it its name
+_COPY = re.compile(r"\.[\w-]{22}\.tmp")  # what DVC copies a file to before it gives it its name
 SETTINGS = {"analytics": "false", "autostage": "false", "check_update": "false"}  # of a new workspace
 
 

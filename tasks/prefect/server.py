@@ -110,6 +110,17 @@ class Server:
         except (urllib.error.URLError, OSError):
             return False
 
+    def failure(self, error: Exception) -> ConnectionError | None:
+        """What to say of an error of this server's, as where its disk is full; None for an error of another kind."""
+        import httpx
+
+        failed = isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 500
+        if not (failed or isinstance(error, httpx.TransportError)) or not str(error.request.url).startswith(self.url):
+            return None
+        said = str(error).partition(" for url")[0]
+        reason = f"the reason, such as a full disk, is in {self.log}" if self.process else "its log has the reason"
+        return ConnectionError(f"Prefect's server at {self.url} failed ({said}); {reason}")
+
     def stop(self) -> None:
         """End the server, if it is ours."""
         if self.process is None:

@@ -9,6 +9,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 
 from oltr_core.layout import Layout
@@ -113,3 +114,42 @@ def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_
     assert found.process is None
     assert "PREFECT_API_URL" not in os.environ
     found.stop()
+
+
+def test_what_prefects_server_fails_with_is_infrastructure_and_names_its_log(clean, tmp_path):
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response({"/api/full": 500, "/api/absent": 404}.get(self.path, 503))
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    there = HTTPServer(("127.0.0.1", 0), Failing)
+    threading.Thread(target=there.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{there.server_port}"
+    clean.setenv("PREFECT_API_URL", f"{address}/api")
+    used = server.Server(Layout(tmp_path))
+
+    def asked(url: str) -> Exception:
+        try:
+            httpx.get(url, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            return error
+        raise AssertionError(url)
+
+    try:
+        failed = used.failure(asked(f"{address}/api/full"))
+        said = "(Server error '500 Internal Server Error'); its log has the reason"
+        assert str(failed) == f"Prefect's server at {address}/api failed {said}"
+        assert isinstance(failed, ConnectionError)
+        assert used.failure(asked(f"{address}/api/absent")) is None
+        assert used.failure(asked(f"{address}/other")) is None, "of another server"
+        assert used.failure(ValueError("a mistake")) is None
+    finally:
+        there.shutdown()
+        there.server_close()
+    assert "failed" in str(used.failure(asked(f"{address}/api/full"))), "it is gone"
+    with subprocess.Popen(["true"]) as used.process:
+        used.log = tmp_path / "server.log"
+        assert str(tmp_path / "server.log") in str(used.failure(asked(f"{address}/api/full")))

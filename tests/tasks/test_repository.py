@@ -213,7 +213,7 @@ def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_p
     assert path.read_bytes() == content, "looking changes nothing"
     with subprocess.Popen(["true"]) as gone:
         pass
-    names = (f".audit.json.{platform.node()}-{gone.pid}.tmp", ".9au741q4tMJ1Tdp9y5iXnQ.tmp", ".9au741q4tMJ1Tdp9.tmp")
+    names = (f".audit.json.{platform.node()}-{gone.pid}.tmp", ".WYC-jbv_Gz2MeOfGKDyL9Q.tmp", ".9au741q4tMJ1Tdp9.tmp")
     layout.work.folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (layout.work.folder / name).touch()
