@@ -21,6 +21,7 @@ from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
+from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
 from tasks import clock
 
@@ -79,16 +80,31 @@ def answers(workspace: str = ".") -> Any:
 
 @flow(name="monitor", flow_run_name=named("monitor"), validate_parameters=False)
 def monitor(workspace: str = ".") -> Any:
-    """Look at the newest ingested batch between generations; whether to make one is said, and left to people.
+    """Look at the newest ingested batch, if no generation has taken it in, and show the look in MLflow.
 
-    Ends in the state RECOMMENDED where it is worth a generation.
+    Where it is worth a generation, makes one if `schedule.monitor` of params.yaml starts generations at this hour,
+    and else ends in the state RECOMMENDED; in STILL when the look before has said so.
     """
+    return held(workspace, _look, whole=False)
 
-    def look(layout: Layout) -> Any:
-        seen = monitoring.look(layout)
-        return Completed(name=RECOMMENDED if seen["recommended"] else None, message=seen["sentence"], data=seen)
 
-    return held(workspace, look, whole=False)
+def _look(layout: Layout) -> Any:
+    from oltr_core.upkeep import arrivals
+
+    if why := arrivals.nothing_to_look_at(layout):
+        return Completed(name=NOTHING, message=why)
+    before = len(arrivals.looks(layout))
+    seen, rule = monitoring.look(layout), load_settings(layout).schedule.monitor
+    steps.catch_up(layout)
+    if not seen["recommended"]:
+        return Completed(name=NOTHING, message=seen["sentence"])
+    quiet = arrivals.quiet(rule.quiet_hours, datetime.fromisoformat(clock.now()))
+    if rule.start and not quiet:
+        check_parameters(layout)
+        return _make(layout, 1, waiting=STILL)
+    later = "; not before the end of the quiet hours" if rule.start else ""
+    new = len(arrivals.looks(layout)) > before
+    return Completed(name=RECOMMENDED if new else STILL, message=seen["sentence"] + later)
 
 
 def _take_in(layout: Layout) -> Any:
@@ -102,13 +118,13 @@ def _take_in(layout: Layout) -> Any:
     return Completed(name=STILL, message=_waiting(layout, waits))
 
 
-def _make(layout: Layout, more: int, full_training: bool = False) -> Any:
+def _make(layout: Layout, more: int, full_training: bool = False, waiting: str = WAITING) -> Any:
     before = plan.finished(layout)
     with tags(name_of(layout)):  # those of a deployment are not its inner runs'
         loop(str(layout.root), before + more, full_training)
     made, waits = plan.finished(layout) - before, plan.unannotated(layout)
     said = f"{made} generations made" + (f"; {_waiting(layout, waits)}" if waits else "")
-    return Completed(name=WAITING if waits and not made else None, message=said, data=said)
+    return Completed(name=waiting if waits and not made else None, message=said, data=said)
 
 
 def _waiting(layout: Layout, name: str) -> str:

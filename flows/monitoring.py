@@ -44,7 +44,8 @@ def look(layout: Layout) -> dict[str, Any]:
         seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}
     seen = json.loads(json.dumps(seen))  # as it is read again
-    lines = layout.monitored.read_text().splitlines() if layout.monitored.exists() else []
-    if not lines or {k: v for k, v in json.loads(lines[-1]).items() if k != "at"} != seen:
-        write_atomically(layout.monitored, "\n".join([*lines, json.dumps({"at": clock.now(), **seen})]) + "\n")
+    before = arrivals.looks(layout)
+    if not before or {k: v for k, v in before[-1].items() if k != "at"} != seen:
+        lines = map(json.dumps, [*before, {"at": clock.now(), **seen}])
+        write_atomically(layout.monitored, "".join(f"{line}\n" for line in lines))
     return seen

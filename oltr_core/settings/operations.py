@@ -81,12 +81,24 @@ class Evidence(Spec):
     )
 
 
+Hours = Annotated[list[Annotated[int, Field(ge=0, le=23)]], Field(max_length=2)]
+
+
 class Monitor(Spec):
-    """When `oltr monitor` recommends a generation for a batch that none has seen yet."""
+    """When `oltr monitor` recommends a generation for a batch that none has seen yet, and when one is started."""
 
     least_images: Annotated[int, Field(ge=1)] = 100  # that came without a label
     unknown_rate: Annotated[float, Field(ge=0, le=1)] = 0.3  # surely beyond which; 1: never
     drift: Annotated[float, Field(ge=0.5, le=1)] = 0.8  # as for a full training
+    start: bool = False  # true: the deployment `monitor` makes the generation that is recommended
+    quiet_hours: Hours = []  # [22, 6]: none is started from 22:00 to 6:00 UTC; []: at any hour
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _begin_and_end(cls, hours: list[int]) -> list[int]:
+        if hours and len(set(hours)) != 2:
+            raise ValueError(f"expected two different hours as [22, 6], or [], found {hours}")
+        return hours
 
 
 class Schedule(Spec):

@@ -26,6 +26,7 @@ class Run(Spec):
     generation: Annotated[str, Field(pattern=r"^\d{4,}$")]
     parent: str
     mode: Literal["train", "update"]  # a full training, or an extension of the parent's classifier
+    looks: list[dict[str, Any]] = []  # of `oltr monitor` before the opening: at, batch, unknown_rate, drift
 
 
 def load_run(layout: Layout) -> Run:

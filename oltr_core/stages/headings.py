@@ -39,6 +39,8 @@ LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_ac
 TRENDS = ("closed/overall", "now/overall", "open/auroc", "open/unknown_recall")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
 FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
+#: and the looks between generations
+LOOKED = {"unknown_rate": FOLLOWED["pool/unknown_rate"], "drift": FOLLOWED["pool/drift"]}
 #: figures of a group of images: name, heading
 SLICED = (
     ("now/overall", "known"),

@@ -104,6 +104,7 @@ def run(params: Parameters, layout: Layout) -> None:
         worth=json.loads(work.worth.read_text()),
         pool=json.loads(work.pool.read_text()),
         pool_chart=report_charts.of_generations(lineage, FOLLOWED, "Newest images of each generation"),
+        looks_chart=report_charts.looks(this.looks),
         compared=COMPARED,
         drawn=DRAWN,
         groups=_grouped(values, absent),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 from oltr_core import charts
 from oltr_core.layout import Layout
 from oltr_core.shots import shot
+from oltr_core.stages.headings import LOOKED
 
 
 def long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -33,6 +34,15 @@ def of_generations(lineage: list[dict[str, Any]], shown: Mapping[str, str], titl
         for name, heading in shown.items()
     }
     return charts.lines({k: v for k, v in series.items() if v}, title, bottom_at=0, top_at=1)
+
+
+def looks(seen: Sequence[Mapping[str, Any]]) -> str:
+    """What `oltr monitor` saw between generations, over the look; a figure that could not be measured is left out."""
+    series = {
+        heading: [(i, look[name][0]) for i, look in enumerate(seen, start=1) if isinstance(look[name], list)]
+        for name, heading in LOOKED.items()
+    }
+    return charts.lines({k: v for k, v in series.items() if v}, "Looks between generations", bottom_at=0, top_at=1)
 
 
 def scores(known: pl.DataFrame, unknown: pl.DataFrame, threshold: float | None) -> str:

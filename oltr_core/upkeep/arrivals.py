@@ -1,11 +1,14 @@
-"""Whether a batch that `oltr monitor` has looked at is worth a generation."""
+"""What `oltr monitor` saw so far, whether its newest batch is worth a generation, and when one may start."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from oltr_core import ledger, schema
-from oltr_core.layout import Layout
+from oltr_core.layout import GENESIS, Layout, in_order
 from oltr_core.settings.operations import Monitor
 
 
@@ -15,8 +18,7 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
     A limit is passed where the whole interval lies beyond it.
     """
     batch, images = seen["batch"], seen["images"]
-    newest = ledger.replay(ledger.read(layout.ledger)).generations[-1:]
-    before = [n for n in newest if batch in _batches(layout, n)]
+    before = taken_in(layout, batch)
     rate, far = seen["unknown_rate"], seen["drift"]
     said = [f"{batch}: {images} images without a label"]
     said += [f"{rate[0]:.1%} unknown ({rate[1]:.1%} to {rate[2]:.1%})"] if rate else []
@@ -26,7 +28,7 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
     beyond = [f"unknown beyond {limits.unknown_rate:.0%}"] if rate and rate[1] > limits.unknown_rate else []
     beyond += [f"AUROC beyond {limits.drift:g}"] if not isinstance(far, str) and far[1] > limits.drift else []
     if before:
-        why = f"no generation is recommended: {before[0]} has taken this batch in"
+        why = f"no generation is recommended: {before} has taken this batch in"
     elif images < limits.least_images:
         why = f"no generation is recommended: fewer than {limits.least_images} images"
     elif beyond:
@@ -37,5 +39,31 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
     return {"recommended": recommended, "sentence": f"{', '.join(said)}; {why}"}
 
 
-def _batches(layout: Layout, name: str) -> set[str]:
-    return set(schema.read(layout.generation(name).manifest, schema.MANIFEST, ["batch"]).column("batch").to_pylist())
+def taken_in(layout: Layout, batch: str) -> str:
+    """The newest generation, if it knows `batch`; else ""."""
+    newest = ledger.replay(ledger.read(layout.ledger)).generations[-1:]
+    known = [schema.read(layout.generation(n).manifest, schema.MANIFEST, ["batch"]).column("batch") for n in newest]
+    return newest[0] if newest and batch in known[0].to_pylist() else ""
+
+
+def nothing_to_look_at(layout: Layout) -> str:
+    """Why a look would tell nothing; "" where there is a batch that no generation has taken in, and a champion."""
+    if not layout.batches or ledger.replay(ledger.read(layout.ledger)).champion == GENESIS:
+        return "there is no model yet that could look at a batch"
+    newest = in_order(layout.batches)[-1].name
+    before = taken_in(layout, newest)
+    return f"{before} has taken {newest} in, and nothing was ingested since" if before else ""
+
+
+def quiet(hours: Sequence[int], now: datetime) -> bool:
+    """Whether `now` lies in the quiet hours [from, to) of UTC, which may go past midnight; never without any."""
+    if not hours:
+        return False
+    begin, end = hours
+    return (now.astimezone(UTC).hour - begin) % 24 < (end - begin) % 24
+
+
+def looks(layout: Layout) -> list[dict[str, Any]]:
+    """What `oltr monitor` saw so far, oldest first."""
+    written = layout.monitored.read_text() if layout.monitored.exists() else ""
+    return [json.loads(line) for line in written.splitlines()]

@@ -13,28 +13,35 @@ from oltr_core.measured import read_all, read_intervals
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import Run, load_run
+from oltr_core.upkeep import arrivals
 from tasks.dvc import environment, inputs, pointers, repository
 
+LOOKS = 200  # of `oltr monitor` in a report
 
-def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str) -> Run:
+
+def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str, looked: int | None = None) -> Run:
     """Give generation `name` its parent: data/run.yaml first, then the ledger. Opening again restores run.yaml.
 
+    `looked`: how many looks of `oltr monitor` the report shows, the newest of them; None: all that there are now.
     Raises ValueError when a file of the sealed parent was changed.
     """
-    run = Run(generation=name, parent=parent, mode=mode)  # pyright: ignore[reportArgumentType]
+    seen = arrivals.looks(layout)[:looked]
+    looks = [{key: look[key] for key in ("at", "batch", "unknown_rate", "drift")} for look in seen[-LOOKS:]]
+    run = Run(generation=name, parent=parent, mode=mode, looks=looks)  # pyright: ignore[reportArgumentType]
     if parent != GENESIS:
         with inputs.original_pointers(layout):
             ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
     inputs.verify(layout)
     for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
         inputs.record(layout, batch.name, at)
-    text = pointers.as_yaml(run.model_dump())
+    text = pointers.as_yaml(run.model_dump(exclude_defaults=True))
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)
         # times of the generation before are not this one's
         shutil.rmtree(layout.timings, ignore_errors=True)
-    details = {"parent": parent, "mode": mode}
-    ledger.append(layout.ledger, Event("opened", name, digest.of_value(run.model_dump()), at, details))
+    details = {"parent": parent, "mode": mode, **({"looks": len(seen)} if seen else {})}
+    opened = digest.of_value(run.model_dump(exclude={"looks"}))
+    ledger.append(layout.ledger, Event("opened", name, opened, at, details))
     return run
 
 
@@ -56,7 +63,8 @@ def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
 def reopen(layout: Layout, name: str) -> Run:
     """After a crash: data/run.yaml as the ledger says that `name` was opened."""
     event = next(e for e in ledger.read(layout.ledger) if e.event == "opened" and e.generation == name)
-    return open_generation(layout, name, event.details["parent"], event.details["mode"], event.at)
+    of = event.details
+    return open_generation(layout, name, of["parent"], of["mode"], event.at, of.get("looks", 0))
 
 
 def seal(layout: Layout, at: str) -> str:

@@ -22,6 +22,7 @@ from oltr_core.measured import read_intervals
 from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
+from oltr_core.upkeep import arrivals
 from tasks.mlflow import database, line
 
 SERVED = Path(__file__).with_name("served.py")
@@ -96,7 +97,8 @@ def behind(layout: Layout, tracking: Tracking) -> bool:
 
 def _history(layout: Layout, tracking: Tracking) -> str:
     here = str(layout.root.resolve())  # a copied workspace has its artifacts with it
-    return digest.of_value([digest.of_file(layout.ledger), tracking.model_dump(), here])
+    looks = [digest.of_file(layout.monitored)] if layout.monitored.exists() else []
+    return digest.of_value([digest.of_file(layout.ledger), tracking.model_dump(), here, *looks])
 
 
 def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
@@ -119,6 +121,7 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
         r for r in runs(tracking) if r.data.tags["oltr.digest"] == state.sealed.get(r.data.tags["oltr.generation"])
     ]
     line.follow(client, above, ours, layout, events, state)
+    line.look(client, above, arrivals.looks(layout))
     _follow(client, tracking, state, ours)
     return [generation.name for generation in new]
 
@@ -220,7 +223,7 @@ def _add(
     from mlflow.utils.logging_utils import disable_logging
 
     experiment = client.get_experiment_by_name(tracking.experiment)
-    run_file = read_yaml(generation.run)
+    run_file = {key: value for key, value in read_yaml(generation.run).items() if key != "looks"}
     trained = run_file["mode"] == "train"
     tags = {
         "oltr.generation": generation.name,

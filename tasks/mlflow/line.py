@@ -19,6 +19,8 @@ PARENT = "mlflow.parentRunId"
 LINE = "oltr.line"  # the first event of the ledger: a workspace that was cleaned and begun again is another line
 SHOWN = "oltr.generations"
 CHAMPION = "oltr.champion"
+LOOKS = "oltr.looks"  # how many looks have their points
+ENDS = ("", "_low", "_high")
 ABOUT = "The points of a figure are generations, their step the generation's number; each is a run below."
 
 
@@ -73,6 +75,19 @@ def follow(
     over = span(events, state.generations[-1])[1]
     if (line.info.status, line.info.end_time) != ("FINISHED", over):
         client.set_terminated(above, end_time=over)
+
+
+def look(client: Any, line: Any, looks: Sequence[dict[str, Any]]) -> None:
+    """A point for each look of `oltr monitor` between generations; the step is its number, from 1 on."""
+    from mlflow.entities import Metric
+
+    first = int(line.data.tags.get(LOOKS, 0))
+    for number, seen in list(enumerate(looks, start=1))[first:]:
+        found = {name: seen[name] for name in ("unknown_rate", "drift") if isinstance(seen[name], list)}
+        named = {f"monitor/{n}{end}": x for n, of in found.items() for end, x in zip(ENDS, of, strict=True)}
+        named["monitor/images"] = seen["images"]
+        client.log_batch(line.info.run_id, [Metric(n, x, milliseconds(seen["at"]), number) for n, x in named.items()])
+        client.set_tag(line.info.run_id, LOOKS, str(number))
 
 
 def measured(figures: dict[str, float]) -> dict[str, float]:

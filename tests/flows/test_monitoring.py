@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
-from flows import cost, deployment, monitoring
+from flows import cost, deployment, monitoring, steps
 from flows.cli import oltr
 from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute
 from oltr_core.stages import monitoring as looking
+from tasks import clock
+from tests.flows.conftest import edit
 
 
 def lines(layout: Layout) -> list[dict]:
@@ -38,13 +41,64 @@ def test_a_look_is_a_line_of_the_history_and_the_same_look_is_none(world):
     assert [line["images"] for line in lines(world)] == [1, 278], "another look is another line"
 
 
-def test_the_flow_ends_in_a_state_that_says_whether_a_generation_is_recommended(world, monkeypatch):
-    assert deployment.monitor.fn(str(world.root)).name == "Completed"
+def more_came(layout: Layout) -> None:
+    """The second batch once more, under a name that no generation knows."""
+    shutil.copytree(layout.batch("batch-1").folder, layout.batch("batch-2").folder)
+
+
+def ruled(layout: Layout, **rule) -> None:
+    edit(layout, lambda params: params["schedule"]["monitor"].update(rule))
+
+
+def test_the_flow_looks_where_a_batch_is_new_and_says_once_that_a_generation_is_recommended(world, monkeypatch):
+    state = deployment.monitor.fn(str(world.root))
+    assert (state.name, state.message) == (
+        deployment.NOTHING,
+        "0001 has taken batch-1 in, and nothing was ingested since",
+    )
+    assert not world.monitored.exists()
+    more_came(world)
+    ruled(world, least_images=279, unknown_rate=0.0)
     seen = looking.look(world, "0001", Compute())
-    monkeypatch.setattr(looking, "look", lambda *_: seen | {"batch": "batch-2", "drift": [0.9, 0.81, 0.95]})
+    monkeypatch.setattr(looking, "look", lambda *_: seen)
+    state = deployment.monitor.fn(str(world.root))
+    assert (state.name, state.message) == (deployment.NOTHING, lines(world)[0]["sentence"])
+    assert state.message.endswith("fewer than 279 images")
+    ruled(world, least_images=278)
     state = deployment.monitor.fn(str(world.root))
     assert (state.name, state.type.value) == (deployment.RECOMMENDED, "COMPLETED")
+    assert state.message == lines(world)[1]["sentence"]
     assert "a generation is recommended" in state.message
+    assert deployment.monitor.fn(str(world.root)).name == deployment.STILL, "people are told once"
+    assert not steps.mlflow_is_behind(world), "MLflow has the looks"
+    world.monitored.write_text(world.monitored.read_text() + "\n")
+    assert steps.mlflow_is_behind(world)
+
+
+def test_the_flow_starts_a_generation_where_the_rules_say_so_and_the_hours_are_not_quiet(world, monkeypatch):
+    more_came(world)
+    seen = {"batch": "batch-2", "images": 278, "unknown_rate": [0.5, 0.4, 0.6], "drift": "too few"}
+    monkeypatch.setattr(looking, "look", lambda *_: seen)
+    monkeypatch.setattr(steps, "catch_up", lambda _: None)  # MLflow, which the test above asks
+    begun: list[tuple] = []
+    monkeypatch.setattr(deployment, "loop", lambda *arguments: begun.append(arguments))
+    monkeypatch.setattr(clock, "now", lambda: "2026-01-01T05:59:59+00:00")
+    ruled(world, unknown_rate=0.39, start=True, quiet_hours=[22, 6])
+    state = deployment.monitor.fn(str(world.root))
+    assert state.name == deployment.RECOMMENDED
+    assert state.message.endswith("; not before the end of the quiet hours")
+    assert not begun
+    monkeypatch.setattr(clock, "now", lambda: "2026-01-01T06:00:00+00:00")
+    state = deployment.monitor.fn(str(world.root))
+    assert begun == [(str(world.root), 3, False)], "one more than there are"
+    assert (state.name, state.message.partition(";")[0]) == (deployment.STILL, "0 generations made")
+    ruled(world, unknown_rate=0.4)
+    assert deployment.monitor.fn(str(world.root)).name == deployment.NOTHING
+    edit(world, lambda params: params["train"].update(phases="none"))
+    ruled(world, unknown_rate=0.39)
+    with pytest.raises(ValueError, match=r"train.phases"):
+        deployment.monitor.fn(str(world.root))
+    assert len(begun) == 1
 
 
 def test_a_champion_that_was_changed_looks_at_nothing(world):

@@ -106,6 +106,33 @@ def test_generations_are_points_of_one_line_and_last_from_their_opening_to_their
     assert tracking.page(shown, SETTINGS).startswith(f"#/compare-runs?runs=%5B%22{ids[0]}%22%2C%22{ids[1]}%22%5D&")
 
 
+def test_looks_between_generations_are_a_line_of_their_own(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    seen = {"at": "2026-01-01T00:05:00+00:00", "images": 9, "unknown_rate": [0.2, 0.1, 0.3], "drift": "too few"}
+    later = seen | {"at": "2026-01-01T00:06:00+00:00", "drift": [0.75, 0.7, 0.8]}
+    for looks in ([seen], [seen, later]):
+        layout.monitored.write_text("".join(json.dumps(look) + "\n" for look in looks))
+        assert tracking.behind(layout, SETTINGS)
+        tracking.mirror(layout, SETTINGS)
+    client, above = line_of(layout)
+    assert above.data.tags["oltr.looks"] == "2"
+    found = {
+        n: client.get_metric_history(above.info.run_id, n) for n in above.data.metrics if n.startswith("monitor/")
+    }
+    at = [1_767_225_900_000, 1_767_225_960_000]
+    assert {name: [(p.step, p.timestamp, p.value) for p in points] for name, points in found.items()} == {
+        "monitor/images": [(1, at[0], 9), (2, at[1], 9)],
+        "monitor/unknown_rate": [(1, at[0], 0.2), (2, at[1], 0.2)],
+        "monitor/unknown_rate_low": [(1, at[0], 0.1), (2, at[1], 0.1)],
+        "monitor/unknown_rate_high": [(1, at[0], 0.3), (2, at[1], 0.3)],
+        "monitor/drift": [(2, at[1], 0.75)],
+        "monitor/drift_low": [(2, at[1], 0.7)],
+        "monitor/drift_high": [(2, at[1], 0.8)],
+    }
+
+
 def test_a_line_that_a_kill_left_half_done_is_finished_and_has_each_point_once(shown, tmp_path):
     layout = Layout(tmp_path / "world")
     shutil.copytree(shown.root, layout.root)

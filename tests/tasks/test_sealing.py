@@ -91,6 +91,26 @@ def test_after_a_crash_the_run_is_what_the_ledger_says(copied):
     assert events(copied) == ["opened"]
 
 
+def test_a_generation_is_opened_with_the_looks_before_it_and_has_these_when_it_is_opened_again(asked, monkeypatch):
+    def look(at: str) -> None:
+        seen = {"at": world.AT, "batch": at, "unknown_rate": [0.2, 0.1, 0.3], "drift": "too few", "places": []}
+        with asked.monitored.open("a") as file:
+            file.write(json.dumps(seen) + "\n")
+
+    for at in ("b", "c", "d"):
+        look(at)
+    monkeypatch.setattr(sealing, "LOOKS", 2)
+    run = sealing.open_generation(asked, "0001", "0000", "update", world.AT)
+    assert run.looks == [
+        {"at": world.AT, "batch": at, "unknown_rate": [0.2, 0.1, 0.3], "drift": "too few"} for at in ("c", "d")
+    ]
+    assert ledger.read(asked.ledger)[-1].details["looks"] == 3
+    text, history = asked.run.read_text(), asked.ledger.read_text()
+    look("e")
+    assert sealing.reopen(asked, "0001") == run
+    assert (asked.run.read_text(), asked.ledger.read_text()) == (text, history)
+
+
 def test_the_next_generation_starts_with_no_times_of_the_one_before(asked):
     sealing.open_generation(asked, "0001", "0000", "update", world.AT)
     assert load_run(asked).mode == "update"

@@ -278,6 +278,26 @@ def test_the_unknown_rate_and_the_distance_of_each_generation_are_carried_on(lay
     assert "<title>Newest images of each generation</title>" in page
 
 
+def test_the_page_draws_what_was_seen_between_generations_where_anybody_looked(layout):
+    report.run(report.Parameters(), layout)
+    assert "oltr monitor" not in layout.work.report.read_text()
+    looks = [
+        {"at": f"2026-01-0{i}T03:00:00+00:00", "batch": f"<b{i}>", "unknown_rate": [i / 10, 0, 1], "drift": "few"}
+        for i in (1, 2, 3)
+    ]
+    looks[1] |= {"unknown_rate": None, "drift": [0.75, 0.7, 0.8]}
+    layout.run.write_text(json.dumps({"generation": "0001", "parent": "0000", "mode": "update", "looks": looks}))
+    report.run(report.Parameters(), layout)
+    page = layout.work.report.read_text()
+    assert "3 from 2026-01-01 to 2026-01-03, the last at &lt;b3&gt;" in page
+    assert report_charts.looks(looks) in page
+    # 764 pixels from the first look to the last, 170 from none to all
+    assert re.findall(r'<polyline points="([^"]*)"', report_charts.looks(looks)) == [
+        "44.0,177.0 808.0,143.0",
+        "426.0,66.5",
+    ]
+
+
 def test_the_first_generation_is_compared_with_nobody(layout):
     layout.work.gate.write_text(json.dumps(GATE | {"champion": "genesis", "metrics": {}, "absent": {}}))
     report.run(report.Parameters(), layout)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings.operations import Monitor
-from oltr_core.upkeep.arrivals import recommendation
+from oltr_core.spec import parse
+from oltr_core.upkeep.arrivals import nothing_to_look_at, quiet, recommendation
 from tests.core.upkeep.test_retraining import generation
 
 LIMITS = Monitor(least_images=100, unknown_rate=0.3, drift=0.8)
@@ -61,3 +63,38 @@ def test_what_could_not_be_measured_passes_no_limit(layout):
         "sentence": "c: 100 images without a label; no generation is recommended: within the limits of "
         "schedule.monitor",
     }
+
+
+@pytest.mark.parametrize(
+    ("hours", "at", "rests"),
+    [
+        ([22, 6], "2026-01-01T21:59:59+00:00", False),
+        ([22, 6], "2026-01-01T22:00:00+00:00", True),
+        ([22, 6], "2026-01-02T05:59:59+00:00", True),
+        ([22, 6], "2026-01-02T06:00:00+00:00", False),
+        ([8, 17], "2026-01-01T08:00:00+00:00", True),
+        ([8, 17], "2026-01-01T07:59:00+00:00", False),
+        ([8, 17], "2026-01-01T17:00:00+00:00", False),
+        ([8, 17], "2026-01-01T09:00:00+02:00", False),
+        ([], "2026-01-01T03:00:00+00:00", False),
+    ],
+)
+def test_quiet_hours_are_those_of_utc_from_the_first_to_before_the_second_past_midnight_too(hours, at, rests):
+    assert quiet(hours, datetime.fromisoformat(at)) is rests
+
+
+def test_by_default_nothing_is_started_and_quiet_hours_are_two_different_ones():
+    assert (Monitor().start, Monitor().quiet_hours) == (False, [])
+    for wrong in ([6], [6, 6], [6, 24], [1, 2, 3]):
+        with pytest.raises(ValueError, match="quiet_hours"):
+            parse(Monitor, {"quiet_hours": wrong}, "params.yaml: schedule.monitor")
+
+
+def test_without_a_model_or_a_batch_that_is_new_there_is_nothing_to_look_at(layout, tmp_path):
+    Layout(tmp_path / "new").batch("b").folder.mkdir(parents=True)
+    assert nothing_to_look_at(Layout(tmp_path / "new")) == "there is no model yet that could look at a batch"
+    assert nothing_to_look_at(layout) == "there is no model yet that could look at a batch", "no batch"
+    layout.batch("b").folder.mkdir(parents=True)
+    assert nothing_to_look_at(layout) == "0000 has taken b in, and nothing was ingested since"
+    layout.batch("c").folder.mkdir(parents=True)
+    assert nothing_to_look_at(layout) == ""
