@@ -20,7 +20,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 # two workers; the tests that share a costly fixture run in one of them (tests/conftest.py)
 IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help loop test coverage test-services test-soak generated clean
+.PHONY: help loop test coverage test-services test-soak audit licenses generated clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ test-soak: $(VENV)/.installed-dev  ## 200 kills, full disks and services down; t
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.mutation --by-hand
 	$(BIN)/python -m tests.mutation
+
+audit: $(VENV)/.uv  ## weaknesses that are known of what requirements.lock pins; asks pypi.org
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
+licenses: $(VENV)/.installed  ## the licence of every package that is installed, as a table
+	@$(BIN)/uv tool run --from pip-licenses==5.5.5 pip-licenses --python $(BIN)/python --from=mixed --format=markdown
 
 generated: $(VENV)/.installed  ## write dvc.yaml, params.yaml and the other generated files anew from the code
 	$(BIN)/python -m tasks.workspace .

@@ -32,5 +32,16 @@ def test_hosted_checks_run_make_test_for_every_python_that_the_package_names():
     assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
 
 
+def test_hosted_checks_ask_for_known_weaknesses_of_the_whole_lock_and_list_licences():
+    job = yaml.safe_load((ROOT / ".github/workflows/test.yaml").read_text())["jobs"]["dependencies"]
+    run = [step["run"] for step in job["steps"] if "run" in step]
+    assert run == ["make audit", 'make --silent licenses >> "$GITHUB_STEP_SUMMARY"']
+    (audit,) = [line for line in commands("audit").splitlines() if "pip-audit" in line]
+    # without --strict a package that could not be asked about would count as one without weaknesses
+    assert {"--strict", "--require-hashes", "-r", "requirements.lock"} <= {*audit.split()}
+    assert f"--python {ROOT}/.venv/bin/python" in commands("licenses")
+    assert "pip-audit" not in commands("test")
+
+
 def test_make_generated_writes_what_is_generated():
     assert "python -m tasks.workspace ." in commands("generated")
