@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, tags, task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -27,6 +32,7 @@ from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
 from tasks import annotator, notify
 from tasks.dvc.stages import worth_retrying
+from tasks.prefect import reports
 
 PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
 WAITING = "WaitingForAnnotations"
@@ -70,6 +76,12 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
     return wrap(run, task_run_name=label, timeout_seconds=seconds, **(again if retry else {}))
 
 
+def _mirror(layout: Layout) -> None:
+    """Show in MLflow; the report of what is shown now on a tracking server opens from there."""
+    for name, address in steps.mirror(layout).items():
+        link_report(layout, name, address)
+
+
 ingest = _task(steps.ingest, "ingest-{batch}")
 open_generation = _task(steps.open_generation, "open-{name}", retry=False)
 run_stage = _task(steps.run_stage, "{stage}")
@@ -78,7 +90,7 @@ seal = _task(steps.seal, "seal-{name}")
 judge = _task(steps.judge, "gate-{name}", retry=False)
 export_batch = _task(steps.export_batch, "export-{name}", seconds=OUTSIDE)
 import_annotations = _task(steps.import_annotations, "import-{name}", seconds=OUTSIDE)
-mirror = _task(steps.mirror, "mirror", retry=False, seconds=OUTSIDE)
+mirror = _task(_mirror, "mirror", retry=False, seconds=OUTSIDE)
 
 
 @flow(name="loop", flow_run_name=named("loop-to-{generations}"), validate_parameters=False)
@@ -159,14 +171,22 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
         rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for k, m in HEADLINE.items()]
         key = f"{name_of(layout)}-generation-{name}"
         create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
-        report = sealed.report.resolve()
-        said = f"The report of generation {name}"
-        create_link_artifact(report.as_uri(), link_text=str(report), key=f"{key}-report", description=said)
+        link_report(layout, name, reports.address(layout, name))
         sheet = sealed.contact_sheet
         if sheet.exists() and sheet.stat().st_size <= PICTURE_BYTES:
             # inline, because a page served over http may not show a file of this machine
             picture = f"data:image/png;base64,{base64.b64encode(sheet.read_bytes()).decode()}"
             create_image_artifact(picture, key=f"{key}-batch", description=f"The batch of generation {name}")
+
+
+def link_report(layout: Layout, name: str, address: str) -> None:
+    """The way to the report: where it opens over http, or else its file as text, which no page may open."""
+    file, key = str(layout.generation(name).report.resolve()), f"{name_of(layout)}-generation-{name}-report"
+    said = f"The report of generation {name}"
+    if address:
+        create_link_artifact(address, link_text=file, key=key, description=said)
+    else:
+        create_markdown_artifact(f"`{file}`", key=key, description=said)
 
 
 def settle() -> None:

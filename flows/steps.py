@@ -270,16 +270,21 @@ def correct(layout: Layout, image: str, label: str, reason: str, by: str, new: b
     return f"{row['image_id'][:12]} is {row['label']} from generation {row['generation']} on (was {before})", warnings
 
 
-def mirror(layout: Layout) -> None:
-    """Show in MLflow what is sealed, and who is champion. A tracking server that is down stops nothing."""
+def mirror(layout: Layout) -> dict[str, str]:
+    """Show in MLflow what is sealed, and who is champion. A tracking server that is down stops nothing.
+
+    Returns the generations that were added on a tracking server, and where the report of each opens there.
+    """
     from tasks import mlflow
 
     with WATCH.lap("mirror to MLflow (in the background)"):
         try:
-            mlflow.mirror(layout, load_settings(layout).tracking)
+            tracking = load_settings(layout).tracking
+            return mlflow.reports(layout, tracking, mlflow.mirror(layout, tracking))
         except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
             why = " ".join(str(error).split())[:200]
             say(f"MLflow does not show this yet ({why}); the next generation tries again")
+            return {}
 
 
 def catch_up(layout: Layout) -> None:

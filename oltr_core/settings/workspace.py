@@ -23,17 +23,28 @@ class Workspace(Spec):
 def name_of(layout: Layout) -> str:
     """`workspace.name` in small letters, digits and dashes, as names on servers are; that of the folder for none."""
     with contextlib.suppress(ValueError, OSError):
-        name = parse(Workspace, read_yaml(layout.params).get("workspace") or {}, "params.yaml: workspace").name
-        if slug := re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"):
+        if slug := re.sub(r"[^a-z0-9]+", "-", _of(layout).name.lower()).strip("-"):
             return slug
     return re.sub(r"[^a-z0-9]+", "-", layout.root.resolve().name.lower()).strip("-") or "workspace"
+
+
+def _of(layout: Layout) -> Workspace:
+    return parse(Workspace, read_yaml(layout.params).get("workspace") or {}, "params.yaml: workspace")
+
+
+def is_private(layout: Layout) -> bool:
+    """Whether params.yaml says `workspace.private: true`, or cannot be read."""
+    try:
+        return _of(layout).private
+    except (ValueError, OSError):
+        return True
 
 
 def keep_private(layout: Layout) -> None:
     """Where params.yaml says `workspace.private: true`, for all that this process and those it starts write."""
     # whoever reads the file for its settings says what is wrong with it; another's folder is for its owner to close
     with contextlib.suppress(ValueError, PermissionError):
-        if parse(Workspace, read_yaml(layout.params).get("workspace") or {}, "params.yaml: workspace").private:
+        if _of(layout).private:
             os.umask(os.umask(OTHERS) | OTHERS)
             for folder in (
                 layout.data,

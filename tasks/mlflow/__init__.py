@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import threading
 import warnings
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,23 @@ def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:
         return EXPERIMENTS
     ids = quote(json.dumps([run.run_id for run in found], separators=(",", ":")))
     return f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([found[0].experiment_id]))}&{KIND}"
+
+
+def reports(layout: Layout, tracking: Tracking, names: Iterable[str]) -> dict[str, str]:
+    """Where on a tracking server the report of each of these generations opens; {} without such a server.
+
+    Call it after `mirror`: of the MLflow that was connected to last.
+    """
+    if not tracking.uri.startswith("http"):
+        return {}
+    sealed = ledger.replay(ledger.read(layout.ledger)).sealed
+    of = {run.data.tags["oltr.digest"]: run.info for run in runs(tracking)}
+    server = re.sub(r"//[^/]*@", "//", tracking.uri.rstrip("/"))  # who may not log in there gets no password from us
+    return {
+        name: f"{server}/#/experiments/{of[sealed[name]].experiment_id}/runs/{of[sealed[name]].run_id}"
+        f"/artifacts/{layout.generation(name).report.name}"
+        for name in names
+    }
 
 
 def _add(

@@ -14,8 +14,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from oltr_core.layout import Layout, sqlite_address
+from tasks.prefect import reports
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
 #: services that deployments need and a loop that drives itself does not
@@ -90,7 +92,7 @@ class Server:
         off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in unneeded}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.prefect.server", str(port)],
+                [sys.executable, "-P", "-m", "tasks.prefect.server", str(port), str(layout.root.resolve())],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **off, "PREFECT_UI_API_URL": self.url},
             )  # fmt: skip
@@ -137,8 +139,8 @@ class Server:
         self.process = None
 
 
-def main(port: int) -> None:
-    """Serve until terminated or until the parent is gone."""
+def main(port: int, workspace: str = "") -> None:
+    """Serve until terminated or until the parent is gone; also the reports of `workspace`, where there is one."""
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()  # returns when the other end is closed
@@ -148,8 +150,11 @@ def main(port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(final=True), host="127.0.0.1", port=port, log_level="warning")
+    app = create_app(final=True)
+    if workspace:
+        app.router.routes.insert(0, reports.route(Layout(Path(workspace))))  # before its pages, which answer anything
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -60,6 +62,13 @@ def test_the_loop_ends_with_the_table_the_report_the_time_and_the_way_to_the_pag
     report = re.search(r"report +(\S+report\.html)", looped.output)
     assert report is not None
     assert (looped.layout.root / report[1]).read_text().startswith("<!doctype html")
+
+
+def test_prefect_shows_the_report_by_an_address_below_its_own_server(looped):
+    with closing(sqlite3.connect(looped.layout.prefect_db)) as database:
+        ((shown,),) = database.execute("select data from artifact where key = 'digits-generation-0001-report'")
+    file = looped.layout.generation("0001").report.resolve()
+    assert json.loads(shown) == f"[{file}](/oltr/digits/0001/report.html)"
 
 
 def test_the_loop_says_which_files_git_should_commit_and_these_are_all(looped):

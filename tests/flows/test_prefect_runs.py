@@ -90,8 +90,10 @@ def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(waiti
         assert found.count(sentence) == 1, found
     (made,) = [r for r in ask(url, "flow_runs") if r["name"] == "digits-generation-0000"]
     assert {*made["tags"]} == {"digits", "generation"}
-    kept = {artifact["key"] for artifact in ask(url, "artifacts")}
-    assert {f"digits-generation-0000-{what}" for what in ("headline", "report", "batch")} <= kept
+    kept = {artifact["key"]: artifact["data"] for artifact in ask(url, "artifacts")}
+    assert {f"digits-generation-0000-{what}" for what in ("headline", "report", "batch")} <= {*kept}
+    report = waiting.generation("0000").report.resolve()
+    assert kept["digits-generation-0000-report"] == f"`{report}`", "text: this server does not serve it"
     for stage in ("curate", "train", "update", "evaluate", "select", "report"):
         assert len(re.findall(rf"^{stage}: [\d.]+ s$", found, re.MULTILINE)) == 1, found
 

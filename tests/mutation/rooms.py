@@ -231,6 +231,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/notify.py": [f"{TASKS}/test_small_tasks.py"],
     "tasks/prefect/artifacts.py": [f"{TASKS}/test_prefect_artifacts.py"],
     "tasks/prefect/deploying.py": [f"{TASKS}/test_deploying.py"],
+    "tasks/prefect/reports.py": [f"{TASKS}/test_prefect_reports.py"],
     "tasks/prefect/server.py": [f"{TASKS}/test_prefect_server.py"],
     "tasks/quality.py": [f"{TASKS}/test_quality.py"],
     "tasks/ray.py": [f"{TASKS}/test_ray.py"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,10 @@ def test_the_artifacts_of_a_generation_are_on_the_server_and_not_in_a_folder_of_
     # another machine has no folder of this one: what comes through the server is enough
     fetched = Path(client.download_artifacts(run.info.run_id, "report.html", str(tmp_path)))
     assert fetched.read_bytes() == layout.generation("0000").report.read_bytes()
+    page = tracking.reports(layout, settings, ["0000"])["0000"]
+    assert page == f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report.html"
+    with urllib.request.urlopen(page, timeout=30) as answer:  # MLflow's pages, which get the file by the rest of it
+        assert b"<title>MLflow</title>" in answer.read()
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{settings.model}@{tracking.CHAMPION}"))
     (weights,) = folder.rglob("model.safetensors")
     assert weights.read_bytes() == layout.generation("0000").model.read_bytes()

@@ -106,6 +106,17 @@ def test_generations_are_points_of_one_line_and_last_from_their_opening_to_their
     assert tracking.page(shown, SETTINGS).startswith(f"#/compare-runs?runs=%5B%22{ids[0]}%22%2C%22{ids[1]}%22%5D&")
 
 
+def test_the_report_of_a_generation_opens_on_a_tracking_server_and_not_in_a_database(shown, monkeypatch):
+    run, found = runs(shown)["0001"].info, tracking.runs(SETTINGS)
+    assert tracking.reports(shown, SETTINGS, ["0001"]) == {}
+    monkeypatch.setattr(tracking, "runs", lambda _: found)
+    server = Tracking(uri="http://eve:hunter2@host:5000/ml/")
+    assert tracking.reports(shown, server, ["0001"]) == {
+        "0001": f"http://host:5000/ml/#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/report.html"
+    }
+    assert tracking.reports(shown, server, []) == {}
+
+
 def test_looks_between_generations_are_a_line_of_their_own(shown, tmp_path):
     layout = Layout(tmp_path / "world")
     shutil.copytree(shown.root, layout.root)

@@ -97,9 +97,10 @@ def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_
     process = found.process
     assert process is not None
     assert process.poll() is None
-    port = started["command"][-1]
+    port, root = started["command"][-2:]
     assert os.environ["PREFECT_API_URL"] == found.url == f"http://127.0.0.1:{port}/api"
-    assert started["command"][:-1] == [sys.executable, "-P", "-m", "tasks.prefect.server"]
+    assert started["command"][:-2] == [sys.executable, "-P", "-m", "tasks.prefect.server"]
+    assert root == str(tmp_path.resolve()), "whose reports it serves"
     assert (started["stdin"], started["start_new_session"]) == (subprocess.PIPE, True)
     off = {
         name
