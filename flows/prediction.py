@@ -103,18 +103,25 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
 @command(
     "oltr convert answers.parquet observations.csv --like deer/datapackage.json",
     "oltr convert answers.jsonl answers.json --like deer/camera_traps.json",
+    "oltr convert answers.jsonl timelapse.json --like deer/megadetector.json",
 )
 @click.argument("predictions", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--like", default="", help="What the pictures came with: datapackage.json, or COCO Camera Traps.")
+@click.option(
+    "--like", default="", help="What the pictures came with: datapackage.json, COCO Camera Traps, MegaDetector."
+)
 def convert(layout: Layout, predictions: Path, target: Path, like: str) -> None:
-    """What `oltr predict --output` wrote, as a Camtrap DP's observations (*.csv) or COCO Camera Traps (*.json)."""
+    """What `oltr predict --output` wrote, as other tools read it.
+
+    That is a Camtrap DP's observations (*.csv), COCO Camera Traps (*.json), or a MegaDetector file for Timelapse
+    (*.json, --like the detector's), whose boxes then have classifications.
+    """
     from oltr_core.prediction import exchange
     from tasks import storage
 
     place = str(Path(like).absolute()) if like and "://" not in like else like
     written, left = exchange.convert(predictions, target, place, layout, storage.source_access(layout))
-    more = f"; {left} more are of pictures that {like} does not list" if left else ""
+    more = f"; {left} more are of pictures or boxes that {like} does not list" if left else ""
     click.echo(f"{target}: {written} predictions{more}")
 
 

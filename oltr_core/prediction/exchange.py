@@ -1,7 +1,7 @@
-"""Predictions as tools for camera traps take them: COCO Camera Traps JSON, and observations.csv of a Camtrap DP.
+"""Predictions as camera-trap tools take them: COCO Camera Traps, MegaDetector's JSON, observations of a Camtrap DP.
 
-Both say what a picture shows, not where or when it was taken: this is in the file that the pictures came with, a COCO
-Camera Traps JSON or a datapackage.json. Unlike `oltr predict` both are held in memory.
+They say what a picture shows, not where or when it was taken: this is in the file that the pictures came with, a COCO
+Camera Traps JSON, a detector's or a datapackage.json. Unlike `oltr predict` all are held in memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +20,9 @@ from oltr_core.ingest.sources import camtrap_dp
 from oltr_core.ingest.sources.camera_traps import EMPTY, place_of
 from oltr_core.ingest.sources.coco import read as read_coco
 from oltr_core.layout import Layout, write_atomically
-from oltr_core.prediction import files
+from oltr_core.prediction import files, megadetector
 from oltr_core.prediction.answers import Prediction
+from oltr_core.prediction.pictures import PART, answer_of, picture_of
 from oltr_core.schema import UNKNOWN
 
 #: the columns of observations.csv in Camtrap DP 1.0, all of them in their order
@@ -34,24 +34,25 @@ COLUMNS = (
     "observationTags", "observationComments",
 )  # fmt: skip
 BOX_COLUMNS = COLUMNS[18:22]
-_PART = re.compile(r"#(\d+)$")  # of a path: which box of the picture it is
 #: what a class is called -> the observationType that it is instead of an animal
 TYPES = {EMPTY: "blank", "blank": "blank", "human": "human", "person": "human", "vehicle": "vehicle"}
 
 
 def convert(predictions: Path, target: Path, like: str, layout: Layout, access: SourceAccess) -> tuple[int, int]:
-    """Write a file of predictions as `target`, *.json for COCO Camera Traps or *.csv for observations.
+    """Write a file of predictions as `target`: *.json for COCO Camera Traps or a detector's, *.csv for observations.
 
-    `like`: the file that the pictures came with; "" for none, which COCO Camera Traps can do without. Returns how
-    many predictions were written, and how many were not, of pictures that `like` does not list. Raises ValueError for
-    a target that is there already or is of another kind, and where `like` lists no picture.
+    `like`: the file that the pictures came with, which a *.json is like; "" for none, which COCO Camera Traps can do
+    without. Returns how many predictions were written, and how many were not, of pictures or boxes that `like` does
+    not list. Raises ValueError for a target that is there already or is of another kind, and where `like` lists none.
     """
     if target.exists():
         raise ValueError(f"{target}: this is there already; name another file")
     rows = list(files.read(predictions))
     at = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     root = access.beside(like) if like else Path()
-    if target.suffix == ".json":
+    if target.suffix == ".json" and like and (detected := megadetector.read(like, access)):
+        text, written = megadetector.classified(rows, at.replace("T", " ").removesuffix("Z"), detected, root)
+    elif target.suffix == ".json":
         known = read_coco(like, access) if like else None
         text, written = coco_camera_traps(rows, at, known, root)
     elif target.suffix == ".csv" and like:
@@ -90,11 +91,11 @@ def observations(
     writer.writeheader()
     written = 0
     for said in rows:
-        if (one := _picture(media, said.path, root)) is None:
+        if (one := picture_of(said, media, root)) is None:
             continue
         written += 1
-        label, probability = _answer(said)
-        part = _PART.search(said.path)
+        label, probability = answer_of(said)
+        part = PART.search(said.path)
         found = {
             "observationID": f"{one['mediaID']}_{said.generation}{f'_{part[1]}' if part else ''}",
             "deploymentID": one["deploymentID"],
@@ -118,18 +119,6 @@ def observations(
     return out.getvalue(), written
 
 
-def _picture(known: Mapping[str, Any], path: str, root: Path | str) -> Any:
-    """What is known of the picture of a prediction: a file's, or one of a batch, whose paths are its source's."""
-    return known.get(place_of(path, Path())) or known.get(place_of(_PART.sub("", path), root))
-
-
-def _answer(said: Prediction) -> tuple[str | None, float | None]:
-    """What is handed on, and its probability: the answer of the sequence, where that was asked for."""
-    if said.sequence is not None:
-        return said.sequence["label"], said.sequence["label_probability"]
-    return said.label, said.label_probability
-
-
 def _type(label: str | None) -> str:
     if label is None:
         return "unclassified"
@@ -151,11 +140,11 @@ def coco_camera_traps(
     written = 0
     for said in rows:
         alone: dict[str, Any] = {"id": said.path, "file_name": said.path}
-        image = _picture(listed, said.path, root) if like else alone
+        image = picture_of(said, listed, root) if like else alone
         if image is None:
             continue
         written += 1
-        label, probability = _answer(said)
+        label, probability = answer_of(said)
         images[image["id"]] = {**image, "corrupt": True, "failure": said.error} if label is None else image
         if label is not None:
             if label not in numbers:

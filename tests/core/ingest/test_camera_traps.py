@@ -18,8 +18,10 @@ from flows.cli import oltr
 from oltr_core import schema
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import Box, Record, SourceAccess
+from oltr_core.ingest.sources.camera_traps import Detections
 from oltr_core.layout import Layout
 from oltr_core.prediction import Prediction, exchange, opened
+from oltr_core.prediction.megadetector import classified
 from oltr_core.preflight import images
 from tests.core.data_world import picture, run_ingest, workspace
 
@@ -443,6 +445,89 @@ def test_boxes_of_a_batch_go_back_to_their_pictures_with_the_answer_of_the_seque
     assert [first[c] for c in ("bboxX", "bboxY", "bboxWidth", "bboxHeight")] == ["0.25", "0.5", "0.125", "0.25"]
 
 
+DETECTED = {
+    "info": {"format_version": "1.4", "detector": "md_v5a.0.0.pt", "classifier": "another"},
+    "detection_categories": {"1": "animal", "2": "person"},
+    "classification_categories": {"7": "elk"},
+    "classification_category_descriptions": {"7": "cervus"},
+    "images": [
+        {"file": "a.png", "datetime": "2020:05:30 02:57:30", "detections": [
+            {"category": "1", "conf": 0.9, "bbox": [0.25, 0.5, 0.12346, 0.25], "classifications": [["7", 0.9]]},
+            {"category": "2", "conf": 0.8, "bbox": [0.0, 0.0, 0.5, 0.5]},
+            {"category": "1", "conf": 0.1, "bbox": [0.5, 0.0, 0.5, 0.5], "classifications": [["7", 0.6]]}]},
+        {"file": "b.png", "detections": []},
+        {"file": "c.png", "failure": "not read", "detections": None},
+        {"file": "d.png", "detections": [{"category": "2", "conf": 0.7, "bbox": [0.0, 0.0, 0.5, 0.5]}]},
+    ],
+}  # fmt: skip
+
+
+def test_boxes_of_a_detector_are_classified_and_its_file_is_kept_otherwise():
+    first, last = [0.25, 0.5, 0.1235, 0.25], [0.5, 0.0, 0.5, 0.5]
+    top = [{"label": "fox", "probability": 0.6}, {"label": "boar", "probability": 0.3}]
+    rows = [
+        Prediction("a.png#1", "0003", "dog", label_probability=0.87654, top=top, box=first),
+        Prediction("a.png#2", "0003", "boar", label_probability=0.5, top=top, box=last, sequence={
+            "id": "s", "images": 2, "label": "unknown", "label_probability": None}),
+        Prediction("a.png#3", "0003", "fox", label_probability=0.5, box=[0.1, 0.1, 0.1, 0.1]),
+        Prediction("b.png", "0003", "fox", label_probability=0.5),
+        Prediction("c.png", "0003", "fox", label_probability=0.5),
+        Prediction("d.png", "0003", "fox", label_probability=0.5),
+        Prediction("e.png", "0003", "fox", label_probability=0.5),
+    ]  # fmt: skip
+    text, written = classified(rows, "2023-11-14 22:13:20", DETECTED, Path("/in"))
+    found = json.loads(text)
+    assert written == 2, "the others are of no box of an animal, or of no picture that is listed"
+    assert found["info"] == {
+        "format_version": "1.4", "detector": "md_v5a.0.0.pt", "classifier": "oltr, generation 0003",
+        "classification_completion_time": "2023-11-14 22:13:20",
+    }  # fmt: skip
+    assert found["classification_categories"] == {"1": "dog", "2": "fox", "3": "boar", "4": "unknown"}
+    assert "classification_category_descriptions" not in found
+    boxes = found["images"][0]["detections"]
+    assert [box.pop("classifications", None) for box in boxes] == [
+        [["1", 0.8765], ["2", 0.6], ["3", 0.3]], None, [["4", 1.0]],
+    ]  # fmt: skip
+    plain = [{k: v for k, v in box.items() if k != "classifications"} for box in DETECTED["images"][0]["detections"]]
+    assert found["images"] == [DETECTED["images"][0] | {"detections": plain}, *DETECTED["images"][1:]]
+    assert found["detection_categories"] == DETECTED["detection_categories"]
+
+
+def test_whole_pictures_go_into_a_detectors_file_that_is_read_as_the_same_boxes(tmp_path):
+    coco(tmp_path)
+    for name in "abcd":  # beside the JSON, where its file names start
+        (tmp_path / "images" / f"{name}.png").rename(tmp_path / f"{name}.png")
+    (tmp_path / "detected.json").write_text(json.dumps(DETECTED))
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    answers, access = predicted(tmp_path, paths, ["boar", "fox", None, "fox"]), SourceAccess(tmp_path)
+    target = tmp_path / "timelapse.json"
+    assert exchange.convert(answers, target, "detected.json", Layout(tmp_path), access) == (1, 3)
+    after = json.loads(target.read_text())
+    assert after["info"]["classification_completion_time"] == "2023-11-14 22:13:20"
+    assert after["classification_categories"] == {"1": "boar"}
+    said = [box.get("classifications") for box in after["images"][0]["detections"]]
+    assert said == [[["1", 0.875]], None, [["1", 0.875]]], "each animal of the picture, and no person"
+    every = [Detections(path=path, least=0.0) for path in ("detected.json", "timelapse.json")]
+    before, now = (one.boxes(access, tmp_path) for one in every)
+    assert now == before
+    assert len(now[str(tmp_path / "a.png")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "expected JSON, found something else"),
+        ("[]", "expected a list under 'images'"),
+        ('{"detection_categories": {}, "images": [{}]}', "expected a detector's images with file and detections"),
+    ],
+)
+def test_a_detectors_file_that_is_damaged_is_refused_in_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "detected.json").write_text(text)
+    answers = predicted(tmp_path, [tmp_path / "a.png"], ["fox"])
+    with pytest.raises(ValueError, match=f"detected.json: {sentence}"):
+        exchange.convert(answers, tmp_path / "out.json", "detected.json", Layout(tmp_path), SourceAccess(tmp_path))
+
+
 def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monkeypatch):
     package(tmp_path)
     predicted(tmp_path, [tmp_path / "media" / "m0.png", tmp_path / "new.png"], ["fox", "fox"])
@@ -450,7 +535,7 @@ def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monke
     layout = registered(tmp_path / "deer", fox="Vulpes vulpes")
     command = ["-w", str(layout.root), "convert", "answers.jsonl", "out.csv", "--like", "datapackage.json"]
     done = CliRunner().invoke(oltr, command)
-    told = "out.csv: 1 predictions; 1 more are of pictures that datapackage.json does not list\n"
+    told = "out.csv: 1 predictions; 1 more are of pictures or boxes that datapackage.json does not list\n"
     assert (done.exit_code, done.output) == (0, told)
     assert (tmp_path / "out.csv").read_text().count("\n") == 2
 
