@@ -19,8 +19,8 @@ from oltr_core.training.mixing import Mixup
 _COSINE = Cosine(scale=30.0)
 _PLAIN = ResNet32(shared_stages=2)
 _FUSED = FusedResNet32(shortcut="project")
-#: the losses of three experts added in the place of their mean, at SHIKE's rate
-_SUMMED = {"losses": [CrossEntropy(weight=3)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
+_SUM = 3.0  # of the losses of three experts in the place of their mean, as SHIKE has it, with its rate
+_SUMMED = {"losses": [CrossEntropy(weight=_SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
 
 
 def strong(epochs: int) -> list[Method]:
@@ -50,7 +50,7 @@ def strong(epochs: int) -> list[Method]:
 
 def variants(epochs: int) -> list[Method]:
     """Three experts with one first stage or another, for validation images to choose among."""
-    mutual = [CrossEntropy(weight=3), Mutual(weight=3)]
+    mutual = [CrossEntropy(weight=_SUM), Mutual(weight=_SUM)]
     wide = {"batch_size": 256, "learning_rates": LearningRates(trunk=0.3, heads=0.3)}
     firsts: dict[str, tuple[Backbone, dict]] = {
         "3 experts": (_PLAIN, {}),
@@ -66,9 +66,12 @@ def variants(epochs: int) -> list[Method]:
 
 
 def _both(epochs: int, name: str, backbone: Backbone, fields: dict) -> list[Method]:
-    """A first stage, followed by balanced softmax in one row and by the meta-embedding in the other."""
-    late = _late(epochs)
-    first, weight = _representation(epochs - late, **fields), 3.0 if fields else 1.0
+    """A first stage, followed by balanced softmax in one row and by the meta-embedding in the other.
+
+    Without `fields` it is that of `strong`; with them it is SHIKE's, whose experts end in a ReLU.
+    """
+    late, weight = _late(epochs), _SUM if fields else 1.0
+    first = _representation(epochs - late, **fields)
     seconds = {
         "balanced softmax": _classifier(late, BalancedSoftmax(weight=weight)),
         "OLTR++": _embedding(late, fresh=True, weight=weight),
