@@ -45,13 +45,16 @@ def test_the_deployments_of_a_workspace_are_scheduled_and_those_of_another_of_it
     assert registered.returncode == 0, registered.stderr
     assert "deployed generation-digits, annotation-digits, retrain-digits, monitor-digits;" in registered.stdout
     deadline = time.monotonic() + 120
-    while len({*map(_time, planned := asyncio.run(_scheduled(environment["PREFECT_API_URL"])))}) < 5:
+    while len({*map(_time, planned := asyncio.run(_scheduled(environment["PREFECT_API_URL"])))}) < 5 or not (
+        looks := {_time(run)[1] for run in planned if "monitor" in run.tags}
+    ):
         assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(1)
     nightly = [run for run in planned if "more" in run.parameters]
     assert {*map(_time, nightly)} == {(3, 0)}
     assert all(run.parameters == {"workspace": ".", "more": 1} for run in nightly)
     assert all({"digits", "generation"} < {*run.tags} for run in nightly)
+    assert looks == {30}
     assert {minute for _, minute in map(_time, planned)} == {0, 15, 30, 45}
     refused = deploy("another")
     assert refused.returncode == 2

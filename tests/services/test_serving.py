@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import urllib.request
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -88,6 +89,11 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         start("nightly/generation-digits")
         until(lambda: came)
         assert came == ["digits-nightly: Completed: 1 generations made; waiting for annotations of the batch of 0000"]
+        place = "/oltr/digits/0000/report.html"
+        shown = {artifact["key"]: artifact["data"] for artifact in ask(url, "artifacts")}
+        assert shown["digits-generation-0000-report"].endswith(f"]({place})")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{place}", timeout=60) as answer:
+            assert answer.read() == layout.generation("0000").report.read_bytes()
 
         rows = list(csv.DictReader(layout.export("0000").table.read_text().splitlines()))
         known = pl.read_parquet(layout.generation("0000").classes, glob=False)["name"][0]
