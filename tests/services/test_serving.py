@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import threading
-import urllib.request
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
