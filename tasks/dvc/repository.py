@@ -71,10 +71,14 @@ def _advice(error: BaseException) -> str:
 
 
 def add(layout: Layout, *paths: Path) -> None:
-    """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing."""
+    """`dvc add`: keep a copy in DVC's cache and write <path>.dvc beside each path. Adding again changes nothing.
+
+    The files stay as they are: DVC would remove each and put its own copy in its place, between which a kill would
+    leave none. Only where cache.type asks for links does it.
+    """
     targets = [inside(layout, path) for path in paths]
     with asked(layout) as repo:
-        repo.add(targets)
+        repo.add(targets, relink=bool(repo.config["cache"].get("type")))
 
 
 def push(layout: Layout, *paths: Path, stages: bool = False) -> None:

@@ -130,6 +130,23 @@ def test_a_removal_that_was_cut_off_before_any_step_is_ended_by_the_same_command
     assert_gone(photos, pieces)
 
 
+def test_what_a_kill_took_from_the_workspace_in_the_middle_comes_back_without_the_image(photos, monkeypatch):
+    pieces = shown(photos, ADDRESS)
+    with monkeypatch.context() as power:
+
+        def cut(layout, *_):
+            shutil.rmtree(layout.batch("b").folder)
+            raise Cut
+
+        power.setattr(repository, "add", cut)
+        with pytest.raises(Cut):
+            forget(photos, ADDRESS)
+    done = forget(photos)
+    assert done.exit_code == 0, done.exception
+    assert len(pl.read_parquet(photos.batch("b").index)) == 11
+    assert_gone(photos, pieces)
+
+
 def test_a_removal_that_was_cut_off_after_its_tombstone_leaves_nothing_either(photos, monkeypatch):
     pieces = shown(photos, ADDRESS)
     with monkeypatch.context() as power:

@@ -59,6 +59,18 @@ def test_a_workspace_whose_path_has_any_letters_is_pushed_moved_and_pulled(tmp_p
     assert moved.batch("first").index.read_bytes() == b"rows"
 
 
+def test_what_dvc_takes_in_is_never_away_from_the_workspace_unless_links_are_asked_for(tmp_path):
+    layout = made(tmp_path / "world")
+    batch = layout.batch("first")
+    for kind, links in (("", 1), ("hardlink", 2)):
+        remotes.configure(layout.dvc_config, "cache", **({"type": kind} if kind else {}))
+        batch.index.write_bytes(f"other rows {kind}".encode())
+        with batch.index.open("rb") as before:  # held, so that its number is not given to another file
+            repository.add(layout, batch.folder)
+            assert os.path.samestat(os.fstat(before.fileno()), batch.index.stat())
+        assert batch.index.stat().st_nlink == links, "shared with the cache where links are asked for"
+
+
 def test_an_address_with_any_letters_is_named_and_the_rest_of_the_configuration_stays(tmp_path):
     layout = made(tmp_path / "world")
     shared = tmp_path / ODD
