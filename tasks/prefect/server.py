@@ -116,8 +116,10 @@ class Server:
         """What to say of an error of this server's, as where its disk is full; None for an error of another kind."""
         import httpx
 
-        failed = isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 500
-        if not (failed or isinstance(error, httpx.TransportError)) or not str(error.request.url).startswith(self.url):
+        if not isinstance(error, (httpx.HTTPStatusError, httpx.TransportError)):
+            return None
+        refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+        if refused or not str(error.request.url).startswith(self.url):
             return None
         said = str(error).partition(" for url")[0]
         reason = f"the reason, such as a full disk, is in {self.log}" if self.process else "its log has the reason"
