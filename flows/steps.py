@@ -305,5 +305,5 @@ def commit_last(layout: Layout) -> None:
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
     if load_settings(layout).versions.commit and not git.tagged(layout, name):
-        revision = git.commit(layout, name, f"generation {name}: {verdict}")
+        revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")
