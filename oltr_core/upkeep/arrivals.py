@@ -6,6 +6,7 @@ from typing import Any
 
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
+from oltr_core.measured import counted
 from oltr_core.settings.operations import Monitor
 
 
@@ -18,7 +19,7 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
     newest = ledger.replay(ledger.read(layout.ledger)).generations[-1:]
     before = [n for n in newest if batch in _batches(layout, n)]
     rate, far = seen["unknown_rate"], seen["drift"]
-    said = [f"{batch}: {images} images without a label"]
+    said = [f"{batch}: {counted(images, 'images')} without a label"]
     said += [f"{rate[0]:.1%} unknown ({rate[1]:.1%} to {rate[2]:.1%})"] if rate else []
     said += (
         [] if isinstance(far, str) else [f"told apart with an AUROC of {far[0]:.2f} ({far[1]:.2f} to {far[2]:.2f})"]

@@ -324,6 +324,9 @@ def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and
     for wrong in ([], ["a.png", "--batch", "batch-0"], ["a.png", "--by", "seq_id"]):
         assert called(*wrong).exit_code == 2
         assert "give PATHS, or --batch" in called(*wrong).output
+    refused = called("--batch", "batch-0", "--workers", "2")
+    assert refused.exit_code == 2
+    assert "leave it out with --batch" in refused.output
 
 
 @pytest.mark.slow
