@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from oltr_core.benchmark import methods
+from oltr_core.benchmark import two_stages
 from oltr_core.benchmark.image_sets import TAIL, cifar, long_tail
 from oltr_core.images.dataset import Resident
 from oltr_core.settings.compute import Compute
@@ -43,8 +43,9 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(256, (o.images, 3, 32, 32), dtype=torch.uint8, generator=generator)
         labels = torch.randint(CLASSES, (o.images,), generator=generator)
-    rows = {method.train.network.experts: method.train for method in methods.cifar_strong(200)}
-    found = {experts: compared(rows[experts], Resident(images.to("cuda")), labels, o) for experts in o.experts}
+    rows = {method.name: method.train for method in two_stages.strong(200)}
+    trains = {1: rows["cross-entropy"], 3: rows["cross-entropy, 3 experts"]}
+    found = {experts: compared(trains[experts], Resident(images.to("cuda")), labels, o) for experts in o.experts}
     print(json.dumps({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "experts": found}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oltr_core.benchmark import methods
+from oltr_core.benchmark import methods, two_stages
 from oltr_core.benchmark.cell import Ceiling, Method
 from oltr_core.learners import (
     ExemplarReplay,
@@ -28,6 +28,12 @@ def cifar_world(epochs: int) -> list[Method]:
     return [*_rows(train), Ceiling(name=CEILING, train=train)]
 
 
+def tiny_imagenet_lt(epochs: int) -> list[Method]:
+    """OLTR++ with three experts as in `tiny-imagenet-lt-strong`; the last row learns on random features."""
+    (train,) = (row.train for row in two_stages.strong(epochs) if row.name == "OLTR++, 3 experts")
+    return [*_rows(train), _row("ridge, 2000 random directions", Ridge(projection=2000), train)]
+
+
 def digits(epochs: int) -> list[Method]:
     """OLTR++ as params.yaml has it; the last row learns on random features."""
     train = Train()
@@ -39,6 +45,7 @@ def _rows(train: Train) -> list[Method]:
         ImprintReplay(),
         ImprintReplay(covariance="full"),
         StreamingLDA(),
+        StreamingLDA(unbiased=False),
         Ridge(),
         NearestClassMean(),
         Imprint(),
@@ -47,7 +54,12 @@ def _rows(train: Train) -> list[Method]:
         FineTuneNewOnly(),
         ExemplarReplay(),
     ]
-    names = {2: "imprint_replay, full covariance", 7: "imprint, energy weights", 10: "exemplar_replay, 20 a class"}
+    names = {
+        2: "imprint_replay, full covariance",
+        4: "slda, as published",
+        8: "imprint, energy weights",
+        11: "exemplar_replay, 20 a class",
+    }
     return [_row(names.get(i, learner.name), learner, train) for i, learner in enumerate(learners, 1)]
 
 

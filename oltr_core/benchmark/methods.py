@@ -8,7 +8,7 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.images.policies import AutoAugment
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.learners import ImprintReplay
-from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, LogitAdjusted, Loss
+from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32
 from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding
@@ -30,7 +30,6 @@ from oltr_core.strategies import (
     Vaal,
 )
 from oltr_core.training import LearningRates, Phase, Schedule, Train
-from oltr_core.training.mixing import Mixup
 
 S = TypeVar("S", bound=Spec)
 #: how a softmax classifier goes on after its training: the logit scale suits logits without a bound
@@ -142,91 +141,6 @@ def cifar(epochs: int) -> list[Method]:
         oltr("OLTR++, two heads", CrossEntropy(), experts=2),
         oltr("OLTR++, two heads, balanced softmax first", BalancedSoftmax(), experts=2),
     ]
-
-
-def cifar_strong(epochs: int) -> list[Method]:
-    """Two stages: cross-entropy, then for a tenth of the epochs a new classifier on the frozen trunk.
-
-    The first is SHIKE's: AutoAugment, Cutout, weight decay 5e-4, cosine heads; rows of as many experts share it.
-    The second is cross-entropy, balanced softmax, the meta-embedding on class-aware batches, or the two by halves.
-    """
-    late = _late(epochs)
-    rows = {
-        "cross-entropy": [_classifier(late, CrossEntropy())],
-        "balanced softmax": [_classifier(late, BalancedSoftmax())],
-        "OLTR++": [_embedding(late, fresh=True)],
-        "OLTR++ after balanced softmax": [
-            _classifier(late // 2, BalancedSoftmax()),
-            _embedding(late - late // 2, fresh=False),
-        ],
-    }
-    first = _representation(epochs - late)
-    return [
-        _two_stages(name if experts == 1 else f"{name}, {experts} experts", [first, *second], experts)
-        for experts in (1, 3)
-        for name, second in rows.items()
-    ]
-
-
-def cifar_variants(epochs: int) -> list[Method]:
-    """What the recipe of `cifar_strong` was chosen among, on validation images: three experts, one thing changed.
-
-    The second stage is balanced softmax; the last two have the priors (0, 1, 2) in one stage of all epochs.
-    """
-    late = _late(epochs)
-    second = _classifier(late, BalancedSoftmax())
-
-    def first(**fields) -> list[Phase]:
-        return [_representation(epochs - late, **fields), second]
-
-    def priors(**fields) -> list[Phase]:
-        return [_representation(epochs, losses=[LogitAdjusted(tau=(0.0, 1.0, 2.0))], **fields)]
-
-    faster = {"learning_rates": LearningRates(trunk=0.15, heads=0.15), "schedule": Schedule(warmup=0.03)}
-    mixup = {"mix": Mixup(alpha=0.4)}
-    return [
-        _two_stages("base", first()),
-        _two_stages("learning rate 0.15", first(**faster)),
-        _two_stages("mixup 0.4", first(**mixup)),
-        _two_stages("weight decay 1e-3", first(weight_decay=1e-3)),
-        _two_stages("experts part after stage 1", first(), shared=1),
-        _two_stages("balanced softmax in both stages", first(losses=[BalancedSoftmax()])),
-        _two_stages("priors", priors()),
-        _two_stages("priors, mixup 0.4", priors(**mixup)),
-    ]
-
-
-_COSINE = Cosine(scale=30.0)
-
-
-def _late(epochs: int) -> int:
-    """The epochs of the second stage."""
-    return max(2, epochs // 10)
-
-
-def _stage(name: str, epochs: int, **fields) -> Phase:
-    defaults = {"losses": [CrossEntropy()], "head": _COSINE, "batch_size": 128, "schedule": Schedule(warmup=0.03)}
-    return Phase(name=name, epochs=epochs, **(defaults | fields))
-
-
-def _representation(epochs: int, **fields) -> Phase:
-    return _stage("representation", epochs, **fields)
-
-
-def _classifier(epochs: int, loss: Loss) -> Phase:
-    return _stage("classifier", epochs, losses=[loss], fresh_head=True, freeze=["trunk"])
-
-
-def _embedding(epochs: int, fresh: bool) -> Phase:
-    losses, head = [CrossEntropy(), LargeMargin()], MetaEmbedding(scale=30.0)
-    fields = {"losses": losses, "head": head, "sampler": ClassAware(), "fresh_head": fresh, "freeze": ["trunk"]}
-    return _stage("meta_embedding", epochs, **fields)
-
-
-def _two_stages(name: str, phases: list[Phase], experts: int = 3, shared: int = 2) -> Method:
-    backbone = ResNet32(shared_stages=shared)
-    network = NetworkSpec(backbone=backbone, experts=experts, attention="none", head=_COSINE)
-    return Method(name=name, train=_with(cifar_recipe(strong=True), network=network, phases=phases))
 
 
 def _with(spec: S, **change) -> S:

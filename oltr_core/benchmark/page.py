@@ -64,9 +64,12 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     parts = ["\n".join(f"- {text}" for text in legend)]
     for title, mine in sides.items():
         parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
-        for heading, of in groups(mine, brief=mine is tuning and bool(published)).items():
-            parts.append(f"### {heading}\n\n{grid(table, methods, mine, of, STEPS not in heading)}")
-    return "\n\n".join(parts)
+        found = groups(mine, brief=mine is tuning and bool(published))
+        same = {heading: in_common(table, methods, mine, of) for heading, of in found.items()}
+        parts += ["\n".join(f"- {heading}, {text}" for heading, (text, _) in same.items() if text)]
+        for heading, (_, left) in same.items():
+            parts += [f"### {heading}\n\n{grid(table, methods, mine, left, STEPS not in heading)}"] if left else []
+    return "\n\n".join(part for part in parts if part)
 
 
 def groups(cells: list[Cell], brief: bool = False) -> Groups:
@@ -104,31 +107,35 @@ def of_steps(head: str, names: set[str], brief: bool) -> Groups:
     return found | {"At the end and over all generations": {n: title for n, title in last.items() if n in names}}
 
 
+def in_common(
+    table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str]
+) -> tuple[str, dict[str, str]]:
+    """What all rows have in common, as rows of one training have, in words; and the columns that are left."""
+    shown = rows_of(methods, cells)
+    of_rows = {name: [_values(cells, row, name) for row in shown] for name in columns}
+    same = [name for name, values in of_rows.items() if len(shown) > 1 and _agree(values, some=name in SECONDS)]
+    line = "; ".join(
+        f"{columns[name]} {_spread(next(filter(None, of_rows[name])))}"
+        + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
+        for name in same
+    )
+    left = {name: title for name, title in columns.items() if name not in same}
+    return (f"the same for all {len(shown)} rows: {line}." if line else ""), left
+
+
 def grid(
     table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str], differences: bool = True
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
     Published figures of a row that is not measured are left out.
-    Columns in which all rows have the same figures on all seeds, as rows of one training have, are one line of text.
     """
     shown = rows_of(methods, cells)
-    of_rows = {name: [_values(cells, row, name) for row in shown] for name in columns}
-    same = [name for name, values in of_rows.items() if len(shown) > 1 and _agree(values, some=name in SECONDS)]
-    left = {name: title for name, title in columns.items() if name not in same}
-    line = "; ".join(
-        f"{columns[name]} {_spread(next(filter(None, of_rows[name])))}"
-        + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
-        for name in same
-    )
-    parts = [f"The same for all {len(shown)} rows: {line}."] if line else []
-    if left:
-        head = "| | " + " | ".join(left.values()) + " |\n|---|" + "---:|" * len(left)
-        missing = [method.name for method in methods if method.name not in shown]
-        published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}
-        rows = _rows(table._replace(published=published), shown, cells, left, differences)
-        parts.append("\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)]))
-    return "\n\n".join(parts)
+    head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
+    missing = [method.name for method in methods if method.name not in shown]
+    published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}
+    rows = _rows(table._replace(published=published), shown, cells, columns, differences)
+    return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
 
 
 def _rows(

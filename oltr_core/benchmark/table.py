@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from oltr_core.benchmark import image_sets, learners, methods, rivals, worlds
+from oltr_core.benchmark import image_sets, learners, methods, rivals, two_stages, worlds
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.spec import suggest
@@ -52,6 +52,8 @@ _CIFAR100_LT = {
     "OLTR++ two-headed (Table 7)": _closed(47.4, 68.0, 48.9, 22.6),
     "RIDE, 3 experts": _closed(48.0, 67.0, 49.9, 25.7),
     "ProCo, 200 epochs, AutoAugment": _closed(52.8),
+    "ProCo, 400 epochs, AutoAugment": _closed(54.2, 70.1, 53.4, 36.4),
+    "SHIKE, 3 experts": _closed(56.3, 73.4, 56.5, 36.0),
 }
 #: under the row that each begins with; the literature's networks are ResNet-32, its split is drawn anew
 _RIVALS = {
@@ -144,7 +146,7 @@ TABLES = {
     "cifar100-lt-strong": Table(
         "CIFAR-100-LT, AutoAugment",
         image_sets.cifar100_lt,
-        methods.cifar_strong,
+        two_stages.strong,
         published=_CIFAR100_LT,
     ),
     "cifar100-lt-rivals": Table(
@@ -166,13 +168,13 @@ TABLES = {
     "cifar100-lt-variants": Table(  # for --validation
         "CIFAR-100-LT, variants of the recipe",
         image_sets.cifar100_lt,
-        methods.cifar_variants,
+        two_stages.variants,
         seeds=range(1),
     ),
     "cifar10-lt-strong": Table(
         "CIFAR-10-LT, AutoAugment",
         image_sets.cifar10_lt,
-        methods.cifar_strong,
+        two_stages.strong,
         published=_CIFAR10_LT,
     ),
     "cifar100-open": Table(  # Table 5
@@ -181,7 +183,15 @@ TABLES = {
     # 150 known classes, 50 open ones in two stages: Sec. 4.3
     "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", image_sets.tiny_imagenet_lt, methods.cifar),
     "tiny-imagenet-lt-strong": Table(
-        "Tiny-ImageNet-LT, AutoAugment", image_sets.tiny_imagenet_lt, methods.cifar_strong
+        "Tiny-ImageNet-LT, AutoAugment", image_sets.tiny_imagenet_lt, two_stages.strong, seeds=range(1)
+    ),
+    "tiny-imagenet-lt-learners": Table(
+        "Learners in two stages of Tiny-ImageNet-LT",
+        image_sets.tiny_imagenet_lt,
+        learners.tiny_imagenet_lt,
+        one_network=True,
+        seeds=range(1),
+        threads=1,
     ),
 }
 

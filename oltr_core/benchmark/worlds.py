@@ -38,7 +38,7 @@ def cifar_world(root: Path | None, seed: int) -> BenchmarkData:
     column[torch.from_numpy(np.random.default_rng(0).permutation(100))] = torch.arange(100)
     labels, test_labels = column[labels], column[test_labels]
     known = torch.nonzero(labels < KNOWN)[:, 0]
-    kept, val = (known[rows] for rows in drawn(labels[known], TAIL))
+    kept, val = (known[rows] for rows in drawn(labels[known], TAIL, 20, shuffled=False))
     left = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, torch.cat([kept, val]), False)
     of_class = [torch.nonzero(left & (labels == k))[:, 0] for k in range(100)]
     free = {k: rows[:-HELD_OUT].numpy() for k, rows in enumerate(of_class)}

@@ -14,15 +14,18 @@ from oltr_core.spec import Spec
 
 
 class StreamingLDA(Spec):
-    """z_k = m_k' P x - m_k' P m_k / 2 with P = ((1 - a) S + a tr(S)/D I)^-1, equal priors; nothing is trained.
+    """z_k = m_k' P x - (m_k' P m_k - tr(P S)/n_k) / 2 with P = ((1 - a) S + a tr(S)/D I)^-1, equal priors.
 
-    S is the covariance within a class, m_k the mean of a class's images, old and new: what an update gives is what
-    the same statistics give from scratch. Departs from Hayes and Kanan: S counts rare classes as much as frequent
-    ones (`class_statistics.covariance`), and does not move with answers about classes of the full training.
+    Nothing is trained. S is the covariance within a class, m_k the mean of a class's n_k images, old and new: what an
+    update gives is what the same statistics give from scratch. Departs from Hayes and Kanan: S counts rare classes as
+    much as frequent ones (`class_statistics.covariance`), and does not move with answers about classes of the full
+    training; and the length of a mean is freed of its bias. The mean of n_k images is longer than that of the class,
+    E m_k' P m_k = mu_k' P mu_k + tr(P S)/n_k, which would cost a class of few images about D/(2 n_k) of its logit.
     """
 
     name: Literal["slda"] = "slda"
     shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.01  # a: of S towards its mean variance
+    unbiased: bool = True  # false: without tr(P S)/n_k, as published
 
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
@@ -30,7 +33,13 @@ class StreamingLDA(Spec):
         return closed_form.update(self.solve, parent, old, new, generator)
 
     def solve(self, statistics: ClassStatistics) -> tuple[Float[Tensor, "E D K"], Float[Tensor, "E K"]]:
-        """W = P M' and b_k = -m_k' W_k / 2, for each expert."""
+        """W = P M' and b_k = -(m_k' W_k - tr(P S)/n_k) / 2, for each expert."""
         means = statistics.means.double().transpose(1, 2)  # [E, D, K]
-        weight = torch.linalg.solve(shrunk(covariance(statistics), self.shrinkage), means)
-        return weight, -(means * weight).sum(1) / 2
+        within = covariance(statistics)
+        inverse = torch.linalg.inv(shrunk(within, self.shrinkage))
+        weight = inverse @ means
+        lengths = (means * weight).sum(1)
+        if self.unbiased:
+            spread = (inverse * within).sum((1, 2))  # tr(P S): both are symmetric
+            lengths = lengths - spread[:, None] / statistics.counts.double().clamp(min=1)
+        return weight, -lengths / 2

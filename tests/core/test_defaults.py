@@ -140,7 +140,7 @@ DEFAULTS = {
             "batch_size": 64,
             "learning_rate": 0.1,
         },
-        "slda": {"shrinkage": 0.01},
+        "slda": {"shrinkage": 0.01, "unbiased": True},
         "ridge": {"penalty": 0.001, "projection": 0, "seed": 0},
         "fine_tune_new_only": {"imprint": IMPRINT, "steps": 100, "batch_size": 64, "learning_rate": 0.1},
         "nearest_class_mean": {},

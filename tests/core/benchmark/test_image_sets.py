@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from oltr_core.benchmark import image_sets
-from oltr_core.benchmark.image_sets import long_tail
+from oltr_core.benchmark.image_sets import drawn, long_tail
 from oltr_core.benchmark.untrained import separation, small_high_frequencies
 from oltr_core.ingest.longtail import Exponential
 from oltr_core.ingest.sources.digits import roles
@@ -33,7 +33,17 @@ def test_validation_images_are_balanced_and_not_trained_on():
     (train, _), (val, val_labels) = long_tail(numbers, labels, Exponential(ratio=10))
     assert not set(train.tolist()) & set(val.tolist())
     assert torch.equal(labels[val], val_labels)
-    assert torch.bincount(val_labels).tolist() == [0, 20, 20, 20, 20]  # the head class trains on all that it has
+    # the head class trains on all that it has; of the second, 44 images are left
+    assert torch.bincount(val_labels).tolist() == [0, 44, 50, 50, 50]
+    left = [k for k in range(400, 500) if k not in train]
+    assert val[val_labels == 4].tolist() not in (left[:50], left[-50:])  # drawn, not the first of the file
+    assert torch.equal(long_tail(numbers, labels, Exponential(ratio=10))[1][0], val)
+
+
+def test_validation_images_of_the_world_of_ten_generations_are_the_first_that_are_left():
+    labels = torch.arange(2).repeat_interleave(100)
+    rows, val = drawn(labels, Exponential(ratio=10), 20, shuffled=False)
+    assert val == [i for i in range(100, 200) if i not in rows][:20]
 
 
 def _stored(root, name: str, split: str, pixels: np.ndarray, labels: list[int] | None = None) -> None:

@@ -7,9 +7,6 @@ import pytest
 from oltr_core.benchmark import methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
-from oltr_core.losses import BalancedSoftmax, LogitAdjusted
-from oltr_core.training import LearningRates
-from oltr_core.training.mixing import Mixup
 
 
 def test_the_ablation_switches_every_part_off_once():
@@ -54,56 +51,6 @@ def test_a_table_is_published_on_three_seeds_at_200_epochs_unless_it_says_otherw
         table = TABLES[name]
         assert (table.seeds, table.tuning, table.epochs, table.threads) == (range(5), tuning, 0, 1)
         assert table.seeded
-
-
-def test_the_strong_rows_share_a_first_stage_and_train_a_new_classifier_on_its_frozen_trunk():
-    rows = methods.cifar_strong(200)
-    assert [row.train.network.experts for row in rows] == [1] * 4 + [3] * 4
-    for row in rows:
-        first, *second = row.train.phases
-        assert (row.train.network, first) == (rows[4 * (row.train.network.experts > 1)].train.network, first)
-        assert (first.epochs, first.weight_decay, first.learning_rates.trunk, first.head.scale) == (
-            180,
-            5e-4,
-            0.1,
-            30,
-        )
-        assert (row.train.augment.policy.name, row.train.augment.cutout) == ("auto_augment", 16)
-        assert sum(phase.epochs for phase in second) == 20
-        assert all(phase.freeze == ["trunk"] for phase in second)
-        assert second[0].fresh_head
-    names = [[phase.name for phase in row.train.phases[1:]] for row in rows[:4]]
-    assert names == [["classifier"], ["classifier"], ["meta_embedding"], ["classifier", "meta_embedding"]]
-    losses = [[loss.name for loss in row.train.phases[1].losses] for row in rows[:4]]
-    assert losses[:2] == [["cross_entropy"], ["balanced_softmax"]]
-    assert losses[2:] == [["cross_entropy", "large_margin"], ["balanced_softmax"]]
-
-
-def test_the_variants_differ_from_the_strong_recipe_in_what_their_names_say():
-    base, *others = methods.cifar_variants(200)
-    (strong,) = (row for row in methods.cifar_strong(200) if row.name == "balanced softmax, 3 experts")
-    assert base.train == strong.train
-
-    def change(train, **fields):
-        first = train.phases[0].model_copy(update=fields)
-        return train.model_copy(update={"phases": [first, *train.phases[1:]]})
-
-    later = base.train.network.backbone.model_copy(update={"shared_stages": 1})
-    priors = [LogitAdjusted(tau=(0.0, 1.0, 2.0))]
-    alone = base.train.model_copy(update={"phases": base.train.phases[:1]})
-    rates = LearningRates(trunk=0.15, heads=0.15)
-    expected = {
-        "learning rate 0.15": change(base.train, learning_rates=rates),
-        "mixup 0.4": change(base.train, mix=Mixup(alpha=0.4)),
-        "weight decay 1e-3": change(base.train, weight_decay=1e-3),
-        "experts part after stage 1": base.train.model_copy(
-            update={"network": base.train.network.model_copy(update={"backbone": later})}
-        ),
-        "balanced softmax in both stages": change(base.train, losses=[BalancedSoftmax()]),
-        "priors": change(alone, epochs=200, losses=priors),
-        "priors, mixup 0.4": change(alone, epochs=200, losses=priors, mix=Mixup(alpha=0.4)),
-    }
-    assert {row.name: row.train for row in others} == expected
 
 
 @pytest.mark.parametrize(("epochs", "phases"), [(200, (160, 40)), (30, (24, 6)), (4, (3, 1))])

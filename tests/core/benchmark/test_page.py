@@ -64,7 +64,7 @@ def test_the_page_has_both_groups_of_seeds_with_their_spread_and_the_goals():
     assert "| OLTR++ | 97.0 ± 1.0 |" in published
     assert "| plain softmax | 92.0 ± 2.0<br>-5.0 [-17.7, 7.7] |" in published
     assert "| *goal of OLTR++* | 95.5 |" in published
-    assert "The same for all 2 rows: AUROC 50.0 ± 0.0 (goal 91.0)." in published
+    assert "- Mixed pool: generation 0, the same for all 2 rows: AUROC 50.0 ± 0.0 (goal 91.0)." in published
     assert "| OLTR++ | 50.0 |" in tuning
 
 
@@ -185,11 +185,11 @@ def test_methods_of_one_training_are_one_row_where_they_do_not_differ():
     after = {"mixed pool/1/loop/known_accuracy": 0.75}
     two = records({(OURS.name, 0): closed(0.9) | after, (PLAIN.name, 0): closed(0.9) | {next(iter(after)): 0.5}})
     text = written(two)
-    assert "The same for all 2 rows: overall 90.0 (goal 95.5)." in text
+    assert "- Known classes, the same for all 2 rows: overall 90.0 (goal 95.5)." in text
     assert "| OLTR++ | 75.0 |" in text
     assert "| plain softmax | 50.0 |" in text
     apart = records({(OURS.name, 0): closed(0.9), (PLAIN.name, 0): closed(0.901)})
-    assert "The same for all 2 rows: overall" not in written(apart)
+    assert "the same for all 2 rows: overall" not in written(apart)
 
 
 def test_a_published_figure_stands_under_the_row_that_its_name_begins_with():

@@ -45,10 +45,30 @@ def test_shrinkage_goes_towards_the_mean_variance():
     statistics = measure(features, labels, 4)
     within = covariance(statistics)[0]
     shrunk = 0.7 * within + 0.3 * within.trace() / 5 * torch.eye(5).double()
-    weight, bias = StreamingLDA(shrinkage=0.3).solve(statistics)
-    means = statistics.means[0].double()
-    close(weight[0], torch.linalg.inv(shrunk) @ means.T)
-    close(bias[0], -0.5 * (means @ torch.linalg.inv(shrunk) * means).sum(1))
+    weight, bias = StreamingLDA(shrinkage=0.3, unbiased=False).solve(statistics)
+    means, inverse = statistics.means[0].double(), torch.linalg.inv(shrunk)
+    close(weight[0], inverse @ means.T)
+    close(bias[0], -0.5 * (means @ inverse * means).sum(1))
+    statistics.counts[1] = 3
+    less = (inverse @ within).trace() / torch.tensor([15.0, 3, 15, 15]).double()
+    close(StreamingLDA(shrinkage=0.3).solve(statistics)[1][0], bias[0] + less / 2)
+
+
+def test_in_slda_a_mean_of_few_images_is_on_average_not_longer_than_that_of_many():
+    """E (m' P m - tr(P S)/n) = mu' P mu: here P = S = I, three dimensions, mu = (1, 2, 0)."""
+    generator, mu = torch.Generator().manual_seed(0), torch.tensor([1.0, 2.0, 0.0])
+    statistics = measure(torch.randn(400, 1, 3, generator=generator), torch.arange(400) % 100, 100)
+    statistics.totals["scatter"] = statistics.totals["degrees"] * torch.eye(3).double()[None]
+    draws = torch.randn(20000, 4, 3, generator=generator).mean(1) + mu
+    lengths = {}
+    for unbiased in (True, False):
+        total = 0.0
+        for part in draws.split(100):
+            statistics.means[:] = part[None]
+            total += float(StreamingLDA(unbiased=unbiased).solve(statistics)[1].sum())
+        lengths[unbiased] = -2 * total / len(draws)
+    assert lengths[True] == pytest.approx(5, abs=0.05)
+    assert lengths[False] == pytest.approx(5 + 3 / 4, abs=0.05)
 
 
 def test_ridge_is_least_squares_on_one_hot_targets_where_every_class_weighs_alike():

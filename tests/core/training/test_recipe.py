@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oltr_core.benchmark import methods
+from oltr_core.benchmark import methods, two_stages
 from oltr_core.spec import parse
 from oltr_core.training import Train
 
@@ -71,5 +71,5 @@ def test_ldam_over_a_head_of_another_scale_is_refused(change, sentence):
 
 def test_ldam_over_a_head_of_its_scale_and_every_published_recipe_are_accepted():
     assert parse(Train, with_ldam(), "params.yaml: train").phases[1].losses[0].scale == 20
-    for recipe in [*methods.cifar(10), *methods.cifar_strong(10), *methods.ablation(10)]:
+    for recipe in [*methods.cifar(10), *two_stages.strong(10), *two_stages.variants(10), *methods.ablation(10)]:
         assert Train.model_validate(recipe.train.model_dump(mode="json")) == recipe.train

@@ -1,0 +1,114 @@
+"""Rows of the CIFAR-LT tables in two stages: a trunk, then for a tenth of the epochs a classifier on it, frozen.
+
+The first stage is SHIKE's (Jin et al., CVPR 2023): cross-entropy, AutoAugment, Cutout, weight decay 5e-4, cosine
+heads.
+"""
+
+from __future__ import annotations
+
+from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.methods import cifar_recipe
+from oltr_core.losses import BalancedSoftmax, CrossEntropy, LargeMargin, Loss, Mutual
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import Backbone, FusedResNet32, ResNet32
+from oltr_core.models.heads import Cosine, MetaEmbedding
+from oltr_core.samplers import ClassAware
+from oltr_core.training import LearningRates, Phase, Schedule
+from oltr_core.training.mixing import Mixup
+
+_COSINE = Cosine(scale=30.0)
+_PLAIN = ResNet32(shared_stages=2)
+_FUSED = FusedResNet32(shortcut="project")
+_SUM = 3.0  # of the losses of three experts in the place of their mean, as SHIKE has it, with its rate
+_SUMMED = {"losses": [CrossEntropy(weight=_SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
+
+
+def strong(epochs: int) -> list[Method]:
+    """One and three experts with four second stages, and the first stage that was the best of `variants`.
+
+    The second stage is cross-entropy, balanced softmax, the meta-embedding on class-aware batches, or the two by
+    halves.
+    """
+    late = _late(epochs)
+    rows = {
+        "cross-entropy": [_classifier(late, CrossEntropy())],
+        "balanced softmax": [_classifier(late, BalancedSoftmax())],
+        "OLTR++": [_embedding(late, fresh=True)],
+        "OLTR++ after balanced softmax": [
+            _classifier(late // 2, BalancedSoftmax()),
+            _embedding(late - late // 2, fresh=False),
+        ],
+    }
+    first = _representation(epochs - late)
+    plain = [
+        _method(name if experts == 1 else f"{name}, {experts} experts", [first, *second], experts)
+        for experts in (1, 3)
+        for name, second in rows.items()
+    ]
+    return [*plain, *_both(epochs, "3 experts, fused", _FUSED, _SUMMED)]
+
+
+def variants(epochs: int) -> list[Method]:
+    """Three experts with one first stage or another, for validation images to choose among."""
+    mutual = [CrossEntropy(weight=_SUM), Mutual(weight=_SUM)]
+    wide = {"batch_size": 256, "learning_rates": LearningRates(trunk=0.3, heads=0.3)}
+    firsts: dict[str, tuple[Backbone, dict]] = {
+        "3 experts": (_PLAIN, {}),
+        "3 experts, summed": (_PLAIN, _SUMMED),
+        "3 experts, fused": (_FUSED, _SUMMED),
+        "3 experts, fused, mutual": (_FUSED, _SUMMED | {"losses": mutual}),
+        "3 experts, fused, mixup 0.4": (_FUSED, _SUMMED | {"mix": Mixup(alpha=0.4)}),
+        "3 experts, fused, weight decay 1e-3": (_FUSED, _SUMMED | {"weight_decay": 1e-3}),
+        "3 experts, fused, apart after stage 1": (FusedResNet32(shortcut="project", shared_stages=1), _SUMMED),
+        "3 experts, fused, batches of 256": (_FUSED, _SUMMED | wide),
+    }
+    return [row for name, first in firsts.items() for row in _both(epochs, name, *first)]
+
+
+def _both(epochs: int, name: str, backbone: Backbone, fields: dict) -> list[Method]:
+    """A first stage, followed by balanced softmax in one row and by the meta-embedding in the other.
+
+    Without `fields` it is that of `strong`; with them it is SHIKE's, whose experts end in a ReLU.
+    """
+    late, weight = _late(epochs), _SUM if fields else 1.0
+    first = _representation(epochs - late, **fields)
+    seconds = {
+        "balanced softmax": _classifier(late, BalancedSoftmax(weight=weight)),
+        "OLTR++": _embedding(late, fresh=True, weight=weight),
+    }
+    return [
+        _method(f"{second}, {name}", [first, phase], 3, backbone, last_relu=bool(fields))
+        for second, phase in seconds.items()
+    ]
+
+
+def _late(epochs: int) -> int:
+    """The epochs of the second stage."""
+    return max(2, epochs // 10)
+
+
+def _stage(name: str, epochs: int, **fields) -> Phase:
+    defaults = {"losses": [CrossEntropy()], "head": _COSINE, "batch_size": 128, "schedule": Schedule(warmup=0.03)}
+    return Phase(name=name, epochs=epochs, **(defaults | fields))
+
+
+def _representation(epochs: int, **fields) -> Phase:
+    return _stage("representation", epochs, **fields)
+
+
+def _classifier(epochs: int, loss: Loss) -> Phase:
+    return _stage("classifier", epochs, losses=[loss], fresh_head=True, freeze=["trunk"])
+
+
+def _embedding(epochs: int, fresh: bool, weight: float = 1.0) -> Phase:
+    losses, head = [CrossEntropy(weight=weight), LargeMargin(weight=0.1 * weight)], MetaEmbedding(scale=30.0)
+    fields = {"losses": losses, "head": head, "sampler": ClassAware(), "fresh_head": fresh, "freeze": ["trunk"]}
+    return _stage("meta_embedding", epochs, **fields)
+
+
+def _method(
+    name: str, phases: list[Phase], experts: int = 3, backbone: Backbone = _PLAIN, last_relu: bool = False
+) -> Method:
+    network = NetworkSpec(backbone=backbone, experts=experts, attention="none", last_relu=last_relu, head=_COSINE)
+    recipe = cifar_recipe(strong=True).model_copy(update={"network": network, "phases": phases})
+    return Method(name=name, train=recipe)
