@@ -18,6 +18,7 @@ from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.prediction import decoding, files, gallery, images_at, predict, predict_batch, predict_rows
+from oltr_core.prediction.requests import content
 from tests.core.stages import loop_world as world
 
 
@@ -88,8 +89,8 @@ def test_a_row_of_a_request_is_an_image_in_bytes_base64_or_pixels_or_a_path_and_
         (pixels[0], "found uint8"),
         (pixels / 255, "found float64"),
         (pixels[:0], "found uint8 [0,"),
-        (pixels.astype(int) - 256, "from 0 to 255"),
-        (pixels.astype(int) + 256, "from 0 to 255"),
+        ([[[-1, 0, 0]]], "from 0 to 255, found -1 to 0"),
+        ([[[256, 0, 0]]], "from 0 to 255, found 0 to 256"),
         (3, "found int64 []"),
     ):
         rows.append({"image": bad})
@@ -102,6 +103,7 @@ def test_a_row_of_a_request_is_an_image_in_bytes_base64_or_pixels_or_a_path_and_
         for one, why in zip(found[5:], reasons, strict=True):
             assert why in one.error
             assert (one.label, one.score, one.top) == (None, None, None)
+    assert content([[[0, 255, 7]]]).tolist() == [[[0, 255, 7]]]
     with pytest.raises(ValueError, match="top_k: expected 1 or more, found 0"):
         predict_rows([], network, "0000", 0)
 
