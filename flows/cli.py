@@ -109,6 +109,7 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""
     from flows import steps
     from flows.loop import alone
+    from oltr_core.measured import counted
     from tasks import workspace
 
     wanted = [b.batch for b in workspace.settings(layout).sources]
@@ -116,7 +117,7 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
         steps.mend(layout)
         for batch in batches or wanted:
             card = steps.ingest(layout, batch)
-            click.echo(f"{batch}: {card['images']} images, {card['quarantined']} in quarantine")
+            click.echo(f"{batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")
 
 
 @command("oltr generations", "oltr generations --json | jq '.[-1].metrics'")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--by", default="", help="With --batch: also an answer per value of this attribute, or per `group`.")
 @click.option("--device", default="cpu", help="Where to compute: cpu, cuda (default: cpu).")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at a time (default: 64).")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that decode ahead (default: 2).")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode PATHS ahead (default: 2).")
 def predict(
     layout: Layout,
     paths: tuple[str, ...],
@@ -51,6 +51,7 @@ def predict(
     batch: str | None,
     by: str,
     device: str,
+    workers: int | None,
     **how: Any,
 ) -> None:
     """The champion's prediction for images: label or "unknown", probability, score, nearest class.
@@ -65,6 +66,8 @@ def predict(
         raise click.UsageError("--json prints what --output writes into a file; give one of them")
     if bool(paths) == bool(batch) or (by and not batch) or (resume and batch):
         raise click.UsageError("give PATHS, or --batch (which --by goes with, and --resume does not)")
+    if batch and workers is not None:
+        raise click.UsageError("--workers decodes PATHS ahead of the network; leave it out with --batch")
     from oltr_core.prediction import gallery, images_at, loaded
     from tasks import storage
 
@@ -77,7 +80,7 @@ def predict(
     if batch:
         answers = partial(_answers_of_batch, layout=layout, batch=batch, by=by, **how)
     else:
-        answers = partial(_answers, fetch=storage.read, **how)
+        answers = partial(_answers, fetch=storage.read, workers=2 if workers is None else workers, **how)
     if output is None:
         _print(answers(images), as_json)
     else:
@@ -131,7 +134,7 @@ def _answers(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
     return predict(images, **how)
 
 
-def _answers_of_batch(images: Iterable[str], workers: int, **how: Any) -> Iterator[Prediction]:
+def _answers_of_batch(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
     from oltr_core.prediction import predict_batch
 
     return predict_batch(**how)
@@ -166,8 +169,10 @@ def _write(
             file.add(answer)
             total, unread = total + 1, unread + (answer.error is not None)
             show(total, unread)
+    from oltr_core.measured import counted
+
     earlier = f", {before} were before" if before else ""
-    click.echo(f"oltr: {total} images answered{earlier}: {output}", err=True)
+    click.echo(f"oltr: {counted(total, 'images answered')}{earlier}: {output}", err=True)
     _end(total, unread)
 
 

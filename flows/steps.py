@@ -49,14 +49,16 @@ def pending_batches(layout: Layout, settings: Settings, name: str) -> list[str]:
     return [b for b, folder in folders.items() if not (folder.is_dir() and pointers.pointer(folder))]
 
 
-def ingest(layout: Layout, batch: str) -> dict[str, object]:
+def ingest(layout: Layout, batch: str) -> dict[str, Any]:
     """Ingest one raw batch and give it to DVC. Returns its card."""
     with WATCH.lap("ingest"):
         new = not layout.batch(batch).folder.is_dir()
         with ray.using(layout):
             card = batches.take_in(layout, load_settings(layout), batch, storage.source_access(layout), clock.now())
         if new:
-            say(f"ingested {batch}: {card['images']} images, {card['quarantined']} in quarantine")
+            from oltr_core.measured import counted
+
+            say(f"ingested {batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")
         return card
 
 
@@ -154,7 +156,9 @@ def export_batch(layout: Layout, name: str) -> int:
         folder = layout.export(name).folder.relative_to(layout.root).as_posix()
         details = {"images": asked, "folder": folder}
         ledger.append(layout.ledger, ledger.Event("exported", name, digest, clock.now(), details))
-        say(f"exported the batch of {name}: {asked} images in {folder}")
+        from oltr_core.measured import counted
+
+        say(f"exported the batch of {name}: {counted(asked, 'images')} in {folder}")
         return asked
 
 
@@ -310,5 +314,5 @@ def commit_last(layout: Layout) -> None:
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
     if load_settings(layout).versions.commit and not git.tagged(layout, name):
-        revision = git.commit(layout, name, f"generation {name}: {verdict}")
+        revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")

@@ -49,10 +49,11 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     """
     from flows import steps
     from flows.loop import alone
+    from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting
 
     if images and not yes:
-        click.confirm(f"Forget {len(images)} images for good?", abort=True)
+        click.confirm(f"Forget {counted(len(images), 'images')} for good?", abort=True)
     with alone(layout):
         steps.mend(layout)
         said = finish_forgetting(layout)
@@ -95,6 +96,7 @@ def finish_forgetting(layout: Layout) -> str:
     if not pending:
         shutil.rmtree(layout.forgetting, ignore_errors=True)  # of one that never began, or that is over
         return ""
+    from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
     from tasks import annotator, clock, mlflow
     from tasks.dvc import inputs, repository
@@ -136,9 +138,9 @@ def finish_forgetting(layout: Layout) -> str:
         )
     forgetting.end(layout, clock.now())
     done = (
-        f"forgot {len(images)} images: their bytes, features and pictures are gone, {dropped} copies in DVC with "
-        "them, and a search found nothing of them; weights, centroids and standard deviations keep what they learned "
-        "from them until the next full training"
+        f"forgot {counted(len(images), 'images')}: bytes, features and pictures are gone, with "
+        f"{counted(dropped, 'copies')} in DVC, and a search found nothing of them; weights, centroids and standard "
+        "deviations keep what they learned until the next full training"
     )
     if server:
         done += f"; events in Prefect's server at {server} keep pictures until their retention period is over"

@@ -122,7 +122,7 @@ def histogram(
         return ""
     low, high = min(values), max(values)
     high = high if high > low else low + 1
-    left, bottom, head = 8, 26, 24
+    left, bottom, head = 8, 26, 40 if mark else 24
     scale = (WIDTH - 2 * left) / (high - low)
 
     def shares_of(part: Sequence[float]) -> list[float]:
@@ -142,8 +142,8 @@ def histogram(
     if mark:
         x = left + (mark[0] - low) * scale
         side = "end" if x > WIDTH / 2 else "start"
-        parts.append(line(x, head - 4, x, HEIGHT - bottom, "mark"))
-        parts.append(text(x + (-5 if side == "end" else 5), head + 10, mark[1], side, "value"))
+        parts.append(line(x, head - 16, x, HEIGHT - bottom, "mark"))
+        parts.append(text(x + (-5 if side == "end" else 5), head - 6, mark[1], side, "value"))
     parts.append(text(left, HEIGHT - 8, f"{low:.3g}", "start"))
     parts.append(text(WIDTH - left, HEIGHT - 8, f"{high:.3g}", "end"))
     return svg(HEIGHT, parts, title)
@@ -190,7 +190,8 @@ def lines(
         x, y = place(*mark[:2])
         side = "end" if x > WIDTH / 2 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
-        parts.append(text(x + (-9 if side == "end" else 9), y - 8, mark[2], side, "value"))
+        under = 18 if y < head + 18 else -8  # the legend is above
+        parts.append(text(x + (-9 if side == "end" else 9), y + under, mark[2], side, "value"))
     parts.append(text(left, HEIGHT - 8, f"{x_low:.0f}"))
     parts.append(text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
     return svg(HEIGHT, parts, title)

@@ -16,6 +16,13 @@ OF_SLICE = "slice/"  # before the name of an attribute, and a value of it or `wo
 SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting", "gap")
 
 
+def counted(number: int, what: str) -> str:
+    """A number and what it counts, given as a plural: 1 image, 0 classes, 1,200 images of the pool."""
+    first, space, rest = what.partition(" ")
+    one = {"classes": "class", "copies": "copy"}.get(first, first.removesuffix("s"))
+    return f"{number:,} {one if number == 1 else first}{space}{rest}"
+
+
 @dataclass
 class Measured:
     """A metric is in one of the two: a finite number in `values`, or a reason in `absent`; never NaN."""

@@ -17,6 +17,7 @@ import polars as pl
 from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.layout import Layout
+from oltr_core.measured import counted
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
 
@@ -95,7 +96,8 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
         names = classes.filter(pl.col(split) == number)["name"].to_list()
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            yield f"{len(names)} classes have {what}: {', '.join(names[:SHOWN])}{more}."
+            have = f"{counted(len(names), 'classes')} {'has' if len(names) == 1 else 'have'}"
+            yield f"{have} {what}: {', '.join(names[:SHOWN])}{more}."
     if not facts.values["data/pool"]:
         yield "There is no pool: nothing can be selected for annotation."
     open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
@@ -109,17 +111,17 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
         yield "Images carry no group (site, sequence, burst): only copies and near-copies are kept from leaking."
     if waiting := round(facts.values["data/waiting"]):
         yield (
-            f"{waiting} images of a class that was split wait for people to say into which: until then they are "
-            "neither trained on nor measured."
+            f"Waiting for people to say into which class: {counted(waiting, 'images')} of a class that was split, "
+            "until then neither trained on nor measured."
         )
     if retired := round(facts.values["data/retired"]):
-        yield f"{retired} images of retired classes are neither trained on nor measured."
+        yield f"Neither trained on nor measured: {counted(retired, 'images')} of retired classes."
     if disputed := facts.agreement.get("disputed"):
         again = sum(not one["asked_again"] for one in disputed)
-        yield f"People disagree about {len(disputed)} images; {again} of them are asked about once more."
+        yield f"People disagree about {counted(len(disputed), 'images')}; asked about once more: {again}."
     gone = facts.manifest.filter(pl.col("split") == "quarantine").height + facts.refused.height
     if gone:
-        yield f"{gone} images or files are in quarantine."
+        yield f"In quarantine: {counted(gone, 'images')} or {'file' if gone == 1 else 'files'}."
 
 
 def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, list[tuple[str, bytes]]]:

@@ -5,7 +5,8 @@ from oltr_core.prediction.answers import Prediction
 from oltr_core.prediction.files import opened
 from oltr_core.prediction.gallery import gallery
 from oltr_core.prediction.ingested import predict_batch
-from oltr_core.prediction.run import loaded, predict, predict_files, predictions
+from oltr_core.prediction.requests import predict_rows
+from oltr_core.prediction.run import loaded, predict, predictions
 
 __all__ = [
     "Prediction",
@@ -15,6 +16,6 @@ __all__ = [
     "opened",
     "predict",
     "predict_batch",
-    "predict_files",
+    "predict_rows",
     "predictions",
 ]

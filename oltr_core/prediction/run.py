@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice, tee
@@ -34,13 +34,6 @@ def predictions(model: Path, paths: Iterable[Path], generation: str, device: str
     """Predictions for images and for all images below folders, with the model of a file; see `images_at`."""
     images = images_at([str(path) for path in paths], SourceAccess(Path()))
     return predict(images, loaded(model, generation, device), generation)
-
-
-def predict_files(
-    files: Sequence[Path], model: Checkpoint, generation: str, batch_size: int = 64
-) -> Iterator[Prediction]:
-    """A prediction for every file, in their order, decoded in this process; see `predict`."""
-    return predict(map(str, files), model, generation, batch_size)
 
 
 def predict(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
+from oltr_core.measured import counted
 from oltr_core.models.backbones import Timm
 from oltr_core.operating.rejection import can_reject
 from oltr_core.params import Params
@@ -27,11 +28,13 @@ def summary(seen: Seen, plan: Expected, params: Params) -> str:
     """One line: how many images, of which classes, of which size."""
     where = "" if seen.where == "ingested" else f" in {seen.where}"
     if seen.left_out:
-        return f"{seen.number:,} images{where} so far; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
+        found = f"{counted(seen.number, 'images')}{where} so far"
+        return f"{found}; {'; '.join(seen.left_out)}: `oltr ingest`, then check again"
     groups = Counter(shot(number) for number in plan.train.values())
     shots = ", ".join(f"{groups[group]} {group}" for group in GROUPS if groups[group])
     line = (
-        f"{seen.number:,} images{where}: {len(plan.train)} classes to train{f' ({shots}-shot)' if shots else ''}, "
+        f"{counted(seen.number, 'images')}{where}: {counted(len(plan.train), 'classes to train')}"
+        f"{f' ({shots}-shot)' if shots else ''}, "
         f"{sum(plan.train.values()):,} images of them, {plan.val:,} for validation, "
         f"{plan.open_test:,} test images of unknown classes, {plan.pool:,} in the pool"
     )
@@ -125,4 +128,4 @@ def _about_weights(params: Params) -> Iterator[str]:
 def _classes(numbers: dict[str, int]) -> str:
     shown = ", ".join(f"{name} ({number})" for name, number in list(numbers.items())[:SHOWN])
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
-    return f"{len(numbers)} {'class' if len(numbers) == 1 else 'classes'}, {shown}{more},"
+    return f"{counted(len(numbers), 'classes')}, {shown}{more},"

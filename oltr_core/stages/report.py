@@ -21,7 +21,7 @@ from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import OF_CLASS, differ, read_all, read_intervals
+from oltr_core.measured import OF_CLASS, counted, differ, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
@@ -85,6 +85,7 @@ def run(params: Parameters, layout: Layout) -> None:
     style, script = (_source(environment, file) for file in ("report.css", "report.js"))
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:z.1f}"
     environment.filters["range"] = lambda v: f"{100 * v[0]:z.1f}–{100 * v[1]:z.1f}"
+    environment.filters["counted"] = counted
     environment.filters["figure"] = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
     page = environment.get_template("report.html.jinja").render(
         workspace=params.workspace.name,

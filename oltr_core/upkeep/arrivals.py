@@ -9,6 +9,7 @@ from typing import Any
 
 from oltr_core import ledger, schema
 from oltr_core.layout import GENESIS, Layout, in_order
+from oltr_core.measured import counted
 from oltr_core.settings.operations import Monitor
 
 
@@ -20,7 +21,7 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
     batch, images = seen["batch"], seen["images"]
     before = taken_in(layout, batch)
     rate, far = seen["unknown_rate"], seen["drift"]
-    said = [f"{batch}: {images} images without a label"]
+    said = [f"{batch}: {counted(images, 'images')} without a label"]
     said += [f"{rate[0]:.1%} unknown ({rate[1]:.1%} to {rate[2]:.1%})"] if rate else []
     said += (
         [] if isinstance(far, str) else [f"told apart with an AUROC of {far[0]:.2f} ({far[1]:.2f} to {far[2]:.2f})"]

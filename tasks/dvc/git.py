@@ -17,10 +17,12 @@ _TAGS = "refs/tags/oltr"
 BRANCH = "refs/heads/oltr/generations"
 
 
-def commit(layout: Layout, name: str, message: str) -> str:
+def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> str:
     """Commit what git sees of the workspace now, tag it `oltr/NNNN`, and return the revision.
 
-    A generation that has its tag is left as it is. Raises ValueError with git's own words.
+    One that was promoted is also a version of the artifact `model` of dvc.yaml: DVC finds it by an annotated tag of
+    GTO's form, and takes the highest. A generation that has its tag is left as it is. Raises ValueError with git's
+    own words.
     """
     if there := tagged(layout, name):
         return there
@@ -33,6 +35,9 @@ def commit(layout: Layout, name: str, message: str) -> str:
         tree = _git(layout, index, "write-tree")
     parent = ["-p", (branch or head).strip()] if branch or head else []
     revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
+    version = f"model@v{int(name)}.0.0"
+    if promoted and not answer(layout.root, "rev-parse", "--quiet", "--verify", f"refs/tags/{version}"):
+        _git(layout, {}, "tag", "--annotate", "--no-sign", "-m", message, version, revision)
     for ref in (BRANCH, f"{_TAGS}/{name}"):
         _git(layout, {}, "update-ref", ref, revision)
     return revision

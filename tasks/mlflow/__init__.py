@@ -14,7 +14,6 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,12 @@ from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
 from oltr_core.upkeep import arrivals
-from tasks.mlflow import database, line
+from tasks.mlflow import database, line, model
 
-SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
 #: without it the pages open on what MLflow offers for language models
 KIND = "workflowType=machine_learning"
 EXPERIMENTS = f"#/experiments?{KIND}"
-#: what served.py and oltr_core.prediction import, and what those import in turn and pip might leave out
-SERVING = (
-    "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
-    "tqdm",
-)  # fmt: skip
 _turn = threading.Lock()  # the loop mirrors in the background
 REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
 
@@ -163,9 +156,9 @@ def _replace(client: Any, experiments: list[str], run: Any, generation: Generati
         elif path.name in shown:
             files.delete_artifacts(path.name)
     of_run = f"source_run_id = '{run.info.run_id}'"
-    for model in client.search_logged_models(experiments, filter_string=of_run):
-        client.log_model_artifact(model.model_id, str(generation.model), "artifacts")
-        client.set_logged_model_tags(model.model_id, {"oltr.digest": now})
+    for logged in client.search_logged_models(experiments, filter_string=of_run):
+        client.log_model_artifact(logged.model_id, str(generation.model), "artifacts")
+        client.set_logged_model_tags(logged.model_id, {"oltr.digest": now})
     if run.info.lifecycle_stage == "active":
         client.set_tag(run.info.run_id, "oltr.digest", now)
 
@@ -272,13 +265,13 @@ def _add(
             title = f"Generation {generation.name}: what test images are, and what was said of them"
             if picture := charts.matrix(pairs, title, "class", "answer"):
                 mlflow.log_text(charts.alone(picture), "confusion.svg")
-        model = _log_model(generation, tags)
+        logged = model.log(generation, tags)
         figures = json.loads(generation.metrics.read_text())
         measured = line.measured(figures)
         seconds = json.loads(generation.timings.read_text()) if generation.timings.exists() else {}
         measured |= {f"cost/seconds/{stage}": value for stage, value in seconds.items()}
         point: dict[str, Any] = {"step": int(generation.name), "timestamp": span[1]}
-        point |= {"model_id": model.model_id, "dataset": data}
+        point |= {"model_id": logged.model_id, "dataset": data}
         mlflow.log_metrics(measured, **point)
         if bounds := read_intervals(generation.intervals):
             ends = {
@@ -293,7 +286,7 @@ def _add(
             client.create_registered_model(tracking.model, description=REGISTERED)
         kept = {key: tags[key] for key in ("oltr.generation", "oltr.verdict") if tags[key]}
         disable_logging()  # log_model enables it; this prints what it registers among the loop's own lines
-        version = mlflow.register_model(model.model_uri, tracking.model, await_registration_for=0, tags=kept)
+        version = mlflow.register_model(logged.model_uri, tracking.model, await_registration_for=0, tags=kept)
         client.update_model_version(tracking.model, version.version, made)
         client.set_tag(run.info.run_id, "oltr.version", version.version)
 
@@ -302,34 +295,6 @@ def _pages(generation: Generation) -> list[Path]:
     """The files of a generation that its run shows; older versions have not all of them."""
     pages = (generation.report, generation.contact_sheet, generation.data_card)
     return [*pages, generation.lineage, generation.environment]
-
-
-def _log_model(generation: Generation, tags: dict[str, str]) -> Any:
-    """The model as a pyfunc whose code is a file and whose weights are our own safetensors file."""
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema
-
-    import oltr_core
-
-    columns = {"label": "string", "probability": "double", "score": "double", "nearest": "string"}
-    columns |= {"label_probability": "double", "error": "string"}
-    answer = [ColSpec(kind, name, required=False) for name, kind in columns.items()]
-    return mlflow.pyfunc.log_model(
-        name=f"generation-{generation.name}",
-        python_model=str(SERVED),
-        artifacts={"checkpoint": generation.model.resolve().as_uri()},
-        code_paths=[str(Path(oltr_core.__file__).parent)],
-        signature=ModelSignature(Schema([ColSpec("string", "path")]), Schema(answer)),  # pyright: ignore
-        pip_requirements=requirements(),
-        step=int(generation.name),
-        tags={key: tags[key] for key in ("oltr.generation", "oltr.digest")},
-    )
-
-
-def requirements() -> list[str]:
-    """What the model needs where it is served, in the versions that are in use here."""
-    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING]
 
 
 def flat(value: Any, path: str = "") -> dict[str, str]:

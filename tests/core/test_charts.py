@@ -116,7 +116,8 @@ def test_a_bin_is_as_high_as_the_share_of_its_own_series():
 @pytest.mark.parametrize(("at", "x", "text", "side"), [(0.25, 33, 38, "start"), (0.75, 83, 78, "end")])
 def test_the_mark_stands_at_its_value_and_its_words_inside_the_picture(at, x, text, side):
     svg = drawn(charts.histogram, SCORES, "scores", mark=(at, "threshold"), width=116, height=150)
-    assert (x, 20, x, 124, "mark") in strokes(svg)
+    assert (x, 24, x, 124, "mark") in strokes(svg)
+    assert min(y for _, y, *_ in rects(svg) if y > 4) == 40, "bars are below the words, and only the legend above"
     assert (text, 34, side, "threshold") in texts(svg)
 
 
@@ -169,6 +170,12 @@ def test_each_series_has_its_colour_and_its_name_and_a_fifth_begins_again():
     assert [t[0] for t in texts(svg)[3:8]] == [64, 224, 384, 544, 704]
     assert [line.attrib["stroke"][6:-1] for line in parsed(svg).iter("polyline")][:2] == ["blue", "orange"]
     assert [t[3] for t in texts(svg)][-2:] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("at", "y"), [(1.0, 42), (0.83, 59), (0.8, 36)])
+def test_the_words_of_a_point_at_the_top_stand_below_it_where_no_legend_is(at, y):
+    svg = drawn(charts.lines, {"a": [(0, 0), (1, 1)]}, "x", 0, 1, (0, at, "here"), width=156, height=150)
+    assert (53, pytest.approx(y, abs=0.6), "start", "here") in texts(svg)
 
 
 @pytest.mark.parametrize(("number", "dots"), [(1, 1), (12, 12), (13, 0)])

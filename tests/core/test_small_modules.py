@@ -11,10 +11,16 @@ import torch
 
 from oltr_core import devices, digest, seeding
 from oltr_core.layout import Layout
-from oltr_core.measured import Measured, read_all
+from oltr_core.measured import Measured, counted, read_all
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.compute import Compute
 from oltr_core.shots import GROUPS, shot
+
+
+def test_one_is_counted_in_the_singular():
+    asked = (1, "images"), (2, "images"), (0, "classes"), (1, "classes to train"), (1, "copies"), (1200, "copies")
+    said = "1 image", "2 images", "0 classes", "1 class to train", "1 copy", "1,200 copies"
+    assert tuple(counted(*of) for of in asked) == said
 
 
 # --- digests ----------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_a_removal_that_was_cut_off_before_any_step_is_ended_by_the_same_command
         assert len(search.holding(photos.owned, pieces)) >= 6, "nothing is changed before the ledger says so"
     done = forget(photos, ADDRESS)
     assert done.exit_code == 0, done.exception
-    assert "forgot 1 images" in done.output
+    assert "forgot 1 image:" in done.output
     assert_gone(photos, pieces)
 
 
@@ -370,7 +370,7 @@ def forgotten(
     assert f"it was in training since generation 0001, as '{answered['label']}'" in asked.stdout, asked.stderr
     photo.unlink()
     done = run(layout, "oltr", "forget", answered["address"], "--yes")
-    assert "forgot 1 images" in done.stdout
+    assert "forgot 1 image:" in done.stdout
     left = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
     assert np.array_equal(left, np.zeros((1, 1, 3), np.uint8))
     return layout, pieces, done, before

@@ -51,7 +51,7 @@ def test_answers_go_into_a_file_from_folders_and_lists_and_what_it_holds_is_not_
     command[2] = str(inbox)
     done = run(looped.layout, *command, "--resume")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == f"oltr: 1 images answered, 3 were before: {output}"
+    assert done.stderr.splitlines()[-1] == f"oltr: 1 image answered, 3 were before: {output}"
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["path"].split("/")[-1] for row in found] == ["c.png", "b.png", "gone.png", "a.png"]
     assert [len(row["top"]) for row in found if row["error"] is None] == [2, 2]

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from oltr_core import ledger
+from oltr_core import checkpoint, ledger
+from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
+from oltr_core.prediction import predict
 from oltr_core.settings.operations import Tracking
 from tasks import mlflow as tracking
 from tests.core.stages import loop_world as world
-from tests.servers import free_port, mlflow_server
+from tests.servers import free_port, mlflow_server, served
 from tests.tasks.test_mlflow import seal
 
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]
 
 
@@ -76,6 +87,48 @@ def test_a_generation_without_its_pictures_takes_the_place_of_the_one_before_on_
     ]
     assert sorted(p.read_bytes() for p in kept) == [b"another model", b"no picture"]
     tracking.replace(layout, settings, {"0000": (before, "now")})
+
+
+def test_the_champion_answers_over_http_for_bytes_paths_and_pixels_row_by_row(layout, server, tmp_path):
+    pixels = Shards(layout.raw).read("batch-0", 0, 0)
+    file = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).save(file, "PNG")
+    (said,) = predict([str(file)], checkpoint.load(layout.generation("0000").model), "0000", top_k=3)
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"MLFLOW_TRACKING_URI": server}
+    port = free_port()
+    shown = re.search(r"mlflow models serve .*", DOCUMENT)
+    command = [*shown[0].split(), "--port", port]
+    command[0] = Path(sys.executable).parent / "mlflow"
+    with served(command, f"http://127.0.0.1:{port}/ping", tmp_path / "served", env):
+        text = base64.b64encode(file.read_bytes()).decode()
+        rows = [{"image": text}, {"path": str(file)}, {"image": pixels.tolist()}]
+        rows += [{"image": "bm8gaW1hZ2U="}, {"path": "/gone.jpg"}, {"photo": text}, {"image": text, "path": "x"}]
+        found = asked(port, {"dataframe_records": rows, "params": {"top_k": 3}})
+        assert [row["error"] and row["error"][:12] for row in found] == [
+            None, None, None, "not an image", "No such file", "expected one", "expected one",
+        ]  # fmt: skip
+        for row in found[:3]:
+            assert (row["label"], row["nearest"]) == (said.label, said.nearest)
+            assert (row["probability"], row["score"]) == pytest.approx((said.probability, said.score), abs=1e-5)
+            assert [one["label"] for one in row["top"]] == [one["label"] for one in said.top]
+        for row in found[3:]:
+            assert {value for name, value in row.items() if name != "error"} == {None}
+        (line,) = re.findall(r"printf .*-d @-", DOCUMENT)
+        line = line.replace("5050", str(port))
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+        (row,) = json.loads(done.stdout)["predictions"]
+        assert (row["label"], len(row["top"])) == (said.label, 5)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            asked(port, {"dataframe_records": [{"photo": text}]})
+        assert b"rows with image or path, found neither" in refused.value.read()
+        refused.value.close()
+
+
+def asked(port, request: dict) -> list[dict]:
+    headers = {"Content-Type": "application/json"}
+    address = f"http://127.0.0.1:{port}/invocations"
+    with urllib.request.urlopen(urllib.request.Request(address, json.dumps(request).encode(), headers)) as answer:
+        return json.load(answer)["predictions"]
 
 
 def test_a_server_that_is_down_is_said_to_be(tmp_path, monkeypatch):

@@ -40,10 +40,15 @@ def test_a_generation_is_committed_beside_the_branch_of_the_user(layout):
 
 def test_committing_again_changes_nothing_and_the_next_one_follows(layout):
     first = commit(layout, "0000", "x")
-    assert commit(layout, "0000", "y") == first
+    assert commit(layout, "0000", "y", True) == first
     (layout.root / "0001.dvc").write_text("pointer\n")
-    second = commit(layout, "0001", "z")
+    git(layout, "config", "tag.gpgSign", "true")  # of a user, for tags of theirs
+    second = commit(layout, "0001", "z", True)
     assert git(layout, "rev-parse", f"{second}^") == first
+    git(layout, "tag", "--delete", "oltr/0001")  # what a kill leaves
+    assert commit(layout, "0001", "z", True) != first
+    assert git(layout, "tag").split() == ["model@v1.0.0", "oltr/0000", "oltr/0001"]
+    assert git(layout, "rev-parse", "model@v1.0.0^{commit}") == second
 
 
 def test_git_that_refuses_is_quoted(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -236,7 +237,11 @@ def test_a_copied_workspace_has_its_artifacts_with_it(shown, tmp_path):
     assert set(runs(shown)) == {"0000", "0001"}, "the original is as it was"
 
 
-def test_a_run_that_a_kill_left_unfinished_is_made_anew(shown, tmp_path):
+def test_a_run_that_a_kill_left_unfinished_is_made_anew(shown, tmp_path, monkeypatch):
+    import mlflow
+
+    loaded = []
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda *given, **named: loaded.append(given))
     layout = Layout(tmp_path / "world")
     shutil.copytree(shown.root, layout.root)
     tracking.mirror(layout, SETTINGS)
@@ -250,6 +255,7 @@ def test_a_run_that_a_kill_left_unfinished_is_made_anew(shown, tmp_path):
     assert sorted(finished) == ["", "0000", "0001"]
     champion = client.get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
     assert champion.run_id == runs(layout)["0001"].info.run_id
+    assert not loaded, "this process would import torch, and the modules of the model's code anew"
 
 
 def test_what_mlflow_may_not_show_yet_is_known_without_asking_it(shown, tmp_path):
@@ -300,14 +306,23 @@ def test_a_row_that_cannot_be_read_is_answered_with_the_reason_and_the_others_as
         "nearest",
         "label_probability",
         "error",
+        "top",
     ]
 
     def answers(*names: str) -> list[dict]:
         return served.predict(pd.DataFrame({"path": [str(tmp_path / name) for name in names]})).to_dict("records")
 
     mixed = answers("0.png", "broken.png", "gone.png", "1.png")
-    good = answers("0.png", "1.png")
-    for found, alone in zip((mixed[0], mixed[3]), good, strict=True):
+    bare = (tmp_path / "0.png").read_bytes()
+    given = [base64.b64encode(bare).decode(), bare, Shards(shown.raw).read("batch-0", 0, 0)]
+    for found, alone in zip(
+        (mixed[0], mixed[3], *served.predict(pd.DataFrame({"image": given})).to_dict("records")),
+        answers("0.png", "1.png", "0.png", "0.png", "0.png"),
+        strict=True,
+    ):
+        tops = found.pop("top"), alone.pop("top")
+        assert [one["label"] for one in tops[0]] == [one["label"] for one in tops[1]]
+        assert len(tops[0]) == 5
         assert found.pop("score") == pytest.approx(alone.pop("score"), abs=1e-5)
         for name in ("probability", "label_probability"):
             assert found.pop(name) == pytest.approx(alone.pop(name), abs=1e-5)
@@ -317,10 +332,14 @@ def test_a_row_that_cannot_be_read_is_answered_with_the_reason_and_the_others_as
         assert why in found.pop("error")
         assert set(found.values()) == {None}
     json.dumps(mixed, allow_nan=False)
+    (example,) = served.predict(served.input_example, {"top_k": 2}).to_dict("records")
+    assert (example["error"], len(example["top"])) == (None, 2)
+    with pytest.raises(ValueError, match="rows with image or path, found neither"):
+        served.predict(pd.DataFrame({"photo": [bare]}))
 
 
 def test_the_model_requires_the_versions_in_use_of_all_that_it_imports():
-    required = dict(line.split("==") for line in tracking.requirements())
+    required = dict(line.split("==") for line in tracking.model.requirements())
     for name, version in required.items():
         assert version == metadata.version(name).partition("+")[0]
     files = {**code.executed("oltr_core.inference"), **code.executed("oltr_core.checkpoint")}.values()

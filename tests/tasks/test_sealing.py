@@ -18,7 +18,7 @@ from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
-from tasks.dvc import batches, environment, inputs, pointers, remotes, repository, reproduce, sealing, stages
+from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
 from tests.tasks import waiting_world as world
 
 
@@ -509,6 +509,22 @@ def test_what_dvc_shows_of_the_results_makes_no_stage_stale_and_its_older_form_n
     copied.dvc_yaml.write_text(yaml.safe_dump(pipeline))
     for stage in STAGES[1:]:
         assert not stages.bring_up_to_date(stage, copied).ran, stage
+
+
+def test_dvc_gets_the_model_of_the_last_promoted_generation_by_the_name_of_its_artifact(asked, tmp_path, monkeypatch):
+    from dvc.repo.artifacts import Artifacts
+
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "tests")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "tests@oltr")
+    git.commit(asked, "0000", "generation 0000: promoted", promoted=True)
+    sealed = asked.generation("0000").model.read_bytes()
+    git.commit(asked, "0001", "generation 0001: refused")
+    for name in ("newest", "by version"):
+        version = None if name == "newest" else "v0.0.0"
+        got = Artifacts.get(str(asked.root), "model", version=version, out=str(tmp_path / name))
+        assert got == (1, str(tmp_path / name))
+        assert (tmp_path / name).read_bytes() == sealed
 
 
 def test_results_that_are_gone_come_back_from_the_cache_without_a_run(copied):

@@ -621,10 +621,10 @@ def test_the_card_names_classes_of_a_single_image_a_missing_pool_and_what_was_re
     configure(layout, [], curate={"min_train_per_class": 1})
     run_curate(layout)
     found = problems_of(layout)
-    assert "1 classes have a single training image: emu." in found
+    assert "1 class has a single training image: emu." in found
     assert "There is no pool: nothing can be selected for annotation." in found
     assert any(one.startswith("No test image is of an unknown class: open-set figures are absent.") for one in found)
-    assert "1 images or files are in quarantine." in found
+    assert "In quarantine: 1 image or file." in found
     assert not any("carry no group" in one for one in found)
     assert tables_of(layout)["Quarantine"] == [["empty file", "1"]]
 

@@ -136,8 +136,8 @@ def test_without_people_there_are_reasons_and_no_figures(layout):
 def test_the_data_card_says_who_answered_and_how_many_images_are_in_conflict(layout):
     card = layout.generation("0001").data_card_text.read_text()
     assert "| ann | 4 | 1 | 100% (21% to 100%) | 2 | 50% (9% to 91%) |" in card
-    assert "- People disagree about 2 images; 2 of them are asked about once more." in card
-    assert "disagree about 1 images; 0 of them" in layout.generation("0002").data_card_text.read_text()
+    assert "- People disagree about 2 images; asked about once more: 2." in card
+    assert "disagree about 1 image; asked about once more: 0." in layout.generation("0002").data_card_text.read_text()
 
 
 def table(*rows: dict) -> pl.DataFrame:

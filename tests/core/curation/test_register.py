@@ -289,7 +289,7 @@ def test_images_of_a_retired_class_keep_their_place_and_come_back_with_it(layout
     rows = run_curate(layout)
     assert of(rows, 10) == of(before, 10)
     assert (figures(layout)["data/retired"], figures(layout)["data/classes"]) == (6, 1)
-    assert "6 images of retired classes are neither trained on" in layout.work.data_card_text.read_text()
+    assert "Neither trained on nor measured: 6 images of retired classes." in layout.work.data_card_text.read_text()
     put_annotations(layout, "0000", [answer(100, "dog")])
     assert ids_of(layout, run_curate(layout), 100) == ["dog"], "an answer that names it adds no class"
     opened(layout, 1, "0000", "train")
@@ -311,7 +311,7 @@ def test_images_of_a_split_class_wait_and_answers_to_the_next_batch_give_them_th
     split_dog(layout)
     rows = run_curate(layout)
     assert figures(layout)["data/waiting"] == 7
-    assert "7 images of a class that was split wait for people" in layout.work.data_card_text.read_text()
+    assert "say into which class: 7 images of a class that was split" in layout.work.data_card_text.read_text()
     assert {of(rows, n)["split"] for n in (10, 100)} == {"train"}
     opened(layout, 2, seal(layout, 1), "update")
     said = [

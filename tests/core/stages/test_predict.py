@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -15,7 +17,8 @@ from oltr_core import checkpoint, engine, ledger, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
-from oltr_core.prediction import decoding, files, gallery, images_at, predict, predict_batch, predict_files
+from oltr_core.prediction import decoding, files, gallery, images_at, predict, predict_batch, predict_rows
+from oltr_core.prediction.requests import content
 from tests.core.stages import loop_world as world
 
 
@@ -47,7 +50,7 @@ def model(sealed, tmp_path_factory):
 def test_a_file_that_cannot_be_read_is_answered_with_the_reason_and_the_others_as_without_it(model, tmp_path):
     network, folder = model
     good = sorted(folder.iterdir())
-    alone = list(predict_files(good, network, "0000"))
+    alone = list(predict(map(str, good), network, "0000"))
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").touch()
     half = good[0].read_bytes()
@@ -55,7 +58,7 @@ def test_a_file_that_cannot_be_read_is_answered_with_the_reason_and_the_others_a
     broken = [tmp_path / "text.png", tmp_path / "empty.png", tmp_path / "half.png", tmp_path / "gone.png", tmp_path]
     mixed = [broken[0], good[0], *broken[1:3], good[1], *broken[3:], good[2]]
     for batch_size in (2, 64):
-        found = list(predict_files(mixed, network, "0000", batch_size))
+        found = list(predict(map(str, mixed), network, "0000", batch_size))
         assert [p.path for p in found] == [str(path) for path in mixed]
         answered = [p for p in found if p.error is None]
         assert [p.label for p in answered] == [p.label for p in alone]
@@ -68,6 +71,41 @@ def test_a_file_that_cannot_be_read_is_answered_with_the_reason_and_the_others_a
             failed, ("not an image", "empty", "truncated", "No such", "directory"), strict=True
         ):
             assert why in prediction.error
+
+
+def test_a_row_of_a_request_is_an_image_in_bytes_base64_or_pixels_or_a_path_and_one_of_them(model):
+    network, folder = model
+    files = sorted(folder.iterdir())
+    alone = list(predict(map(str, files), network, "0000", top_k=2))
+    pixels = np.array(Image.open(files[2]))
+    text = base64.encodebytes(files[1].read_bytes()).decode()  # in lines
+    rows = [{"path": str(files[0]), "image": None}, {"path": float("nan"), "image": text}, {"image": pixels}]
+    rows += [{"image": files[0].read_bytes()}, {"image": pixels.tolist()}]
+    rows += [{}, {"path": "x", "image": b"x"}, {"image": "no base64!"}, {"image": b"text"}, {"path": "gone.png"}]
+    reasons = ["found neither", "found both", "not base64", "not an image", "No such file"]
+    for bad, why in (
+        ([*pixels.tolist()[:1], [[1, 2, 3]]], "different lengths"),
+        (pixels[..., :1], f"[height, width, 3], found uint8 [{len(pixels)}, {len(pixels)}, 1]"),
+        (pixels[0], "found uint8"),
+        (pixels / 255, "found float64"),
+        (pixels[:0], "found uint8 [0,"),
+        ([[[-1, 0, 0]]], "from 0 to 255, found -1 to 0"),
+        ([[[256, 0, 0]]], "from 0 to 255, found 0 to 256"),
+        (3, "found int64 []"),
+    ):
+        rows.append({"image": bad})
+        reasons.append(why)
+    for batch_size in (2, 64):
+        found = list(predict_rows(rows, network, "0000", 2, batch_size))
+        for one, same in zip(found, [*alone, alone[0], alone[2]], strict=False):
+            assert (one.label, one.error, one.score) == (same.label, None, pytest.approx(same.score, abs=1e-5))
+            assert [t["label"] for t in one.top] == [t["label"] for t in same.top]
+        for one, why in zip(found[5:], reasons, strict=True):
+            assert why in one.error
+            assert (one.label, one.score, one.top) == (None, None, None)
+    assert content([[[0, 255, 7]]]).tolist() == [[[0, 255, 7]]]
+    with pytest.raises(ValueError, match="top_k: expected 1 or more, found 0"):
+        predict_rows([], network, "0000", 0)
 
 
 def test_a_folder_of_broken_files_alone_is_answered_too(model, tmp_path):
@@ -190,7 +228,7 @@ def test_an_ingested_batch_is_answered_like_its_images_as_files(model, sealed):
     index = schema.read(sealed.batches[0].index, schema.INDEX).to_pylist()
     assert list(found) == sorted(row["address"] for row in index)
     places = {(row["shard"], row["row"]): row["address"] for row in index}
-    for row, alone in enumerate(predict_files(sorted(folder.iterdir()), network, "0000")):
+    for row, alone in enumerate(predict(map(str, sorted(folder.iterdir())), network, "0000")):
         same = found[places[0, row]]
         assert (same.label, same.nearest, same.sequence) == (alone.label, alone.nearest, None)
         assert same.score == pytest.approx(alone.score, abs=1e-5)
@@ -288,6 +326,9 @@ def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and
     for wrong in ([], ["a.png", "--batch", "batch-0"], ["a.png", "--by", "seq_id"]):
         assert called(*wrong).exit_code == 2
         assert "give PATHS, or --batch" in called(*wrong).output
+    refused = called("--batch", "batch-0", "--workers", "2")
+    assert refused.exit_code == 2
+    assert "leave it out with --batch" in refused.output
 
 
 @pytest.mark.slow

@@ -203,6 +203,11 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
     ]
     assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
     assert "too small to judge: tiny (2 known, 1 unknown)." in part
+    page["site"] |= {"groups": {"tiny": groups["tiny"]}, "figures": {}}
+    layout.work.slices.write_text(json.dumps(page))
+    part = section(written(layout), "Groups of images")
+    assert "<table" not in part, "none with a heading alone"
+    assert "too small to judge: tiny (2 known, 1 unknown)." in part
 
 
 def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
@@ -265,6 +270,9 @@ def test_the_page_sets_the_newest_images_beside_those_of_the_full_training(layou
     layout.work.pool.write_text(json.dumps(POOL | {"drift": "too <few>", "places": []}))
     report.run(report.Parameters(), layout)
     assert "full training is not known: too &lt;few&gt;." in layout.work.report.read_text()
+    layout.work.pool.write_text(json.dumps(POOL | {"images": 1, "sampled": 1}))
+    report.run(report.Parameters(), layout)
+    assert "<p>1 image of batch-1 came without a label." in layout.work.report.read_text()
     layout.work.pool.write_text(json.dumps({"images": 0, "sampled": 0, "batch": None, "drift": "none"}))
     report.run(report.Parameters(), layout)
     assert "No image came without a label." in layout.work.report.read_text()
@@ -323,7 +331,7 @@ def test_the_page_says_since_when_images_were_trained_on(layout):
 
 def test_the_page_shows_what_images_drawn_by_chance_say_with_intervals(layout):
     report.run(report.Parameters(), layout)
-    assert "Measured by chance" not in layout.work.report.read_text()
+    assert "drawn at random" not in layout.work.report.read_text()
     figures = {"unknown_rate": 0.25, "unknown_rate_low": 0.125, "unknown_rate_high": 0.5, "images": 16, "unnamed": 3}
     estimated = Measured({f"audit/{name}": value for name, value in figures.items()}, {"audit/accuracy": "no answer"})
     estimated.write(layout, "curate")
@@ -331,6 +339,7 @@ def test_the_page_shows_what_images_drawn_by_chance_say_with_intervals(layout):
     page = layout.work.report.read_text()
     assert '<td class="n">25.0</td><td class="n">12.5 to 50.0</td>' in page
     assert '<td class="soft" colspan="2">no answer</td>' in page
+    assert "The pool, by images drawn at random</h2>" in page
     assert "16 images of it" in page
     assert "3 more could not be named" in page
 
