@@ -133,7 +133,7 @@ def test_each_deployment_names_a_flow_that_exists_and_its_workspace():
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     name = "{{ $OLTR_NAME }}"
     scheduled = [d["name"].split("-")[0] for d in deployments if d.get("schedules")]
-    assert scheduled == ["generation", "annotation"], "a full training is made by hand"
+    assert scheduled == ["generation", "annotation", "monitor"], "a full training is made by hand"
     assert all(d["name"].endswith(f"-{name}") and name in d["tags"] for d in deployments)
     for deployment in deployments:
         module, flow = deployment["entrypoint"].rsplit(".", 1)
