@@ -49,7 +49,7 @@ test-soak: $(VENV)/.installed-dev  ## 200 kills, full disks and services down; t
 	$(BIN)/python -m tests.mutation --by-hand
 	$(BIN)/python -m tests.mutation
 
-audit: $(VENV)/.uv  ## weaknesses that are known of what requirements.lock pins; asks pypi.org
+audit: $(VENV)/.uv  ## weaknesses that are known of what requirements.lock pins; asks the package index
 	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 licenses: $(VENV)/.installed  ## the licence of every package that is installed, as a table

@@ -109,8 +109,8 @@ def finish_forgetting(layout: Layout) -> str:
         forgetting.prepare(layout, images)
     traces = forgetting.traces(layout)
     forgetting.replace_generations(layout)
-    cleaned_next = [p for p in repository.tracked(layout) if p.parent != layout.generations]
-    if lost := [p for p in cleaned_next if not p.exists()]:  # a kill came between the removal of one and its link
+    lost = [p for p in repository.tracked(layout) if p.parent != layout.generations and not p.exists()]
+    if lost:  # a kill came between DVC's removal of one and its link
         repository.pull(layout, *lost)
     forgetting.clean_batches(layout, images)
     forgetting.clean_rest(layout, images)

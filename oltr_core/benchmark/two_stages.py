@@ -18,7 +18,7 @@ from oltr_core.training.mixing import Mixup
 
 _COSINE = Cosine(scale=30.0)
 _PLAIN = ResNet32(shared_stages=2)
-_FUSED = FusedResNet32(shortcut="project")
+_FUSED = FusedResNet32()
 _SUM = 3.0  # of the losses of three experts in the place of their mean, as SHIKE has it, with its rate
 _SUMMED = {"losses": [CrossEntropy(weight=_SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
 
@@ -59,7 +59,7 @@ def variants(epochs: int) -> list[Method]:
         "3 experts, fused, mutual": (_FUSED, _SUMMED | {"losses": mutual}),
         "3 experts, fused, mixup 0.4": (_FUSED, _SUMMED | {"mix": Mixup(alpha=0.4)}),
         "3 experts, fused, weight decay 1e-3": (_FUSED, _SUMMED | {"weight_decay": 1e-3}),
-        "3 experts, fused, apart after stage 1": (FusedResNet32(shortcut="project", shared_stages=1), _SUMMED),
+        "3 experts, fused, apart after stage 1": (FusedResNet32(shared_stages=1), _SUMMED),
         "3 experts, fused, batches of 256": (_FUSED, _SUMMED | wide),
     }
     return [row for name, first in firsts.items() for row in _both(epochs, name, *first)]

@@ -24,6 +24,7 @@ def union(slot) -> tuple:
 
 IMPRINT = {"name": "imprint", "weights": "equal", "temperature": 0.1}
 RESNET = {"strides": (1, 2, 2, 2), "shortcut": "project", "shared_stages": 2, "widths": (64, 128, 256, 512)}
+RESNET32 = {"stem": "small", "blocks": (5, 5, 5), "widths": (16, 32, 64), "strides": (1, 2, 2)}
 DEFAULTS = {
     union(Loss): {
         "cross_entropy": {"weight": 1.0},
@@ -199,22 +200,8 @@ DEFAULTS = {
             "shortcut": "project",
             "shared_stages": 2,
         },
-        "resnet32": {
-            "stem": "small",
-            "blocks": (5, 5, 5),
-            "widths": (16, 32, 64),
-            "strides": (1, 2, 2),
-            "shortcut": "pad",
-            "shared_stages": 1,
-        },
-        "resnet32_fused": {
-            "stem": "small",
-            "blocks": (5, 5, 5),
-            "widths": (16, 32, 64),
-            "strides": (1, 2, 2),
-            "shortcut": "project",
-            "shared_stages": 2,
-        },
+        "resnet32": RESNET32 | {"shortcut": "pad", "shared_stages": 1},
+        "resnet32_fused": RESNET32 | {"shortcut": "project", "shared_stages": 2},
         "resnet18_cifar": RESNET | {"stem": "small", "blocks": (2, 2, 2, 2)},
         "resnet10": RESNET | {"stem": "imagenet", "blocks": (1, 1, 1, 1)},
         "timm": {"model": "resnet50", "pretrained": False, "weights": "", "shared_stages": 2},
