@@ -32,18 +32,44 @@ def canvas(image: Image.Image, size: int, fit: str, resize: int, **_: Any) -> np
     return pixels[top : top + size, left : left + size]
 
 
+def line(name: str, parents: dict[str, str]) -> list[str]:
+    """The name, its parent, the parent's parent and so on; a name that comes again ends it."""
+    found = [name]
+    while (parent := parents.get(found[-1])) is not None and parent not in found:
+        found.append(parent)
+    return found
+
+
+def rolled_up(names: list[str], probability: list[float], parents: dict[str, str], sure: float) -> tuple[str, float]:
+    """The best class, or the first of its line that is at least `sure`: a parent is as probable as all below it."""
+    best, *above = line(names[int(np.argmax(probability))], parents)
+    label, of_label = best, max(probability)
+    for name in above:
+        if of_label >= sure:
+            break
+        label, of_label = name, sum(p for n, p in zip(names, probability, strict=True) if name in line(n, parents))
+    return label, of_label
+
+
 def answers(model: str, paths: list[str]) -> Iterator[dict[str, Any]]:
     """What the model says of each image."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     names = [row["name"] for row in json.loads(about["oltr.classes"])]
-    transform = json.loads(about["oltr.transform"])
+    transform, parents = json.loads(about["oltr.transform"]), json.loads(about.get("oltr.parents", "{}"))
+    sure = float(about.get("oltr.roll_up", 0))
     for path in paths:
         image = canvas(Image.open(path), **transform)
         (probability,), (score,), (unknown,) = session.run(None, {"images": image[None]})
-        best = int(probability.argmax())
-        label = "unknown" if unknown else names[best]
-        yield {"path": path, "label": label, "probability": float(probability[best]), "score": float(score)}
+        label, of_label = rolled_up(names, probability.tolist(), parents, sure)
+        yield {
+            "path": path,
+            "label": "unknown" if unknown else label,
+            "probability": float(probability.max()),
+            "score": float(score),
+            "nearest": names[int(probability.argmax())],
+            "label_probability": None if unknown else of_label,
+        }
 
 
 if __name__ == "__main__":

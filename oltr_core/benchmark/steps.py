@@ -25,6 +25,7 @@ from oltr_core.operating.rejection import operating_point, reference_from_statis
 BY_GENERATION = {"known_accuracy": "known", "unknown_accuracy": "unknown", "harmonic_mean": "harmonic"}
 #: at the end -> heading of its column
 AT_THE_END = {
+    **{f"loop/{metric}": f"{title} at the end" for metric, title in BY_GENERATION.items()},
     "mean_harmonic_mean": "harmonic, mean of all",
     "loop/average_incremental": "average incremental",
     "loop/forgetting": "forgetting",
@@ -53,7 +54,8 @@ def steps(
     statistics = statistics_of(update, features[start], place[labels[start]], len(columns))
     learned, val, history = start, stream.rows("val", 0), list[History]()
     figures, harmonic, seconds, result = dict[str, float](), list[float](), 0.0, Measured()
-    for generation in range(2 + max(stream.parts)):
+    updates = 1 + max(stream.parts[i] for i in stream.rows("pool"))
+    for generation in range(1 + updates):
         name = f"{generation:04d}"
         if generation:
             news = stream.rows("pool", generation - 1)

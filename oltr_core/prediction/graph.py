@@ -2,7 +2,8 @@
 
 Input `images`: uint8 [batch, S, S, 3], the canvases of `Transform.canvas`, RGB. Outputs `probability` [batch, K] in
 the order of the classes in the metadata, `score` [batch] and `unknown` [batch]: what `oltr predict` says. Decoding
-and resizing stay outside, for images of one batch differ in size; examples/edge.py has them in ten lines.
+and resizing stay outside, for images of one batch differ in size, and so does the answer of a parent
+(`update.roll_up`): names and parents are texts in the metadata. examples/edge.py has both.
 
 The exporter is torch's older one: it needs the package onnx alone. The newer one needs onnxscript and onnx-ir as
 well, and torch 2.15's turns away the attention of Eq. 6.
@@ -99,7 +100,7 @@ def _export(graph: Graph, images: Tensor, file: Path, what: str) -> None:
 
 
 def _about(model: Checkpoint, generation: str) -> dict[str, str]:
-    """The file's metadata: texts, of which classes and transform are JSON."""
+    """The file's metadata: texts, of which classes, parents and transform are JSON."""
     card = model.card
     classes: list[dict[str, Any]] = [
         {"id": class_id, "name": name} for class_id, name in zip(card.answer_ids, card.answer_names, strict=True)
@@ -111,4 +112,6 @@ def _about(model: Checkpoint, generation: str) -> dict[str, str]:
         "oltr.score": str(card.score["name"]),
         "oltr.threshold": repr(card.threshold),
         "oltr.temperature": repr(card.temperature),
+        "oltr.roll_up": repr(card.roll_up),
+        "oltr.parents": json.dumps(card.parents),
     }

@@ -99,7 +99,7 @@ def world():
     parts, features = [], []
     for split, part, classes, number in [
         ("train", 0, (0, 1, 2), 12), ("val", 0, (0, 1, 2), 4), ("pool", 0, (3, 4, 0), 6), ("val", 1, (3, 4), 2),
-        ("pool", 1, (5, 3), 6), ("test", 0, (0, 1, 2, 3, 4, 5, 6), 10),
+        ("pool", 1, (5, 3), 6), ("val", 2, (5,), 2), ("test", 0, (0, 1, 2, 3, 4, 5, 6), 10),
     ]:  # fmt: skip
         labels = torch.tensor(classes).repeat(number)
         x = means[:, labels].transpose(0, 1)

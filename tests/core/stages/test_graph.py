@@ -165,11 +165,17 @@ def test_a_file_that_would_answer_otherwise_is_not_written(sealed, tmp_path, mon
     assert not (tmp_path / "m.onnx").exists()
 
 
-@pytest.mark.parametrize("fit", ["stretch", "crop"])
-def test_the_edge_program_answers_as_oltr_predict_does_and_imports_no_torch(sealed, tmp_path, fit):
+@pytest.mark.parametrize(("fit", "roll_up"), [("stretch", 0.0), ("crop", 0.9)])
+def test_the_edge_program_answers_as_oltr_predict_does_and_imports_no_torch(sealed, tmp_path, fit, roll_up):
     model = sealed[1]
-    transform = Transform(size=8, fit=fit)
-    model = replace(model, card=model.card.model_copy(update={"transform": transform}))
+    first, second, *_ = model.card.class_names
+    changes = {
+        "transform": Transform(size=8, fit=fit),
+        "roll_up": roll_up,
+        "parents": dict.fromkeys(model.card.class_names, "thing") | {first: second, "thing": "all", "all": "thing"},
+        "threshold": math.inf if roll_up else model.card.threshold,
+    }
+    model = replace(model, card=model.card.model_copy(update=changes))
     graph.write(tmp_path / "m.onnx", model, "0000")
     generator = torch_generator(0, "pictures")
     paths = []
@@ -188,8 +194,12 @@ def test_the_edge_program_answers_as_oltr_predict_does_and_imports_no_torch(seal
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
+    if roll_up:
+        assert {row["label"] for row in found} & {"thing", "all", second} > set(), "some are not sure enough"
+        assert any(row["label"] != row["nearest"] for row in found)
     for row, wanted in zip(found, predict(paths, model, "0000"), strict=True):
-        assert (row["path"], row["label"]) == (wanted.path, wanted.label)
+        assert (row["path"], row["label"], row["nearest"]) == (wanted.path, wanted.label, wanted.nearest)
+        assert row["label_probability"] == pytest.approx(wanted.label_probability, abs=1e-3)
         # where a resized pixel lies halfway between two bytes, Pillow and torch may round it to either
         assert row["probability"] == pytest.approx(wanted.probability, abs=1e-3)
         assert row["score"] == pytest.approx(wanted.score, abs=1e-3)
