@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.argument("paths", nargs=-1)
 @AS_JSON
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write *.jsonl or *.parquet.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write *.jsonl, *.csv or *.parquet.")
 @click.option("--resume", is_flag=True, help="Go on with the output: what it answers is not done again.")
 @click.option("--top-k", type=click.IntRange(min=1), default=1, help="Also the so many best classes of each image.")
 @click.option("--references", type=click.IntRange(min=0), default=0, help="Also the so many nearest labelled images.")

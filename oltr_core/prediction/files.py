@@ -1,16 +1,16 @@
-"""Predictions as a file that grows: JSON lines or Parquet, and what it holds already.
+"""Predictions as a file that grows: JSON lines, CSV or Parquet, and what it holds already.
 
-A row is on the disk when its batch is: a kill loses the rows of a part that was not full. JSON lines are appended; a
-line that was torn is removed when the run is resumed. A Parquet file cannot be appended to, and without its end
-cannot be read: rows are written as whole files of `ROWS` rows into a folder beside it, `NAME.parts`, and made into
-row groups of one file at the end, one part in memory at a time.
+A row is on the disk when its batch is: a kill loses the rows of a part that was not full. JSON lines and rows of CSV
+are appended; one that was torn is removed when the run is resumed. A Parquet file cannot be appended to, and without
+its end cannot be read: rows are written as whole files of `ROWS` rows into a folder beside it, `NAME.parts`, and made
+into row groups of one file at the end, one part in memory at a time.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +22,12 @@ import pyarrow.parquet as pq
 
 from oltr_core import digest
 from oltr_core.layout import sync
+from oltr_core.prediction import cells
 from oltr_core.prediction.addresses import as_text
 from oltr_core.prediction.answers import ASKED_FOR, Prediction
 
 ROWS = 1024  # of a part
+KINDS = "*.jsonl, *.csv or *.parquet"
 _ABOUT = b"oltr.predictions"
 _KINDS = {"str": pa.string(), "str | None": pa.string(), "float | None": pa.float64()}
 _TEXT, _REAL = pa.string(), pa.float64()
@@ -75,9 +77,9 @@ def opened(
     Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and for
     one with answers of another generation or of another `top_k` or number of `references`.
     """
-    kinds = {".jsonl": Lines, ".parquet": Parts}
+    kinds: dict[str, Callable[[Path, dict[str, Any]], File]] = {".jsonl": Lines, ".csv": Rows, ".parquet": Parts}
     if path.suffix not in kinds:
-        raise ValueError(f"{path}: expected a file named *.jsonl or *.parquet, found {path.suffix or 'no extension'}")
+        raise ValueError(f"{path}: expected a file named {KINDS}, found {path.suffix or 'no extension'}")
     there = [p for p in (path, _parts_of(path)) if p.exists()]
     if there and not resume:
         raise ValueError(f"{there[0]}: this is there already; add --resume to go on with it, or name another file")
@@ -97,8 +99,10 @@ def read(path: Path) -> Iterator[Prediction]:
                 yield from (Prediction(**row) for row in batch.to_pylist())
     elif path.suffix == ".jsonl":
         yield from _lines(path)
+    elif path.suffix == ".csv":
+        yield from cells.read(path)
     else:
-        raise ValueError(f"{path}: expected predictions, *.jsonl or *.parquet, found {path.suffix or 'no extension'}")
+        raise ValueError(f"{path}: expected predictions, {KINDS}, found {path.suffix or 'no extension'}")
 
 
 def _lines(path: Path) -> Iterator[Prediction]:
@@ -116,12 +120,15 @@ class Lines:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         if path.exists():
-            _remove_torn_line(path)
+            self._remove_torn()
         self.answered = Answered(self._paths(about))
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")
+
+    def _remove_torn(self) -> None:
+        _remove_torn_line(self.path)
 
     def _paths(self, about: dict[str, Any]) -> Iterator[str]:
-        for one in _lines(self.path) if self.path.exists() else ():
+        for one in read(self.path) if self.path.exists() else ():
             # of an image without an answer, nobody knows how many classes were asked for
             top_k = about["top_k"] if one.error else len(one.top or [0])
             near = about["references"] if one.error else len(one.references or [])
@@ -129,7 +136,10 @@ class Lines:
             yield one.path
 
     def add(self, prediction: Prediction) -> None:
-        self._file.write(json.dumps(prediction.row(), allow_nan=False) + "\n")
+        self._write(json.dumps(prediction.row(), allow_nan=False) + "\n")
+
+    def _write(self, line: str) -> None:
+        self._file.write(line)
         self._file.flush()
 
     def __enter__(self) -> Self:
@@ -140,6 +150,24 @@ class Lines:
         sync(self.path)
         if error is not None and not self.path.stat().st_size:
             self.path.unlink()
+
+
+class Rows(Lines):
+    """A CSV file whose first row names the columns."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.columns = cells.header(about)
+        super().__init__(path, about)
+
+    def _remove_torn(self) -> None:
+        cells.remove_torn_row(self.path)
+        if (found := cells.columns_of(self.path)) and found != self.columns:
+            expected, there = (", ".join(names) for names in (self.columns, found))
+            raise ValueError(f"{self.path}: expected the columns {expected}, found {there}; name another file")
+
+    def add(self, prediction: Prediction) -> None:
+        before = "" if self._file.tell() else cells.line(self.columns)
+        self._write(before + cells.line(cells.cells_of(prediction, self.columns)))
 
 
 class Parts:

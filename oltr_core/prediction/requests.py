@@ -22,7 +22,7 @@ IMAGE, PATH = "image", "path"
 def predict_rows(
     rows: Iterable[Mapping[str, Any]], model: Checkpoint, generation: str, top_k: int = 1, batch_size: int = 64
 ) -> Iterator[Prediction]:
-    """A prediction for every row, in their order; for one that cannot be read, the reason.
+    """A prediction for every row, in their order, with its best classes; for one that cannot be read, the reason.
 
     A row has one of `image`, see `content`, and `path`, of a file on this machine; what it lacks is absent, None or
     NaN. Raises ValueError for a model without a threshold and for a `top_k` below 1, before anything is read.
@@ -39,7 +39,10 @@ def predict_rows(
             for row, one in zip(part, read, strict=True):
                 failed = {"generation": generation, "error": one}
                 path = str(row[PATH]) if _has(row, PATH) else ""
-                yield Prediction(path, **(failed if isinstance(one, str) else next(answers)))
+                fields = failed if isinstance(one, str) else next(answers)
+                if top_k == 1 and not isinstance(one, str):
+                    fields["top"] = [{"label": fields["nearest"], "probability": fields["probability"]}]
+                yield Prediction(path, **fields)
 
     return found()
 

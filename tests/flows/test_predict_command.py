@@ -64,7 +64,7 @@ def test_options_that_mean_nothing_together_and_a_device_that_is_not_here_are_re
         (["--resume"], "--resume goes on with the file of --output"),
         (["--json", "--output", "a.jsonl"], "give one of them"),
         (["--device", "tpu"], "oltr: the device: expected one of cpu"),
-        (["--output", "a.csv"], r"a.csv: expected a file named *.jsonl or *.parquet"),
+        (["--output", "a.txt"], r"a.txt: expected a file named *.jsonl, *.csv or *.parquet"),
     ):
         done = run(looped.layout, "oltr", "predict", str(inbox / "a.png"), *options)
         assert done.returncode == 2

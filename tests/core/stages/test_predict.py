@@ -103,6 +103,8 @@ def test_a_row_of_a_request_is_an_image_in_bytes_base64_or_pixels_or_a_path_and_
         for one, why in zip(found[5:], reasons, strict=True):
             assert why in one.error
             assert (one.label, one.score, one.top) == (None, None, None)
+    (one,) = predict_rows(rows[:1], network, "0000", 1)
+    assert one.top == [{"label": one.nearest, "probability": one.probability}], "a request for one class has it"
     assert content([[[0, 255, 7]]]).tolist() == [[[0, 255, 7]]]
     with pytest.raises(ValueError, match="top_k: expected 1 or more, found 0"):
         predict_rows([], network, "0000", 0)

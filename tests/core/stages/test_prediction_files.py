@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from oltr_core.prediction import Prediction, opened
 from oltr_core.prediction import files as module
 
-KINDS = pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+KINDS = pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,8 @@ def names(folder) -> list[str]:
 def rows(path) -> list[dict]:
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
+    if path.suffix == ".csv":
+        return [prediction.row() for prediction in module.read(path)]
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -95,7 +98,7 @@ with files.opened(Path({str(path)!r}), "0001") as file:
     assert done.returncode == -signal.SIGKILL, done.stderr
     with opened(path, "0001", resume=True) as file:
         left = [n for n in range(8) if f"{n}.png" not in file.answered]
-        assert left == [*range({".jsonl": 5, ".parquet": 4}[path.suffix], 8)]
+        assert left == [*range({".jsonl": 5, ".csv": 5, ".parquet": 4}[path.suffix], 8)]
         for number in left:
             file.add(said(number))
     assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(8)]
@@ -117,7 +120,7 @@ def test_what_was_answered_before_an_error_stays_and_a_finished_file_can_grow(tm
     write(path, [said(3)], resume=True)
     before = path.stat().st_mtime_ns
     write(path, [], resume=True)
-    assert path.stat().st_mtime_ns == before or name == "a.jsonl"
+    assert path.stat().st_mtime_ns == before or name != "a.parquet"
     write(path, [said(4), said(5), said(6)], resume=True)
     assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(7)]
     with pytest.raises(ValueError, match="generation 0001, expected generation 0002"):
@@ -161,9 +164,64 @@ def test_a_torn_line_is_removed_and_a_line_of_somebody_else_is_named(tmp_path):
         opened(path, "0001", resume=True)
 
 
+ODD = ["=cmd|' /C calc'!A0.png", "-1.png", "a,b.png", 'a"b\nc.png', "'@d.png", "caf\u00e9.png", "e\r.png"]
+
+
+def test_a_csv_file_has_a_column_for_each_field_and_no_cell_that_a_spreadsheet_would_execute(tmp_path):
+    path = tmp_path / "a.csv"
+    top = [{"label": "=cat", "probability": 0.5}, {"label": "dog", "probability": 0.25}]
+    wanted = [Prediction(name, "0001", "@cat", 0.5, -1 / 3, 0.25, "=cat", 0.5, top=top) for name in ODD]
+    wanted += [Prediction("x.png", "0001", error="-: no image")]
+    write(path, wanted, top_k=2)
+    assert list(module.read(path)) == wanted
+    with path.open(newline="") as file:
+        first, *found = csv.reader(file)
+    assert first == "path generation label probability score threshold nearest label_probability error top".split()
+    assert found[0][:5] == [f"'{ODD[0]}", "0001", "'@cat", "0.5", str(-1 / 3)], "numbers stay numbers"
+    assert json.loads(found[0][-1]) == top
+    assert found[-1][2:] == ["", "", "", "", "", "", "'-: no image", ""]
+    texts = [cell for row in found for number, cell in enumerate(row) if number not in (3, 4, 5, 7)]
+    assert not [cell for cell in texts if cell.lstrip()[:1] in tuple("=+-@")]
+
+
+@pytest.mark.parametrize("torn", [b"2.png,0001,ca", b'"2\n.png', b'"2\n.png",0001\n"', b"2.png"])
+def test_a_torn_row_is_removed_also_where_a_cell_has_an_end_of_a_line(tmp_path, torn):
+    path = tmp_path / "a.csv"
+    write(path, [said(0), Prediction("1\n.png", "0001", error="not\nan image")])
+    whole = path.read_bytes()
+    cut = torn.split(b'\n"')[0]
+    path.write_bytes(whole + cut)
+    with opened(path, "0001", resume=True) as file:
+        assert len(file.answered) == 2
+        assert "1\n.png" in file.answered
+    assert path.read_bytes() == whole
+
+
+def test_csv_files_with_other_columns_or_of_somebody_else_are_refused_and_left_as_they_are(tmp_path):
+    path = tmp_path / "a.csv"
+    write(path, [said(0)])
+    with pytest.raises(ValueError, match=r"expected the columns path, .*, error, top, found path, .*, error; name"):
+        opened(path, "0001", top_k=2, resume=True)
+    whole = path.read_bytes()
+    for more, why in (
+        (b'a.png,0001,"b"c\n', r"expected a CSV file, found ',' expected after"),
+        (b"a.png,0001\n", r"a\.csv: row 3 is no prediction"),
+        (b"a.png,0001,b,half,1,1,b,1,\n", r"a\.csv: row 3 is no prediction"),
+    ):
+        path.write_bytes(whole + more)
+        with pytest.raises(ValueError, match=why):
+            opened(path, "0001", resume=True)
+        assert path.read_bytes() == whole + more
+        with pytest.raises(ValueError, match="row 3 is no prediction"):
+            list(module.read(path))
+    path.write_text("id;name\n1;a\n")
+    with pytest.raises(ValueError, match="row 2 is no prediction"):
+        list(module.read(path))
+
+
 def test_other_names_and_other_peoples_tables_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a file named \*\.jsonl or \*\.parquet, found \.csv"):
-        opened(tmp_path / "a.csv", "0001")
+    with pytest.raises(ValueError, match=r"named \*\.jsonl, \*\.csv or \*\.parquet, found \.txt"):
+        opened(tmp_path / "a.txt", "0001")
     with pytest.raises(ValueError, match="there is no folder"):
         opened(tmp_path / "gone" / "a.jsonl", "0001")
     import pyarrow as pa

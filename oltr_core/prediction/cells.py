@@ -1,0 +1,95 @@
+"""A prediction as a row of a CSV file: nested fields as JSON, and no cell that a spreadsheet would execute."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Any
+
+from oltr_core import schema
+from oltr_core.prediction.answers import ASKED_FOR, Prediction
+
+_KINDS = {f.name: str(f.type) for f in fields(Prediction)}
+csv.field_size_limit(2**31 - 1)  # the best of many thousand classes are one cell
+
+
+def header(about: Mapping[str, Any]) -> list[str]:
+    """The columns: those of ASKED_FOR where `about`, which a file says of itself, has them."""
+    of_batch = bool(about["of_batch"])
+    there = about["top_k"] > 1, about["references"] > 0, of_batch, of_batch
+    asked: dict[str, bool] = dict(zip(ASKED_FOR, there, strict=True))
+    return [name for name in _KINDS if asked.get(name, True)]
+
+
+def line(cells: list[Any]) -> str:
+    """A row as text, with its end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # what ends a line is quoted, and nothing else
+    return text.getvalue()
+
+
+def cells_of(prediction: Prediction, columns: list[str]) -> list[Any]:
+    """An absent value is an empty cell."""
+    row = prediction.row()
+    nested = {name: json.dumps(row[name], allow_nan=False) for name in ASKED_FOR if name in row}
+    return [nested[name] if name in nested else schema.defused(row.get(name)) for name in columns]
+
+
+def read(path: Path) -> Iterator[Prediction]:
+    """The predictions of a whole file. Raises ValueError for any other."""
+    columns, number = list[str](), 1
+    with path.open("rb") as file:
+        try:
+            for _, row in _rows(file):
+                columns = columns or row
+                if number > 1:
+                    yield Prediction(**{n: _value(n, c) for n, c in zip(columns, row, strict=True)})
+                number += 1
+        except (ValueError, TypeError, KeyError, csv.Error):
+            raise ValueError(f"{path}: row {number} is no prediction; name another file") from None
+
+
+def columns_of(path: Path) -> list[str]:
+    """The first row; none of an empty file."""
+    with path.open("rb") as file:
+        return next(_rows(file), (0, []))[1]
+
+
+def remove_torn_row(path: Path) -> None:
+    """Cut off a last row without its end: a kill came first. A cell may hold ends of lines, within quotes."""
+    end = 0
+    with path.open("r+b") as file:
+        try:
+            for end, _ in _rows(file):  # noqa: B007
+                pass
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):  # a quote that is not closed
+                raise ValueError(f"{path}: expected a CSV file, found {error}; name another file") from None
+        file.truncate(end)
+
+
+def _rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Where each row ends, in bytes, and its cells; not one that the end of the file cuts off."""
+    end, torn = 0, False
+
+    def lines() -> Iterator[str]:
+        nonlocal end, torn
+        for text in file:
+            end, torn = end + len(text), not text.endswith(b"\n")
+            yield text.decode("utf-8", "replace")
+
+    for row in csv.reader(lines(), strict=True):
+        if not torn:
+            yield end, row
+
+
+def _value(name: str, cell: str) -> Any:
+    if cell == "":
+        return None
+    if _KINDS[name].startswith("str"):
+        return schema.as_meant(cell)
+    return float(cell) if _KINDS[name].startswith("float") else json.loads(cell)
