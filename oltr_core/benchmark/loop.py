@@ -112,7 +112,7 @@ def loop(
         arrived = stream.rows("pool", generation)
         state.pool = sorted([*state.pool, *arrived])
         state.arrivals = len(arrived) or state.arrivals
-        budget = round(Budget().share_of_arrivals * state.arrivals)
+        budget = Budget().images(state.arrivals)
         pool = classify(network, features[state.pool], statistics)
         labelled = sorted({*start, *state.val, *state.annotated} - state.doubted)
         known = classify(network, features[labelled], statistics), state.labels(labelled)

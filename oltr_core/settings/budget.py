@@ -13,11 +13,17 @@ class Budget(Spec):
     """How many images people are asked about per generation."""
 
     share_of_arrivals: Annotated[float, Field(ge=0, le=1)] = 0.3  # of the newest pool batch
+    most: Annotated[int, Field(ge=0)] = 0  # images, however large that share is; 0: no limit
     gold: Annotated[float, Field(ge=0, lt=1)] = (
         # share of the batch that is, instead of what was chosen, training images whose label a source gave: people
         # are not told which, and their answers to them only measure how often each is right
         0.0
     )
+
+    def images(self, arrivals: int) -> int:
+        """How many images people are asked about when `arrivals` came in the newest batch."""
+        wanted = round(self.share_of_arrivals * arrivals)
+        return min(wanted, self.most) if self.most else wanted
 
     @model_validator(mode="after")
     def _asked(self) -> Budget:

@@ -23,6 +23,7 @@ from oltr_core.seeding import numpy_generator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
+from oltr_core.shapes import Tensor
 from oltr_core.spec import Spec
 from oltr_core.stages import adjudication, gold, manifest_rows, monitoring
 from oltr_core.stages.contact_sheet import draw
@@ -48,7 +49,7 @@ def run(params: Parameters, layout: Layout) -> None:
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     classes = manifest_rows.register(layout)
     arrivals = monitoring.arrived(manifest, layout)  # leftovers of older batches do not raise the budget
-    budget = round(params.budget.share_of_arrivals * arrivals.num_rows)
+    budget = params.budget.images(arrivals.num_rows)
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size
@@ -61,11 +62,10 @@ def run(params: Parameters, layout: Layout) -> None:
     disputed = json.loads(layout.work.agreement.read_text())["disputed"]
     anew, questions = adjudication.waiting(manifest, classes, disputed, budget)
     picks = pick(params.select, outputs, budget - anew.num_rows, this.generation, context)
-    if context.labelled is not None:
-        outputs = concatenate([outputs, context.labelled])
     chosen = rows.take(pa.array(picks.indices.tolist(), pa.int64()))
     names = model.card.answer_names
-    table = selection(chosen, picks, outputs[picks.indices], names, params.select.strategy.name)
+    of_chosen = picked(outputs, context.labelled, picks.indices)
+    table = selection(chosen, picks, of_chosen, names, params.select.strategy.name)
     if params.budget.gold:
         candidates = gold.known(manifest_rows.standing(manifest, classes))
         generator = numpy_generator(params.select.seed, "gold", this.generation)
@@ -90,6 +90,15 @@ def run(params: Parameters, layout: Layout) -> None:
     seen_now = monitoring.examine(arrivals, reference, model, layout, size, this.generation)
     layout.work.pool.write_text(json.dumps(seen_now, indent=1) + "\n")
     (Measured(counts) | monitoring.figures(seen_now)).write(layout, "select")
+
+
+def picked(pool: Outputs, labelled: Outputs | None, indices: Tensor) -> Outputs:
+    """The outputs of rows `indices` [M] of the pool and the labelled images behind it, without a copy of either."""
+    if labelled is None:
+        return pool[indices]
+    beyond = indices - len(pool.logits)
+    found = concatenate([pool[indices[beyond < 0]], labelled[beyond[beyond >= 0]]])
+    return found[(beyond >= 0).long().argsort(stable=True).argsort()]
 
 
 def selection(chosen: pa.Table, picks: Picks, outputs: Outputs, names: list[str], strategy: str) -> pa.Table:

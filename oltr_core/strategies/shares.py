@@ -7,9 +7,9 @@ import torch
 
 from oltr_core.class_statistics import RARE
 from oltr_core.interfaces import Outputs, SelectionContext
-from oltr_core.shapes import Bool, Int, Tensor
+from oltr_core.shapes import Bool, Float, Int, Tensor
 from oltr_core.strategies.batch import Proposal
-from oltr_core.strategies.clusters import cluster, flat
+from oltr_core.strategies.clusters import BLOCK, cluster, flat
 from oltr_core.strategies.k_center import greedy
 
 UPPER = 1 / 3  # of the pool, by U_open, is taken for unknown where there is no threshold
@@ -51,17 +51,18 @@ def tail(
     if context.class_counts is None:
         return
     counts = context.class_counts
-    probability, best = pool.mean_logits.double().softmax(1).max(1)
-    unit = _unit(pool)
+    likeliest = [part.mean(1).double().softmax(1).max(1) for part in pool.logits.split(BLOCK)]
+    probability, best = (torch.cat(of) for of in zip(*likeliest, strict=True))
 
     def of_class(column: int) -> Iterator[Proposal]:
         mine = (rows & (best == column)).nonzero()[:, 0]
         images = "1 training image" if counts[column] == 1 else f"{int(counts[column])} training images"
         reason = f"looks like {context.name(column)}, which has {images}"
-        before = unit[:0]
+        before = _unit(pool.features[:0])
         for row in mine[_descending(probability[mine])].tolist():
-            if not len(before) or float((before @ unit[row]).max()) < near_duplicate:
-                before = torch.cat([before, unit[row][None]])
+            unit = _unit(pool.features[row : row + 1])
+            if not len(before) or float((before @ unit[0]).max()) < near_duplicate:
+                before = torch.cat([before, unit])
                 yield Proposal(row, ("class", column), reason)
 
     rare = [column for column in counts.argsort(stable=True).tolist() if counts[column] <= RARE]
@@ -75,11 +76,11 @@ def refine(pool: Outputs, context: SelectionContext, rows: Bool[Tensor, "N"], wa
     ranked = ranked[_descending(pool.u_info[ranked])]
     short = pool[ranked[: SHORTLIST * wanted]]
     order, _ = greedy(short.features, short.u_open, wanted)
-    best = pool.mean_logits.argmax(1)
     for row in torch.cat([ranked[order], ranked]).tolist():  # what stands there twice is not free any more
-        near = pool.mean_distances[row].argsort(stable=True)[:2].tolist()
+        one = pool[row : row + 1]  # means over the experts of one image and not of the pool
+        near = one.mean_distances[0].argsort(stable=True)[:2].tolist()
         reason = f"between {' and '.join(map(context.name, near))}" if len(near) > 1 else "near the only class"
-        yield Proposal(row, ("class", int(best[row])), reason)
+        yield Proposal(row, ("class", int(one.mean_logits[0].argmax())), reason)
 
 
 class Discovery:
@@ -96,7 +97,6 @@ class Discovery:
     ) -> None:
         self.rows = rows.nonzero()[:, 0]
         self.pool, self.wanted = pool, wanted
-        self.unit = _unit(pool[self.rows])
         # of vectors of length 1: |a - b|^2 = 2 - 2 cos
         self.apart = (2 - 2 * near_duplicate) ** 0.5
         self.found = cluster(flat(pool.features[self.rows]), least, generator)
@@ -105,28 +105,29 @@ class Discovery:
         """Up to `per_cluster` of each cluster; then the images of none; then more of each, the same number again."""
         why = "taken for unknown" if by_threshold else "far from every class"
         count = 1 + int(self.found.labels.max()) if len(self.rows) else 0
-        members = [self._covering(number) for number in range(count)]
         sizes = torch.bincount(self.found.labels[self.found.labels >= 0], minlength=count).tolist()
 
-        def turn(begin: int) -> Iterator[Proposal]:
-            for number, rows in enumerate(members):
-                for row in rows[begin : begin + per_cluster].tolist():
-                    yield Proposal(row, ("unknown", number), f"{why}: one of {sizes[number]} images that look alike")
+        def of_cluster(number: int, rows: Tensor) -> Iterator[Proposal]:
+            for row in rows.tolist():
+                yield Proposal(row, ("unknown", number), f"{why}: one of {sizes[number]} images that look alike")
 
-        yield from turn(0)
+        for number in range(count):  # a batch is often full before the last
+            yield from of_cluster(number, self._covering(number, per_cluster))
         for row in self._alone().tolist():
             yield Proposal(row, None, f"{why}, and in no group of images that look alike")
+        members = [self._covering(number, self.wanted) for number in range(count)]
         for begin in range(per_cluster, max(map(len, members), default=0), per_cluster):
-            yield from turn(begin)
+            for number, rows in enumerate(members):
+                yield from of_cluster(number, rows[begin : begin + per_cluster])
 
-    def _covering(self, number: int) -> Int[Tensor, "M"]:
+    def _covering(self, number: int, most: int) -> Int[Tensor, "M"]:
         """The most central image of a cluster, then each time the farthest from those before; no near-duplicates."""
         mine = (self.found.labels == number).nonzero()[:, 0]
         first = int(self.found.distances[mine].argmin())
-        unit = self.unit[mine]
+        unit = _unit(self.pool.features[self.rows[mine]])
         from_first = (unit - unit[first]).norm(dim=1)
         from_first[first] = torch.inf  # it is picked before all others
-        order, distance = greedy(unit[:, None], from_first, self.wanted)
+        order, distance = greedy(unit[:, None], from_first, min(most, self.wanted))
         return self.rows[mine[order[distance > self.apart]]]
 
     def _alone(self) -> Int[Tensor, "M"]:
@@ -138,8 +139,8 @@ class Discovery:
         return alone[order]
 
 
-def _unit(pool: Outputs) -> Tensor:
-    return torch.nn.functional.normalize(flat(pool.features), dim=1)
+def _unit(features: Float[Tensor, "N E D"]) -> Float[Tensor, "N F"]:
+    return torch.nn.functional.normalize(flat(features), dim=1)
 
 
 def _descending(values: Tensor) -> Int[Tensor, "N"]:

@@ -20,9 +20,9 @@ class UProduct(Spec):
     name: Literal["u_product"] = "u_product"
 
     def __call__(self, pool: Outputs, budget: int, generator: torch.Generator) -> Picks:
-        merit = pool.u_open * pool.u_info
+        u_open, u_info = pool.u_open, pool.u_info
         return best(
-            merit,
+            u_open * u_info,
             budget,
-            lambda i: f"far from every known class ({pool.u_open[i]:.2f}), between two ({pool.u_info[i]:.2f})",
+            lambda i: f"far from every known class ({u_open[i]:.2f}), between two ({u_info[i]:.2f})",
         )

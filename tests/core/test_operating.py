@@ -10,7 +10,7 @@ import torch
 from oltr_core.checkpoint import ThresholdBy
 from oltr_core.class_statistics import measure
 from oltr_core.inference import classify
-from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext
+from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext, concatenate
 from oltr_core.learners import ExemplarReplay, ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.metrics.costs import cheapest
@@ -28,7 +28,9 @@ from oltr_core.operating.selection import Select, pick
 from oltr_core.pseudo_features import draw
 from oltr_core.scores import Energy, Msp, OpenMax, operating_threshold
 from oltr_core.seeding import torch_generator
+from oltr_core.settings.budget import Budget
 from oltr_core.settings.costs import Costs
+from oltr_core.stages.select import picked
 from oltr_core.strategies import CoreSet, KCenter, Mixed
 from tests.core.contracts import worlds
 
@@ -193,3 +195,16 @@ def test_the_context_is_given_to_a_strategy_that_is_contextual_and_to_no_other()
     expected = [CoreSet()(pool, 20, g, context), KCenter()(pool, 20, g)]
     assert picks == [of.indices.tolist() for of in expected]
     assert picks[0] != CoreSet()(pool, 20, g).indices.tolist()
+
+
+def test_a_batch_is_a_share_of_what_arrived_and_no_more_than_its_limit():
+    assert Budget().images(278) == 83
+    assert [Budget(most=50).images(arrivals) for arrivals in (100, 278, 10**6)] == [30, 50, 50]
+
+
+def test_the_outputs_of_picked_rows_come_in_the_order_of_picking_from_pool_and_labelled_images():
+    pool, labelled = worlds.outputs(5, seed=1), worlds.outputs(4, seed=2)
+    indices = torch.tensor([7, 1, 5, 4, 0])
+    both = concatenate([pool, labelled])
+    assert torch.equal(picked(pool, labelled, indices).logits, both.logits[indices])
+    assert torch.equal(picked(pool, None, indices[3:]).features, pool.features[indices[3:]])

@@ -20,6 +20,7 @@ from oltr_core.strategies import (
     UInfo,
     UOpen,
     UProduct,
+    k_center,
 )
 from oltr_core.strategies.k_center import greedy
 from tests.core.contracts import worlds
@@ -76,6 +77,18 @@ def test_k_centre_is_the_naive_greedy_loop():
         chosen.append(max(range(30), key=gaps.__getitem__))
     start = torch.stack([(pool.features - means[:, k]).norm(dim=2).mean(1) for k in range(5)]).amin(0)
     assert greedy(pool.features, start, 6)[0].tolist() == chosen
+
+
+def test_k_centre_in_blocks_is_k_centre(monkeypatch):
+    pool = worlds.outputs(30, seed=2)
+    whole = greedy(pool.features, pool.u_open, 6)
+    monkeypatch.setattr(k_center, "BLOCK", 7)
+    for there, found in zip(whole, greedy(pool.features, pool.u_open, 6), strict=True):
+        assert torch.equal(there, found)
+
+
+def test_a_reason_has_the_figures_of_its_image():
+    assert UProduct()(POOL, 1, G).reasons == ["far from every known class (2.00), between two (0.67)"]
 
 
 def test_a_shortlist_of_one_budget_is_the_product_and_of_the_whole_pool_is_k_centre():

@@ -193,7 +193,7 @@ def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first
 
 
 def test_a_split_class_may_take_the_whole_batch(first, tmp_path):
-    small = {"share_of_arrivals": 0.05}
+    small = {"most": 14}  # of 83
     layout = after(first, tmp_path, {"operation": "split", "class_id": 0}, budget=small)
     counts, asked = figures(layout, "select"), read(layout.work.selection, schema.SELECTION)
     assert counts["select/adjudicated"] == counts["select/picked"] == counts["select/budget"] == asked.height == 14
