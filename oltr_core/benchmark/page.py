@@ -18,6 +18,7 @@ Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
 CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
+BY_STEPS = f"{STEPS}: {' / '.join(BY_GENERATION.values())} mean, over seeds"
 CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
 #: what people write stands between these marks and is kept when a page is written anew
 BEFORE, AFTER, END = "<!-- by hand, before the tables -->", "<!-- by hand, after the tables -->", "<!-- end -->"
@@ -96,14 +97,11 @@ def groups(cells: list[Cell], brief: bool = False) -> Groups:
 
 
 def of_steps(head: str, names: set[str], brief: bool) -> Groups:
-    """The harmonic mean in each generation, and what is measured at the end."""
+    """Three accuracies in each generation, by their mean over seeds, and what is measured at the end."""
     mean = f"{head}/harmonic_mean/"
     numbers = sorted(int(name.removeprefix(mean)) for name in names if name.startswith(mean))
-    end = numbers[-1]
-    shown = [n for n in numbers if n in (1, 2, 4, 8, 16) or n == end]  # the cells have them all
-    found: Groups = {} if brief else {f"{STEPS}: harmonic mean": {f"{mean}{n}": f"gen. {n}" for n in shown}}
-    last = {f"{head}/{metric}/{end}": f"gen. {end} {title}" for metric, title in BY_GENERATION.items()}
-    last |= {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
+    found: Groups = {} if brief else {BY_STEPS: {f"{mean}{n}": f"gen. {n}" for n in numbers}}
+    last = {f"{head}/end/{metric}": title for metric, title in AT_THE_END.items()}
     return found | {"At the end and over all generations": {n: title for n, title in last.items() if n in names}}
 
 
@@ -168,7 +166,11 @@ def _agree(of_rows: list[dict[int, float]], some: bool) -> bool:
 
 
 def _cell(cells: list[Cell], row: str, name: str, first: str | None) -> str:
-    """Mean and spread, and below them the difference from row `first`."""
+    """Mean and spread, and below them the difference from row `first`; of a generation the three means."""
+    head, _, generation = name.partition("/harmonic_mean/")
+    if generation:
+        three = (_values(cells, row, f"{head}/{metric}/{generation}") for metric in BY_GENERATION)
+        return " / ".join(f"{statistics.mean(values.values()):.1f}" for values in three if values)
     mine = _values(cells, row, name)
     seconds = name in SECONDS or name.endswith("/seconds")
     less = "" if first is None or seconds else _difference(mine, _values(cells, first, name))

@@ -203,16 +203,22 @@ def test_rows_and_seeds_of_one_network_train_it_once_and_the_page_has_every_gene
     assert trained == [0], "with one seed, and once"
     assert list((layout.store / "resume").iterdir()), "and it is kept"
     text = (layout.results / "small.md").read_text()
-    for title in ("By generation: harmonic mean", "At the end and over all generations"):
+    for title in ("By generation: known / unknown / harmonic mean", "At the end and over all generations"):
         assert f"### {title}" in text
     assert "| | gen. 1 |" in text
-    assert "| slda |" in text
+    cells = [
+        cell["figures"]
+        for (row, _), cell in records.read(layout.results / "small.jsonl").cells.items()
+        if row == "slda"
+    ]
+    means = (100 * np.mean([of[f"arrivals/{metric}/1"] for of in cells]) for metric in BY_GENERATION)
+    assert f"| slda | {' / '.join(f'{mean:.1f}' for mean in means)} |" in text
 
 
-def test_the_page_shows_one_line_of_generations_and_the_last_of_each_metric():
+def test_the_page_shows_one_line_of_generations_and_what_is_measured_at_the_end():
     names = {f"a/{metric}/{n}" for metric in BY_GENERATION for n in (10, 2, 3)} | {"a/end/open/auroc", "b/end/x"}
-    last = {f"a/{metric}/10": f"gen. 10 {title}" for metric, title in BY_GENERATION.items()}
-    end = {"At the end and over all generations": last | {"a/end/open/auroc": "AUROC"}}
-    line = {"a/harmonic_mean/2": "gen. 2", "a/harmonic_mean/10": "gen. 10"}
-    assert page.of_steps("a", names, brief=False) == {"By generation: harmonic mean": line} | end
+    end = {"At the end and over all generations": {"a/end/open/auroc": "AUROC"}}
+    line = {"a/harmonic_mean/2": "gen. 2", "a/harmonic_mean/3": "gen. 3", "a/harmonic_mean/10": "gen. 10"}
+    heading = "By generation: known / unknown / harmonic mean, over seeds"
+    assert page.of_steps("a", names, brief=False) == {heading: line} | end
     assert page.of_steps("a", names, brief=True) == end
