@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from oltr_core import checkpoint, schema
+from oltr_core.augmentation import Augment
+from oltr_core.augmentation.policies import AutoAugment, RandAugment
 from oltr_core.benchmark.cell import Method, measure
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.images.dataset import Resident, open_images
-from oltr_core.images.policies import AutoAugment, RandAugment
 from oltr_core.images.shards import Shards
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.losses import (
     BBN,
     LDAM,
@@ -140,7 +141,12 @@ def test_large_images_are_sent_to_the_gpu(sealed):
     images = schema.read(sealed.work.manifest, schema.MANIFEST).slice(0, 8)
     with pretended_gpu():
         streamed = open_images(
-            Shards(sealed.raw), images, Transform(size=8), "cuda", workers=0, augment=Augment(random_resized=True)
+            Shards(sealed.raw),
+            images,
+            Transform(size=8),
+            "cuda",
+            workers=0,
+            cut=Augment(random_resized=True).random_cut,
         )
         (batch,) = streamed.batches([torch.arange(4)], cut_seed=0)
         assert (batch.device.type, batch.shape) == ("cuda", (4, 3, 8, 8))
