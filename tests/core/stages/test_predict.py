@@ -316,9 +316,11 @@ def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and
         return CliRunner().invoke(oltr, ["--workspace", str(sealed.root), "predict", *options])
 
     asked = "--batch", "batch-0", "--by", "seq_id", "--references", "1"
-    done = called(*asked, "--output", str(tmp_path / "a.parquet"))
-    assert done.exit_code == 0, done.output
+    for name in ("a.parquet", "a.csv"):
+        done = called(*asked, "--output", str(tmp_path / name))
+        assert done.exit_code == 0, done.output
     found = list(files.read(tmp_path / "a.parquet"))
+    assert found == list(files.read(tmp_path / "a.csv"))
     near = gallery(sealed, "0000", model[0], number=1)
     assert found == list(predict_batch(sealed, "batch-0", model[0], "0000", by="seq_id", gallery=near))
     one = found[1]
