@@ -12,7 +12,6 @@ makes of such a table is read too (`tables`, `oltr_core/curation/written.py`), w
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +42,7 @@ def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> li
     once: dict[Any, Mapping[str, Any]] = {}
     for row in (row for file in files for row in read(file, name, names)):
         once.setdefault(tuple((k, v) for k, v in row.items() if k != "where" or "problem" in row), row)
-    return batch.by_image(layout, name, once.values())
+    return batch.by_image(layout, name, once.values(), names)
 
 
 def files_of(inbox: Path, name: str) -> list[Path]:
@@ -110,23 +109,19 @@ def parse(
                 rows.append(where | {"problem": line.problem})
             elif cells["verdict"] or cells["label"]:
                 who, when = cells.get("annotator") or by, cells.get("answered_at") or at
-                more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds"), "batch_id": name}
-                row = _answer(cells, find) | more | where
-                problem = line.problem or _problem(row, find, certain) or _no_class(row, names, find)
+                more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds")}
+                said = cells["image_id"].lower(), _verdict(cells["verdict"]), cells["label"]
+                row = batch.answer(name, names, find, *said, **more, **where)
+                problem = line.problem or _problem(row, find, certain)
                 rows.append(row | ({"problem": problem} if problem else {}))
     except ValueError as error:
         rows.append({"where": source, "problem": str(error)})
     return rows
 
 
-def _answer(cells: Mapping[str, str], find: Callable[[str], str | None]) -> dict[str, Any]:
-    verdict = written.word(cells["verdict"])
-    label = find(cells["label"]) or unicodedata.normalize("NFC", cells["label"])
-    return {
-        "image_id": cells["image_id"].lower(),
-        "verdict": verdict if verdict in schema.VERDICTS else cells["verdict"] or "label",
-        "label": label or None,
-    }
+def _verdict(text: str) -> str:
+    meant = written.word(text)
+    return meant if meant in schema.VERDICTS else text or "label"
 
 
 def _problem(row: Mapping[str, Any], find: Callable[[str], str | None], certain: bool) -> str | None:
@@ -136,10 +131,3 @@ def _problem(row: Mapping[str, Any], find: Callable[[str], str | None], certain:
         if not certain and not text.isascii() and (column == "annotator" or find(text) is None):
             return f"{column}: the letters of {text!r} are not certain in a file that is not UTF-8; {tables.SAVE}"
     return None
-
-
-def _no_class(row: Mapping[str, Any], names: Mapping[str, str], find: Callable[[str], str | None]) -> str | None:
-    label = row["label"]
-    if row["verdict"] != "label" or not label or find(label) is not None:
-        return None
-    return f"label: {batch.no_class(names, label)}"

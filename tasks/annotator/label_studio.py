@@ -50,8 +50,8 @@ def collect(layout: Layout, settings: LabelStudioAnnotator, name: str, at: str) 
     if project is None:
         return []
     people = {user["id"]: user.get("email") or user.get("username") for user in server.ask("GET", "api/users/")}
-    tasks = _tasks(server, project["id"], "all")
-    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, batch.class_names(layout, name)))
+    tasks, names = _tasks(server, project["id"], "all"), batch.names_meant(layout, name)
+    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, names), names)
 
 
 def instructions(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
