@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from oltr_core.spec import Spec
 
+ANYWAY = 100  # images of split classes that a batch asks about where its budget is smaller, for they wait unused
+
 
 class Budget(Spec):
     """How many images people are asked about per generation."""

@@ -20,7 +20,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.operating.selection import Select, pick
 from oltr_core.seeding import numpy_generator
-from oltr_core.settings.budget import Budget
+from oltr_core.settings.budget import ANYWAY, Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec
@@ -49,6 +49,8 @@ def run(params: Parameters, layout: Layout) -> None:
     classes = manifest_rows.register(layout)
     arrivals = monitoring.arrived(manifest, layout)  # leftovers of older batches do not raise the budget
     budget = round(params.budget.share_of_arrivals * arrivals.num_rows)
+    if params.budget.share_of_arrivals:
+        budget = max(budget, min(ANYWAY, adjudication.of_split_classes(manifest, classes).num_rows))
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size
