@@ -1,7 +1,7 @@
 """A real Label Studio: a batch goes out, people answer, and both ways may be gone again.
 
-It cannot be installed beside oltr: `uv venv DIR && uv pip install --python DIR label-studio==1.23.2`, then
-OLTR_LABEL_STUDIO=DIR/bin/label-studio. Without it these tests are skipped.
+It cannot be installed beside oltr: `make test-services` gives it an environment of its own, or takes the one that
+OLTR_LABEL_STUDIO names. Without it these tests are skipped.
 """
 
 from __future__ import annotations
