@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,13 @@ def names_meant(layout: Layout, name: str) -> dict[str, str]:
     there = ledger.replay(ledger.read(layout.ledger)).champion != GENESIS
     since = _meant(now.current(layout).to_dicts()) if there else {}
     return {word: word for word in since} | class_names(layout, name)
+
+
+def by_taxon(layout: Layout, name: str) -> dict[str, str]:
+    """Taxon -> the name of the one active class of generation `name` that has it."""
+    pairs = [(r["taxon"], r["name"]) for r in register(layout, name) if r["taxon"] and r["status"] == "active"]
+    count = Counter(taxon for taxon, _ in pairs)
+    return {taxon: of for taxon, of in pairs if count[taxon] == 1}
 
 
 def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -71,7 +71,11 @@ def key(task: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def answers(
-    tasks: Iterable[Mapping[str, Any]], name: str, people: Mapping[Any, str], names: Mapping[str, str]
+    tasks: Iterable[Mapping[str, Any]],
+    name: str,
+    people: Mapping[Any, str],
+    names: Mapping[str, str],
+    source: str = "Label Studio",
 ) -> Iterator[dict[str, Any]]:
     """The answers to the batch `name` among the server's tasks, as every annotator gives them.
 
@@ -98,7 +102,7 @@ def answers(
                 "annotator": people.get(by) or address or f"user {by}",  # one who was deleted since
                 "answered_at": annotation.get("updated_at") or annotation.get("created_at"),
                 "seconds": annotation.get("lead_time"),
-                "where": f"Label Studio: task {one['id']}, annotation {annotation['id']}",
+                "where": f"{source}: task {one['id']}, annotation {annotation['id']}",
             }
             settled = {"settled": True} if right else {}
             yield batch.answer(name, names, find, str(key(one)[1]), verdict, label, **more, **settled)
