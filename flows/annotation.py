@@ -28,12 +28,14 @@ def export(layout: Layout, generation: str | None, kind: str | None) -> None:
     from tasks import workspace
     from tasks.annotator import other_formats
 
-    workspace.settings(layout)
+    settings = workspace.settings(layout).annotator
     with alone(layout):
         name = _sealed(layout, generation)
         steps.export_batch(layout, name)
         if kind:
-            click.echo(f"{other_formats.write(layout, name, kind)}: what is answered goes into the inbox as {name}.*")
+            inbox = getattr(settings, "path", "")
+            back = f": put what is answered into {inbox} as {name}.*" if inbox else ""
+            click.echo(f"{other_formats.write(layout, name, kind)}{back}")
 
 
 @command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open")

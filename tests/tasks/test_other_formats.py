@@ -68,7 +68,7 @@ def test_the_formats_of_the_command_are_those_there_are():
 def test_the_command_writes_it_beside_the_page_and_says_where_answers_belong(layout):
     done = CliRunner().invoke(cli.oltr, ["--workspace", str(layout.root), "annotate", "export", "--as", "coco"])
     assert done.exit_code == 0, done.output
-    assert f"{layout.export('0000').coco}: what is answered goes into the inbox as 0000.*" in done.output
+    assert f"{layout.export('0000').coco}: put what is answered into data/inbox as 0000.*" in done.output
     assert layout.export("0000").page.exists()
     assert len(json.loads(layout.export("0000").coco.read_text())["images"]) == world.ASKED
 
