@@ -83,7 +83,10 @@ class Batch:
         numbers = {cluster: number for number, cluster in enumerate(several)}
         return Picks(
             torch.tensor([p.row for _, p in taken], dtype=torch.long),
-            [f"{p.reason}, {sizes[p.cluster]} of which are here" if p.alike else p.reason for _, p in taken],
+            [
+                f"{p.reason}, {sizes[p.cluster]} of which are here" if p.alike and p.cluster else p.reason
+                for _, p in taken
+            ],
             1 - torch.arange(len(taken)) / max(1, len(taken)),
             [share for share, _ in taken],
             [None if p.cluster is None else numbers.get(p.cluster) for _, p in taken],
