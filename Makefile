@@ -8,6 +8,9 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && command -v $(name))))
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+# Label Studio's server does not fit our lock: it has an environment of its own, unless OLTR_LABEL_STUDIO names another
+STUDIO := .venv-label-studio
+STUDIO_VERSION := 1.23.2
 # the digests of the lock files are those of PyPI's builds
 TORCH := $(if $(OLTR_TORCH_BACKEND),--no-verify-hashes --torch-backend $(OLTR_TORCH_BACKEND))
 export PATH := $(BIN):$(PATH)
@@ -41,7 +44,8 @@ coverage: $(VENV)/.installed-dev  ## the test suite, and the share of each folde
 		case $$folder in *__pycache__*) continue;; esac; \
 		printf '%-28s %4s %%\n' $${folder%/} $$($(BIN)/coverage report --include="$${folder%/}/*" --format=total); done
 
-test-services: $(VENV)/.installed-dev  ## tests that start real servers
+test-services: export OLTR_LABEL_STUDIO := $(or $(OLTR_LABEL_STUDIO),$(CURDIR)/$(STUDIO)/bin/label-studio)
+test-services: $(VENV)/.installed-dev $(if $(OLTR_LABEL_STUDIO),,$(STUDIO)/.$(STUDIO_VERSION))  ## tests that start real servers
 	$(BIN)/python -m pytest -m services
 
 test-soak: $(VENV)/.installed-dev  ## 200 kills, full disks and services down; then a sample of small wrong changes
@@ -75,4 +79,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(TORCH) -r requirements-dev.lock
+	@touch $@
+
+$(STUDIO)/.$(STUDIO_VERSION): | $(VENV)/.uv
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(STUDIO)
+	$(BIN)/uv pip install --python $(STUDIO)/bin/python label-studio==$(STUDIO_VERSION)
 	@touch $@

@@ -10,23 +10,32 @@ from flows.command import BY, NEWEST, REASON, command, example, oltr, record, wh
 from oltr_core import ledger
 from oltr_core.layout import Layout
 
+FORMATS = ("label_studio", "coco", "camtrap_dp")
+
 
 @oltr.group(**example("oltr annotate status", "oltr annotate import 0001"))
 def annotate() -> None:
     """The batch for people, out and back."""
 
 
-@command("oltr annotate export 0001", group=annotate)
+@command("oltr annotate export 0001", "oltr annotate export --as camtrap_dp", group=annotate)
 @NEWEST
-def export(layout: Layout, generation: str | None) -> None:
+@click.option("--as", "kind", type=click.Choice(FORMATS), help="Also write it for another tool, beside the page.")
+def export(layout: Layout, generation: str | None, kind: str | None) -> None:
     """Write the batch of a generation (the newest by default): a page to answer in, a CSV, pictures."""
     from flows import steps
     from flows.loop import alone
     from tasks import workspace
+    from tasks.annotator import other_formats
 
-    workspace.settings(layout)
+    settings = workspace.settings(layout).annotator
     with alone(layout):
-        steps.export_batch(layout, _sealed(layout, generation))
+        name = _sealed(layout, generation)
+        steps.export_batch(layout, name)
+        if kind:
+            inbox = getattr(settings, "path", "")
+            back = f": put what is answered into {inbox} as {name}.*" if inbox else ""
+            click.echo(f"{other_formats.write(layout, name, kind)}{back}")
 
 
 @command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open")

@@ -12,6 +12,9 @@ from flows.tables import rendered
 from oltr_core import ledger
 from oltr_core.layout import Layout
 
+NOT_DRAWN = """\
+no image of these batches was drawn by chance, so there is no accuracy on new images and no gain;
+params.yaml: select: {strategy: {name: composed}} draws some (its share `audit`)"""
 COLUMNS = ("images", "answers", "minutes", "seconds", "accuracy", "interval")
 
 
@@ -59,6 +62,9 @@ def table(found: dict[str, Any]) -> str:
             f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}" if drawn else "-",
         ])  # fmt: skip
     lines = [rendered(["generation", *COLUMNS], rows, right=COLUMNS), ""]
+    answered = [row for row in found["generations"] if row.get("answers")]
+    if answered and not any("accuracy" in row for row in answered):
+        lines.append(NOT_DRAWN)
     gained = found["advice"].get("gained")
     if isinstance(gained, dict):
         value, low, high = (100 * part for part in gained["per_hundred"])

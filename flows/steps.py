@@ -177,7 +177,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         none = f"{found.missing} of {asked} images of the batch of {name} have "
         none += "no answer" if each == 1 else f"fewer than {each} answers"
         over = end is not None and end <= datetime.fromisoformat(now)
-        if found.missing and not partial and not over:
+        if found.missing and not partial and not over and not collecting.enough(settings, found.missing, asked):
             if found.wrong:  # whoever wrote them has to know
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
@@ -195,8 +195,9 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
             return found.there or None
         if found.wrong:
             say(f"left out, and learned later when they are corrected:\n{found.refusal}")
-        if found.missing and end:
-            say(f"{none} at its deadline, {end:%Y-%m-%d %H:%M} UTC: the loop goes on, and learns them when they come")
+        if found.missing:
+            why = f" at its deadline, {end:%Y-%m-%d %H:%M} UTC" if end and over else ", as annotator.share allows"
+            say(f"{none}{why}: the loop goes on, and learns them when they come")
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
             ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
         return found.there
@@ -218,9 +219,12 @@ def import_late(layout: Layout) -> None:
 def _store(layout: Layout, settings: Any, name: str, found: collecting.Found) -> None:
     """Keep the new answers to the batch of `name`; without any, nothing changes."""
     if found.new:
+        near = collecting.near_names(layout, name, found.new)
         _keep(layout, *collecting.store(layout, settings, name, found.new, clock.now()))
         before = found.there - len(found.new)
         say(f"imported {len(found.new)} annotations of the batch of {name}; {before} were there before")
+        for sentence in near:
+            say(sentence)
 
 
 def _keep(layout: Layout, path: Path, event: Event) -> None:

@@ -193,6 +193,13 @@ class Export(Folder):
     images = _At("images")
     page = _At("annotate.html")  # the batch to be answered in a browser, whole in one file
     further_page = _Each("annotate-{}.html")  # from the second on, where a batch is too large for one
+    label_studio = _At("label_studio.json")  # what `oltr annotate export --as` writes: tasks with their pictures
+    label_studio_configuration = _At("label_studio.xml")  # of the project that these tasks are imported into
+    coco = _At("coco.json")
+    package = _At("datapackage.json")  # Camtrap DP, with the three tables below
+    deployments = _At("deployments.csv")
+    media = _At("media.csv")
+    observations = _At("observations.csv")
 
 
 class _Artifacts(Folder):

@@ -18,6 +18,7 @@ _FORMULA = re.compile(r"'*\s*[=+\-@\t\r]")
 SPLITS = ("train", "val", "test", "pool", "quarantine")
 VERDICTS = ("label", "new_class", "discard", "unsure")
 GOLD = "gold"  # strategy of an image of known label in a batch, whose other columns are those of another image
+SPLIT = "split"  # share of images whose class was split
 ADJUDICATE = "adjudicate"  # share of images that people disagreed about
 
 

@@ -6,7 +6,6 @@ refusal is a ValueError of one sentence. The class that a name means is the one 
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from oltr_core import schema
-from oltr_core.curation import register
+from oltr_core.curation import register, written
 from oltr_core.roll_up import line
 from oltr_core.spec import suggest
 from oltr_core.standing import STANDING
@@ -119,9 +118,8 @@ def warnings(classes: pl.DataFrame, rows: Iterable[Row]) -> list[str]:
 
 def near(classes: pl.DataFrame, name: str, class_id: int | None = None) -> str:
     """A sentence where `name` is nearly that of a class other than `class_id`; else nothing."""
-    others = {n.casefold(): n for n, i in register.every_id(classes).items() if i != class_id and n != name}
-    match = difflib.get_close_matches(name.casefold(), others, n=1, cutoff=0.85)
-    return f"{name!r} is nearly the name {others[match[0]]!r} of another class" if match else ""
+    other = written.near(name, [n for n, i in register.every_id(classes).items() if i != class_id])
+    return f"{name!r} is nearly the name {other!r} of another class" if other else ""
 
 
 def standing_name(classes: pl.DataFrame, name: str, new: bool = False) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 _DATE = re.compile(
     r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:,?[ T]+(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([AP])M)?)?", re.IGNORECASE
 )
+NEAR = 0.85  # of two names, by difflib
 _ERROR = re.compile(r"#\S*[!?]|#N/A|#NV", re.IGNORECASE)
 
 
@@ -26,17 +28,29 @@ def finder(names: Mapping[str, str]) -> Callable[[str], str | None]:
     """
     alike: dict[str, set[str]] = {}
     for name, known in names.items():
-        alike.setdefault(_alike(name), set()).add(known)
+        alike.setdefault(folded(name), set()).add(known)
 
     def find(label: str) -> str | None:
-        of = {names[label]} if label in names else alike.get(_alike(label), set())
+        of = {names[label]} if label in names else alike.get(folded(label), set())
         return next(iter(of)) if len(of) == 1 else None
 
     return find
 
 
-def _alike(name: str) -> str:
+def folded(name: str) -> str:
+    """What names have in common that differ in capitals, composed letters and blanks alone."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def near(name: str, others: Iterable[str]) -> str | None:
+    """The one of the other names that `name` may be a slip of, if there is one: "type 1" is none of "type 2"."""
+    like = {folded(other): other for other in others if other != name and _digits(other) == _digits(name)}
+    match = difflib.get_close_matches(folded(name), like, n=1, cutoff=NEAR)
+    return like[match[0]] if match else None
+
+
+def _digits(name: str) -> str:
+    return re.sub(r"\D", "", name)
 
 
 def is_error(text: str) -> bool:

@@ -15,23 +15,28 @@ class TruthAnnotator(Spec):
     name: Literal["truth"] = "truth"
 
 
-class FolderAnnotator(Spec):
+class People(Spec):
+    """What is the same for all annotators that are people: how long the loop waits for them."""
+
+    # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
+    deadline_days: float = Field(default=0.0, ge=0, le=3650)
+    share: float = Field(default=1.0, gt=0, le=1)  # of the images with their answers, at which the loop goes on
+    answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
+
+
+class FolderAnnotator(People):
     """CSV files that people put into a folder."""
 
     name: Literal["folder"] = "folder"
     path: str = "data/inbox"  # relative to the workspace, or absolute
-    # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
-    deadline_days: float = Field(default=0.0, ge=0, le=3650)
-    answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
-class LabelStudioAnnotator(Spec):
+class LabelStudioAnnotator(People):
     """A team in Label Studio; the token comes from the environment variable LABEL_STUDIO_API_KEY."""
 
     name: Literal["label_studio"] = "label_studio"
     url: str = "http://127.0.0.1:8080"  # of the server
     project: str = ""  # its title; empty: "oltr " and the name of the workspace
-    answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
 Annotator = Annotated[TruthAnnotator | FolderAnnotator | LabelStudioAnnotator, Field(discriminator="name")]

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from oltr_core.spec import Spec
 
+ANYWAY = 100  # images of split classes that a batch asks about where its budget is smaller, for they wait unused
+
 
 class Budget(Spec):
     """How many images people are asked about per generation."""
@@ -20,9 +22,11 @@ class Budget(Spec):
         0.0
     )
 
-    def images(self, arrivals: int) -> int:
-        """How many images people are asked about when `arrivals` came in the newest batch."""
+    def images(self, arrivals: int, waiting: int = 0) -> int:
+        """How many images people are asked about: `arrivals` came in the newest batch, `waiting` of split classes."""
         wanted = round(self.share_of_arrivals * arrivals)
+        if self.share_of_arrivals:
+            wanted = max(wanted, min(ANYWAY, waiting))
         return min(wanted, self.most) if self.most else wanted
 
     @model_validator(mode="after")

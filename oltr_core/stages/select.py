@@ -49,7 +49,7 @@ def run(params: Parameters, layout: Layout) -> None:
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     classes = manifest_rows.register(layout)
     arrivals = monitoring.arrived(manifest, layout)  # leftovers of older batches do not raise the budget
-    budget = params.budget.images(arrivals.num_rows)
+    budget = params.budget.images(arrivals.num_rows, adjudication.of_split_classes(manifest, classes).num_rows)
     pool = manifest_rows.of_splits(manifest, "pool")
     pool = pool.filter(pool.column("label_source").is_null())  # an image that left people unsure is not asked again
     size = params.compute.batch_size

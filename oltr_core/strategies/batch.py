@@ -20,6 +20,7 @@ class Proposal(NamedTuple):
     row: int  # of the pool, or of the labelled images behind it
     cluster: tuple[str, int] | None  # what it may be named together with
     reason: str
+    alike: int = 0  # images of the pool in its cluster, where the batch says how many of them it holds
 
 
 class Batch:
@@ -46,6 +47,18 @@ class Batch:
                 break
         return quota
 
+    def accompany(self, share: str, others: Iterable[Proposal], most: int) -> None:
+        """Beyond the budget, up to `most` free images of each cluster that the share has an image of."""
+        if not most:
+            return  # nor looks at the whole pool
+        there = {proposal.cluster for proposal in self._taken[share]}
+        count: Counter[tuple[str, int] | None] = Counter()
+        for other in others:
+            if other.cluster in there and count[other.cluster] < most and self.free[other.row]:
+                count[other.cluster] += 1
+                self.left += 1  # it takes no place
+                self._take(share, other)
+
     def _admits(self, row: int, capped: bool) -> bool:
         if row >= len(self.free):
             return True
@@ -70,7 +83,10 @@ class Batch:
         numbers = {cluster: number for number, cluster in enumerate(several)}
         return Picks(
             torch.tensor([p.row for _, p in taken], dtype=torch.long),
-            [p.reason for _, p in taken],
+            [
+                f"{p.reason}, {sizes[p.cluster]} of which are here" if p.alike and p.cluster else p.reason
+                for _, p in taken
+            ],
             1 - torch.arange(len(taken)) / max(1, len(taken)),
             [share for share, _ in taken],
             [None if p.cluster is None else numbers.get(p.cluster) for _, p in taken],

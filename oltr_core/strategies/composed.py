@@ -28,6 +28,7 @@ class Composed(Contextual):
 
     They are filled in this order. What `suspect` and `tail` do not find goes to `discover`; what is left then goes to
     `refine`, and at last to any image of the pool. Images of `tail` and `refine` have a cluster per suggested class.
+    With `whole_clusters` each cluster of `discover` brings further images, near-duplicates too, beyond the budget.
     Where no threshold says what is unknown, it is the third of the pool with the largest U_open (Eq. 7).
     merit: the place in the batch, from 1 down; shares have no figure in common.
     """
@@ -40,6 +41,9 @@ class Composed(Contextual):
     audit: Share = 0.05
     min_cluster: Annotated[int, Field(ge=2)] = 4  # images that make a cluster
     per_cluster: Annotated[int, Field(ge=1)] = 6  # images of one cluster, before those of no cluster
+    # up to so many more images of each cluster that the batch has one of, beyond the budget: an answer to the cluster
+    # names them too
+    whole_clusters: Annotated[int, Field(ge=0)] = 0
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.97  # cosine from which two images of a cluster are one
     per_group: Annotated[int, Field(ge=1)] = 3  # images of one site, sequence or burst
     suspect_probability: Annotated[float, Field(ge=0.5, le=1)] = 0.9  # from which the model contradicts a label
@@ -65,11 +69,13 @@ class Composed(Contextual):
         tail = shares.tail(pool, context, batch.free & ~unknown, self.near_duplicate)
         left += batch.add("tail", tail, self._quota("tail", budget))
         quota = min(batch.left, self._quota("discover", budget) + left)
-        found = shares.Discovery(pool, unknown & batch.free, quota, self.near_duplicate, generator, self.min_cluster)
-        batch.add("discover", found.proposals(self.per_cluster, context.unknown is not None), quota)
+        how = quota, self.near_duplicate, generator, self.min_cluster, context.unknown is not None
+        found = shares.Discovery(pool, unknown & batch.free, *how)
+        batch.add("discover", found.proposals(self.per_cluster), quota)
         for rows in (batch.free & ~unknown, batch.free & unknown):
             batch.add("refine", shares.refine(pool, context, rows, batch.left), batch.left)
         batch.add("refine", shares.refine(pool, context, batch.free, batch.left), batch.left, capped=False)
+        batch.accompany("discover", found.members(), self.whole_clusters)
         return batch.picks()
 
     def _quota(self, share: str, budget: int) -> int:

@@ -94,31 +94,42 @@ class Discovery:
         near_duplicate: float,
         generator: torch.Generator,
         least: int,
+        by_threshold: bool,
     ) -> None:
         self.rows = rows.nonzero()[:, 0]
         self.pool, self.wanted = pool, wanted
         # of vectors of length 1: |a - b|^2 = 2 - 2 cos
         self.apart = (2 - 2 * near_duplicate) ** 0.5
         self.found = cluster(flat(pool.features[self.rows]), least, generator)
+        self.sizes = torch.bincount(self.found.labels[self.found.labels >= 0]).tolist()
+        self.why = "taken for unknown" if by_threshold else "far from every class"
 
-    def proposals(self, per_cluster: int, by_threshold: bool) -> Iterator[Proposal]:
+    def proposals(self, per_cluster: int) -> Iterator[Proposal]:
         """Up to `per_cluster` of each cluster; then the images of none; then more of each, the same number again."""
-        why = "taken for unknown" if by_threshold else "far from every class"
-        count = 1 + int(self.found.labels.max()) if len(self.rows) else 0
-        sizes = torch.bincount(self.found.labels[self.found.labels >= 0], minlength=count).tolist()
+        count = len(self.sizes)
 
         def of_cluster(number: int, rows: Tensor) -> Iterator[Proposal]:
             for row in rows.tolist():
-                yield Proposal(row, ("unknown", number), f"{why}: one of {sizes[number]} images that look alike")
+                yield self._member(row, number)
 
         for number in range(count):  # a batch is often full before the last
             yield from of_cluster(number, self._covering(number, per_cluster))
         for row in self._alone().tolist():
-            yield Proposal(row, None, f"{why}, and in no group of images that look alike")
+            yield Proposal(row, None, f"{self.why}, and in no group of images that look alike")
         members = [self._covering(number, self.wanted) for number in range(count)]
         for begin in range(per_cluster, max(map(len, members), default=0), per_cluster):
             for number, rows in enumerate(members):
                 yield from of_cluster(number, rows[begin : begin + per_cluster])
+
+    def members(self) -> Iterator[Proposal]:
+        """All images of the clusters, near-duplicates too, those nearest to the centre of their cluster first."""
+        for place in self.found.distances.argsort(stable=True).tolist():
+            if (number := int(self.found.labels[place])) >= 0:
+                yield self._member(int(self.rows[place]), number)
+
+    def _member(self, row: int, number: int) -> Proposal:
+        size = self.sizes[number]
+        return Proposal(row, ("unknown", number), f"{self.why}: one of {size} images that look alike", size)
 
     def _covering(self, number: int, most: int) -> Int[Tensor, "M"]:
         """The most central image of a cluster, then each time the farthest from those before; no near-duplicates."""

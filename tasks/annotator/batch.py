@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
+from oltr_core.curation import written
 from oltr_core.curation.clusters import expand
 from oltr_core.layout import GENESIS, Export, Layout, rename_into_place, write_atomically
 from oltr_core.ledger import Event
@@ -66,6 +69,13 @@ def names_meant(layout: Layout, name: str) -> dict[str, str]:
     there = ledger.replay(ledger.read(layout.ledger)).champion != GENESIS
     since = _meant(now.current(layout).to_dicts()) if there else {}
     return {word: word for word in since} | class_names(layout, name)
+
+
+def by_taxon(layout: Layout, name: str) -> dict[str, str]:
+    """Taxon -> the name of the one active class of generation `name` that has it."""
+    pairs = [(r["taxon"], r["name"]) for r in register(layout, name) if r["taxon"] and r["status"] == "active"]
+    count = Counter(taxon for taxon, _ in pairs)
+    return {taxon: of for taxon, of in pairs if count[taxon] == 1}
 
 
 def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -129,27 +139,48 @@ def _write_images(layout: Layout, name: str, rows: list[dict[str, Any]], part: E
 
 # --- back -----------------------------------------------------------------------------------------------------
 def answer(
-    name: str, names: Mapping[str, str], image_id: str, verdict: str, label: str, **more: Any
+    name: str,
+    names: Mapping[str, str],
+    find: Callable[[str], str | None],
+    image_id: str,
+    verdict: str,
+    label: str,
+    **more: Any,
 ) -> dict[str, Any]:
-    """One answer to the batch `name` as a row: a name or alias in `names` becomes that of its class.
+    """One answer to the batch `name` as a row: what `find` (`written.finder` of the names) knows becomes its class.
 
     A label of no known class has a `problem`, so that a typing error does not become a class.
     """
-    row = {"image_id": image_id, "verdict": verdict, "label": names.get(label, label) or None, "batch_id": name}
-    if verdict == "label" and label not in names:
-        row["problem"] = no_class(names, label)
+    meant = find(label) or unicodedata.normalize("NFC", label)
+    row = {"image_id": image_id, "verdict": verdict, "label": meant or None, "batch_id": name}
+    if verdict == "label" and label and find(label) is None:
+        known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
+        row["problem"] = f"label: no class is called {label!r}{known}; for a new class write the verdict new_class"
     return row | more
 
 
-def no_class(names: Mapping[str, str], label: str) -> str:
-    """A sentence about a label that is no class, with the nearest name that is."""
-    known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
-    return f"no class is called {label!r}{known}; for a new class write the verdict new_class"
+def by_image(
+    layout: Layout, name: str, rows: Iterable[Mapping[str, Any]], names: Mapping[str, str] | None = None
+) -> list[Mapping[str, Any]]:
+    """The rows with one for each image that an answer to a whole cluster names.
 
-
-def by_image(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows with one for each image that an answer to a whole cluster names."""
+    `names`: what people may write. New names that differ in capitals, composed letters and blanks alone become one:
+    that which was imported before, or stands first.
+    """
+    rows = rows if names is None else _spelled_once(list(rows), stored(layout, name), names)
     return expand(rows, clusters(layout, name))
+
+
+def _spelled_once(
+    rows: list[Mapping[str, Any]], before: pa.Table, names: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    def is_new(row: Mapping[str, Any]) -> bool:
+        return row.get("verdict") == "new_class" and bool(row["label"]) and row["label"] not in names
+
+    first: dict[str, str] = {}
+    for row in filter(is_new, (*before.to_pylist(), *rows)):
+        first.setdefault(written.folded(row["label"]), row["label"])
+    return [{**row, "label": first[written.folded(row["label"])]} if is_new(row) else row for row in rows]
 
 
 def note(layout: Layout, name: str) -> None:

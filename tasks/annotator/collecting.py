@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from oltr_core import ledger, schema
+from oltr_core.curation import written
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
+from oltr_core.settings.annotator import People
 from tasks import annotator
 from tasks.annotator import batch
 
@@ -44,13 +47,23 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     people: dict[str, set[str]] = {}
     for row in (*before, *good):
         people.setdefault(row["image_id"], set()).add(row["annotator"])
-    missing = sum(len(people.get(image, ())) < wanted(settings) for image in set(asked))
+    settled = {row["image_id"] for row in rows if row.get("settled")}
+    missing = sum(
+        len(people.get(image, ())) < wanted(settings) and not (image in settled and people.get(image))
+        for image in set(asked)
+    )
     return Found(new, len(before) + len(new), wrong, missing)
 
 
 def wanted(settings: Any) -> int:
     """How many people answer each image; the truth needs no second opinion."""
-    return getattr(settings, "answers_per_image", 1)
+    return settings.answers_per_image if isinstance(settings, People) else 1
+
+
+def enough(settings: Any, missing: int, asked: int) -> bool:
+    """Whether so many images have their answers that the loop need not wait for the others."""
+    share = settings.share if isinstance(settings, People) else 1.0
+    return asked - missing >= share * asked
 
 
 def imported(layout: Layout, name: str) -> list[dict[str, Any]]:
@@ -79,6 +92,19 @@ def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now
     return new
 
 
+def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list[str]:
+    """A sentence for each new class among the new answers whose name is nearly that of another class, old or new."""
+    known = [*batch.names_meant(layout, name), *(row["label"] for row in imported(layout, name) if row["label"])]
+    found = []
+    for label in dict.fromkeys(row["label"] for row in new if row["verdict"] == "new_class"):
+        if label not in known:
+            if (other := written.near(label, known)) is not None:
+                merge = f"`oltr classes merge {shlex.quote(label)} {shlex.quote(other)} --reason ...`"
+                found.append(f"new class {label!r}; a class {other!r} exists: answer again, or later {merge}")
+            known.append(label)
+    return found
+
+
 def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], now: str) -> tuple[Path, Event]:
     """Write the answers, and what is known of their batch, where curate reads them; the file, and its event."""
     path = batch.store(layout, name, schema.from_rows(schema.ANNOTATIONS, new))
@@ -89,6 +115,6 @@ def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], n
 
 def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:
     """When the loop goes on without the answers that are missing; None: never, or the batch is not out yet."""
-    days = getattr(settings, "deadline_days", 0)
+    days = settings.deadline_days if isinstance(settings, People) else 0
     out = [e.at for e in ledger.read(layout.ledger) if e.event == "exported" and e.generation == name]
     return datetime.fromisoformat(out[0]) + timedelta(days=days) if days and out else None

@@ -24,7 +24,8 @@ SHARES = {
     "tail": "Perhaps of a rare class",
     "suspect": "Labels that may be wrong",
     "audit": "Drawn at random",
-    "adjudicate": "People disagree",
+    schema.SPLIT: "Of a class that was split",
+    schema.ADJUDICATE: "People disagree",
 }
 
 
@@ -123,15 +124,18 @@ def known_classes(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
     train = pl.DataFrame(manifest).filter(
         pl.col("split") == "train", pl.col("class_id").is_in([r["class_id"] for r in active])
     )
-    few = min(EXAMPLES, EXAMPLES_IN_ALL // max(1, len(active)))
+    few = max(1, min(EXAMPLES, EXAMPLES_IN_ALL // max(1, len(active))))
     free = pl.col("image_id").filter(~pl.col("image_id").is_in(batch.asked(layout, name)))
     of_class = train.group_by("class_id").agg(pl.len(), free.sort().head(few))
     counts = {class_id: count for class_id, count, _ in of_class.iter_rows()}
     ids = {class_id: chosen for class_id, _, chosen in of_class.iter_rows()}
-    chosen = [image_id for row in active for image_id in ids.get(row["class_id"], [])]
+    # where all classes have more than fit, those that the model suggests most have theirs
+    often = Counter(row["suggested"] for row in batch.selected(layout, name))
+    order = sorted(active, key=lambda row: -often[row["name"]])
+    chosen = [image_id for row in order for image_id in ids.get(row["class_id"], [])][:EXAMPLES_IN_ALL]
     small = dict(zip(chosen, map(pictures.thumbnail, batch.pixels(layout, name, chosen)), strict=True))
     for row in active:
-        examples = [(image_id, small[image_id]) for image_id in ids.get(row["class_id"], [])]
+        examples = [(image_id, small[image_id]) for image_id in ids.get(row["class_id"], []) if image_id in small]
         images = counts.get(row["class_id"], 0)
         yield {"name": row["name"], "aliases": row["aliases"], "images": images, "examples": examples}
 

@@ -1,6 +1,7 @@
-"""People who annotate in a browser or in a table: CSV files in the inbox, NNNN.csv, NNNN-*.csv or NNNN/*.csv.
+"""People who annotate in a browser or in a table: files in the inbox, NNNN.csv, NNNN-*.csv or NNNN/*.csv.
 
-The exported page saves NNNN-NAME-....csv; batch.csv, filled in, becomes NNNN.csv.
+What other tools write is taken too, by what is in it: *.json of Label Studio or COCO, and observations.csv of a
+Camtrap DP (`other_answers`). The exported page saves NNNN-NAME-....csv; batch.csv, filled in, becomes NNNN.csv.
 
 Columns, in any order: image_id, verdict, label, and where wanted annotator, answered_at, seconds; others are left
 alone. A row without verdict and label is not annotated yet. A row whose image_id is `cluster-3` answers each image of
@@ -12,7 +13,6 @@ makes of such a table is read too (`tables`, `oltr_core/curation/written.py`), w
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,11 @@ from oltr_core import schema
 from oltr_core.curation import written
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator
-from tasks.annotator import batch, page, tables
+from tasks.annotator import batch, other_answers, page, tables
 
 TABLES = (".csv", ".tsv", ".txt")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")  # named, so that nobody waits for what is in them
+JSON = ".json"
 LARGEST = 2**27  # bytes of a table
 
 
@@ -39,18 +40,19 @@ def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
 def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> list[Mapping[str, Any]]:
     """The rows of every file in the inbox; one that is in two files, as when a page is saved twice, comes once."""
     files = files_of(inbox_of(layout, settings), name)
-    names = batch.names_meant(layout, name) if files else {}
+    names = batch.by_taxon(layout, name) | batch.names_meant(layout, name) if files else {}
+    asked = batch.asked(layout, name) if files else []
     once: dict[Any, Mapping[str, Any]] = {}
-    for row in (row for file in files for row in read(file, name, names)):
+    for row in (row for file in files for row in read(file, name, names, asked)):
         once.setdefault(tuple((k, v) for k, v in row.items() if k != "where" or "problem" in row), row)
-    return batch.by_image(layout, name, once.values())
+    return batch.by_image(layout, name, once.values(), names)
 
 
 def files_of(inbox: Path, name: str) -> list[Path]:
     """The tables and workbooks of the batch of generation `name`, NNNN.csv first."""
     mine = [p for p in inbox.glob(f"{name}*") if re.fullmatch(r"(?!\d).*", p.name.removeprefix(name))]
     found = [*sorted(mine, key=lambda p: (p.stem != name, p)), *sorted((inbox / name).glob("[!.~]*"))]
-    return [p for p in found if p.suffix.lower() in TABLES + WORKBOOKS and p.is_file()]
+    return [p for p in found if p.suffix.lower() in (*TABLES, *WORKBOOKS, JSON) and p.is_file()]
 
 
 def inbox_of(layout: Layout, settings: FolderAnnotator) -> Path:
@@ -76,7 +78,7 @@ def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str]
     """Nothing: a batch in a folder is the workspace's own."""
 
 
-def read(file: Path, name: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def read(file: Path, name: str, names: Mapping[str, str], asked: Collection[str] = ()) -> list[dict[str, Any]]:
     """The annotated rows of one file; one that is wrong, or a file that is none, says so under `problem`."""
     try:
         stat = file.stat()
@@ -89,44 +91,55 @@ def read(file: Path, name: str, names: Mapping[str, str]) -> list[dict[str, Any]
         why = f"this file cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
         return [{"where": str(file), "problem": why}]
     at = datetime.fromtimestamp(stat.st_mtime, UTC).replace(microsecond=0)
-    return parse(table, str(file), file.stem, name, names, at)
+    return parse(table, str(file), file.stem, name, names, at, asked)
 
 
 def parse(
-    table: bytes, source: str, stem: str, name: str, names: Mapping[str, str], at: datetime | None = None
+    table: bytes,
+    source: str,
+    stem: str,
+    name: str,
+    names: Mapping[str, str],
+    at: datetime | None = None,
+    asked: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """The annotated rows of the content of a file; `source` is what messages call it, `stem` its name.
 
     `names`: what people may write -> the class it means. `at`: when a row that does not say it was answered.
+    `asked`: ids of the batch, for files that know its images by other keys.
     """
     stem = re.sub(r" \(\d+\)$", "", stem)  # what a browser adds to a file that it saves once more
     by, find = stem if stem != name else "folder", written.finder(names)
     rows: list[dict[str, Any]] = []
+    same = {"annotator": by, "answered_at": at, "seconds": None}
     try:
+        if source.lower().endswith(JSON):
+            return other_answers.of_json(table, source, name, names, asked, same)
         text, certain = tables.text_of(table)
+        if other_answers.OBSERVED[1] in text.lstrip().partition("\n")[0].casefold():
+            if not certain:
+                raise ValueError(f"expected UTF-8 text, found another encoding; {tables.SAVE}")
+            lines = tables.rows(text, other_answers.OBSERVED)
+            return list(other_answers.of_observations(lines, source, name, names, same))
         for line in tables.rows(text, ("image_id", "verdict", "label")):
             cells, where = line.cells, {"where": f"{source}:{line.number}"}
             if not cells:
                 rows.append(where | {"problem": line.problem})
             elif cells["verdict"] or cells["label"]:
                 who, when = cells.get("annotator") or by, cells.get("answered_at") or at
-                more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds"), "batch_id": name}
-                row = _answer(cells, find) | more | where
-                problem = line.problem or _problem(row, find, certain) or _no_class(row, names, find)
+                more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds")}
+                said = cells["image_id"].lower(), _verdict(cells["verdict"]), cells["label"]
+                row = batch.answer(name, names, find, *said, **more, **where)
+                problem = line.problem or _problem(row, find, certain)
                 rows.append(row | ({"problem": problem} if problem else {}))
     except ValueError as error:
         rows.append({"where": source, "problem": str(error)})
     return rows
 
 
-def _answer(cells: Mapping[str, str], find: Callable[[str], str | None]) -> dict[str, Any]:
-    verdict = written.word(cells["verdict"])
-    label = find(cells["label"]) or unicodedata.normalize("NFC", cells["label"])
-    return {
-        "image_id": cells["image_id"].lower(),
-        "verdict": verdict if verdict in schema.VERDICTS else cells["verdict"] or "label",
-        "label": label or None,
-    }
+def _verdict(text: str) -> str:
+    meant = written.word(text)
+    return meant if meant in schema.VERDICTS else text or "label"
 
 
 def _problem(row: Mapping[str, Any], find: Callable[[str], str | None], certain: bool) -> str | None:
@@ -136,10 +149,3 @@ def _problem(row: Mapping[str, Any], find: Callable[[str], str | None], certain:
         if not certain and not text.isascii() and (column == "annotator" or find(text) is None):
             return f"{column}: the letters of {text!r} are not certain in a file that is not UTF-8; {tables.SAVE}"
     return None
-
-
-def _no_class(row: Mapping[str, Any], names: Mapping[str, str], find: Callable[[str], str | None]) -> str | None:
-    label = row["label"]
-    if row["verdict"] != "label" or not label or find(label) is not None:
-        return None
-    return f"label: {batch.no_class(names, label)}"

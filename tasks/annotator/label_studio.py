@@ -36,7 +36,7 @@ def publish(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
     project = _project(server, _title(layout, settings), classes, settings.answers_per_image)
     there = {studio_tasks.key(task) for task in _tasks(server, project["id"], "task_only")}
     rows = [row for row in batch.selected(layout, name) if (name, row["image_id"]) not in there]
-    likely, images = _probabilities(layout, name), _images(layout, server, project["id"], name, rows)
+    likely, images = probabilities(layout, name), _images(layout, server, project["id"], name, rows)
     tasks = [studio_tasks.task(row, name, image, likely.get(row["image_id"])) for row, image in images]
     for begin in range(0, len(tasks), AT_ONCE):
         server.ask("POST", f"api/projects/{project['id']}/import", tasks[begin : begin + AT_ONCE])
@@ -50,8 +50,8 @@ def collect(layout: Layout, settings: LabelStudioAnnotator, name: str, at: str) 
     if project is None:
         return []
     people = {user["id"]: user.get("email") or user.get("username") for user in server.ask("GET", "api/users/")}
-    tasks = _tasks(server, project["id"], "all")
-    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, batch.class_names(layout, name)))
+    tasks, names = _tasks(server, project["id"], "all"), batch.names_meant(layout, name)
+    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, names), names)
 
 
 def instructions(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
@@ -106,7 +106,13 @@ def _tasks(server: Server, project: int, fields: str) -> Iterator[dict[str, Any]
     return server.pages("api/tasks/", "tasks", project=project, fields=fields)
 
 
-def _probabilities(layout: Layout, name: str) -> dict[str, float]:
+def probabilities(layout: Layout, name: str) -> dict[str, float]:
+    """Image ids that generation `name` looked at -> the probability of the class that it suggests.
+
+    Of a batch with gold items none: these have no suggestion of their own, so its absence would tell which they are.
+    """
+    if any(row["strategy"] == schema.GOLD for row in batch.selected(layout, name)):
+        return {}
     columns = ["image_id", "probability"]
     table = schema.read(layout.generation(name).predictions, schema.PREDICTIONS, columns)
     return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))

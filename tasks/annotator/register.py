@@ -15,6 +15,7 @@ from oltr_core.curation.operations import operations_of
 from oltr_core.frames import read, scan
 from oltr_core.layout import GENESIS, Layout, generation_name
 from oltr_core.ledger import Event
+from oltr_core.settings.budget import ANYWAY
 from tasks.annotator import records
 
 _EVENT = "class_{}"
@@ -73,7 +74,8 @@ def said(layout: Layout, rows: list[dict[str, Any]], generation: str) -> str:
         if row["operation"] == "merged":
             lines[-1] += f" into {of_id[row['successor']]['name']!r}"
         if row["operation"] == "split":
-            lines[-1] += f": the next batches ask about its {of['images']} images first, within their budget"
+            first = f"the next batches ask about its {of['images']} images first"
+            lines[-1] += f": {first}, within their budget, or {ANYWAY} at a time where it is smaller"
     return "\n".join([*lines, f"this holds from generation {generation} on"])
 
 

@@ -2,7 +2,8 @@
 
 A task is known by the image's id and the batch in its data, never by its place or number. Out of an annotation come
 the verdict, and the class or the new name that goes with it; what a person left in a field that the verdict hides
-does not count. Skipped: unsure. Drafts, which nobody has submitted, are no answers.
+does not count. Skipped: unsure. Drafts, which nobody has submitted, are no answers. Where annotations of a task are
+marked as ground truth, which is Label Studio's word for the right answer, the others of that task are none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from oltr_core.curation import written
 from oltr_core.schema import VERDICTS
 from tasks.annotator import batch
 
@@ -69,31 +71,41 @@ def key(task: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def answers(
-    tasks: Iterable[Mapping[str, Any]], name: str, people: Mapping[Any, str], names: Mapping[str, str]
+    tasks: Iterable[Mapping[str, Any]],
+    name: str,
+    people: Mapping[Any, str],
+    names: Mapping[str, str],
+    source: str = "Label Studio",
 ) -> Iterator[dict[str, Any]]:
     """The answers to the batch `name` among the server's tasks, as every annotator gives them.
 
-    `people` has the name of each user by their number, `names` what may be written for a class (`batch.class_names`).
-    An answer whose verdict lacks its class or name carries a `problem`, with task and annotation under `where`.
+    `people` has the name of each user by their number, `names` what may be written for a class (`batch.names_meant`).
+    One that is the ground truth is `settled`: no other is waited for. One whose verdict names no known class carries
+    a `problem`. Task and annotation are under `where`.
     """
+    find = written.finder(names)
     for one in tasks:
         if key(one)[0] != name:
             continue
-        for annotation in one.get("annotations") or []:
+        submitted = one.get("annotations") or []
+        right = [a for a in submitted if a.get("ground_truth") and not a.get("was_cancelled")]
+        for annotation in right or submitted:
             said = _said(annotation.get("result") or [])
             verdict = said.get("verdict") or ("new_class" if said.get("new_name") else "label")
             if annotation.get("was_cancelled"):
                 verdict = "unsure"
             label = said.get({"label": "class", "new_class": "new_name"}.get(verdict, ""), "")
             by = annotation.get("completed_by")
+            address = by.get("email") if isinstance(by, Mapping) else None
             by = by.get("id") if isinstance(by, Mapping) else by
             more = {
-                "annotator": people.get(by) or f"user {by}",  # one who was deleted since
+                "annotator": people.get(by) or address or f"user {by}",  # one who was deleted since
                 "answered_at": annotation.get("updated_at") or annotation.get("created_at"),
                 "seconds": annotation.get("lead_time"),
-                "where": f"Label Studio: task {one['id']}, annotation {annotation['id']}",
+                "where": f"{source}: task {one['id']}, annotation {annotation['id']}",
             }
-            yield batch.answer(name, names, str(key(one)[1]), verdict, label, **more)
+            settled = {"settled": True} if right else {}
+            yield batch.answer(name, names, find, str(key(one)[1]), verdict, label, **more, **settled)
 
 
 def _choice(field: str, value: str) -> dict[str, Any]:

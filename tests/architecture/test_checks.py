@@ -10,9 +10,8 @@ from tests.architecture.imports import ROOT
 
 
 def commands(target: str) -> str:
-    done = subprocess.run(
-        ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    command = ["make", "--dry-run", "--always-make", target, "OLTR_LABEL_STUDIO="]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -41,6 +40,13 @@ def test_hosted_checks_ask_for_known_weaknesses_of_the_whole_lock_and_list_licen
     assert {"--strict", "--require-hashes", "-r", "requirements.lock"} <= {*audit.split()}
     assert f"--python {ROOT}/.venv/bin/python" in commands("licenses")
     assert "pip-audit" not in commands("test")
+
+
+def test_the_tests_of_services_have_a_label_studio_of_their_own():
+    lines = commands("test-services").splitlines()
+    (install,) = (i for i, line in enumerate(lines) if "label-studio==" in line)
+    assert "--python .venv-label-studio/bin/python" in lines[install]
+    assert install < next(i for i, line in enumerate(lines) if line.endswith("pytest -m services"))
 
 
 def test_make_generated_writes_what_is_generated():

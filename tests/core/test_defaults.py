@@ -108,6 +108,7 @@ DEFAULTS = {
             "audit": 0.05,
             "min_cluster": 4,
             "per_cluster": 6,
+            "whole_clusters": 0,
             "near_duplicate": 0.97,
             "per_group": 3,
             "suspect_probability": 0.9,

@@ -1,7 +1,7 @@
 """A real Label Studio: a batch goes out, people answer, and both ways may be gone again.
 
-It cannot be installed beside oltr: `uv venv DIR && uv pip install --python DIR label-studio==1.23.2`, then
-OLTR_LABEL_STUDIO=DIR/bin/label-studio. Without it these tests are skipped.
+It cannot be installed beside oltr: `make test-services` gives it an environment of its own, or takes the one that
+OLTR_LABEL_STUDIO names. Without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def test_a_batch_goes_out_once_is_answered_and_comes_back_once(files, url):
     wrong = oltr(layout, "annotate", "import", "0000")
     assert wrong.returncode == 2
     assert f"Label Studio: task {tasks[4]['id']}, annotation " in wrong.stderr
-    assert "no class is called ''" in wrong.stderr
+    assert "the verdict 'label' needs a label, and there is none" in wrong.stderr
 
 
 def test_a_server_that_reads_no_files_of_ours_gets_the_pictures_within_the_tasks(tmp_path, url):

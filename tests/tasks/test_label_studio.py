@@ -131,9 +131,34 @@ def test_an_answer_without_its_class_is_refused_with_task_and_annotation_and_the
     good, errors = sort_answers(rows, ["a1"], "batch 0002")
     assert [row["verdict"] for row in good] == ["unsure"]
     where = "Label Studio: task 9, annotation"
-    assert errors[0].startswith(f"{where} 0: no class is called ''")
+    assert errors[0] == f"{where} 0: the verdict 'label' needs a label, and there is none"
     assert errors[1] == f"{where} 1: the verdict 'new_class' needs a label, and there is none"
-    assert errors[2].startswith(f"{where} 3: no class is called ''")
+    assert errors[2] == f"{where} 3: the verdict 'label' needs a label, and there is none"
+
+
+def test_a_class_that_is_gone_from_the_register_is_refused_with_the_nearest_that_is_there():
+    (row,) = collected(annotated(said(verdict="label", **{"class": "fix"})))
+    assert row["problem"].startswith("label: no class is called 'fix'; did you mean 'fox'")
+
+
+def test_a_new_name_that_is_a_class_but_for_capitals_and_blanks_is_that_class():
+    typed = ["Fox ", "FOX", "Lynx  lynx", "Bobcat", "L\u006f\u0308we"]
+    rows = collected(annotated(*(said(verdict="new_class", new_name=text) for text in typed)))
+    assert [row["label"] for row in rows] == ["fox", "fox", "Lynx  lynx", "lynx", "L\u00f6we"]
+
+
+def test_an_annotation_that_is_the_ground_truth_decides_alone_for_its_task():
+    fox, lynx = (said(verdict="label", **{"class": name}) for name in ("fox", "lynx"))
+    task = annotated(fox, lynx, fox)
+    assert [row["label"] for row in collected(task)] == ["fox", "lynx", "fox"]
+    assert not [row for row in collected(task) if row.get("settled")]
+    task["annotations"][1] |= {"ground_truth": True, "completed_by": 2}
+    other = annotated(fox)
+    assert [(row["annotator"], row["label"], row.get("settled")) for row in collected(task, other)] == [
+        ("ben@example.org", "lynx", True), ("anna@example.org", "fox", None),
+    ]  # fmt: skip
+    task["annotations"][1]["was_cancelled"] = True
+    assert [row["verdict"] for row in collected(task)] == ["label", "unsure", "label"]
 
 
 def test_people_are_told_where_to_answer_and_an_address_keeps_its_password(tmp_path):

@@ -218,6 +218,23 @@ def test_the_pictures_of_a_page_share_its_size(layout, monkeypatch):
     assert {len(one["examples"]) for one in content.known_classes(layout, "0000")} == {2}
 
 
+def test_of_more_classes_than_there_is_room_for_the_most_suggested_have_an_example(layout, monkeypatch):
+    rows = batch.selected(layout, "0000")
+    names = ["wild boar"] * 5 + ["7"] * 4 + ["red deer"] * 3
+    shown = [{**row, "suggested": name} for row, name in zip(rows, names, strict=True)]
+    monkeypatch.setattr(batch, "selected", lambda *_: shown)
+    monkeypatch.setattr(content, "EXAMPLES_IN_ALL", 2)
+    found = {one["name"]: len(one["examples"]) for one in content.known_classes(layout, "0000")}
+    assert found == dict.fromkeys(sorted(world.CLASSES), 0) | {"wild boar": 1, "7": 1}
+
+
+def test_images_that_people_are_asked_about_again_have_a_group_for_each_reason():
+    rows = [{"image_id": str(n), "suggested": "x", "cluster": None, "share": share}
+            for n, share in enumerate(("split", "split", "adjudicate", None))]  # fmt: skip
+    found = [(group["title"], len(group["images"])) for group in content.groups(rows)]
+    assert found == [("Of a class that was split", 2), ("People disagree", 1), ("Images to name", 1)]
+
+
 # --- beside it --------------------------------------------------------------------------------------------------
 def test_a_row_that_stands_in_two_files_of_the_inbox_is_one_answer(layout, tmp_path):
     import shutil

@@ -297,10 +297,11 @@ def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked
     assert [e.digest for e in ledger.read(asked.ledger) if e.event == "imported"] == [path.stem]
 
 
-def by_people(layout: Layout, days: float = 0.0, each: int = 1) -> None:
+def by_people(layout: Layout, days: float = 0.0, each: int = 1, share: float = 1.0) -> None:
     """Its batch went out at world.AT to people who have so long; of `each` image so many answers are wanted."""
     params = yaml.safe_load(layout.params.read_text())
-    params["annotator"] = {"name": "folder", "deadline_days": days, "answers_per_image": each}
+    waiting = {"deadline_days": days, "answers_per_image": each, "share": share}
+    params["annotator"] = {"name": "folder", **waiting}
     layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
     ledger.append(layout.ledger, ledger.Event("exported", "0000", "x", world.AT, {"images": world.ASKED}))
 
@@ -350,6 +351,52 @@ def test_with_two_answers_per_image_the_loop_waits_for_another_person(asked, cap
     assert said in capsys.readouterr().err
     put(asked, *rows[1:], file="0000-cy.csv")
     assert steps.import_annotations(asked, "0000") == 6
+
+
+def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_answers_land(asked, capsys):
+    by_people(asked, share=0.6)
+    ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
+    one, two, three = batch.asked(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02")
+    assert steps.import_annotations(asked, "0000") is None, "a third is less than 0.6"
+    put(asked, f"{one},,cat,2026-01-02", f"{two},new_class,wild bore,2026-01-02")
+    assert steps.import_annotations(asked, "0000") == 2
+    said = "1 of 3 images of the batch of 0000 have no answer, as annotator.share allows: the loop goes on"
+    assert said in capsys.readouterr().err
+    assert plan.next_step(asked, 2) == plan.Step("make", "0001")
+    put(asked, f"{three},new_class,Wild  Bore,2026-01-02", file="0000-ben.csv")
+    steps.import_late(asked)
+    assert imports(asked) == [2, 1]
+    assert set(batch.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
+    assert "new class" not in capsys.readouterr().err
+
+
+def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(asked, capsys):
+    by_people(asked)
+    one, two, three = batch.asked(asked, "0000")
+    new = [(one, "wild boar"), (two, "Wild Boar"), (three, "sea cow")]
+    put(asked, *(f"{image},new_class,{label},2026-01-02" for image, label in new))
+    assert steps.import_annotations(asked, "0000") == 3
+    assert "new class" not in capsys.readouterr().err, "they differ in capitals alone, and are one"
+    put(asked, *(f"{image},new_class,{label},2026-01-03" for image, label in [(two, "wild bore"), (three, "cat")]))
+    steps.import_annotations(asked, "0000", partial=True)
+    told = (
+        "new class 'wild bore'; a class 'wild boar' exists: answer again, or later `oltr classes merge 'wild bore' "
+    )
+    assert f"{told}'wild boar' --reason ...`" in capsys.readouterr().err
+    labels = batch.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
+    assert sorted(labels[:3]) == ["sea cow", "wild boar", "wild boar"]
+    assert sorted(labels[3:]) == ["cat", "wild bore"]
+
+
+def test_where_the_right_answer_is_marked_no_other_person_is_waited_for(asked, monkeypatch):
+    rows = [dict(row) for row in truth.collect(asked, TruthAnnotator(), "0000", world.AT)]
+    monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
+    monkeypatch.setattr(collecting, "wanted", lambda settings: 2)
+    assert collecting.found(asked, TruthAnnotator(), "0000", world.AT).missing == 3
+    rows[0]["settled"] = True
+    rows[1] |= {"settled": True, "problem": "wrong"}
+    assert collecting.found(asked, TruthAnnotator(), "0000", world.AT).missing == 2
 
 
 def test_at_the_deadline_the_loop_goes_on_and_says_how_many_answers_are_missing(asked, monkeypatch, capsys):

@@ -176,3 +176,12 @@ def test_a_column_whose_name_has_a_sign_that_cannot_be_shown_is_shown_by_its_num
     with pytest.raises(ValueError, match=r"\(there are: image_id, lab\\x7fel, verdict\)") as caught:
         tables._header(["image_id,verdict,lab\x7fel"], 0, ",", COLUMNS)
     assert "\x7f" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("wild bore", "wild boar"), ("WILD  BOR", "wild boar"), ("ants", "ant"), ("lower", None), ("wild boar", None),
+     ("type 12", "type 1 2"), ("type 13", None)],
+)  # fmt: skip
+def test_a_name_that_may_be_a_slip_is_told_from_one_of_its_own(name, other):
+    assert written.near(name, [*NAMES, "type 1 2"]) == other

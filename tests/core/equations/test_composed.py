@@ -95,7 +95,8 @@ def test_discover_takes_some_of_each_cluster_then_lone_images_then_more_of_the_c
     assert all(row < 12 for row in [*rows[:3], *rows[8:11]])
     assert all(12 <= row < 18 for row in [*rows[3:6], rows[11]])
     assert set(rows[6:8]) == {18, 19}
-    assert picks.reasons[0] == "taken for unknown: one of 12 images that look alike"
+    assert picks.reasons[0] == "taken for unknown: one of 12 images that look alike, 6 of which are here"
+    assert picks.reasons[3] == "taken for unknown: one of 6 images that look alike, 4 of which are here"
     assert picks.reasons[6] == "taken for unknown, and in no group of images that look alike"
     assert picks.merit.tolist() == pytest.approx([1 - i / 12 for i in range(12)])
 
@@ -116,6 +117,28 @@ def test_near_duplicates_within_a_cluster_are_asked_about_once():
     picks = pick(pool_of(features), 12, context, per_cluster=12, near_duplicate=0.9999, **only(discover=1.0))
     first = [row % 6 for row in picks.indices.tolist()[: picks.clusters.count(0)]]
     assert len(first) == len(set(first))
+
+
+def test_a_cluster_brings_the_rest_of_its_images_beyond_the_budget_nearest_its_centre_first():
+    pool = pool_of(groups_of([12, 6, 5], far=2))
+    context = SelectionContext(unknown=torch.ones(25, dtype=torch.bool), groups=torch.zeros(25, dtype=torch.long))
+    how = {"per_cluster": 2, "per_group": 4, "near_duplicate": 1.0, **only(discover=0.5, refine=0.5)}
+    alone, picks = pick(pool, 8, context, **how), pick(pool, 8, context, whole_clusters=5, **how)
+    share = alone.shares.count("discover")
+    assert alone.clusters[:share] == [0, 0, 1, 1]
+    rows, more = picks.indices.tolist(), picks.indices[share : len(picks.indices) - 8 + share].tolist()
+    assert [row for row in rows if row not in more] == alone.indices.tolist()
+    assert len(set(rows)) == len(rows)
+    taken = set(alone.indices.tolist())
+    for first, last, number in ((0, 12, 0), (12, 18, 1)):
+        mine, centre = [row for row in more if first <= row < last], pool.features[first:last, 0].mean(0)
+        nearest = sorted(range(first, last), key=lambda row: float((pool.features[row, 0] - centre).norm()))
+        assert mine == [row for row in nearest if row not in taken][:5]
+        assert {picks.clusters[rows.index(row)] for row in mine} == {number}
+        assert {picks.shares[rows.index(row)] for row in mine} == {"discover"}
+    assert not [row for row in more if row >= 18], "of the third the batch has no image"
+    here = picks.clusters.count(0)
+    assert picks.reasons[0] == f"taken for unknown: one of 12 images that look alike, {here} of which are here"
 
 
 def test_without_a_threshold_the_upper_third_of_u_open_is_unknown():
@@ -230,5 +253,5 @@ def test_shares_that_do_not_sum_to_one_are_refused():
 
 def test_near_duplicates_are_as_far_apart_as_their_cosine_says():
     pool, rows = pool_of(groups_of([3])), torch.ones(3, dtype=torch.bool)
-    found = shares.Discovery(pool, rows, 1, 0.98, torch.Generator(), 2)
+    found = shares.Discovery(pool, rows, 1, 0.98, torch.Generator(), 2, True)
     assert found.apart == pytest.approx(0.2), "|a - b|^2 = 2 - 2 cos of vectors of length 1"

@@ -21,6 +21,7 @@ from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.prediction import Prediction, graph, images_at
 from oltr_core.prediction import predict as predict_images
+from oltr_core.settings import budget
 from oltr_core.settings.reading import load_run
 from oltr_core.stages import comparison, curate, evaluate, manifest_rows, select, update
 from tests.core.data_world import recorded
@@ -198,6 +199,27 @@ def test_a_split_class_may_take_the_whole_batch(first, tmp_path):
     counts, asked = figures(layout, "select"), read(layout.work.selection, schema.SELECTION)
     assert counts["select/adjudicated"] == counts["select/picked"] == counts["select/budget"] == asked.height == 14
     assert set(asked["strategy"]) == {"adjudication"}
+
+
+def test_images_of_a_split_class_raise_a_budget_that_is_too_small(first, tmp_path, monkeypatch):
+    layout = after(first, tmp_path, {"operation": "split", "class_id": 0}, budget={"share_of_arrivals": 0.05})
+    waiting = read(layout.work.manifest, schema.MANIFEST).filter(class_id=0).height
+    assert 14 < waiting < 100, "14 is the budget of the settings"
+
+    def asked() -> list[float]:
+        world.compute(layout, select)
+        rows, counts = read(layout.work.selection, schema.SELECTION), figures(layout, "select")
+        assert set(rows["strategy"]) <= {"adjudication"}
+        assert set(rows["share"]) <= {"split"}
+        return [*(counts[f"select/{name}"] for name in ("budget", "picked", "adjudicated")), rows.height]
+
+    assert asked() == [waiting] * 4
+    monkeypatch.setattr(budget, "ANYWAY", 20)
+    assert asked() == [20] * 4
+    for share, number in ((0.001, 20), (0.0, 0)):  # a batch without arrivals, and one that is to ask nobody
+        params = yaml.safe_load(layout.params.read_text()) | {"budget": {"share_of_arrivals": share}}
+        layout.params.write_text(yaml.safe_dump(params))
+        assert asked() == [number] * 4
 
 
 def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
