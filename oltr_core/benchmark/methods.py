@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.cell import Method, Tailed
 from oltr_core.images.policies import AutoAugment
 from oltr_core.images.transforms import Augment, Transform
 from oltr_core.learners import ImprintReplay
@@ -66,6 +66,16 @@ def selection(epochs: int) -> list[Method]:
     """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
     strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter(), Badge(), CoreSet(), Dbal(), Vaal())
     return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
+
+
+def imbalance(epochs: int) -> list[Method]:
+    """OLTR++ and the plain softmax of `digits` on one imbalance after the other (Fig. 11a)."""
+    rows = [method for method in digits(epochs) if method.name in ("OLTR++", "plain softmax")]
+    return [
+        Tailed(**dict(method) | {"name": f"{method.name}, ratio {ratio}"}, ratio=ratio)
+        for ratio in (5, 20, 50, 100)
+        for method in rows
+    ]
 
 
 def ablation(epochs: int) -> list[Method]:

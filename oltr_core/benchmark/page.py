@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Iterable
 
+from oltr_core.benchmark.by_score import by_score
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.difference import difference
+from oltr_core.benchmark.difference import difference as changed
 from oltr_core.benchmark.loop import REPORTED
-from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Cell, Records
+from oltr_core.benchmark.spread import by_seed, difference, mean_of
 from oltr_core.benchmark.steps import AT_THE_END, BY_GENERATION
 from oltr_core.benchmark.table import Table
 
@@ -18,6 +18,8 @@ Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
 CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
+IN_STREAMS = "In the loop"
+IN_ROWS = ("msp", "energy", "reachability", "untrained")  # scores that stand in the rows of methods
 CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
 #: what people write stands between these marks and is kept when a page is written anew
 BEFORE, AFTER, END = "<!-- by hand, before the tables -->", "<!-- by hand, after the tables -->", "<!-- end -->"
@@ -30,7 +32,8 @@ def page(
     cells = list(found.cells.values())
     first, then = notes(before, BEFORE), notes(before, AFTER)
     if not cells:
-        return "\n\n".join(part for part in [f"# {table.title}", first, "Not run yet.", then] if part) + "\n"
+        empty = [f"# {table.title}", first, f"Not run yet: `{command}`.", figures(table, methods, cells), then]
+        return "\n\n".join(part for part in empty if part) + "\n"
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     encodings = sorted({cell["note"] for cell in cells if cell["note"]})
     note = f" Images: {'; '.join(encodings)}." if encodings else ""
@@ -61,25 +64,38 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     names = " ".join(name for cell in cells for name in cell["figures"])
     several = len({cell["seed"] for cell in cells}) > 1
     legend = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
-    parts = ["\n".join(f"- {text}" for text in legend)]
+    parts = ["\n".join(f"- {text}" for text in legend)] if cells else []
     for title, mine in sides.items():
+        if not mine and cells:
+            continue
         parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
-        found = groups(mine, brief=mine is tuning and bool(published))
+        brief = mine is tuning and bool(published)
+        found = groups(table, mine, brief)
         same = {heading: in_common(table, methods, mine, of) for heading, of in found.items()}
         parts += ["\n".join(f"- {heading}, {text}" for heading, (text, _) in same.items() if text)]
         for heading, (_, left) in same.items():
-            parts += [f"### {heading}\n\n{grid(table, methods, mine, left, STEPS not in heading)}"] if left else []
+            shown = grid(table, methods, mine, left, differences=STEPS not in heading, empty=not brief)
+            parts += [f"### {heading}\n\n{shown}"] if left.keys() - SECONDS.keys() else []
+        parts += by_score(table, methods, mine) if table.by_score else []
     return "\n\n".join(part for part in parts if part)
 
 
-def groups(cells: list[Cell], brief: bool = False) -> Groups:
-    """Known classes, each open set, each stream before and after updates; `brief`: what choices were made by."""
-    names = {name for cell in cells for name in cell["figures"]}
+def groups(table: Table, cells: list[Cell], brief: bool = False) -> Groups:
+    """Known classes, each open set, each stream before and after updates; `brief`: what choices were made by.
+
+    Of a table without cells: the figures that are published.
+    """
+    names = {name for of in [cell["figures"] for cell in cells] or table.published.values() for name in of}
     found: Groups = {"Known classes": {n: title for n, title in (CLOSED | SECONDS).items() if n in names}}
     heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
-        if any(name.startswith(f"{head}/end/") for name in mine):
+        if streams := [name for name in mine if name.partition("/")[2] in table.metrics]:
+            titles = {name: f"{head}: {REPORTED[name.partition('/')[2]]}" for name in streams}
+            found[IN_STREAMS] = found.get(IN_STREAMS, {}) | titles
+        elif table.metrics or (table.by_score and not any(name.split("/")[1].isdigit() for name in mine)):
+            continue
+        elif any(name.startswith(f"{head}/end/") for name in mine):
             found |= of_steps(head, names, brief)
         elif any(name.split("/")[1].isdigit() for name in mine):
             kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
@@ -90,8 +106,9 @@ def groups(cells: list[Cell], brief: bool = False) -> Groups:
             found[f"{head.capitalize()}: generation 0"] = start
             found[f"{head.capitalize()}: after updates"] = {n: t for n, t in kept.items() if n not in start}
         else:
-            titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in mine)
-            found[f"Known or unknown: {head}"] = dict(zip(mine, titles, strict=True))
+            shown = [n for n in mine if n.split("/")[1] in IN_ROWS and not n.endswith("/error")]
+            titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in shown)
+            found[f"Known or unknown: {head}"] = dict(zip(shown, titles, strict=True))
     return {heading: columns for heading, columns in found.items() if columns}
 
 
@@ -112,10 +129,10 @@ def in_common(
 ) -> tuple[str, dict[str, str]]:
     """What all rows have in common, as rows of one training have, in words; and the columns that are left."""
     shown = rows_of(methods, cells)
-    of_rows = {name: [_values(cells, row, name) for row in shown] for name in columns}
+    of_rows = {name: [by_seed(cells, row, name) for row in shown] for name in columns}
     same = [name for name, values in of_rows.items() if len(shown) > 1 and _agree(values, some=name in SECONDS)]
     line = "; ".join(
-        f"{columns[name]} {_spread(next(filter(None, of_rows[name])))}"
+        f"{columns[name]} {mean_of(next(filter(None, of_rows[name])))}"
         + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
         for name in same
     )
@@ -124,30 +141,37 @@ def in_common(
 
 
 def grid(
-    table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str], differences: bool = True
+    table: Table,
+    methods: list[Method],
+    cells: list[Cell],
+    columns: dict[str, str],
+    differences: bool = True,
+    empty: bool = True,
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
-    Published figures of a row that is not measured are left out.
+    A method that was not measured has an empty row, or without `empty` none, and none of its published figures.
     """
-    shown = rows_of(methods, cells)
+    measured = rows_of(methods, cells)
+    names = [method.name for method in methods]
+    shown = [*names, *(row for row in measured if row not in names)] if empty else measured
     head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
-    missing = [method.name for method in methods if method.name not in shown]
+    missing = [name for name in names if name not in shown]
     published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}
-    rows = _rows(table._replace(published=published), shown, cells, columns, differences)
+    first = measured[0] if differences and measured else None
+    rows = _rows(table._replace(published=published), shown, cells, columns, first)
     return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
 
 
 def _rows(
-    table: Table, shown: list[str], cells: list[Cell], columns: dict[str, str], differences: bool
+    table: Table, shown: list[str], cells: list[Cell], columns: dict[str, str], first: str | None
 ) -> list[tuple[str, list[str]]]:
     rows: list[tuple[str, list[str]]] = []
     beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
     for row in shown:
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
-        against = shown[0] if differences and row != shown[0] else None
-        rows.append((title, [_cell(cells, row, name, against) for name in columns]))
+        rows.append((title, [_cell(cells, row, name, first if row != first else None) for name in columns]))
         mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
         rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
     elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
@@ -169,10 +193,10 @@ def _agree(of_rows: list[dict[int, float]], some: bool) -> bool:
 
 def _cell(cells: list[Cell], row: str, name: str, first: str | None) -> str:
     """Mean and spread, and below them the difference from row `first`."""
-    mine = _values(cells, row, name)
+    mine = by_seed(cells, row, name)
     seconds = name in SECONDS or name.endswith("/seconds")
-    less = "" if first is None or seconds else _difference(mine, _values(cells, first, name))
-    return _spread(mine) + (f"<br>{less}" if less else "")
+    less = "" if first is None or seconds else difference(mine, by_seed(cells, first, name))
+    return mean_of(mine) + (f"<br>{less}" if less else "")
 
 
 def _published(title: str, of: dict[str, float], columns: dict[str, str]) -> tuple[str, list[str]]:
@@ -221,7 +245,7 @@ def configuration(methods: list[Method], found: Records) -> str:
     items = []
     for (row, spec), mine in seeds.items():
         against = row if row in known else list(known)[:2][-1]
-        changes = "; ".join(f"`{c}`" for c in difference(known[against] | {"name": row}, found.settings[spec]))
+        changes = "; ".join(f"`{c}`" for c in changed(known[against] | {"name": row}, found.settings[spec]))
         where = f" on seeds {_numbers(mine)}" if row in known else ""
         items.append(f"- **{row}**{where}, against {against}: {changes or 'no difference'}.")
         known.setdefault(row, found.settings[spec])
@@ -232,30 +256,6 @@ def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
     """Names of the rows that have cells, in the table's order; those that are no longer in the table come last."""
     there = dict.fromkeys(cell["method"] for cell in cells)
     return [m.name for m in methods if m.name in there] + [n for n in there if n not in {m.name for m in methods}]
-
-
-def _values(cells: list[Cell], row: str, name: str) -> dict[int, float]:
-    """By seed, in the unit in which they are shown: percent, or seconds and numbers as they are."""
-    unit = 1 if "seconds/" in name or name.endswith(("classes_found", "answers_typed")) else 100
-    mine = [cell for cell in cells if cell["method"] == row and name in cell["figures"]]
-    return {cell["seed"]: unit * cell["figures"][name] for cell in mine}
-
-
-def _spread(values: dict[int, float]) -> str:
-    if not values:
-        return ""
-    spread = f" ± {statistics.pstdev(values.values()):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values.values()):.1f}{spread}"
-
-
-def _difference(row: dict[int, float], first: dict[int, float]) -> str:
-    found = paired(row, first)
-    if found is None or all(row[seed] == first[seed] for seed in row.keys() & first.keys()):
-        return ""
-    ends = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
-    mean, low, high = (round(end, 1) + 0.0 for end in ends)  # no -0.0
-    mark = "**" if found.excludes_zero else ""
-    return f"{mark}{mean:+.1f} [{low:.1f}, {high:.1f}]{mark}"
 
 
 def _numbers(seeds: Iterable[int]) -> str:
