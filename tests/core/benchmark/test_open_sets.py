@@ -66,7 +66,7 @@ def test_a_score_that_moves_images_sees_them_moved(network, figures):
 
 
 def test_without_a_memory_or_validation_images_the_scores_that_need_them_have_no_figure():
-    first, second = recipe().phases
+    first, _ = recipe().phases
     plain = recipe(network=recipe().network.model_copy(update={"head": Linear(), "normalise": False}), phases=[first])
     data = replace(DATA, val=None)
     network = trained(plain, data)
