@@ -15,10 +15,11 @@ from oltr_core.benchmark.steps import AT_THE_END, BY_GENERATION
 from oltr_core.benchmark.table import Table
 
 Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
-CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
+CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few", "top5")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
 IN_STREAMS = "In the loop"
+WHOLE = {"open": "Known and unknown classes, at a threshold"}  # groups of published figures that no cell has
 IN_ROWS = ("msp", "energy", "reachability", "untrained")  # scores that stand in the rows of methods
 CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
 #: what people write stands between these marks and is kept when a page is written anew
@@ -85,14 +86,17 @@ def groups(table: Table, cells: list[Cell], brief: bool = False) -> Groups:
 
     Of a table without cells: the figures that are published.
     """
-    names = {name for of in [cell["figures"] for cell in cells] or table.published.values() for name in of}
+    measured = [cell["figures"] for cell in cells] or table.published.values()
+    names = dict.fromkeys(name for of in measured for name in of)
     found: Groups = {"Known classes": {n: title for n, title in (CLOSED | SECONDS).items() if n in names}}
-    heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
+    heads = dict.fromkeys(name.split("/")[0] for name in names)
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
         if streams := [name for name in mine if name.partition("/")[2] in table.metrics]:
             titles = {name: f"{head}: {REPORTED[name.partition('/')[2]]}" for name in streams}
             found[IN_STREAMS] = found.get(IN_STREAMS, {}) | titles
+        elif parts := {name: name.partition("/")[2] for name in names if re.fullmatch(f"{head}/[^/]*", name)}:
+            found[WHOLE.get(head, head)] = {name: part.replace("f_measure", "F") for name, part in parts.items()}
         elif table.metrics or (table.by_score and not any(name.split("/")[1].isdigit() for name in mine)):
             continue
         elif any(name.startswith(f"{head}/end/") for name in mine):

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from oltr_core import digest, engine
-from oltr_core.benchmark import page, records
+from oltr_core.benchmark import large_sets, page, records
 from oltr_core.benchmark.cell import Start, Tailed, measure, start
 from oltr_core.benchmark.code import digest_of_code, digest_of_training
 from oltr_core.benchmark.data import BenchmarkData
@@ -60,6 +60,11 @@ def run(
     for row in rows:
         if row not in names:
             raise ValueError(f"oltr bench {name}: --row: expected some of {', '.join(names)}; found {row!r}")
+    if table.recipe and rows:
+        for row in methods:
+            if row.name in rows:
+                echo(large_sets.recipe(name, row))
+        return 0
     stem = name if length == table.epochs else f"{name}-{length}-epochs"
     stem += "-validation" if validation else ""
     path = layout.results / f"{stem}.jsonl"

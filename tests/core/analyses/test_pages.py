@@ -45,6 +45,28 @@ def test_points_lines_and_intervals_stand_where_the_axes_say():
     assert root.findtext("title") == "a <title>"
 
 
+def test_hollow_points_are_rings_on_a_broken_line_in_the_legend_too():
+    svg = plots.plot([Series("one", [(0, 0.5), (1, 1)], "blue", joined=True, hollow=True)], **DRAWN)
+    root = ElementTree.fromstring(svg)
+    assert [c.attrib["fill"] for c in root.iter("circle")] == ["var(--paper)"] * 3
+    assert root.find("polyline").attrib["stroke-dasharray"] == "6 4"
+    full = ElementTree.fromstring(plots.plot([Series("one", [(0, 0.5), (1, 1)], "blue", joined=True)], **DRAWN))
+    assert "stroke-dasharray" not in full.find("polyline").attrib
+
+
+def test_neither_an_axis_nor_an_interval_reaches_beyond_the_ceiling():
+    curve = [Series("", [(0, 60), (1, 98)], "blue", half_widths=[5, 30])]
+
+    def highest(svg: str) -> float:
+        return max(float(word) for word, (x, _) in texts(svg).items() if x < LEFT and word != "y")
+
+    assert highest(plots.plot(curve, "t", "x", "y")) > 128
+    capped = plots.plot(curve, "t", "x", "y", ceiling=100)
+    assert highest(capped) == 100
+    bars = [p.attrib["d"] for p in ElementTree.fromstring(capped).iter("path")]
+    assert float(bars[1].split("V")[1]) == pytest.approx(texts(capped)["100"][1] - 4, abs=0.11)
+
+
 def test_an_axis_of_counts_is_logarithmic_or_whole():
     svg = plots.plot([Series("", [(10, 0.5), (100, 0.5), (1000, 0.5)], "blue")], log_x=True, **DRAWN)
     xs = [x for x, _ in circles(svg)]
