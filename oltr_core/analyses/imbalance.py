@@ -39,10 +39,10 @@ def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -
             figures.append(Figure(what, chart, "Bars: 95 % intervals of the mean over the seeds."))
     about = [
         f"From the cells of “oltr bench {table}”: mean over the published seeds ({found['seeds'].max()}). Every "
-        "network is trained on the first images of the same classes, fewer of each but the largest for a larger ratio, "
-        "and measured on the same test images.",
-        "Departs from the paper: it varies the power of a Pareto law on ImageNet-LT and leaves the backbone as it is. "
-        "Here the ratio varies, and with it the number of images, and all is trained.",
+        "network is trained on the first images of the same classes, fewer of each but the largest for a larger "
+        "ratio, and measured on the same test images.",
+        "Departs from the paper: it varies the power of a Pareto law on ImageNet-LT and leaves the backbone as it "
+        "is. Here the ratio varies, and with it the number of images, and all is trained.",
     ]
     return Result(f"Fig. 11: imbalance, table {table}", about, figures, {"curves": found})
 

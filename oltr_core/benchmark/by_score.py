@@ -18,19 +18,21 @@ def by_score(table: Table, methods: list[Method], cells: list[Cell]) -> list[str
     """
     rows = [m.name for m in methods if any(cell["method"] == m.name for cell in cells)]
     published = {name: value for of in table.published.values() for name, value in of.items()}
-    names = dict.fromkeys(name for cell in cells for name in cell["figures"]) | dict.fromkeys(published)
+    measured = dict.fromkeys(name for cell in cells for name in cell["figures"])
+    names = measured | dict.fromkeys(published)
     heads = dict.fromkeys(name.split("/")[0] for name in names if name.endswith(tuple(FIGURES)))
     parts = []
     for head in heads:
         mine = dict.fromkeys(name.split("/")[1] for name in names if name.startswith(f"{head}/"))
-        ours = [member().name for member in MEMBERS if member().name in mine]
-        lines = [*ours, *(name for name in mine if name not in ours)]
+        scores = [member().name for member in MEMBERS if member().name in mine]
+        lines = [*scores, *(name for name in mine if name not in scores)]
         theirs = [figure for figure in FIGURES if any(_key(head, line, figure) in published for line in lines)]
-        columns = [f"{row}: {title}" for row in rows for title in FIGURES.values()]
+        ours = [figure for figure in FIGURES if any(_key(head, line, figure) in measured for line in lines)]
+        columns = [f"{row}: {FIGURES[figure]}" for row in rows for figure in ours]
         columns += [f"published {FIGURES[figure]}" for figure in theirs]
         table_of = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for line in lines:
-            of = [mean_of(by_seed(cells, row, _key(head, line, figure))) for row in rows for figure in FIGURES]
+            of = [mean_of(by_seed(cells, row, _key(head, line, figure))) for row in rows for figure in ours]
             found = [published.get(_key(head, line, figure)) for figure in theirs]
             of += ["" if value is None else f"{value:.1f}" for value in found]
             table_of.append(f"| {line} | {' | '.join(of)} |")

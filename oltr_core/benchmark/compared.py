@@ -51,6 +51,9 @@ def compared(results: Path) -> dict[Pair, Compared]:
                     ours.setdefault(pair, {})[stem] = text
         for score, text in scores_published(name, table):
             published.setdefault(("score", score), []).append(text)
+        for stem in stems if table.by_score else ():
+            for score, text in scores_measured(kept[stem], stem):
+                ours.setdefault(("score", score), {})[stem] = text
     used = measured(kept)
     pairs = {*published, *ours, *used}
     return {
@@ -121,6 +124,18 @@ def scores_published(name: str, table: Table) -> Iterator[tuple[str, str]]:
         for figure, value in of.items():
             if figure.endswith("/fpr95"):
                 yield figure.split("/")[1].split(", ")[0], f"FPR95 {value:.1f} ({title}; {name})"
+
+
+def scores_measured(kept: Records, stem: str) -> Iterator[tuple[str, str]]:
+    """(score, text) of the FPR95 against a table's first open set, of each row the mean over its seeds."""
+    figures = [name for cell in kept.cells.values() for name in cell["figures"] if name.endswith("/fpr95")]
+    for figure in dict.fromkeys(name for name in figures if name.split("/")[0] == figures[0].split("/")[0]):
+        of_rows: dict[str, list[float]] = {}
+        for cell in kept.cells.values():
+            if figure in cell["figures"]:
+                of_rows.setdefault(cell["method"], []).append(100 * cell["figures"][figure])
+        text = ", ".join(f"{statistics.mean(values):.1f} in {row}" for row, values in of_rows.items())
+        yield figure.split("/")[1], f"FPR95 {text}: [{stem}](results/{stem}.md)"
 
 
 def headline(of: dict[str, float], loops: bool = False) -> str | None:

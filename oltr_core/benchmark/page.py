@@ -18,7 +18,7 @@ Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
 CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few", "top5")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
-IN_STREAMS = "In the loop"
+IN_STREAMS = "Known classes, and the loop"
 WHOLE = {"open": "Known and unknown classes, at a threshold"}  # groups of published figures that no cell has
 IN_ROWS = ("msp", "energy", "reachability", "untrained")  # scores that stand in the rows of methods
 CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
@@ -74,9 +74,11 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
         found = groups(table, mine, brief)
         same = {heading: in_common(table, methods, mine, of) for heading, of in found.items()}
         parts += ["\n".join(f"- {heading}, {text}" for heading, (text, _) in same.items() if text)]
-        for heading, (_, left) in same.items():
-            shown = grid(table, methods, mine, left, differences=STEPS not in heading, empty=not brief)
-            parts += [f"### {heading}\n\n{shown}"] if left.keys() - SECONDS.keys() else []
+        grids = {heading: left for heading, (_, left) in same.items() if left.keys() - SECONDS.keys()}
+        for heading, left in grids.items():
+            # rows that were not measured would stand in every table: once is enough
+            empty = not brief and (not cells or heading == next(iter(grids)))
+            parts.append(f"### {heading}\n\n{grid(table, methods, mine, left, STEPS not in heading, empty)}")
         parts += by_score(table, methods, mine) if table.by_score else []
     return "\n\n".join(part for part in parts if part)
 
@@ -88,13 +90,14 @@ def groups(table: Table, cells: list[Cell], brief: bool = False) -> Groups:
     """
     measured = [cell["figures"] for cell in cells] or table.published.values()
     names = dict.fromkeys(name for of in measured for name in of)
-    found: Groups = {"Known classes": {n: title for n, title in (CLOSED | SECONDS).items() if n in names}}
+    closed = {n: title for n, title in (CLOSED | SECONDS).items() if n in names}
+    found: Groups = {IN_STREAMS if table.metrics else "Known classes": closed}
     heads = dict.fromkeys(name.split("/")[0] for name in names)
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
         if streams := [name for name in mine if name.partition("/")[2] in table.metrics]:
             titles = {name: f"{head}: {REPORTED[name.partition('/')[2]]}" for name in streams}
-            found[IN_STREAMS] = found.get(IN_STREAMS, {}) | titles
+            found[IN_STREAMS] |= titles
         elif parts := {name: name.partition("/")[2] for name in names if re.fullmatch(f"{head}/[^/]*", name)}:
             found[WHOLE.get(head, head)] = {name: part.replace("f_measure", "F") for name, part in parts.items()}
         elif table.metrics or (table.by_score and not any(name.split("/")[1].isdigit() for name in mine)):
@@ -154,7 +157,7 @@ def grid(
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
-    A method that was not measured has an empty row, or without `empty` none, and none of its published figures.
+    With `empty`, a method that was not measured has an empty row; else none, and none of its published figures.
     """
     measured = rows_of(methods, cells)
     names = [method.name for method in methods]

@@ -172,6 +172,14 @@ TABLES = {
         published=published.CIFAR100_OPEN,
         by_score=True,
     ),
+    "cifar100-lt-scores": Table(
+        "Every score of the unknown, on CIFAR-100-LT and TinyImageNet",
+        image_sets.cifar100_lt,
+        two_stages.fused,
+        seeds=range(1),
+        threads=1,
+        by_score=True,
+    ),
     # 150 known classes, 50 open ones in two stages: Sec. 4.3
     "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", image_sets.tiny_imagenet_lt, methods.cifar),
     "tiny-imagenet-lt-strong": Table(
