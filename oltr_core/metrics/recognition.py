@@ -44,11 +44,15 @@ def closed(logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"], shots: Float[
     _by_shots(measured, labels, correct, shots)
     measured.put("macro_f1", macro_f1(predicted, labels, len(shots)))
     if int(base.sum()) > BEST:
-        best = among.topk(BEST, dim=1).indices
-        measured.put("top5", float((best == labels[:, None]).any(1).double().mean()))
+        measured.put("top5", float(among_best(among, labels).double().mean()))
     else:
         measured.put("top5", f"{BEST} classes or fewer in generation 0")
     return measured
+
+
+def among_best(logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"]) -> Bool[Tensor, "B"]:
+    """Whether the class of an image is among the five of the largest logits."""
+    return (logits.topk(min(BEST, logits.shape[1]), dim=1).indices == labels[:, None]).any(1)
 
 
 def known_now(predicted: Int[Tensor, "B"], labels: Int[Tensor, "B"], counts: Float[Tensor, "K"]) -> Measured:
