@@ -34,10 +34,10 @@ def of_line(layout: Layout, generation: str) -> Result:
     rows = []
     for one in reversed(line(layout, generation)):
         found = json.loads(one.metrics.read_text()) if one.metrics.exists() else {}
-        accuracies = [found.get(f"loop/{name}") for name in MEASURED]
-        if None not in accuracies:
+        accuracies = [100 * found[f"loop/{name}"] for name in MEASURED if f"loop/{name}" in found]
+        if len(accuracies) == len(MEASURED):
             before = sum(number for name, number in answers.items() if name < one.name)
-            rows.append((one.name, before, *(100 * accuracy for accuracy in accuracies)))
+            rows.append((one.name, before, *accuracies))
     if not rows:
         raise ValueError(
             f"oltr analyse exploration: expected an update with test images of classes that were unknown, found none "

@@ -51,10 +51,13 @@ def curves(kept: records.Records) -> pl.DataFrame:
     """A row per method, ratio and figure: mean in percent and the half width of its interval over the cells."""
     values: dict[tuple[str, float, str], list[float]] = {}
     for cell in kept.cells.values():
-        ratio = kept.settings.get(cell["spec"], {}).get("ratio")
-        for name, value in cell["figures"].items() if ratio is not None else ():
+        settings = kept.settings.get(cell["spec"], {})
+        if "ratio" not in settings:
+            continue
+        for name, value in cell["figures"].items():
             if end := next((end for end in MEASURED if name.endswith(end)), None):
-                values.setdefault((cell["method"].split(", ratio")[0], ratio, end), []).append(100 * value)
+                row = cell["method"].split(", ratio")[0]
+                values.setdefault((row, settings["ratio"], end), []).append(100 * value)
     rows = [(*key, len(mine), *mean_and_half_width(tuple(mine))) for key, mine in values.items()]
     return pl.DataFrame(rows, SHAPE, orient="row").sort("figure", "method", "ratio")
 

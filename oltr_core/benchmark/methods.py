@@ -71,11 +71,12 @@ def selection(epochs: int) -> list[Method]:
 def imbalance(epochs: int) -> list[Method]:
     """OLTR++ and the plain softmax of `digits` on one imbalance after the other (Fig. 11a)."""
     rows = [method for method in digits(epochs) if method.name in ("OLTR++", "plain softmax")]
-    return [
-        Tailed(**dict(method) | {"name": f"{method.name}, ratio {ratio}"}, ratio=ratio)
-        for ratio in (5, 20, 50, 100)
-        for method in rows
-    ]
+
+    def tailed(row: Method, ratio: float) -> Method:
+        name = f"{row.name}, ratio {ratio:g}"
+        return Tailed(name=name, train=row.train, update=row.update, select=row.select, ratio=ratio)
+
+    return [tailed(row, ratio) for ratio in (5.0, 20.0, 50.0, 100.0) for row in rows]
 
 
 def ablation(epochs: int) -> list[Method]:

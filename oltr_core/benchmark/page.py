@@ -103,7 +103,7 @@ def groups(table: Table, cells: list[Cell], brief: bool = False) -> Groups:
         elif table.metrics or (table.by_score and not any(name.split("/")[1].isdigit() for name in mine)):
             continue
         elif any(name.startswith(f"{head}/end/") for name in mine):
-            found |= of_steps(head, names, brief)
+            found |= of_steps(head, set(names), brief)
         elif any(name.split("/")[1].isdigit() for name in mine):
             kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
             if brief:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from oltr_core.metrics import recognition
 from oltr_core.metrics.comparison import LEVEL, binomial_interval
 from oltr_core.metrics.evaluation import Evaluation
-from oltr_core.metrics import recognition
 from oltr_core.metrics.recognition import OPEN, among_best, shot_groups
 from oltr_core.shapes import Float, Tensor
 
