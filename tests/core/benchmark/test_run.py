@@ -7,6 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
 from oltr_core import engine
 from oltr_core.benchmark import code, records, run
@@ -222,3 +223,13 @@ def test_a_row_of_a_tail_is_trained_on_what_the_tail_keeps(tmp_path, tiny, monke
     whole, thin = found.cells["all", 0], found.cells["ratio 24", 0]
     assert whole["data"] == tiny_data().identity != thin["data"] == tiny_data().thinned(24).identity
     assert found.settings[thin["spec"]]["ratio"] == 24
+
+
+def test_a_row_of_a_set_that_is_not_here_is_written_as_a_recipe(tmp_path):
+    said: list[str] = []
+    assert run.run("sun-lt", Layout(tmp_path), rows=["cost-sensitive"], echo=said.append) == 0
+    written = yaml.safe_load("".join(said))
+    assert written["train"]["phases"][0]["losses"][0]["name"] == "cost_sensitive"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"sun-lt: expected --row, found none: `oltr loop` trains on this set"):
+        run.run("sun-lt", Layout(tmp_path), echo=said.append)
