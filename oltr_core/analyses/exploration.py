@@ -48,7 +48,7 @@ def of_line(layout: Layout, generation: str) -> Result:
         Series(what, points.select("answers", name).rows(), COLOURS[i], joined=True)
         for i, (name, what) in enumerate(MEASURED.items())
     ]
-    chart = plot(series, "after each update", "answers that people typed so far", "accuracy, %", ceiling=100)
+    chart = plot(series, "after each update", "answers that people typed so far", "accuracy, %", within=(0, 100))
     about = [
         "After each update of this workspace: all classes known by then compete, nothing is rejected; a class that "
         "was not found counts 0. Answers are those to all batches before: a cluster named at once counts one."
@@ -71,14 +71,14 @@ def of_table(layout: Layout, table: str) -> Result:
         for name, what in MEASURED.items():
             chart = plot(
                 _series(mine, "answers", name), f"{stream}: {what}", "answers that people typed, all stages together",
-                f"accuracy on {what}, %", ceiling=100,
+                f"accuracy on {what}, %", within=(0, 100),
             )  # fmt: skip
             figures.append(Figure(f"{str(stream).capitalize()}: {what}", chart, _CAPTION))
     if not (asked := by_share(found)).is_empty():
         for name, what in MEASURED.items():
             chart = plot(
                 _series(asked, "share", name), what, "share of what arrived that people were asked about, %",
-                f"accuracy on {what}, %", ceiling=100,
+                f"accuracy on {what}, %", within=(0, 100),
             )  # fmt: skip
             figures.append(Figure(f"After the last update: {what}", chart, _CAPTION))
     about = [
@@ -141,6 +141,7 @@ def mean_and_half_width(values: tuple[float, ...]) -> tuple[float, float | None]
 
 def _series(mine: pl.DataFrame, x: str, name: str) -> list[Series]:
     """A line per strategy, in another colour or with hollow points."""
+    of_methods = list(mine.group_by("method", maintain_order=True))
     return [
         Series(
             str(method),
@@ -148,8 +149,8 @@ def _series(mine: pl.DataFrame, x: str, name: str) -> list[Series]:
             COLOURS[i % len(COLOURS)],
             joined=True,
             hollow=i >= len(COLOURS),
-            shift=4.0 * (i - 2),
+            shift=4.0 * (i - (len(of_methods) - 1) / 2),
             half_widths=of[f"{name}_half_width"].fill_null(0).to_list(),
         )
-        for i, ((method,), of) in enumerate(mine.group_by("method", maintain_order=True))
+        for i, ((method,), of) in enumerate(of_methods)
     ]

@@ -35,7 +35,7 @@ def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -
     figures, ratio = [], "training images of the largest class to those of the smallest"
     for name, what in MEASURED.items():
         if not (of := found.filter(figure=name)).is_empty():
-            chart = plot(_series(of), what, ratio, "%", log_x=True, ceiling=100)
+            chart = plot(_series(of), what, ratio, "%", log_x=True, within=(0, 100))
             figures.append(Figure(what, chart, "Bars: 95 % intervals of the mean over the seeds."))
     about = [
         f"From the cells of “oltr bench {table}”: mean over the published seeds ({found['seeds'].max()}). Every "

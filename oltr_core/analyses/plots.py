@@ -42,17 +42,18 @@ def plot(
     words: Sequence[tuple[Point, str]] = (),
     bare: bool = False,
     whole_x: bool = False,
-    ceiling: float | None = None,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> str:
     """A chart of all series.
 
     `mark` is a labelled vertical line, `zero` a horizontal one, `words` are texts at points of the plane. `bare`
     leaves the numbers at the axes out, where distances mean something and places do not; with `whole_x` those of
-    the x axis are whole. No interval reaches beyond `ceiling`, nor does the axis.
+    the x axis are whole. Neither intervals nor the y axis reach beyond what lies `within`.
     """
     xs = [x for s in series for x, _ in s.points] + ([mark[0]] if mark else [])
-    most = math.inf if ceiling is None else ceiling
-    ys = [min(y + side * half, most) for s in series for (_, y), half in _with_intervals(s) for side in (-1, 1)]
+    least, most = within
+    ends = [y + side * half for s in series for (_, y), half in _with_intervals(s) for side in (-1, 1)]
+    ys = [min(max(end, least), most) for end in ends]
     assert xs, "a chart of no points"
     x_ticks = _log_ticks(min(xs), max(xs)) if log_x else _ticks(min(xs), max(xs), 1 if whole_x else 0)
     y_ticks = _ticks(*(y_range or (min([*ys, 0] if zero else ys), max([*ys, 0] if zero else ys))))
@@ -90,7 +91,7 @@ def plot(
         placed = [(x + s.shift, y) for x, y in (place(*point) for point in s.points)]
         parts += _drawn(s, placed)
         for (x, y), half in _with_intervals(s):
-            (at, low), (_, high) = place(x, y - half), place(x, min(y + half, most))
+            (at, low), (_, high) = place(x, max(y - half, least)), place(x, min(y + half, most))
             at += s.shift
             parts += [f'<path d="M{at:.1f} {low:.1f}V{high:.1f}" stroke="var(--{s.colour})"/>'] if half else []
         if s.labels:

@@ -62,9 +62,13 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     tuning = [cell for cell in cells if cell["seed"] in table.tuning]
     published = [cell for cell in cells if cell["seed"] not in table.tuning]
     sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
-    names = " ".join(name for cell in cells for name in cell["figures"])
+    names = " ".join([f"/{name}" for name in table.metrics] or [name for cell in cells for name in cell["figures"]])
+    first = f"the first of each {table.block} rows" if table.block else "the first row"
     several = len({cell["seed"] for cell in cells}) > 1
-    legend = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
+    legend = [
+        INTERVALS.format(first) if several else ONE_SEED,
+        *(text for name, text in LEGEND.items() if name in names),
+    ]
     parts = ["\n".join(f"- {text}" for text in legend)] if cells else []
     for title, mine in sides.items():
         if not mine and cells:
@@ -175,10 +179,11 @@ def _rows(
 ) -> list[tuple[str, list[str]]]:
     rows: list[tuple[str, list[str]]] = []
     beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
-    for row in shown:
+    for place, row in enumerate(shown):
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
-        rows.append((title, [_cell(cells, row, name, first if row != first else None) for name in columns]))
+        against = shown[place - place % table.block] if first and table.block else first
+        rows.append((title, [_cell(cells, row, name, against if row != against else None) for name in columns]))
         mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
         rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
     elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
@@ -273,7 +278,7 @@ def _numbers(seeds: Iterable[int]) -> str:
 
 
 INTERVALS = (
-    "Below a figure stands its mean difference from the first row on the same seeds, with its 95 % t interval over "
+    "Below a figure stands its mean difference from {} on the same seeds, with its 95 % t interval over "
     "the seeds, in bold where the interval excludes 0. About one in twenty does so by chance: there are many here."
 )
 ONE_SEED = "One seed: there are no intervals, so no difference between rows is established."

@@ -54,17 +54,19 @@ def test_hollow_points_are_rings_on_a_broken_line_in_the_legend_too():
     assert "stroke-dasharray" not in full.find("polyline").attrib
 
 
-def test_neither_an_axis_nor_an_interval_reaches_beyond_the_ceiling():
-    curve = [Series("", [(0, 60), (1, 98)], "blue", half_widths=[5, 30])]
+def test_neither_an_axis_nor_an_interval_reaches_beyond_what_can_be():
+    curve = [Series("", [(0, 20), (1, 98)], "blue", half_widths=[40, 30])]
 
-    def highest(svg: str) -> float:
-        return max(float(word) for word, (x, _) in texts(svg).items() if x < LEFT and word != "y")
+    def ends(svg: str) -> tuple[float, float]:
+        found = [float(word) for word, (x, _) in texts(svg).items() if x < LEFT and word != "y"]
+        return min(found), max(found)
 
-    assert highest(plots.plot(curve, "t", "x", "y")) > 128
-    capped = plots.plot(curve, "t", "x", "y", ceiling=100)
-    assert highest(capped) == 100
-    bars = [p.attrib["d"] for p in ElementTree.fromstring(capped).iter("path")]
-    assert float(bars[1].split("V")[1]) == pytest.approx(texts(capped)["100"][1] - 4, abs=0.11)
+    assert ends(plots.plot(curve, "t", "x", "y")) == (-50, 150)
+    capped = plots.plot(curve, "t", "x", "y", within=(0, 100))
+    assert ends(capped) == (0, 100)
+    low, high = (re.split("[ V]", p.attrib["d"]) for p in ElementTree.fromstring(capped).iter("path"))
+    assert float(low[1]) == pytest.approx(texts(capped)["0"][1] - 4, abs=0.11)
+    assert float(high[2]) == pytest.approx(texts(capped)["100"][1] - 4, abs=0.11)
 
 
 def test_an_axis_of_counts_is_logarithmic_or_whole():

@@ -258,3 +258,16 @@ def test_second_stages_that_come_on_top_are_named():
         _lengths(rows) == "All rows train their trunk for 9 epochs; second stages train a head alone, for 9 at most."
     )
     assert _lengths(rows[:1]) == "All rows train for the same number of epochs."
+
+
+def test_rows_of_a_block_are_compared_with_its_first():
+    rows = [Method(name=name, train=OURS.train) for name in "abcd"]
+    of = {"a": 0.9, "b": 0.8, "c": 0.5, "d": 0.7}
+    cell = next(iter(THREE.cells.values()))
+    cells = {(row, seed): cell | {"method": row, "seed": seed, "figures": closed(value + seed / 100)} for row, value in of.items() for seed in (0, 1)}  # fmt: skip # noqa: E501
+    text = page(TABLES["digits"]._replace(block=2), "", 0, rows, THREE._replace(cells=cells), CODE)
+    assert "| a | 90.5 ± 0.5 |" in text
+    assert "| b | 80.5 ± 0.5<br>**-10.0 [-10.0, -10.0]** |" in text
+    assert "| c | 50.5 ± 0.5 |" in text
+    assert "| d | 70.5 ± 0.5<br>**+20.0 [20.0, 20.0]** |" in text
+    assert "from the first of each 2 rows" in text

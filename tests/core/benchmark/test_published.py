@@ -20,6 +20,8 @@ RESULTS = Layout(ROOT).results
 PUBLISHED = {
     "digits": ("digits", 0),
     "digits-selection": ("digits-selection", 0),
+    "digits-shares": ("digits-shares", 0),
+    "digits-imbalance": ("digits-imbalance", 0),
     "digits-learners": ("digits-learners", 0),
     "cifar-world": ("cifar-world", 0),
     "ablation": ("ablation", 0),
