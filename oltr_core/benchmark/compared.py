@@ -144,7 +144,10 @@ def headline(of: dict[str, float], loops: bool = False) -> str | None:
 
 
 def _what(figure: str) -> str:
-    return next(text for end, text in HEADLINES.items() if figure.endswith(end))
+    """What a headline is of, with the stream that it was measured on."""
+    stream, _, rest = figure.partition("/")
+    text = next(text for end, text in HEADLINES.items() if figure.endswith(end))
+    return f"{text} ({stream})" if f"{stream}/{rest}" not in HEADLINES else text
 
 
 def members_of(pairs: set[Pair]) -> str:

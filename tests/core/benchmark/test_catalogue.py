@@ -55,6 +55,7 @@ def test_ours_is_the_mean_of_the_cells(stem):
 
 def test_published_figures_stand_in_the_lines_of_the_methods_that_their_rows_differ_by():
     assert "38.4 (200 epochs (the paper's Table 1); cifar100-lt-rivals)" in line("focal", "Losses")[4]
+    assert " of unknown classes after two updates (10 % asked), 30 + 30 epochs: [digits-shares]" in line("random", "Strategies of selection")[5]  # fmt: skip # noqa: E501
     assert "Table 1" in line("focal", "Losses")[3]
     assert "42.0 in LDAM-DRW (" in line("ldam", "Losses")[4]
     assert "FPR95 82.2 (msp (Table 5)" in line("msp", "Scores of the unknown")[4]
