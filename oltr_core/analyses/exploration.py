@@ -30,6 +30,11 @@ def run(layout: Layout, generation: str = "", table: str = "") -> Result:
 def of_line(layout: Layout, generation: str) -> Result:
     """A point per update of this workspace. Raises ValueError where none was measured."""
     newest = layout.generation(generation)
+    if not newest.cost.exists():
+        raise ValueError(
+            f"{newest.folder}: expected cost.json, which says how many answers people gave, found none: version 0.1 "
+            "did not write it; a generation that `oltr loop --more 1` makes has it"
+        )
     answers = {row["generation"]: row["answers"] for row in json.loads(newest.cost.read_text())}
     rows = []
     for one in reversed(line(layout, generation)):

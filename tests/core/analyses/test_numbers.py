@@ -311,3 +311,8 @@ def test_a_point_of_the_imbalance_is_the_mean_of_a_row_on_one_ratio():
     assert table.filter(figure="0/open/f_measure")["mean"].to_list() == pytest.approx([42.5, 30, 30])
     half = stats.t.ppf(0.975, 1) * stats.sem([80, 90])
     assert table.filter(figure="closed/overall")["half_width"][0] == pytest.approx(half)
+
+
+def test_a_generation_of_version_0_1_does_not_say_how_many_answers_there_were(tmp_path):
+    with pytest.raises(ValueError, match=r"0001: expected cost.json, .*, found none: version 0.1 did not write it"):
+        exploration.run(Layout(tmp_path), "0001")

@@ -90,6 +90,7 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
         "cifar-world",
         "digits-selection",
         "digits-shares",
+        "digits-imbalance",
         "ablation",
         "cifar100-lt-strong",
     )  # the others have one seed
