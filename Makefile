@@ -62,6 +62,7 @@ licenses: $(VENV)/.installed  ## the licence of every package that is installed,
 generated: $(VENV)/.installed  ## write dvc.yaml, params.yaml and the other generated files anew from the code
 	$(BIN)/python -m tasks.workspace .
 	$(BIN)/python -m oltr_core.benchmark.catalogue
+	$(BIN)/python -m oltr_core.benchmark.large_sets
 
 clean:  ## forget this workspace's generations, after asking; never touches your images
 	@test -x $(BIN)/oltr || { echo "nothing to forget"; exit 0; }; $(BIN)/oltr clean

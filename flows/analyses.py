@@ -23,7 +23,7 @@ from oltr_core.layout import Layout
 @click.option("--generation", help="Another than the champion.")
 @click.option("--against", help="f1-gain: the generation to compare with (default: the network without its memory).")
 @click.option("--attribute", help="attributes: the column (default: label).")
-@click.option("--table", help="exploration: the benchmark table (default: digits-selection).")
+@click.option("--table", help="exploration, imbalance: a benchmark table, in the place of this workspace.")
 def analyse(layout: Layout, name: str | None, show: bool, generation: str | None, **options: str | None) -> None:
     """A figure of the paper on this workspace: a page and its numbers in data/analyses."""
     from flows.tables import rendered
@@ -39,7 +39,7 @@ def analyse(layout: Layout, name: str | None, show: bool, generation: str | None
     takes = inspect.signature(call).parameters
     if wrong := next((key for key in given if key not in takes), None):
         raise click.UsageError(f"--{wrong} is not for the analysis {name}")
-    if "table" not in takes:
+    if not (given.get("table") or ("table" in takes and takes["table"].default)):
         generation = generation or champion_of(layout)
         for one in filter(None, (generation, given.get("against"))):
             ledger.verify_sealed(layout.ledger, layout.generation(one).folder)

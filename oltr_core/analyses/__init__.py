@@ -8,14 +8,15 @@
 | `open-threshold` | Fig. 11 | what do another threshold and more unknown classes do? |
 | `memory` | Fig. 13-15 | what does the memory feature add to an image? |
 | `attributes` | Table 10 | which coefficients fire for images of an attribute? |
-| `exploration` | Fig. 12 | how much does a strategy learn from so many answers? |
+| `imbalance` | Fig. 11a | what does a longer tail cost? |
+| `exploration` | Fig. 12a | how much is learned from so many answers? |
 
 A call takes the Layout and the name of a sealed generation, and returns a `Result`; `page.write` keeps it.
 """
 
 from collections.abc import Callable
 
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, memory, open_threshold
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, imbalance, memory, open_threshold
 from oltr_core.analyses.page import Result
 from oltr_core.spec import suggest
 
@@ -27,7 +28,12 @@ ANALYSES: dict[str, tuple[str, str, Callable[..., Result]]] = {
     "open-threshold": ("Fig. 11", "accuracy and F against threshold and unknown classes", open_threshold.run),
     "memory": ("Fig. 13-15", "what the memory feature adds, in pictures", memory.run),
     "attributes": ("Table 10", "coefficients that fire for images of an attribute", attributes.run),
-    "exploration": ("Fig. 12", "accuracy against answers, from the cells of a benchmark table", exploration.run),
+    "imbalance": ("Fig. 11a", "accuracy and F against imbalance, from a benchmark table", imbalance.run),
+    "exploration": (
+        "Fig. 12a",
+        "accuracy against answers; --table: of strategies",
+        exploration.run,
+    ),
 }
 
 

@@ -23,6 +23,7 @@ class Series:
     colour: str
     joined: bool = False
     cross: bool = False
+    hollow: bool = False  # points are rings and lines broken, where colours are too few
     half_widths: Sequence[float] = ()  # of the interval around each point; empty: none
     labels: Sequence[str] = ()  # beside each point, where there is room
     shift: float = 0  # pixels to the right, so that series at the same places do not hide one another
@@ -41,15 +42,18 @@ def plot(
     words: Sequence[tuple[Point, str]] = (),
     bare: bool = False,
     whole_x: bool = False,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> str:
     """A chart of all series.
 
     `mark` is a labelled vertical line, `zero` a horizontal one, `words` are texts at points of the plane. `bare`
     leaves the numbers at the axes out, where distances mean something and places do not; with `whole_x` those of
-    the x axis are whole.
+    the x axis are whole. Neither intervals nor the y axis reach beyond what lies `within`.
     """
     xs = [x for s in series for x, _ in s.points] + ([mark[0]] if mark else [])
-    ys = [y + side * half for s in series for (_, y), half in _with_intervals(s) for side in (-1, 1)]
+    least, most = within
+    ends = [y + side * half for s in series for (_, y), half in _with_intervals(s) for side in (-1, 1)]
+    ys = [min(max(end, least), most) for end in ends]
     assert xs, "a chart of no points"
     x_ticks = _log_ticks(min(xs), max(xs)) if log_x else _ticks(min(xs), max(xs), 1 if whole_x else 0)
     y_ticks = _ticks(*(y_range or (min([*ys, 0] if zero else ys), max([*ys, 0] if zero else ys))))
@@ -87,7 +91,7 @@ def plot(
         placed = [(x + s.shift, y) for x, y in (place(*point) for point in s.points)]
         parts += _drawn(s, placed)
         for (x, y), half in _with_intervals(s):
-            (at, low), (_, high) = place(x, y - half), place(x, y + half)
+            (at, low), (_, high) = place(x, max(y - half, least)), place(x, min(y + half, most))
             at += s.shift
             parts += [f'<path d="M{at:.1f} {low:.1f}V{high:.1f}" stroke="var(--{s.colour})"/>'] if half else []
         if s.labels:
@@ -129,7 +133,11 @@ def _drawn(s: Series, placed: list[Point]) -> list[str]:
     parts = []
     if s.joined:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        broken = ' stroke-dasharray="6 4"' if s.hollow else ""
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{broken}/>')
+    if s.hollow:
+        ring = f'r="3.5" fill="var(--paper)" stroke="{colour}" stroke-width="1.6"'
+        return [*parts, *(f'<circle cx="{x:.1f}" cy="{y:.1f}" {ring}/>' for x, y in placed)]
     if not s.joined or len(placed) <= 12:
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}" opacity="0.8"/>' for x, y in placed]
     return parts
@@ -142,7 +150,7 @@ def _legend(series: Sequence[Series]) -> tuple[list[str], int]:
         wide = 34 + 7 * len(s.name)
         if x > LEFT and x + wide > WIDTH - RIGHT:
             x, row = float(LEFT), row + 1
-        parts += _drawn(Series(s.name, (), s.colour, cross=s.cross), [(x + 6, row * ROW + 10.0)])
+        parts += _drawn(Series(s.name, (), s.colour, cross=s.cross, hollow=s.hollow), [(x + 6, row * ROW + 10.0)])
         parts.append(charts.text(x + 16, row * ROW + 14, s.name, "start", "value"))
         x += wide
     return parts, row + 1 if series else 0

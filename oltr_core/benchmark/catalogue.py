@@ -1,19 +1,19 @@
 """docs/methods.md: every member of every slot; `python -m oltr_core.benchmark.catalogue` writes it.
 
-What a method is and where it comes from is its docstring, where it was measured the settings beside the published
+What a method is and where it comes from is its docstring, what was published and measured of it the tables and their
 cells: the page has no list of its own that could differ from the code.
 """
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from oltr_core.augmentation.policies import Policy
-from oltr_core.benchmark import records
 from oltr_core.benchmark.code import ROOT
+from oltr_core.benchmark.compared import Compared, Pair, compared, members_of, of_recipes
 from oltr_core.fairness import Fairness
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.learners import Learner
@@ -38,22 +38,29 @@ SLOTS = {
     "Learners of annotations": (Learner, "learner"),
     "Fair features, for programs: no setting names them": (Fairness, "fairness"),
 }
+RECIPES = ("cifar100-lt-rivals", "cifar100-lt-strong")
 INTRODUCTION = """# Methods
 
-What can be named in `params.yaml`, slot by slot, and fair features: the first line of its docstring, the source of
-its file, and the published tables whose rows use it. `make generated` writes this page from the code.
+What can be named in `params.yaml`, slot by slot, and fair features: file, equation and source by its docstrings, and
+the tables of the paper that have it. Published and ours are figures of a table's row, in percent and the mean over
+its seeds: of the row that differs from the table's first by this method and the fewest others. Below the slots stand
+whole recipes, row by row. Unless said otherwise a figure is the accuracy on known classes, none rejected. `make
+generated` writes this page from the code and the cells.
 """
+COLUMNS = f"| name | what it is | source | in the paper | published | ours | also in rows of |\n|{7 * '---|'}"
 
 
 def page(results: Path) -> str:
     """The whole page; `results` is the folder of published cells."""
-    used = measured(results)
+    found = compared(results)
     parts = [INTRODUCTION]
     for heading, (slot, key) in SLOTS.items():
-        parts.append(f"## {heading}\n\n| name | what it is | source | measured in |\n|---|---|---|---|")
-        parts[-1] += (
-            "".join("\n" + row(member, used.get((key, member().name), [])) for member in members(slot)) + "\n"
-        )
+        rows = [row(member, found.get((key, member().name), Compared())) for member in members(slot)]
+        parts.append("\n".join([f"## {heading}\n\n{COLUMNS}", *rows]) + "\n")
+    for table in RECIPES:
+        lines = [recipe(*of) for of in of_recipes(results, table)]
+        head = f"## Whole recipes: the table {table}\n\n| row | differs from the first by | published | ours |"
+        parts.append("\n".join([f"{head}\n|---|---|---|---|", *lines]) + "\n")
     return "\n".join(parts)
 
 
@@ -63,36 +70,31 @@ def members(slot: Any) -> tuple[type, ...]:
     return get_args(union) or (union,)
 
 
-def row(member: Any, tables: list[str]) -> str:
+def row(member: Any, found: Compared) -> str:
     """One line of a slot's table."""
     module = sys.modules[member.__module__]
     file = f"../{member.__module__.replace('.', '/')}.py"
-    what, source = (
-        str(text).strip().splitlines()[0].replace("|", "\\|") for text in (member.__doc__, module.__doc__)
-    )
-    links = ", ".join(f"[{stem}](results/{stem}.md)" for stem in tables)
-    return f"| [{member().name}]({file}) | {what} | {source} | {links} |"
+    texts = str(member.__doc__), str(module.__doc__)
+    what, source = (text.strip().splitlines()[0].replace("|", "\\|") for text in texts)
+    paper = paper_of(" ".join([*texts, *found.published]))
+    links = ", ".join(link(stem) for stem in found.used)
+    said = "; ".join(found.published), "; ".join(found.ours)
+    return f"| {' | '.join([f'[{member().name}]({file})', what, source, paper, *said, links])} |"
 
 
-def measured(results: Path) -> dict[tuple[str, str], list[str]]:
-    """(key, name) -> the stems of the tables that have a finished row with it."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for path in sorted(results.glob("*.jsonl")):
-        kept = records.read(path)
-        finished = {cell["spec"] for cell in kept.cells.values() if cell["figures"]}
-        for pair in sorted({pair for spec in finished for pair in named(kept.settings.get(spec, {}))}):
-            found.setdefault(pair, []).append(path.stem)
-    return found
+def recipe(name: str, differs: set[Pair], found: Compared) -> str:
+    """One line of a table of recipes."""
+    return f"| {name} | {members_of(differs)} | {'; '.join(found.published)} | {'; '.join(found.ours)} |"
 
 
-def named(settings: Any) -> Iterator[tuple[str, str]]:
-    """Every (key, name) of nested settings: `{"head": {"name": "cosine"}}` has ("head", "cosine")."""
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, dict) and "name" in item:
-                    yield key, item["name"]
-                yield from named(item)
+def paper_of(text: str) -> str:
+    """The tables and figures of the paper that a text names, in their order."""
+    found = re.findall(r"\b(Table|Fig\.) (\d+)", text)
+    return ", ".join(f"{kind} {number}" for kind, number in sorted(set(found), key=lambda of: int(of[1])))
+
+
+def link(stem: str) -> str:
+    return f"[{stem}](results/{stem}.md)"
 
 
 def main() -> None:

@@ -17,18 +17,15 @@ from torch import Tensor
 from oltr_core.benchmark.ceiling import logistic
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.loop import REPORTED, loop
+from oltr_core.benchmark.open_sets import against
+from oltr_core.benchmark.outputs import device_of, predict, resident
 from oltr_core.benchmark.steps import steps
-from oltr_core.benchmark.untrained import separation
 from oltr_core.devices import prepare
-from oltr_core.images.dataset import Resident, in_order
-from oltr_core.interfaces import Outputs, concatenate
 from oltr_core.layout import write_atomically
 from oltr_core.metrics import closed
-from oltr_core.metrics.detection import auroc, fpr_at_tpr
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update
 from oltr_core.operating.selection import Select
-from oltr_core.scores import Energy, Msp, Reachability
 from oltr_core.settings.compute import Compute
 from oltr_core.spec import Spec
 from oltr_core.training import Train, direct_features, fit, resume
@@ -37,7 +34,6 @@ Echo = Callable[[str], object]
 State = Callable[[Train], Path]  # the folder of a recipe's saved training
 CPU = Compute()
 EVERY = 60.0  # seconds between lines of progress
-SCORES = (Msp(), Energy(), Reachability())
 
 
 class Method(Spec):
@@ -54,6 +50,12 @@ class Ceiling(Method):
 
     classifier: Literal["logistic regression"] = "logistic regression"
     penalty: float = 1e-5  # of the mean loss, every class alike: penalty * ||W||^2 / 2
+
+
+class Tailed(Method):
+    """A row that is trained on what a long tail keeps of the table's images."""
+
+    ratio: float  # of the largest class to the smallest
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def measure(
     echo: Echo = print,
     begun: Start | None = None,
 ) -> dict[str, float]:
-    """Figures by name: closed/…, <open set>/<score>/{auroc, fpr95}, <stream>/<generation>/…, seconds/train.
+    """Figures by name: closed/…, <open set>/<score>/{auroc, fpr95, error}, <stream>/<generation>/…, seconds/train.
 
     `method.train.seed` is the cell's; a training goes on from what its `state` folder holds, or is `begun`. Raises
     Diverged.
@@ -102,21 +104,12 @@ def start(
     shots = torch.bincount(data.train_labels, minlength=network.num_classes).float()
     tested = predict(network, data.test, train)
     figures = dict(closed(tested.mean_logits, data.test_labels, shots).with_prefix("closed").values)
-    for name, (known, unknown) in data.open_sets.items():
-        # the known side of a pair as it is stored is the test set itself
-        sides = tested if known is data.test else predict(network, known, train), predict(network, unknown, train)
-        for score in SCORES:
-            if isinstance(score, Reachability) and tested.distances is None:
-                continue
-            inside, outside = (score(side, {}) for side in sides)
-            figures[f"{name}/{score.name}/auroc"] = auroc(inside, outside)
-            # ODIN's convention: of the open images, those accepted where 95 % of the known are
-            figures[f"{name}/{score.name}/fpr95"] = fpr_at_tpr(-inside, -outside)
-        figures[f"{name}/untrained/auroc"] = separation(known, unknown)
     features = {
-        name: direct_features(network, _resident(stream.images, train, _device(network)), train).cpu()
+        name: direct_features(network, resident(stream.images, train, device_of(network)), train).cpu()
         for name, stream in data.streams.items()
     }
+    if data.open_sets:
+        figures |= against(network, data, train, tested)
     return Start(network.cpu(), features, figures | {"seconds/train": seconds})
 
 
@@ -134,7 +127,7 @@ def trained(
         trained(begin, data, compute, state, echo)
         if (saved := resume.file_in(state(begin))).exists():
             write_atomically(resume.file_in(folder), saved.read_bytes())
-    images = _resident(data.train, train, device)
+    images = resident(data.train, train, device)
     network = train.network(int(data.train_labels.max()) + 1, train.seed)
     shown = time.monotonic()
     for report in fit(network, images, data.train_labels, train, compute, folder):
@@ -142,23 +135,3 @@ def trained(
             shown = time.monotonic()
             echo(f"  {report['phase']}, epoch {int(report['epoch']) + 1}: loss {report['loss']:.3f}")
     return network
-
-
-def predict(network: Network, images: Tensor, train: Train, batch_size: int = 256) -> Outputs:
-    """What the network says of images, on the CPU."""
-    data = _resident(images, train, _device(network))
-    network.eval()
-    with torch.no_grad():
-        batches = data.batches(in_order(len(data), batch_size))
-        return concatenate([network(train.transform(batch)).cpu() for batch in batches])
-
-
-def _device(network: Network) -> torch.device:
-    return next(network.parameters()).device
-
-
-def _resident(images: Tensor, train: Train, device: torch.device) -> Resident:
-    if images.shape[2] != train.transform.size:
-        canvas = train.transform.canvas
-        images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])
-    return Resident(images.to(device))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from oltr_core import digest
+from oltr_core.ingest.longtail import Exponential
+from oltr_core.settings.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,20 @@ class Stream:
     parts: list[int]  # of the pool: the generation that may select from it first; of val: the first to have it
     images: Tensor  # uint8 [N, 3, S, S]
     answered: bool = False  # every image of a part of the pool is named in the next generation; nothing is selected
+    share: float = Budget().share_of_arrivals  # of the arrivals, which people are asked about
 
     def rows(self, split: str, part: int | None = None) -> list[int]:
         pairs = zip(self.splits, self.parts, strict=True)
         return [i for i, (s, p) in enumerate(pairs) if s == split and part in (None, p)]
+
+    def thinned(self, ratio: float) -> Stream:
+        """Without the training images that a long tail of this `ratio` does not keep; see `tail_of`."""
+        train = self.rows("train")
+        kept = [train[i] for i in tail_of([self.labels[row] for row in train], ratio)]
+        rows = sorted({*range(len(self.labels))} - {*train} | {*kept})
+        lists = (self.ids, self.labels, self.splits, self.parts)
+        ids, labels, splits, parts = ([of[i] for i in rows] for of in lists)
+        return replace(self, ids=ids, labels=labels, splits=splits, parts=parts, images=self.images[rows])
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,12 @@ class BenchmarkData:
         note = f"validation: {len(self.val[1])} images that are neither trained on nor tested"
         return BenchmarkData(self.train, self.train_labels, *self.val, note=note)
 
+    def thinned(self, ratio: float) -> BenchmarkData:
+        """With the training images that a long tail of this `ratio` keeps, in the streams as well."""
+        rows = tail_of(self.train_labels.tolist(), ratio)
+        streams = {name: stream.thinned(ratio) for name, stream in self.streams.items()}
+        return replace(self, train=self.train[rows], train_labels=self.train_labels[rows], streams=streams)
+
     @property
     def identity_of_training(self) -> str:
         """Digest of the images and labels that a network is trained on."""
@@ -63,7 +81,7 @@ class BenchmarkData:
         tensors = [self.train, self.train_labels, self.test, self.test_labels]
         pairs = {name: [_digest(side) for side in pair] for name, pair in self.open_sets.items()}
         streams = {
-            n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images), *([True] if s.answered else [])]
+            n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images), *([True] if s.answered else []), *_asked(s)]
             for n, s in self.streams.items()
         }
         return digest.of_value([[_digest(t) for t in tensors], pairs, streams])[:16]
@@ -80,6 +98,22 @@ def from_stream(stream: Stream, open_set: str, note: str) -> BenchmarkData:
     test = part("test")
     unknown = stream.images[[i for i in stream.rows("test") if stream.labels[i] not in columns]]
     return BenchmarkData(*part("train"), *test, {open_set: (test[0], unknown)}, note, part("val"))
+
+
+def tail_of(labels: list[int], ratio: float) -> list[int]:
+    """Rows of the first int(n · ratio^(-k / (K - 1))) images of class k, at least one; n: images of the first class.
+
+    Classes in the order of their numbers.
+    """
+    classes = sorted(set(labels))
+    rows = [[i for i, label in enumerate(labels) if label == k] for k in classes]
+    counts = Exponential(ratio=ratio, max=len(rows[0]))([len(mine) for mine in rows])
+    return sorted(i for mine, count in zip(rows, counts, strict=True) for i in mine[: max(1, count)])
+
+
+def _asked(stream: Stream) -> list[float]:
+    """For the identity of data that are older than the field: nothing where it has its default."""
+    return [stream.share] if stream.share != Budget().share_of_arrivals else []
 
 
 def _digest(tensor: Tensor) -> str:

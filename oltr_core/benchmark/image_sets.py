@@ -40,6 +40,22 @@ def digits_at_rest(root: Path | None, seed: int) -> BenchmarkData:
     return from_stream(_digits(seed, "mixed", as_drawn=True), _OPEN_DIGITS, _SCANNER)
 
 
+def digits_shares(root: Path | None, seed: int) -> BenchmarkData:
+    """The mixed pool three times: people are asked about 10, 20 and 30 % of what arrives (Fig. 12a)."""
+    mixed = _digits(seed, "mixed")
+    start = from_stream(mixed, _OPEN_DIGITS, _SCANNER)
+    return replace(start, streams={f"{share} % asked": replace(mixed, share=share / 100) for share in (10, 20, 30)})
+
+
+def digits_tail(root: Path | None, seed: int) -> BenchmarkData:
+    """Six known classes of 66 to 136 training images, which `thinned` makes a tail of; the pool has none of them."""
+    drawn = _digits(seed, "mixed", as_drawn=True)
+    known = {drawn.labels[i] for i in drawn.rows("train")}
+    splits = ["train" if s == "pool" and k in known else s for s, k in zip(drawn.splits, drawn.labels, strict=True)]
+    stream = replace(drawn, splits=splits)
+    return replace(from_stream(stream, _OPEN_DIGITS, _SCANNER), streams={"open pool": stream})
+
+
 _OPEN_DIGITS, _SCANNER = "open digits", "both sides: the same scanner, raw pixels"
 
 

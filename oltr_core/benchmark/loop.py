@@ -23,7 +23,6 @@ from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import OperatingPoint, operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
-from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Curate
 
 GENERATIONS = 3
@@ -112,7 +111,7 @@ def loop(
         arrived = stream.rows("pool", generation)
         state.pool = sorted([*state.pool, *arrived])
         state.arrivals = len(arrived) or state.arrivals
-        budget = Budget().images(state.arrivals)
+        budget = Budget(share_of_arrivals=stream.share).images(state.arrivals)
         pool = classify(network, features[state.pool], statistics)
         labelled = sorted({*start, *state.val, *state.annotated} - state.doubted)
         known = classify(network, features[labelled], statistics), state.labels(labelled)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from oltr_core.augmentation import Augment
 from oltr_core.augmentation.policies import AutoAugment
-from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.cell import Method, Tailed
 from oltr_core.images.transforms import Transform
 from oltr_core.learners import ImprintReplay
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
@@ -67,6 +67,17 @@ def selection(epochs: int) -> list[Method]:
     """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
     strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter(), Badge(), CoreSet(), Dbal(), Vaal())
     return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
+
+
+def imbalance(epochs: int) -> list[Method]:
+    """OLTR++ and the plain softmax of `digits` on one imbalance after the other (Fig. 11a)."""
+    rows = [method for method in digits(epochs) if method.name in ("OLTR++", "plain softmax")]
+
+    def tailed(row: Method, ratio: float) -> Method:
+        name = f"{row.name}, ratio {ratio:g}"
+        return Tailed(name=name, train=row.train, update=row.update, select=row.select, ratio=ratio)
+
+    return [tailed(row, ratio) for ratio in (5.0, 20.0, 50.0, 100.0) for row in rows]
 
 
 def ablation(epochs: int) -> list[Method]:

@@ -6,19 +6,23 @@ import re
 import statistics
 from collections.abc import Iterable
 
+from oltr_core.benchmark.by_score import by_score
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.difference import difference
+from oltr_core.benchmark.difference import difference as changed
 from oltr_core.benchmark.loop import REPORTED
-from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Cell, Records
+from oltr_core.benchmark.spread import by_seed, difference, mean_of
 from oltr_core.benchmark.steps import AT_THE_END, BY_GENERATION
 from oltr_core.benchmark.table import Table
 
 Groups = dict[str, dict[str, str]]  # heading -> figure -> heading of its column
-CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few")}
+CLOSED = {f"closed/{name}": name for name in ("overall", "many", "medium", "few", "top5")}
 SECONDS = {"seconds/train": "training, s"}
 STEPS = "By generation"
 BY_STEPS = f"{STEPS}: {' / '.join(BY_GENERATION.values())} mean, over seeds"
+IN_STREAMS = "Known classes, and the loop"
+WHOLE = {"open": "Known and unknown classes, at a threshold"}  # groups of published figures that no cell has
+IN_ROWS = ("msp", "energy", "reachability", "untrained")  # scores that stand in the rows of methods
 CHOSEN_BY = ("auroc", "hit_rate", "known_accuracy", "unknown_accuracy", "average_incremental")
 #: what people write stands between these marks and is kept when a page is written anew
 BEFORE, AFTER, END = "<!-- by hand, before the tables -->", "<!-- by hand, after the tables -->", "<!-- end -->"
@@ -31,7 +35,8 @@ def page(
     cells = list(found.cells.values())
     first, then = notes(before, BEFORE), notes(before, AFTER)
     if not cells:
-        return "\n\n".join(part for part in [f"# {table.title}", first, "Not run yet.", then] if part) + "\n"
+        empty = [f"# {table.title}", first, f"Not run yet: `{command}`.", figures(table, methods, cells), then]
+        return "\n\n".join(part for part in empty if part) + "\n"
     short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
     encodings = sorted({cell["note"] for cell in cells if cell["note"]})
     note = f" Images: {'; '.join(encodings)}." if encodings else ""
@@ -59,29 +64,52 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     tuning = [cell for cell in cells if cell["seed"] in table.tuning]
     published = [cell for cell in cells if cell["seed"] not in table.tuning]
     sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
-    names = " ".join(name for cell in cells for name in cell["figures"])
+    names = " ".join([f"/{name}" for name in table.metrics] or [name for cell in cells for name in cell["figures"]])
+    first = f"the first of each {table.block} rows" if table.block else "the first row"
     several = len({cell["seed"] for cell in cells}) > 1
-    legend = [INTERVALS if several else ONE_SEED, *(text for name, text in LEGEND.items() if name in names)]
-    parts = ["\n".join(f"- {text}" for text in legend)]
+    legend = [
+        INTERVALS.format(first) if several else ONE_SEED,
+        *(text for name, text in LEGEND.items() if name in names),
+    ]
+    parts = ["\n".join(f"- {text}" for text in legend)] if cells else []
     for title, mine in sides.items():
+        if not mine and cells:
+            continue
         parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
-        found = groups(mine, brief=mine is tuning and bool(published))
+        brief = mine is tuning and bool(published)
+        found = groups(table, mine, brief)
         same = {heading: in_common(table, methods, mine, of) for heading, of in found.items()}
         parts += ["\n".join(f"- {heading}, {text}" for heading, (text, _) in same.items() if text)]
-        for heading, (_, left) in same.items():
-            parts += [f"### {heading}\n\n{grid(table, methods, mine, left, STEPS not in heading)}"] if left else []
+        grids = {heading: left for heading, (_, left) in same.items() if left.keys() - SECONDS.keys()}
+        for heading, left in grids.items():
+            # rows that were not measured would stand in every table: once is enough
+            empty = not brief and (not cells or heading == next(iter(grids)))
+            parts.append(f"### {heading}\n\n{grid(table, methods, mine, left, STEPS not in heading, empty)}")
+        parts += by_score(table, methods, mine) if table.by_score else []
     return "\n\n".join(part for part in parts if part)
 
 
-def groups(cells: list[Cell], brief: bool = False) -> Groups:
-    """Known classes, each open set, each stream before and after updates; `brief`: what choices were made by."""
-    names = {name for cell in cells for name in cell["figures"]}
-    found: Groups = {"Known classes": {n: title for n, title in (CLOSED | SECONDS).items() if n in names}}
-    heads = dict.fromkeys(name.split("/")[0] for cell in cells for name in cell["figures"])
+def groups(table: Table, cells: list[Cell], brief: bool = False) -> Groups:
+    """Known classes, each open set, each stream before and after updates; `brief`: what choices were made by.
+
+    Of a table without cells: the figures that are published.
+    """
+    measured = [cell["figures"] for cell in cells] or table.published.values()
+    names = dict.fromkeys(name for of in measured for name in of)
+    closed = {n: title for n, title in (CLOSED | SECONDS).items() if n in names}
+    found: Groups = {IN_STREAMS if table.metrics else "Known classes": closed}
+    heads = dict.fromkeys(name.split("/")[0] for name in names)
     for head in [head for head in heads if head not in ("closed", "seconds")]:
         mine = sorted(name for name in names if name.startswith(f"{head}/"))
-        if any(name.startswith(f"{head}/end/") for name in mine):
-            found |= of_steps(head, names, brief)
+        if streams := [name for name in mine if name.partition("/")[2] in table.metrics]:
+            titles = {name: f"{head}: {REPORTED[name.partition('/')[2]]}" for name in streams}
+            found[IN_STREAMS] |= titles
+        elif parts := {name: name.partition("/")[2] for name in names if re.fullmatch(f"{head}/[^/]*", name)}:
+            found[WHOLE.get(head, head)] = {name: part.replace("f_measure", "F") for name, part in parts.items()}
+        elif table.metrics or (table.by_score and not any(name.split("/")[1].isdigit() for name in mine)):
+            continue
+        elif any(name.startswith(f"{head}/end/") for name in mine):
+            found |= of_steps(head, set(names), brief)
         elif any(name.split("/")[1].isdigit() for name in mine):
             kept = {f"{head}/{name}": title for name, title in REPORTED.items() if f"{head}/{name}" in names}
             if brief:
@@ -91,8 +119,9 @@ def groups(cells: list[Cell], brief: bool = False) -> Groups:
             found[f"{head.capitalize()}: generation 0"] = start
             found[f"{head.capitalize()}: after updates"] = {n: t for n, t in kept.items() if n not in start}
         else:
-            titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in mine)
-            found[f"Known or unknown: {head}"] = dict(zip(mine, titles, strict=True))
+            shown = [n for n in mine if n.split("/")[1] in IN_ROWS and not n.endswith("/error")]
+            titles = (", ".join(n.split("/")[1:]).replace("auroc", "AUROC").replace("fpr95", "FPR95") for n in shown)
+            found[f"Known or unknown: {head}"] = dict(zip(shown, titles, strict=True))
     return {heading: columns for heading, columns in found.items() if columns}
 
 
@@ -110,10 +139,10 @@ def in_common(
 ) -> tuple[str, dict[str, str]]:
     """What all rows have in common, as rows of one training have, in words; and the columns that are left."""
     shown = rows_of(methods, cells)
-    of_rows = {name: [_values(cells, row, name) for row in shown] for name in columns}
+    of_rows = {name: [by_seed(cells, row, name) for row in shown] for name in columns}
     same = [name for name, values in of_rows.items() if len(shown) > 1 and _agree(values, some=name in SECONDS)]
     line = "; ".join(
-        f"{columns[name]} {_spread(next(filter(None, of_rows[name])))}"
+        f"{columns[name]} {mean_of(next(filter(None, of_rows[name])))}"
         + (f" (goal {table.goals[name]:.1f})" if name in table.goals else "")
         for name in same
     )
@@ -122,30 +151,38 @@ def in_common(
 
 
 def grid(
-    table: Table, methods: list[Method], cells: list[Cell], columns: dict[str, str], differences: bool = True
+    table: Table,
+    methods: list[Method],
+    cells: list[Cell],
+    columns: dict[str, str],
+    differences: bool = True,
+    empty: bool = True,
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
-    Published figures of a row that is not measured are left out.
+    With `empty`, a method that was not measured has an empty row; else none, and none of its published figures.
     """
-    shown = rows_of(methods, cells)
+    measured = rows_of(methods, cells)
+    names = [method.name for method in methods]
+    shown = [*names, *(row for row in measured if row not in names)] if empty else measured
     head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
-    missing = [method.name for method in methods if method.name not in shown]
+    missing = [name for name in names if name not in shown]
     published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}
-    rows = _rows(table._replace(published=published), shown, cells, columns, differences)
+    first = measured[0] if differences and measured else None
+    rows = _rows(table._replace(published=published), shown, cells, columns, first)
     return "\n".join([head, *(f"| {title} | {' | '.join(line)} |" for title, line in rows)])
 
 
 def _rows(
-    table: Table, shown: list[str], cells: list[Cell], columns: dict[str, str], differences: bool
+    table: Table, shown: list[str], cells: list[Cell], columns: dict[str, str], first: str | None
 ) -> list[tuple[str, list[str]]]:
     rows: list[tuple[str, list[str]]] = []
     beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
-    for row in shown:
+    for place, row in enumerate(shown):
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
         title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
-        against = shown[0] if differences and row != shown[0] else None
-        rows.append((title, [_cell(cells, row, name, against) for name in columns]))
+        against = shown[place - place % table.block] if first and table.block else first
+        rows.append((title, [_cell(cells, row, name, against if row != against else None) for name in columns]))
         mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
         rows += [_published(f"*published: {name}*", of, columns) for name, of in mine.items()]
     elsewhere = {f"published: {name}": of for name, of in table.published.items() if name not in beside}
@@ -169,12 +206,12 @@ def _cell(cells: list[Cell], row: str, name: str, first: str | None) -> str:
     """Mean and spread, and below them the difference from row `first`; of a generation the three means."""
     head, _, generation = name.partition("/harmonic_mean/")
     if generation:
-        three = (_values(cells, row, f"{head}/{metric}/{generation}") for metric in BY_GENERATION)
+        three = (by_seed(cells, row, f"{head}/{metric}/{generation}") for metric in BY_GENERATION)
         return " / ".join(f"{statistics.mean(values.values()):.1f}" for values in three if values)
-    mine = _values(cells, row, name)
+    mine = by_seed(cells, row, name)
     seconds = name in SECONDS or name.endswith("/seconds")
-    less = "" if first is None or seconds else _difference(mine, _values(cells, first, name))
-    return _spread(mine) + (f"<br>{less}" if less else "")
+    less = "" if first is None or seconds else difference(mine, by_seed(cells, first, name))
+    return mean_of(mine) + (f"<br>{less}" if less else "")
 
 
 def _published(title: str, of: dict[str, float], columns: dict[str, str]) -> tuple[str, list[str]]:
@@ -223,7 +260,7 @@ def configuration(methods: list[Method], found: Records) -> str:
     items = []
     for (row, spec), mine in seeds.items():
         against = row if row in known else list(known)[:2][-1]
-        changes = "; ".join(f"`{c}`" for c in difference(known[against] | {"name": row}, found.settings[spec]))
+        changes = "; ".join(f"`{c}`" for c in changed(known[against] | {"name": row}, found.settings[spec]))
         where = f" on seeds {_numbers(mine)}" if row in known else ""
         items.append(f"- **{row}**{where}, against {against}: {changes or 'no difference'}.")
         known.setdefault(row, found.settings[spec])
@@ -236,30 +273,6 @@ def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
     return [m.name for m in methods if m.name in there] + [n for n in there if n not in {m.name for m in methods}]
 
 
-def _values(cells: list[Cell], row: str, name: str) -> dict[int, float]:
-    """By seed, in the unit in which they are shown: percent, or seconds and numbers as they are."""
-    unit = 1 if "seconds/" in name or name.endswith(("classes_found", "answers_typed")) else 100
-    mine = [cell for cell in cells if cell["method"] == row and name in cell["figures"]]
-    return {cell["seed"]: unit * cell["figures"][name] for cell in mine}
-
-
-def _spread(values: dict[int, float]) -> str:
-    if not values:
-        return ""
-    spread = f" ± {statistics.pstdev(values.values()):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values.values()):.1f}{spread}"
-
-
-def _difference(row: dict[int, float], first: dict[int, float]) -> str:
-    found = paired(row, first)
-    if found is None or all(row[seed] == first[seed] for seed in row.keys() & first.keys()):
-        return ""
-    ends = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
-    mean, low, high = (round(end, 1) + 0.0 for end in ends)  # no -0.0
-    mark = "**" if found.excludes_zero else ""
-    return f"{mark}{mean:+.1f} [{low:.1f}, {high:.1f}]{mark}"
-
-
 def _numbers(seeds: Iterable[int]) -> str:
     """0, 1, 2 -> "0-2"; others one by one."""
     found = sorted(set(seeds))
@@ -268,7 +281,7 @@ def _numbers(seeds: Iterable[int]) -> str:
 
 
 INTERVALS = (
-    "Below a figure stands its mean difference from the first row on the same seeds, with its 95 % t interval over "
+    "Below a figure stands its mean difference from {} on the same seeds, with its 95 % t interval over "
     "the seeds, in bold where the interval excludes 0. About one in twenty does so by chance: there are many here."
 )
 ONE_SEED = "One seed: there are no intervals, so no difference between rows is established."

@@ -20,8 +20,8 @@ import torch
 from tqdm import tqdm
 
 from oltr_core import digest, engine
-from oltr_core.benchmark import page, records
-from oltr_core.benchmark.cell import Start, measure, start
+from oltr_core.benchmark import large_sets, page, records
+from oltr_core.benchmark.cell import Start, Tailed, measure, start
 from oltr_core.benchmark.code import digest_of_code, digest_of_training
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.table import find
@@ -60,6 +60,11 @@ def run(
     for row in rows:
         if row not in names:
             raise ValueError(f"oltr bench {name}: --row: expected some of {', '.join(names)}; found {row!r}")
+    if table.recipe and rows:
+        for row in methods:
+            if row.name in rows:
+                echo(large_sets.recipe(name, row))
+        return 0
     stem = name if length == table.epochs else f"{name}-{length}-epochs"
     stem += "-validation" if validation else ""
     path = layout.results / f"{stem}.jsonl"
@@ -111,12 +116,17 @@ def _cells(
         held.data = None  # before the next data are loaded
         loaded = table.data(root, drawn)
         held.drawn, held.data = drawn, loaded.for_validation() if validation else loaded
-    data, identity = held.data, held.data.identity
+    whole = held.data, held.data.identity, held.data.identity_of_training
 
-    def state(train: Train, images: str = data.identity_of_training) -> Path:
+    def folder(images: str, train: Train) -> Path:
         return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
 
     for method in (method for method in methods if method.name in names):
+        data, identity, images = whole
+        if isinstance(method, Tailed):
+            data = data.thinned(method.ratio)
+            identity, images = data.identity, data.identity_of_training
+        state = partial(folder, images)
         made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
         finished = records.read(path).cells.get((method.name, seed), {})
         if made_by.items() <= finished.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from oltr_core.benchmark import image_sets, learners, methods, rivals, two_stages, worlds
+from oltr_core.benchmark import image_sets, large_sets, learners, methods, published, rivals, two_stages, worlds
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.spec import suggest
@@ -24,8 +24,12 @@ class Table(NamedTuple):
     seeds: range = range(3)  # published, run once
     tuning: range = range(0)  # on which choices were made
     threads: int = 0  # of the CPU; 0: all there are
-    published: dict[str, dict[str, float]] = {}  # method -> figure -> percent, as printed elsewhere
+    published: published.Published = {}  # method -> figure -> percent, as printed elsewhere
     goals: dict[str, float] = {}  # figure -> percent that the first row is to reach
+    metrics: tuple[str, ...] = ()  # of each stream; those that the page shows, all streams side by side; empty: all
+    block: int = 0  # rows that are compared with the first of them; 0: all with the table's first
+    recipe: bool = False  # its rows are recipes for `oltr loop`, which nothing here computes
+    by_score: bool = False  # on the page, a line per score of the unknown in the place of a few of them in the rows
 
 
 _GOALS = {
@@ -37,56 +41,13 @@ _GOALS = {
     "mixed pool/2/loop/known_accuracy": 93.0,
     "mixed pool/2/loop/unknown_accuracy": 68.0,
 }
-_RESIZED = "TinyImageNet (resized)/energy/fpr95"
 
 
-def _closed(overall: float, *groups: float) -> dict[str, float]:
-    """Percent of all images, and of those of many, medium and few."""
-    return {f"closed/{name}": v for name, v in zip(("overall", "many", "medium", "few"), (overall, *groups))}  # noqa: B905
+def _large(name: str, title: str, figures: published.Published) -> Table:
+    data, methods = large_sets.not_in_memory(name), large_sets.methods(name)
+    return Table(title, data, methods, epochs=0, seeds=range(1), published=figures, recipe=True)
 
 
-_CIFAR100_LT = {
-    "cross-entropy (RIDE's model zoo)": _closed(39.1, 66.1, 37.3, 10.6),
-    "LDAM-DRW (the paper's Table 7)": _closed(42.0, 61.5, 41.7, 20.2),
-    "OLTR++ (Table 7)": _closed(41.2, 61.8, 41.4, 17.6),
-    "OLTR++ two-headed (Table 7)": _closed(47.4, 68.0, 48.9, 22.6),
-    "RIDE, 3 experts": _closed(48.0, 67.0, 49.9, 25.7),
-    "ProCo, 200 epochs, AutoAugment": _closed(52.8),
-    "ProCo, 400 epochs, AutoAugment": _closed(54.2, 70.1, 53.4, 36.4),
-    "SHIKE, 3 experts": _closed(56.3, 73.4, 56.5, 36.0),
-}
-#: under the row that each begins with; the literature's networks are ResNet-32, its split is drawn anew
-_RIVALS = {
-    "cross-entropy, 200 epochs": _closed(38.3, 65.2, 37.1, 9.1),
-    "tau-norm, 200 epochs": _closed(41.0),
-    "cRT, 200 epochs and more": _closed(40.3),
-    "LWS, 200 epochs and more": _closed(40.2),
-    "MiSLAS, 200 + 10 epochs": _closed(47.0),
-    "focal, 200 epochs (the paper's Table 1)": _closed(38.4),
-    "class-balanced focal, 200 epochs (Table 1)": _closed(36.0),
-    "balanced softmax, 200 epochs": _closed(43.0),
-    "logit adjusted, 200 epochs": _closed(43.9),
-    "LDAM-DRW, 200 epochs (Table 7)": _closed(42.0, 61.5, 41.7, 20.2),
-    "BBN, 200 epochs": _closed(42.6),
-    "RIDE, 200 epochs, rotations too": _closed(48.0, 67.0, 49.9, 25.7),
-    "BalPoE, 200 epochs, rotations too": _closed(52.0, 65.3, 51.1, 28.0),
-    "OLTR++, 200 epochs (Table 7)": _closed(41.2, 61.8, 41.4, 17.6),
-}
-_CIFAR10_LT = {
-    "cross-entropy": _closed(70.4),
-    "LDAM-DRW": _closed(77.0),
-    "BBN": _closed(79.8),
-    "OLTR++ (Table 7)": _closed(76.3),
-    "OLTR++ two-headed (Table 7)": _closed(80.8),
-    "ProCo": _closed(85.9),
-}
-_CIFAR100_OPEN = {
-    "softmax (Table 5)": {_RESIZED: 82.2},
-    "OLTR++ (Table 5)": {_RESIZED: 51.5},
-    "ODIN, tuned on open images (Table 5)": {_RESIZED: 44.3},
-    "energy, tuned on open images (Table 5)": {_RESIZED: 40.7},
-    "OLTR++, tuned on open images (Table 5)": {_RESIZED: 35.4},
-}
 TABLES = {
     "digits": Table(
         "The dynamic loop on 1,797 handwritten digit scans",
@@ -107,6 +68,33 @@ TABLES = {
         epochs=0,
         seeds=range(5),
         tuning=range(100, 110),
+        threads=1,
+    ),
+    "digits-shares": Table(  # Fig. 12a
+        "Ways of asking about 10, 20 and 30 % of what arrives, on the digits",
+        image_sets.digits_shares,
+        methods.selection,
+        metrics=("1/loop/unknown_accuracy", "2/loop/unknown_accuracy", "2/loop/known_accuracy"),
+        seeded=True,
+        epochs=0,
+        seeds=range(5),
+        threads=1,
+    ),
+    "digits-imbalance": Table(  # Fig. 11a
+        "OLTR++ and a plain softmax on four imbalances of the digits",
+        image_sets.digits_tail,
+        methods.imbalance,
+        block=2,
+        metrics=(
+            "0/open/f_measure",
+            "0/open/f_measure_never_reject",
+            "0/open/known_accuracy",
+            "0/open/unknown_recall",
+            "0/open/auroc",
+        ),
+        seeded=True,
+        epochs=0,
+        seeds=range(5),
         threads=1,
     ),
     "ablation": Table(  # Fig. 9
@@ -141,13 +129,13 @@ TABLES = {
         threads=1,
     ),
     # imbalance 100: Table 7
-    "cifar10-lt": Table("CIFAR-10-LT", image_sets.cifar10_lt, methods.cifar, published=_CIFAR10_LT),
-    "cifar100-lt": Table("CIFAR-100-LT", image_sets.cifar100_lt, methods.cifar, published=_CIFAR100_LT),
+    "cifar10-lt": Table("CIFAR-10-LT", image_sets.cifar10_lt, methods.cifar, published=published.CIFAR10_LT),
+    "cifar100-lt": Table("CIFAR-100-LT", image_sets.cifar100_lt, methods.cifar, published=published.CIFAR100_LT),
     "cifar100-lt-strong": Table(
         "CIFAR-100-LT, AutoAugment",
         image_sets.cifar100_lt,
         two_stages.strong,
-        published=_CIFAR100_LT,
+        published=published.CIFAR100_LT,
     ),
     "cifar100-lt-rivals": Table(
         "CIFAR-100-LT, the methods that the paper compares with",
@@ -155,7 +143,15 @@ TABLES = {
         rivals.cifar100_lt,
         epochs=30,
         threads=1,
-        published=_RIVALS,
+        published=published.RIVALS,
+    ),
+    "cifar10-lt-rivals": Table(  # Table 7
+        "CIFAR-10-LT, the methods that the paper compares with",
+        image_sets.cifar10_lt,
+        rivals.cifar100_lt,
+        epochs=30,
+        threads=1,
+        published=published.CIFAR10_RIVALS,
     ),
     "cifar100-lt-exponents": Table(  # for --validation
         "CIFAR-100-LT, exponents of tau-norm",
@@ -175,10 +171,22 @@ TABLES = {
         "CIFAR-10-LT, AutoAugment",
         image_sets.cifar10_lt,
         two_stages.strong,
-        published=_CIFAR10_LT,
+        published=published.CIFAR10_LT,
     ),
     "cifar100-open": Table(  # Table 5
-        "CIFAR-100 and TinyImageNet", image_sets.cifar100_open, methods.cifar, published=_CIFAR100_OPEN
+        "CIFAR-100 and TinyImageNet",
+        image_sets.cifar100_open,
+        methods.cifar,
+        published=published.CIFAR100_OPEN,
+        by_score=True,
+    ),
+    "cifar100-lt-scores": Table(
+        "Every score of the unknown, on CIFAR-100-LT and TinyImageNet",
+        image_sets.cifar100_lt,
+        two_stages.fused,
+        seeds=range(1),
+        threads=1,
+        by_score=True,
     ),
     # 150 known classes, 50 open ones in two stages: Sec. 4.3
     "tiny-imagenet-lt": Table("Tiny-ImageNet-LT", image_sets.tiny_imagenet_lt, methods.cifar),
@@ -192,7 +200,14 @@ TABLES = {
         one_network=True,
         seeds=range(1),
         threads=1,
+        published=published.TWO_STAGES,
     ),
+    # Tables 4 and 6 to 8
+    "imagenet-lt": _large("imagenet-lt", "ImageNet-LT, ResNet-10", published.IMAGENET_LT),
+    "places-lt": _large("places-lt", "Places-LT, ResNet-152", published.PLACES_LT),
+    "ms1m-lt": _large("ms1m-lt", "MS1M-LT by MegaFace's identification, ResNet-50", published.MS1M_LT),
+    "sun-lt": _large("sun-lt", "SUN-LT, ResNet-152", published.SUN_LT),
+    "inaturalist-18": _large("inaturalist-18", "iNaturalist 2018, ResNet-50", published.INATURALIST_18),
 }
 
 

@@ -45,7 +45,12 @@ def strong(epochs: int) -> list[Method]:
         for experts in (1, 3)
         for name, second in rows.items()
     ]
-    return [*plain, *_both(epochs, "3 experts, fused", _FUSED, _SUMMED)]
+    return [*plain, *fused(epochs)]
+
+
+def fused(epochs: int) -> list[Method]:
+    """The two rows with the first stage that was the best of `variants`."""
+    return _both(epochs, "3 experts, fused", _FUSED, _SUMMED)
 
 
 def variants(epochs: int) -> list[Method]:

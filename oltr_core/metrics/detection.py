@@ -4,6 +4,8 @@ Every function takes the scores of known and of open test images, both non-empty
 (AUROC) or together (the others), so that the order of equal scores cannot change a figure.
 """
 
+import math
+
 import torch
 
 from oltr_core.shapes import Bool, Float, Tensor
@@ -33,6 +35,16 @@ def fpr_at_tpr(positive: Float[Tensor, "N"], negative: Float[Tensor, "M"], tpr: 
     enough = positives / len(positive) >= tpr
     first = int(enough.int().argmax())
     return float((accepted[first] - positives[first]) / len(negative))
+
+
+def detection_error(known: Float[Tensor, "N"], unknown: Float[Tensor, "M"], tpr: float = 0.95) -> float:
+    """Share of errors at the threshold of `fpr_at_tpr`, known and open images alike: (1 - TPR + FPR) / 2.
+
+    TPR is the share of known images that is accepted there. Liang et al. (ODIN), 2018, Sec. 4.2.
+    """
+    threshold = known.double().sort().values[math.ceil(tpr * len(known) - 1e-9) - 1]
+    rejected, accepted = known.double() > threshold, unknown.double() <= threshold
+    return float((rejected.double().mean() + accepted.double().mean()) / 2)
 
 
 def oscr(known: Float[Tensor, "N"], correct: Bool[Tensor, "N"], unknown: Float[Tensor, "M"]) -> float:

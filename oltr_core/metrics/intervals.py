@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from oltr_core.metrics import recognition
 from oltr_core.metrics.comparison import LEVEL, binomial_interval
 from oltr_core.metrics.evaluation import Evaluation
-from oltr_core.metrics.recognition import OPEN, shot_groups
+from oltr_core.metrics.recognition import OPEN, among_best, shot_groups
 from oltr_core.shapes import Float, Tensor
 
 RESAMPLES = 1000
@@ -79,12 +80,14 @@ def images_of(tested: Evaluation, scores: Float[Tensor, "B"], threshold: float) 
     known = order[tested.labels[order] != OPEN]
     unknown = order[tested.labels[order] == OPEN]
     labels, right, of_first = tested.labels[known], tested.correct[known], first[tested.labels[known]]
-    among_first = tested.logits[known].masked_fill(~first, -float("inf")).argmax(1)
+    of_first_alone = tested.logits[known].masked_fill(~first, -float("inf"))
+    among_first = of_first_alone.argmax(1)
     described = {
         "label": labels,
         "first": of_first,
         "right": right,
         "right_among_first": of_first & (among_first == labels),
+        "among_five": of_first & among_best(of_first_alone, labels),
         "kept": right & (scores[known] <= threshold),
         "asked": tested.was_open[known],
     }
@@ -134,6 +137,8 @@ def figures(images: Images, drawn: np.ndarray, open_drawn: np.ndarray) -> dict[s
         "loop/known_accuracy": share(cells["first"], cells["right"]),
         "loop/known_with_rejection": share(cells["first"], cells["kept"]),
     }
+    if images.first.sum() > recognition.BEST:
+        found["closed/top5"] = share(cells["first"], cells["among_five"])
     for name in ("many", "medium", "few"):
         found[f"closed/{name}"] = of_classes(images.groups[name], cells["right_among_first"])
         found[f"open/{name}"] = of_classes(images.groups[name], cells["kept"])

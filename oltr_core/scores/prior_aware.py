@@ -10,9 +10,9 @@ from oltr_core.shapes import Float, Tensor
 
 
 class PriorAware(ScoreSpec):
-    """π is the share of each class among the training images, p the probabilities.
+    """score = -max_k (p_k - π_k), or with the base `energy` -logsumexp(z) (1 - cos(p, π)).
 
-    msp: score = -max_k (p_k - π_k)    energy: score = -logsumexp(z) (1 - cos(p, π))
+    π is the share of each class among the training images, p the probabilities.
 
     Under a long tail a network answers an image that it does not know as it would answer none: by π.
     """

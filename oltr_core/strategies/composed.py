@@ -16,7 +16,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Composed(Contextual):
-    """Shares of the budget, which sum to 1; each image says its share, the cluster it may be named with, and why.
+    """batch = audit + suspect + tail + discover + refine, round(share_i * budget) images each, sum_i share_i = 1.
+
+    Each image says its share, the cluster it may be named with, and why.
 
     | share | takes |
     |---|---|

@@ -10,7 +10,7 @@ from oltr_core.strategies.ranked import best
 
 
 class Random(Spec):
-    """merit: one uniform number per image."""
+    """merit ~ U(0, 1), drawn for each image by itself."""
 
     name: Literal["random"] = "random"
 

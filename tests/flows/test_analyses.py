@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 
 import polars as pl
@@ -81,12 +82,29 @@ def test_a_generation_is_compared_with_another_and_with_itself(world):
     assert known == first | {schema.UNKNOWN}, "classes that only one knows are left out"
 
 
-def test_active_exploration_is_drawn_from_benchmark_cells(world):
-    _, missing = asked(world, "exploration")
-    assert "expected cells with updates of a loop, found none; `oltr bench digits-selection` computes" in str(missing)
-    world.results.mkdir(parents=True)
-    shutil.copy(ROOT / "docs/results/digits-selection.jsonl", world.results)
+def test_active_exploration_is_that_of_the_workspace(world):
     assert asked(world, "exploration")[1] is None
+    (update,) = rows(world, "0001", "exploration", "updates")
+    measured = json.loads(world.generation("0001").metrics.read_text())
+    (batch,) = json.loads(world.generation("0001").cost.read_text())
+    assert (update["generation"], int(update["answers"])) == ("0001", batch["answers"])
+    for name in ("unknown_accuracy", "known_accuracy"):
+        assert float(update[name]) == pytest.approx(100 * measured[f"loop/{name}"])
+    _, none = asked(world, "exploration", "--generation", "0000")
+    assert "expected an update with test images of classes that were unknown, found none up to generation 0000" in str(none)  # fmt: skip # noqa: E501
+
+
+def test_figures_of_benchmark_tables_are_drawn_from_their_cells(world):
+    table = ["--table", "digits-selection"]
+    for words, name in ((["exploration", *table], "digits-selection"), (["imbalance"], "digits-imbalance")):
+        _, missing = asked(world, *words)
+        assert f"found none; `oltr bench {name}` computes them" in str(missing)
+    world.results.mkdir(parents=True)
+    for name in ("digits-selection", "digits-imbalance"):
+        shutil.copy(ROOT / f"docs/results/{name}.jsonl", world.results)
+    assert asked(world, "imbalance")[1] is None
+    assert {row["ratio"] for row in rows(world, "tables", "imbalance", "curves")} == {"5.0", "20.0", "50.0", "100.0"}
+    assert asked(world, "exploration", *table)[1] is None
     found = {(r["method"], r["stream"], r["generation"]): r for r in rows(world, "tables", "exploration", "curves")}
     published = found["composed", "long-tailed pool", "2"]
     assert published["seeds"] == "5"

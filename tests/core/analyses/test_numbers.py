@@ -13,9 +13,10 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from oltr_core import schema
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, find, open_threshold
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, find, imbalance, open_threshold
 from oltr_core.analyses.associations import activation, choose, nearest, tinted
 from oltr_core.analyses.loaded import memory_feature
+from oltr_core.benchmark.records import Records
 from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
@@ -264,3 +265,54 @@ def test_curves_are_means_over_seeds_of_answers_added_up():
 
 def test_of_one_seed_there_is_no_interval():
     assert exploration.curves([cell("random", 0, 0.3)])["unknown_accuracy_half_width"].to_list() == [None, None]
+
+
+def of_shares(method: str, seed: int, unknown: float) -> dict:
+    figures = {}
+    for share in (10, 30):
+        for after in (1, 2):
+            figures |= {f"{share} % asked/{after}/loop/unknown_accuracy": unknown + share / 100 * after, f"{share} % asked/{after}/loop/known_accuracy": 0.9}  # fmt: skip # noqa: E501
+        figures |= {f"{share} % asked/{n}/select/answers_typed": 5.0 for n in (0, 1)}
+    return {"method": method, "seed": seed, "figures": figures}
+
+
+def test_shares_that_were_asked_about_are_points_of_one_curve_after_the_last_update():
+    cells = [of_shares(method, seed, 0.1) for method in ("random", "dbal") for seed in (0, 1)]
+    table = exploration.by_share(exploration.curves(cells))
+    assert table.select("method", "share", "generation", "seeds").rows() == [
+        ("dbal", 10, 2, 2), ("dbal", 30, 2, 2), ("random", 10, 2, 2), ("random", 30, 2, 2),
+    ]  # fmt: skip
+    assert table["unknown_accuracy"].to_list() == pytest.approx([30, 70, 30, 70])
+    assert exploration.by_share(exploration.curves([cell("random", 0, 0.3)])).is_empty()
+
+
+def test_no_two_of_nine_strategies_are_drawn_alike():
+    table = exploration.curves([cell(f"s{n}", 0, 0.1 * n) for n in range(9)])
+    drawn = [(s.colour, s.hollow) for s in exploration._series(table, "answers", "unknown_accuracy")]
+    assert len(set(drawn)) == len(drawn) == 9
+
+
+# --- Fig. 11a
+def test_a_point_of_the_imbalance_is_the_mean_of_a_row_on_one_ratio():
+    settings = {"a": {"ratio": 5.0}, "b": {"ratio": 50.0}, "c": {}}
+    cells = {}
+    for row, ratio, spec, values in (
+        ("ours", 5, "a", (0.8, 0.9)), ("ours", 50, "b", (0.5, 0.7)), ("plain", 5, "a", (0.6, 0.6)),
+    ):  # fmt: skip
+        for seed, value in enumerate(values):
+            figures = {"closed/overall": value, "open pool/0/open/f_measure": value / 2, "seconds/train": 3.0}
+            name = f"{row}, ratio {ratio}"
+            cells[name, seed] = {"method": name, "seed": seed, "spec": spec, "figures": figures}
+    cells["other", 0] = {"method": "other", "seed": 0, "spec": "c", "figures": {"closed/overall": 1.0}}
+    table = imbalance.curves(Records(cells, settings))
+    assert table.filter(figure="closed/overall").select("method", "ratio", "seeds", "mean").rows() == [
+        ("ours", 5, 2, pytest.approx(85)), ("ours", 50, 2, pytest.approx(60)), ("plain", 5, 2, pytest.approx(60)),
+    ]  # fmt: skip
+    assert table.filter(figure="0/open/f_measure")["mean"].to_list() == pytest.approx([42.5, 30, 30])
+    half = stats.t.ppf(0.975, 1) * stats.sem([80, 90])
+    assert table.filter(figure="closed/overall")["half_width"][0] == pytest.approx(half)
+
+
+def test_a_generation_of_version_0_1_does_not_say_how_many_answers_there_were(tmp_path):
+    with pytest.raises(ValueError, match=r"0001: expected cost.json, .*, found none: version 0.1 did not write it"):
+        exploration.run(Layout(tmp_path), "0001")

@@ -45,6 +45,30 @@ def test_points_lines_and_intervals_stand_where_the_axes_say():
     assert root.findtext("title") == "a <title>"
 
 
+def test_hollow_points_are_rings_on_a_broken_line_in_the_legend_too():
+    svg = plots.plot([Series("one", [(0, 0.5), (1, 1)], "blue", joined=True, hollow=True)], **DRAWN)
+    root = ElementTree.fromstring(svg)
+    assert [c.attrib["fill"] for c in root.iter("circle")] == ["var(--paper)"] * 3
+    assert root.find("polyline").attrib["stroke-dasharray"] == "6 4"
+    full = ElementTree.fromstring(plots.plot([Series("one", [(0, 0.5), (1, 1)], "blue", joined=True)], **DRAWN))
+    assert "stroke-dasharray" not in full.find("polyline").attrib
+
+
+def test_neither_an_axis_nor_an_interval_reaches_beyond_what_can_be():
+    curve = [Series("", [(0, 20), (1, 98)], "blue", half_widths=[40, 30])]
+
+    def ends(svg: str) -> tuple[float, float]:
+        found = [float(word) for word, (x, _) in texts(svg).items() if x < LEFT and word != "y"]
+        return min(found), max(found)
+
+    assert ends(plots.plot(curve, "t", "x", "y")) == (-50, 150)
+    capped = plots.plot(curve, "t", "x", "y", within=(0, 100))
+    assert ends(capped) == (0, 100)
+    low, high = (re.split("[ V]", p.attrib["d"]) for p in ElementTree.fromstring(capped).iter("path"))
+    assert float(low[1]) == pytest.approx(texts(capped)["0"][1] - 4, abs=0.11)
+    assert float(high[2]) == pytest.approx(texts(capped)["100"][1] - 4, abs=0.11)
+
+
 def test_an_axis_of_counts_is_logarithmic_or_whole():
     svg = plots.plot([Series("", [(10, 0.5), (100, 0.5), (1000, 0.5)], "blue")], log_x=True, **DRAWN)
     xs = [x for x, _ in circles(svg)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from io import BytesIO
@@ -188,3 +189,30 @@ def test_data_have_the_same_identity_as_long_as_they_are_the_same():
     relabelled = image_sets.digits(None, 3)
     relabelled.streams["mixed pool"].labels[0] += 1
     assert relabelled.identity != image_sets.digits(None, 3).identity
+
+
+def test_people_are_asked_about_three_shares_of_the_same_pool():
+    data, mixed = image_sets.digits_shares(None, 0), image_sets.digits(None, 0).streams["mixed pool"]
+    assert [(name, stream.share) for name, stream in data.streams.items()] == [
+        ("10 % asked", 0.1), ("20 % asked", 0.2), ("30 % asked", 0.3),
+    ]  # fmt: skip
+    assert all(stream.ids == mixed.ids for stream in data.streams.values())
+    assert mixed.share == 0.3
+    one = dataclasses.replace(data, streams={"x": data.streams["10 % asked"]})
+    other = dataclasses.replace(data, streams={"x": data.streams["20 % asked"]})
+    assert one.identity != other.identity
+
+
+@pytest.mark.parametrize(("ratio", "counts"), [(5, [136, 98, 71, 51, 37, 27]), (100, [136, 54, 21, 8, 3, 1])])
+def test_a_thinner_tail_of_the_digits_keeps_the_first_images_and_tests_on_the_same(ratio, counts):
+    data = image_sets.digits_tail(None, 0)
+    thin = data.thinned(ratio)
+    assert torch.bincount(thin.train_labels).tolist() == counts
+    first = data.train[data.train_labels == 3][: counts[3]]
+    assert torch.equal(thin.train[thin.train_labels == 3], first)
+    (whole,), (stream,) = data.streams.values(), thin.streams.values()
+    assert torch.equal(stream.images[stream.rows("train")], thin.train)
+    for split in ("val", "test", "pool"):
+        of = [[s.ids[i] for i in s.rows(split)] for s in (whole, stream)]
+        assert of[0] == of[1]
+    assert {whole.labels[i] for i in whole.rows("pool")} == {6, 7, 8, 9}, "the open ones"

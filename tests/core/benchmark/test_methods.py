@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from oltr_core.benchmark import methods, rivals
+from oltr_core.benchmark import large_sets, methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
 
@@ -25,6 +26,8 @@ def test_the_first_row_of_the_digits_is_every_default():
 @pytest.mark.parametrize("name", TABLES)
 def test_all_rows_of_a_table_train_for_as_many_epochs(name):
     rows = TABLES[name].methods(200)
+    if TABLES[name].recipe:
+        return  # these have those of their recipe
     of_rivals = TABLES[name].methods in (rivals.cifar100_lt, rivals.exponents)  # second stages come on top
     totals = {sum(p.epochs for p in row.train.phases if not (of_rivals and p.name == "second stage")) for row in rows}
     assert totals == {200 if TABLES[name].epochs else 60}
@@ -83,7 +86,45 @@ def test_second_stages_of_the_rivals_begin_with_the_row_of_cross_entropy_and_lea
     for row in staged:
         (second,) = row.train.phases[1:]
         assert second.epochs == 0 or set(second.freeze) & {"trunk", "trunk_weights"}
-    assert all(name.split(",")[0] in {row.name for row in (plain, *others)} for name in TABLES["cifar100-lt-rivals"].published)  # fmt: skip # noqa: E501
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name.endswith("-rivals") or TABLES[name].recipe])
+def test_a_figure_published_beside_a_row_is_that_of_one_row(name):
+    rows = [row.name for row in TABLES[name].methods(30)]
+    for title in TABLES[name].published:
+        beside = [row for row in rows if title.startswith(f"{row}, ")]
+        assert len(beside) == (", " in title.split(" (")[0]) or title.startswith(("fair", "de-bias")), title
+
+
+def test_rows_that_are_not_second_stages_have_one_first_stage_each_and_those_of_cifar_are_the_same_methods():
+    known = {row.name: row for row in methods.cifar(30)}
+    rows = {row.name: row for row in rivals.cifar100_lt(30)}
+    for name in ("cross-entropy", "balanced softmax", "LDAM-DRW", "OLTR++"):
+        assert rows[name] == known[name]
+    losses = {name: [loss.name for loss in row.train.phases[0].losses] for name, row in rows.items()}
+    for name in ("lifted", "range"):
+        (phase,) = rows[name].train.phases
+        assert losses[name] == ["cross_entropy", name]
+        assert (phase.sampler.name, phase.losses[1].weight, rows[name].train.network.normalise) == ("class_aware", 0.1, True)  # fmt: skip # noqa: E501
+    late = {name: rows[name].train.phases[0].losses[0] for name in ("cost-sensitive", "deferred cost-sensitive")}
+    assert [loss.reweight_from for loss in late.values()] == [0, 0.8]
+    assert losses["class-balanced cross-entropy"] == losses["class-balanced focal"] == ["class_balanced"]
+
+
+def test_a_rival_on_a_large_set_has_its_images_and_schedule_and_the_training_of_its_row():
+    rows = {row.name: row for row in TABLES["imagenet-lt"].methods(0)}
+    ours, plain, focal, staged = (rows[name].train for name in ("OLTR++", "plain model", "focal", "cRT"))
+    assert ours.network.head.name == "meta_embedding"
+    assert [phase.epochs for phase in ours.phases] == [30, 60]
+    (phase,) = plain.phases
+    assert (phase.epochs, phase.schedule.form, plain.network.backbone.name) == (30, "step", "resnet10")
+    assert plain.transform == focal.transform == ours.transform
+    assert focal.phases[0].model_copy(update={"losses": phase.losses}) == phase
+    assert staged.phases[0] == phase
+    assert staged.phases[1].freeze == ["trunk"]
+    text = yaml.safe_load(large_sets.recipe("imagenet-lt", rows["focal"]))
+    assert text["train"]["phases"][0]["losses"][0]["name"] == "focal"
+    assert text["sources"] == large_sets.config("imagenet-lt")["sources"]
 
 
 def test_the_exponents_to_choose_from_are_those_between_none_and_full():

@@ -7,9 +7,10 @@ from scipy import stats
 
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.difference import difference
-from oltr_core.benchmark.page import AFTER, BEFORE, END, _difference, _lengths, page
+from oltr_core.benchmark.page import AFTER, BEFORE, END, _lengths, page
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Records, digest_of_method
+from oltr_core.benchmark.spread import difference as difference_of
 from oltr_core.benchmark.table import TABLES, Table
 from oltr_core.losses import LDAM, BalancedSoftmax
 from oltr_core.training import Phase, Train
@@ -96,9 +97,9 @@ def test_differences_are_paired_and_bold_only_beyond_their_interval():
     assert "<br>**-9.9 [-10.6, -9.3]** |" in written(records(clear))
 
 
-def test_a_row_that_equals_the_first_on_all_seeds_has_no_difference():
-    assert _difference({0: 1.0, 1: 2.0, 7: 3.0}, {0: 1.0, 1: 2.0}) == ""
-    assert _difference({0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0}) == "+0.0 [-12.7, 12.7]"
+def test_a_row_that_equals_the_first_on_all_seeds_has_nodifference_of():
+    assert difference_of({0: 1.0, 1: 2.0, 7: 3.0}, {0: 1.0, 1: 2.0}) == ""
+    assert difference_of({0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0}) == "+0.0 [-12.7, 12.7]"
 
 
 def test_one_seed_has_no_interval_and_the_page_says_so():
@@ -168,7 +169,7 @@ def test_notes_stand_before_and_after_the_tables():
     assert written(before=page) == page
     assert END not in written()
     empty = written(Records({}, {}), before=page)
-    assert [part in empty for part in (*by_hand, "Not run yet.")] == [True] * 3
+    assert [part in empty for part in (*by_hand, "Not run yet: `oltr bench digits`.")] == [True] * 3
 
 
 def test_figures_published_elsewhere_stand_beside_ours():
@@ -178,7 +179,57 @@ def test_figures_published_elsewhere_stand_beside_ours():
     of_rows = {f"{PLAIN.name}, theirs": {"closed/overall": 39.1}, f"{OURS.name}, theirs": {"closed/overall": 39.2}}
     text = written(alone, table=TABLES["digits"]._replace(published=of_rows))
     assert "39.2" in text
-    assert "39.1" not in text, "a row that is not measured"
+    first, empty, theirs = (
+        "| OLTR++ | 96.0 |",
+        "| plain softmax |  |",
+        "| *published: plain softmax, theirs* | 39.1 |",
+    )
+    assert [text.count(line) for line in (first, empty, theirs)] == [1, 1, 1], "empty: in the first group"
+
+
+def test_tuning_seeds_show_what_was_measured_on_them_alone():
+    text = written(
+        records({(OURS.name, 0): closed(0.9), (PLAIN.name, 0): closed(0.9), (OURS.name, 100): closed(0.8)})
+    )
+    assert "| plain" not in text.split("## Tuning seeds: 100")[1].split("## Configuration")[0]
+
+
+def test_a_table_without_cells_has_empty_rows_beside_what_is_published():
+    text = written(Records({}, {}), table=TABLES["digits"]._replace(published={"theirs": {"closed/few": 39.1}}))
+    assert "| | few |\n|---|---:|\n| OLTR++ |  |\n| plain softmax |  |\n| *goal of OLTR++* | 92.0 |" in text
+    assert "| *published: theirs* | 39.1 |" in text
+    assert "##" not in text.split("###")[0]
+
+
+def test_streams_of_chosen_metrics_stand_side_by_side():
+    figures = {f"{share} % asked/{g}/loop/{of}": g / 2 + share / 100 for share in (10, 20) for g in (1, 2) for of in ("known_accuracy", "unknown_accuracy")}  # fmt: skip # noqa: E501
+    table = TABLES["digits"]._replace(metrics=("1/loop/unknown_accuracy",))
+    text = written(records({(OURS.name, 0): figures}), table=table)
+    assert "| | 10 % asked: gen. 1 unknown | 20 % asked: gen. 1 unknown |" in text
+    assert "| OLTR++ | 60.0 | 70.0 |" in text
+    assert "gen. 2" not in text
+
+
+def test_scores_stand_in_lines_beside_what_is_published_of_them():
+    theirs = {"msp (Table 5)": {"far/msp/fpr95": 82.2}, "tuned": {"far/msp, tuned/fpr95": 44.3}}
+    found = records({(OURS.name, 0): {"far/odin/error": 0.25, "far/msp/fpr95": 0.8, "far/untrained/auroc": 0.5}})
+    text = written(found, table=TABLES["digits"]._replace(published=theirs, by_score=True))
+    assert "OLTR++: AUROC" not in written(records({(OURS.name, 0): {"far/odin/error": 0.25}}), table=TABLES["digits"]._replace(by_score=True))  # fmt: skip # noqa: E501
+    part = text.split("### Known or unknown: far\n\n")[1].split("\n\n")[0].splitlines()
+    assert part[0] == "| | OLTR++: AUROC | OLTR++: FPR95 | OLTR++: error | published FPR95 |"
+    assert part[2:] == [
+        "| msp |  | 80.0 |  | 82.2 |",
+        "| odin |  |  | 25.0 |  |",
+        "| untrained | 50.0 |  |  |  |",
+        "| msp, tuned |  |  |  | 44.3 |",
+    ]
+    assert "| | msp, FPR95 | untrained, AUROC |" in written(found), "in the rows: not all scores, and no errors"
+
+
+def test_seconds_alone_make_no_table():
+    same = {"closed/overall": 0.5}
+    two = records({(OURS.name, 0): same | {"seconds/train": 3.0}, (PLAIN.name, 0): same | {"seconds/train": 4.0}})
+    assert "training, s" not in written(two)
 
 
 def test_methods_of_one_training_are_one_row_where_they_do_not_differ():
@@ -207,3 +258,16 @@ def test_second_stages_that_come_on_top_are_named():
         _lengths(rows) == "All rows train their trunk for 9 epochs; second stages train a head alone, for 9 at most."
     )
     assert _lengths(rows[:1]) == "All rows train for the same number of epochs."
+
+
+def test_rows_of_a_block_are_compared_with_its_first():
+    rows = [Method(name=name, train=OURS.train) for name in "abcd"]
+    of = {"a": 0.9, "b": 0.8, "c": 0.5, "d": 0.7}
+    cell = next(iter(THREE.cells.values()))
+    cells = {(row, seed): cell | {"method": row, "seed": seed, "figures": closed(value + seed / 100)} for row, value in of.items() for seed in (0, 1)}  # fmt: skip # noqa: E501
+    text = page(TABLES["digits"]._replace(block=2), "", 0, rows, THREE._replace(cells=cells), CODE)
+    assert "| a | 90.5 ± 0.5 |" in text
+    assert "| b | 80.5 ± 0.5<br>**-10.0 [-10.0, -10.0]** |" in text
+    assert "| c | 50.5 ± 0.5 |" in text
+    assert "| d | 70.5 ± 0.5<br>**+20.0 [20.0, 20.0]** |" in text
+    assert "from the first of each 2 rows" in text

@@ -20,6 +20,8 @@ RESULTS = Layout(ROOT).results
 PUBLISHED = {
     "digits": ("digits", 0),
     "digits-selection": ("digits-selection", 0),
+    "digits-shares": ("digits-shares", 0),
+    "digits-imbalance": ("digits-imbalance", 0),
     "digits-learners": ("digits-learners", 0),
     "cifar-world": ("cifar-world", 0),
     "ablation": ("ablation", 0),
@@ -87,6 +89,8 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
         "digits-learners",
         "cifar-world",
         "digits-selection",
+        "digits-shares",
+        "digits-imbalance",
         "ablation",
         "cifar100-lt-strong",
     )  # the others have one seed
@@ -96,5 +100,5 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 
 def test_all_pages_together_are_short_enough_to_be_read():
     lines = {path.name: len(path.read_text().splitlines()) for path in RESULTS.glob("*.md")}
-    assert sum(lines.values()) < 1400
+    assert sum(lines.values()) < 1600
     assert max(lines.values()) < 200, lines

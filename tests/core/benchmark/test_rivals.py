@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oltr_core.benchmark import records, rivals, run
+from oltr_core.benchmark import large_sets, records, rivals, run
+from oltr_core.benchmark.cell import measure
 from oltr_core.benchmark.data import BenchmarkData
+from oltr_core.benchmark.table import TABLES
 from oltr_core.layout import Layout
+from oltr_core.models.backbones import ResNet10
 
 
 @pytest.mark.slow
@@ -25,6 +28,27 @@ def test_every_rival_is_trained_and_measured_and_second_stages_share_the_first(t
     assert all(0 <= cell["figures"]["closed/overall"] <= 1 and not cell["diverged"] for cell in cells.values())
     # of cross-entropy and of mixup: of one epoch, the first stage of OLTR++ has none
     assert len(list(layout.resume("").iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["imagenet-lt", "sun-lt"])
+def test_every_row_of_a_set_that_is_not_here_is_trained_and_measured(name):
+    """With a network of eight channels for an epoch a phase; the rest is the recipe's."""
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([30, 24, 6]))
+    images = torch.randint(0, 90, (60, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images[torch.arange(60), labels] += 120
+    data = BenchmarkData(images, labels, images, labels)
+    small = ResNet10(stem="small", widths=(8, 8, 8, 8))
+    rows = [quick(row) for row in TABLES[name].methods(0)]
+    assert {*large_sets.RIVALS[name]} < {row.name for row in rows}
+    for row in rows:
+        phases = [
+            phase.model_copy(update={"epochs": min(1, phase.epochs), "batch_size": 16}) for phase in row.train.phases
+        ]
+        change = {"network": row.train.network.model_copy(update={"backbone": small}), "phases": phases}
+        change["transform"] = row.train.transform.model_copy(update={"size": 32})
+        figures = measure(row.model_copy(update={"train": row.train.model_copy(update=change)}), data)
+        assert figures["closed/overall"] >= 24 / 60, f"{row.name}: it answers by the colour"
 
 
 def quick(row):

@@ -7,10 +7,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
 from oltr_core import engine
 from oltr_core.benchmark import code, records, run
-from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.cell import Method, Tailed, start
 from oltr_core.benchmark.table import TABLES, listing
 from oltr_core.layout import Layout
 from oltr_core.training import LearningRates
@@ -222,3 +223,27 @@ def test_a_training_that_other_rows_begin_with_is_kept_for_them(tmp_path, tiny):
     assert place_in(kept) == Place(0, 3, reports=place_in(kept).reports)
     computed(layout)
     assert list(layout.resume("").iterdir()) == [kept]
+
+
+def test_a_row_of_a_tail_is_trained_on_what_the_tail_keeps(tmp_path, tiny, monkeypatch):
+    rows = [Method(name="all", train=recipe()), Tailed(name="ratio 24", train=recipe(), ratio=24)]
+    tiny(methods=lambda epochs: rows, seeds=range(1))
+    sizes = []
+    monkeypatch.setattr(run, "start", lambda train, data, *rest: sizes.append(len(data.train)) or start(train, data))
+    layout = Layout(tmp_path)
+    run.run("tiny", layout, echo=lambda _: None)
+    assert sizes == [24 + 12 + 6 + 2, 24 + 8 + 2 + 1]
+    found = records.read(layout.results / "tiny.jsonl")
+    whole, thin = found.cells["all", 0], found.cells["ratio 24", 0]
+    assert whole["data"] == tiny_data().identity != thin["data"] == tiny_data().thinned(24).identity
+    assert found.settings[thin["spec"]]["ratio"] == 24
+
+
+def test_a_row_of_a_set_that_is_not_here_is_written_as_a_recipe(tmp_path):
+    said: list[str] = []
+    assert run.run("sun-lt", Layout(tmp_path), rows=["cost-sensitive"], echo=said.append) == 0
+    written = yaml.safe_load("".join(said))
+    assert written["train"]["phases"][0]["losses"][0]["name"] == "cost_sensitive"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"sun-lt: expected --row, found none: `oltr loop` trains on this set"):
+        run.run("sun-lt", Layout(tmp_path), echo=said.append)

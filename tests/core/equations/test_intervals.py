@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from oltr_core.metrics import OPEN, Evaluation
+from oltr_core.metrics import OPEN, Evaluation, recognition
 from oltr_core.metrics.comparison import binomial_interval
 from oltr_core.metrics.intervals import figures, images_of, intervals
 from oltr_core.seeding import numpy_generator
@@ -41,9 +41,11 @@ def bounds(tested: Evaluation, scores: torch.Tensor, **how) -> dict[str, tuple[f
     return intervals(tested, scores, 0.7, plain(tested, scores), numpy_generator(0, "test"), **how)
 
 
-@pytest.mark.parametrize("ties", [True, False])
-def test_in_every_resample_each_figure_is_the_plain_metric_of_the_images_drawn(ties):
+@pytest.mark.parametrize(("ties", "best"), [(True, 5), (False, 2)])
+def test_in_every_resample_each_figure_is_the_plain_metric_of_the_images_drawn(ties, best, monkeypatch):
+    monkeypatch.setattr(recognition, "BEST", best)  # 5: as many as there are classes, and no figure
     tested, scores = world(ties=ties)
+    assert ("closed/top5" in plain(tested, scores)) == (best == 2)
     order = scores.double().argsort(stable=True)
     known, unknown = order[tested.labels[order] != OPEN], order[tested.labels[order] == OPEN]
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 from oltr_core.metrics import Evaluation, History, calibration, closed, known_now, loop, open_set
 from oltr_core.metrics.calibration import best_temperature, ece
 from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
-from oltr_core.metrics.detection import aupr, auroc, fpr_at_tpr, oscr
+from oltr_core.metrics.detection import aupr, auroc, detection_error, fpr_at_tpr, oscr
 from oltr_core.metrics.recognition import f_measure, macro_f1, shot_groups
 from oltr_core.scores import operating_threshold
 
@@ -49,6 +49,14 @@ def test_fpr95_is_the_first_point_of_scikit_learns_curve_that_keeps_95_percent(s
     ):
         fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
         assert ours == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+
+
+def test_the_detection_error_is_the_mean_of_both_errors_where_95_percent_of_the_known_are_accepted():
+    known = torch.arange(1.0, 41.0)  # 38 of 40 are accepted up to 38
+    assert detection_error(known, torch.tensor([37.5, 38.0, 38.5])) == pytest.approx((2 / 40 + 2 / 3) / 2)
+    assert detection_error(known, torch.tensor([99.0])) == pytest.approx(0.025)
+    tied = torch.tensor([0.0] * 10 + [1.0] * 10)  # all of them are: none scores above the threshold
+    assert detection_error(tied, torch.tensor([0.5, 2.0])) == pytest.approx(0.25)
 
 
 def test_oscr_is_the_area_of_a_naive_sweep(scores):

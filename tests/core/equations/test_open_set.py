@@ -100,6 +100,17 @@ def test_closed_groups_and_f1_are_over_the_classes_of_generation_0(images):
     assert found["few"] == pytest.approx((by_class[4] + by_class[5]) / 2)
 
 
+def test_the_class_is_among_the_five_most_probable_of_generation_0():
+    logits = torch.arange(8.0).flip(0).repeat(4, 1)  # class 0 is the most probable, then 1, 2, ...
+    labels = torch.tensor([0, 4, 5, OPEN])
+    shots = torch.ones(8)
+    assert closed(logits, labels, shots).values["top5"] == pytest.approx(2 / 3)
+    shots[:2] = 0  # classes that came later do not compete, and their images are left out
+    assert closed(logits, labels, shots).values["top5"] == 1
+    shots[2] = 0
+    assert closed(logits, labels, shots).absent["top5"] == "5 classes or fewer in generation 0"
+
+
 def test_rejection_is_above_the_threshold_and_counts_for_both_sides(images):
     logits, labels, scores = images
     threshold = float(scores[labels == OPEN].sort().values[10])  # an image on the threshold is accepted

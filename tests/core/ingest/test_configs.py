@@ -38,7 +38,7 @@ def test_a_world_has_every_section_and_its_parameters_are_read(config, layout):
     sections = set(yaml.safe_load(layout.params.read_text()))
     assert sections == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
     params = load_params(layout)
-    large = {"imagenet-lt": 224, "places-lt": 224, "inaturalist-18": 224, "ms1m-lt": 112}
+    large = {"imagenet-lt": 224, "places-lt": 224, "sun-lt": 224, "inaturalist-18": 224, "ms1m-lt": 112}
     assert params.train.transform.size == large.get(config.stem, 32)
     assert all(parse_sources(batch) for batch in params.sources)
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
+from oltr_core import frames, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.measured import read_all
@@ -72,6 +74,7 @@ def species(sets: Path) -> None:
 RECIPES = {
     "imagenet-lt": lists("imagenet", "ImageNet_LT"),
     "places-lt": lists("places", "Places_LT"),
+    "sun-lt": lists("sun", "SUN_LT"),
     "ms1m-lt": faces,
     "inaturalist-18": species,
 }
@@ -79,6 +82,7 @@ AS_LISTED = {"train": sum(TAIL), "val": 8, "test": 12 + 6, "classes": 4, "imbala
 EXPECTED = {
     "imagenet-lt": AS_LISTED,
     "places-lt": AS_LISTED,
+    "sun-lt": AS_LISTED | {"test": 12},
     "ms1m-lt": {"images": 12 + 8 + 5 + 1 + 3, "classes": 4},
     "inaturalist-18": {"images": sum(TAIL) + 12, "test": 12, "classes": 4},
 }
@@ -101,6 +105,15 @@ def test_a_recipe_runs_from_its_lists_to_the_figures(tmp_path, name):
     loop_world.compute(layout)
     measured = read_all(layout.work.stage_metrics)
     assert measured.values["data/quarantine"] == measured.values["data/refused_files"] == 0
-    assert measured.values["closed/overall"] >= 0
-    assert ("open/auroc" in measured.values) == (name != "inaturalist-18"), measured.absent
+    has_open = name not in ("inaturalist-18", "sun-lt")
+    assert ("open/auroc" in measured.values) == has_open, measured.absent
+    said = frames.read(layout.work.predictions, schema.PREDICTIONS).filter(split="test")
+    known = said.filter(pl.col("true_class_id") >= 0)
+    right = known.filter(pl.col("true_class_id") == pl.col("class_id")).height
+    assert right > 0, "it learned something"
+    assert measured.values["closed/overall"] == pytest.approx(right / known.height, abs=1e-4)
+    if has_open:
+        unknown = said.filter(true_class_id=-1)
+        above = [u > k for u in unknown["score"] for k in known["score"]]
+        assert measured.values["open/auroc"] == pytest.approx(sum(above) / len(above), abs=1e-2)
     assert {key: measured.values[f"data/{key}"] for key in EXPECTED[name]} == EXPECTED[name]

@@ -1,0 +1,76 @@
+"""Fig. 11a: accuracy and F against the imbalance of the training images, from the cells of a benchmark table."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from oltr_core.analyses.exploration import COLOURS, mean_and_half_width
+from oltr_core.analyses.page import Figure, Result
+from oltr_core.analyses.plots import Series, plot
+from oltr_core.benchmark import records
+from oltr_core.benchmark.table import find
+from oltr_core.layout import Layout
+
+#: end of a figure's name -> what it is
+MEASURED = {
+    "closed/overall": "accuracy on known classes, nothing rejected",
+    "closed/few": "accuracy on classes of 20 training images or fewer",
+    "0/open/f_measure": "F, open images rejected",
+}
+SHAPE = {
+    "method": pl.String, "ratio": pl.Float64, "figure": pl.String, "seeds": pl.Int64, "mean": pl.Float64,
+    "half_width": pl.Float64,
+}  # fmt: skip
+
+
+def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -> Result:
+    """Of the published seeds of a table whose rows are trained on tails; no model of this workspace takes part."""
+    path, tuning = layout.results / f"{table}.jsonl", find(table).tuning
+    kept = records.read(path)
+    found = curves(kept._replace(cells={key: c for key, c in kept.cells.items() if c["seed"] not in tuning}))
+    if found.is_empty():
+        raise ValueError(
+            f"{path}: expected cells of rows with a ratio, found none; `oltr bench {table}` computes them"
+        )
+    figures, ratio = [], "training images of the largest class to those of the smallest"
+    for name, what in MEASURED.items():
+        if not (of := found.filter(figure=name)).is_empty():
+            chart = plot(_series(of), what, ratio, "%", log_x=True, within=(0, 100))
+            figures.append(Figure(what, chart, "Bars: 95 % intervals of the mean over the seeds."))
+    about = [
+        f"From the cells of “oltr bench {table}”: mean over the published seeds ({found['seeds'].max()}). Every "
+        "network is trained on the first images of the same classes, fewer of each but the largest for a larger "
+        "ratio, and measured on the same test images.",
+        "Departs from the paper: it varies the power of a Pareto law on ImageNet-LT and leaves the backbone as it "
+        "is. Here the ratio varies, and with it the number of images, and all is trained.",
+    ]
+    return Result(f"Fig. 11: imbalance, table {table}", about, figures, {"curves": found})
+
+
+def curves(kept: records.Records) -> pl.DataFrame:
+    """A row per method, ratio and figure: mean in percent and the half width of its interval over the cells."""
+    values: dict[tuple[str, float, str], list[float]] = {}
+    for cell in kept.cells.values():
+        settings = kept.settings.get(cell["spec"], {})
+        if "ratio" not in settings:
+            continue
+        for name, value in cell["figures"].items():
+            if end := next((end for end in MEASURED if name.endswith(end)), None):
+                row = cell["method"].split(", ratio")[0]
+                values.setdefault((row, settings["ratio"], end), []).append(100 * value)
+    rows = [(*key, len(mine), *mean_and_half_width(tuple(mine))) for key, mine in values.items()]
+    return pl.DataFrame(rows, SHAPE, orient="row").sort("figure", "method", "ratio")
+
+
+def _series(of: pl.DataFrame) -> list[Series]:
+    return [
+        Series(
+            str(method),
+            mine.select("ratio", "mean").rows(),
+            COLOURS[i],
+            joined=True,
+            shift=4.0 * i,
+            half_widths=mine["half_width"].fill_null(0).to_list(),
+        )
+        for i, ((method,), mine) in enumerate(of.group_by("method", maintain_order=True))
+    ]
