@@ -107,6 +107,7 @@ class Layout:
     dvc_config_local = _At(".dvc/config.local")  # of this copy of the workspace; git does not see it
     dvc_rwlock = _At(".dvc/tmp/rwlock")  # which DVC process reads and writes what
     remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
+    scratch = _At(".oltr/scratch")  # where `oltr reproduce` works; its process holds the lock of its folder there
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs

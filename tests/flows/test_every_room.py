@@ -65,7 +65,7 @@ def unsealed(world) -> Layout:
     """The same just before its seal."""
     lines = world.ledger.read_text().splitlines(keepends=True)
     world.ledger.write_text("".join(lines[:2]))  # ingested, opened
-    ledger.head_of(world.ledger).unlink()
+    ledger.write_head(world.ledger)
     shutil.rmtree(world.generation("0000").folder)
     return world
 
@@ -123,6 +123,7 @@ def test_without_the_stage_task_there_is_nothing_to_seal(unsealed, monkeypatch):
 
 def test_without_an_opening_nothing_is_sealed(unsealed, monkeypatch):
     unsealed.ledger.write_text("")
+    ledger.head_of(unsealed.ledger).unlink()
     monkeypatch.setattr(sealing, "open_generation", _nothing)
     with pytest.raises(ValueError, match="generation 0000 was never opened"):
         make(unsealed)

@@ -18,7 +18,18 @@ from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
-from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
+from tasks.dvc import (
+    batches,
+    environment,
+    git,
+    inputs,
+    pointers,
+    remotes,
+    repository,
+    reproduce,
+    sealing,
+    stages,
+)
 from tests.tasks import waiting_world as world
 
 
@@ -196,7 +207,7 @@ def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(ask
     kept = pointers.pointer(folder)
     assert kept["nfiles"] == sum(p.is_file() for p in folder.rglob("*"))
     remote = asked.remote / "files" / "md5"
-    names = repository.objects(asked, folder)
+    names = stored.named(asked, folder)
     assert len(names) > len(KEPT)
     assert all((remote / n[:2] / n[2:]).exists() for n in names)
     base_model = yaml.safe_load(asked.dvc_lock.read_text())["stages"]["train"]["outs"]
@@ -217,7 +228,7 @@ def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_o
     assert not (folder / "rubbish").exists()
     lines = copied.ledger.read_text().splitlines(keepends=True)
     copied.ledger.write_text("".join(lines[:-1]))
-    ledger.head_of(copied.ledger).unlink()
+    ledger.write_head(copied.ledger)
     copied.work.report.write_text("of a later run")
     sealing.seal(copied, world.AT)
     assert events(copied) == ["opened", "sealed"]
@@ -249,10 +260,10 @@ def test_what_is_dropped_is_gone_from_the_cache_and_from_the_remote(asked):
     folder = asked.generation("0000").folder
     one = pointers.pointer(folder)["md5"]
     places = [s / "files" / "md5" / one[:2] / one[2:] for s in (asked.remote, asked.root / ".dvc" / "cache")]
-    assert repository.drop(asked, {one}) == 0, "a pointer names it"
+    assert stored.drop(asked, {one}) == 0, "a pointer names it"
     assert all(place.exists() for place in places)
     folder.with_name("0000.dvc").unlink()
-    assert repository.drop(asked, {one, "0" * 32}) == 1
+    assert stored.drop(asked, {one, "0" * 32}) == 1
     assert not any(place.exists() for place in places)
 
 
@@ -585,7 +596,7 @@ def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     assert card["images"] == 12
     remote = copied.remote / "files" / "md5"
     for path in (copied.batch("b").folder, copied.truth_of("b")):
-        names = repository.objects(copied, path)
+        names = stored.named(copied, path)
         assert names
         assert all((remote / n[:2] / n[2:]).exists() for n in names)
     before = digest.of_folder(copied.batch("b").folder)
