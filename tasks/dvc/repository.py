@@ -93,14 +93,17 @@ def missing(layout: Layout, *paths: Path, stages: bool = False) -> list[str]:
     from dvc.exceptions import DvcException
 
     found: dict[str, set[str]] = {}
+    unlisted: set[str] = set()
     with asked(layout) as repo:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what it warns of is the answer
         for target in _targets(layout, paths, stages):
             found[target] = set()
-            with contextlib.suppress(DvcException):  # neither the cache nor the remote has the listing of a folder
+            try:
                 found[target] = {info.value for infos in repo.used_objs([target]).values() for info in infos}
+            except DvcException:  # neither the cache nor the remote has the listing of a folder
+                unlisted.add(target)
         there = set(repo.cloud.get_remote_odb().oids_exist(sorted(set().union(*found.values()))))
-    return [t for t, names in found.items() if not names <= there or (t.endswith(".dvc") and not names)]
+    return [t for t, names in found.items() if t in unlisted or not names <= there]
 
 
 def tracked(layout: Layout) -> list[Path]:
