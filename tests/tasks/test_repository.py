@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -319,29 +318,3 @@ def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(t
             look(layout)
     remotes.configure(layout.dvc_config_local, "core", no_scm="true")
     assert repair.mend(layout) == []
-
-
-def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_path):
-    """With a proxy that nobody serves, a server on the loopback answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        code = (
-            "import sys, urllib.request; from pathlib import Path; from oltr_core.layout import Layout\n"
-            "from tasks.prefect.server import prepare_environment\n"
-            "prepare_environment(Layout(Path(sys.argv[1])))\n"
-            "import httpx, requests\n"
-            "for get in (lambda u: urllib.request.urlopen(u, timeout=20).read(),\n"
-            "            lambda u: httpx.get(u, timeout=20).content,\n"
-            "            lambda u: requests.get(u, timeout=20).content):\n"
-            "    assert get(sys.argv[2]) == b'here'\n"
-        )
-        nowhere = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-        asks = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), f"http://127.0.0.1:{server.getsockname()[1]}/"],
-            env={**os.environ, **nowhere, "no_proxy": "example.org"},
-        )
-        server.settimeout(30)
-        for _ in range(3):
-            with server.accept()[0] as asked:
-                asked.recv(4096)
-                asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhere")
-        assert asks.wait(30) == 0

@@ -19,18 +19,8 @@ from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
-from tasks.dvc import (
-    batches,
-    environment,
-    git,
-    inputs,
-    pointers,
-    remotes,
-    repository,
-    reproduce,
-    sealing,
-    stages,
-)
+from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
+from tasks.dvc import objects as stored
 from tests.tasks import waiting_world as world
 
 
