@@ -83,7 +83,7 @@ COMMANDS = (
     "cost",
 )
 WRONG = {
-    "gate: {tolerances: {}}\ngate: {}\n": ":2: expected YAML, found the key 'gate' a second time; keep one of the two",
+    "gate: {}\ngate: {}\n": ":2: expected YAML, found the key 'gate' a second time; keep one of the two",
     "sorces: []\ncompute: {}\n": ": there is no section 'sorces'; did you mean 'sources'?",
     "budget: {laels: 5}\ncompute: {}\n": "budget: there is no key 'laels'",
 }
