@@ -291,11 +291,13 @@ def rename_into_place(temporary: Path, final: Path) -> None:
     sync(final.parent)
 
 
-def sqlite_address(file: Path, driver: str = "sqlite") -> str:
+def sqlite_address(file: Path, driver: str = "pysqlite") -> str:
     """SQLAlchemy's address of an SQLite file; letters with a meaning in an address are encoded."""
     path = str(file.resolve())
-    plain = quote(path) == path
-    return f"{driver}:///{path}" if plain else f"{driver}:///file:{quote(path)}?uri=true"
+    if quote(path) == path:
+        return f"sqlite:///{path}" if driver == "pysqlite" else f"sqlite+{driver}:///{path}"
+    # with the driver's name: MLflow takes what follows sqlite:/// for a path, and makes a folder `file:` for it
+    return f"sqlite+{driver}:///file:{quote(path)}?uri=true"
 
 
 def sync(path: Path) -> None:

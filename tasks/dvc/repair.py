@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from oltr_core import digest, ledger
+from oltr_core import digest, ledger, verification
 from oltr_core.layout import Layout, is_unfinished
 from tasks.dvc import pointers, remotes, repository
 
@@ -177,6 +177,11 @@ def _verify(layout: Layout, path: Path) -> None:
     expected: dict[str, str] = {}
     if path.parent == layout.raw:
         expected = json.loads(layout.batch(path.name).card.read_text())["files"]
+    elif path.parent == layout.truth:
+        events = ledger.read(layout.ledger)
+        event = verification.ingested(events).get(path.stem)
+        if event and not ledger.replay(events).forgetting:  # which changes the truth before it tells the ledger
+            expected = {"": event.details["truth"] or "none"}  # the file itself
     elif path.parent == layout.annotations:
         expected = {file.name: file.stem for file in path.glob("*.parquet") if not file.name.startswith(".")}
     for name, wanted in expected.items():

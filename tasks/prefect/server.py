@@ -54,7 +54,7 @@ def prepare_environment(layout: Layout) -> None:
 
 def database_address(layout: Layout) -> dict[str, str]:
     """The variable that names Prefect's database, where its home has letters that are no part of an address."""
-    address = sqlite_address(layout.prefect_db, "sqlite+aiosqlite")
+    address = sqlite_address(layout.prefect_db, "aiosqlite")
     # by its older name: one that a user has set by the newer counts for more
     return {"PREFECT_API_DATABASE_CONNECTION_URL": address} if "?" in address else {}
 

@@ -18,7 +18,7 @@ from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from tasks import workspace
-from tasks.dvc import pointers, remotes, repair, repository, sealing
+from tasks.dvc import inputs, pointers, remotes, repair, repository, sealing
 
 ODD = 'Zoë\'s "x" 50%25 #1 ?x [a]'
 OWN = "../.oltr/remote"
@@ -272,6 +272,26 @@ def test_a_torn_pointer_of_data_that_changed_or_are_not_here_is_named_and_left(t
         with pytest.raises(ValueError, match=r"first.*git checkout"):
             look(layout)
     assert pointer.exists()
+
+
+def test_a_torn_pointer_of_truth_that_changed_is_named_and_left(tmp_path):
+    layout = made(tmp_path / "world")
+    truth = layout.truth_of("first")
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    truth.write_bytes(b"labels")
+    repository.add(layout, truth)
+    before = pointers.pointer(truth)
+    inputs.record(layout, "first", "2026-01-01")
+    pointer_of(truth).write_bytes(b"")
+    truth.write_bytes(b"others")
+    for look in (repair.findings, repair.mend):
+        with pytest.raises(
+            ValueError, match=r"first\.parquet: this file was changed, and its pointer .*git checkout"
+        ):
+            look(layout)
+    truth.write_bytes(b"labels")
+    assert len(repair.mend(layout)) == 1
+    assert pointers.pointer(truth) == before
 
 
 def test_locks_that_a_dead_process_left_hold_nobody_up(tmp_path):
