@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +34,16 @@ def test_threads_that_wait_for_others_sleep_soon_unless_the_user_says_how(monkey
     with suppress(SystemExit):
         cli.main()
     assert os.environ["GOMP_SPINCOUNT"] == after
+
+
+def test_a_user_without_a_home_and_a_name_gets_both_for_the_command_alone(tmp_path, monkeypatch):
+    def nobody(*_):
+        raise RuntimeError("not in passwd")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    cli.oltr(["--workspace", str(tmp_path), "clean"], standalone_mode=False)
+    assert (os.environ["HOME"], os.environ["LOGNAME"]) == (str(Layout(tmp_path).home), "oltr")
 
 
 def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_path):

@@ -127,7 +127,7 @@ def test_no_secret_stands_on_a_command_line_or_goes_into_the_image():
                  ".dvc/config", "params.yaml", "params.before-upgrade.yaml"):  # fmt: skip
         assert ignored.match_file(path), path
     for path in (
-        "examples/deer/params.yaml",
+        "examples/x/params.yaml",
         "docker/Dockerfile",
         "oltr_core/layout.py",
         "requirements.lock",
