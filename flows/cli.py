@@ -114,7 +114,7 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
 
     wanted = [b.batch for b in workspace.settings(layout).sources]
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         for batch in batches or wanted:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")

@@ -56,12 +56,12 @@ def who(layout: Layout, by: str | None) -> str:
 
 
 def record(layout: Layout, do: Callable[[], tuple[str, list[str]]]) -> None:
-    """Let `do` record something, in the workspace held and mended; say what was done and what to warn of."""
+    """Let `do` record something, in the workspace held and repaired; say what was done and what to warn of."""
     from flows import steps
     from flows.loop import alone
 
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         done, warnings = do()
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)

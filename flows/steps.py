@@ -20,7 +20,8 @@ from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, ray, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
-from tasks.dvc import batches, git, inputs, pointers, remotes, repair, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, pointers, remotes, repository, sealing, stages
+from tasks.dvc import repair as dvc_repair
 
 
 def state_of(layout: Layout) -> State:
@@ -28,7 +29,7 @@ def state_of(layout: Layout) -> State:
     return ledger.replay(ledger.read(layout.ledger))
 
 
-def mend(layout: Layout) -> None:
+def repair(layout: Layout) -> None:
     """What a full disk or a kill left of the files of DVC and MLflow; call it with the workspace held.
 
     Raises ValueError where nobody may work now, and for a file that cannot be made again.
@@ -38,7 +39,7 @@ def mend(layout: Layout) -> None:
     for folder in records.remove_unrecorded(layout):
         repository.add(layout, folder)
     aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
-    for sentence in (*repair.mend(layout), *filter(None, [aside])):
+    for sentence in (*dvc_repair.repair(layout), *filter(None, [aside])):
         say(sentence)
     remotes.follow_origin(layout)
 

@@ -53,7 +53,7 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     if images and not yes:
         click.confirm(f"Forget {counted(len(images), 'images')} for good?", abort=True)
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         said = finish_forgetting(layout)
         if not images and not said:
             raise ValueError("oltr forget: expected ids or addresses of images, found none, and nothing was cut off")

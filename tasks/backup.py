@@ -122,7 +122,7 @@ def _copy_database(path: Path, copy: Path) -> None:
         found = str(error)
     if found != "ok":
         raise ValueError(
-            f"{path}: this database cannot be copied ({found}); move it away or mend it, and begin again"
+            f"{path}: this database cannot be copied ({found}); move it away or repair it, and begin again"
         )
     shutil.copymode(path, copy)
 

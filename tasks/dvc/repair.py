@@ -1,7 +1,7 @@
-"""What a full disk or a kill leaves of DVC's files: found by `oltr check`, mended by whoever holds the workspace.
+"""What a full disk or a kill leaves of DVC's files: found by `oltr check`, repaired by whoever holds the workspace.
 
-Files that were being written then are removed. A file is mended where it can be made again from data that agree with
-their digests, and named where it cannot.
+Files that were being written then are removed. A file is repaired where it can be made again from data that agree
+with their digests, and named where it cannot.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Torn(NamedTuple):
     """A file that is not whole: what will be done about it, and how."""
 
     sentence: str
-    mend: Callable[[], object]
+    repair: Callable[[], object]
 
 
-def mend(layout: Layout) -> list[str]:
-    """Mend what is torn; call it with the workspace held. Returns a sentence for each file.
+def repair(layout: Layout) -> list[str]:
+    """Repair what is torn; call it with the workspace held. Returns a sentence for each file.
 
     Raises ValueError for a file that cannot be made again, and where nobody may work now.
     """
@@ -44,7 +44,7 @@ def mend(layout: Layout) -> list[str]:
         raise ValueError(f"{layout.root}: DVC is at work in this workspace ({process}); wait for it or stop it")
     found = list(torn(layout))
     for each in found:
-        each.mend()
+        each.repair()
     for path in list(layout.data.rglob(".*.tmp")):
         if is_unfinished(path) or (_COPY.fullmatch(path.name) and path.is_file()):
             path.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def mend(layout: Layout) -> list[str]:
 
 
 def findings(layout: Layout) -> list[str]:
-    """What `mend` would mend, in its words. Raises ValueError for what it could not."""
+    """What `repair` would repair, in its words. Raises ValueError for what it could not."""
     require_git(layout)
     return [each.sentence for each in torn(layout)] + [_again(path) for path in without_pointer(layout)]
 

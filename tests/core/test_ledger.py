@@ -105,7 +105,7 @@ def test_a_last_line_that_was_cut_off_or_edited_is_refused_and_nothing_is_writte
     assert not list(path.parent.glob("ledger.torn-*"))
 
 
-def test_a_kill_between_the_line_and_its_head_is_no_damage_and_the_next_event_mends_the_head(path):
+def test_a_kill_between_the_line_and_its_head_is_no_damage_and_the_next_event_repairs_the_head(path):
     ledger.append(path, _event(content="a"))
     head = ledger.head_of(path).read_bytes()
     ledger.append(path, _event(content="b"))

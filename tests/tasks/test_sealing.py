@@ -413,7 +413,7 @@ def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_c
     assert "3 of 3 images of the batch of 0000 have no answer at its deadline" in capsys.readouterr().err
     assert plan.next_step(asked, 2) == plan.Step("make", "0001")
     inputs.verify(asked, read_all=True)
-    steps.mend(asked)
+    steps.repair(asked)
     steps.open_generation(asked, "0001")
     assert imports(asked) == [0]
     put(asked, f"{batch.asked(asked, '0000')[0]},,cat,2026-01-02")
