@@ -14,10 +14,10 @@ from typing import Any
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, IMPORTED, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
-from tasks import annotator, clock, gate, ray, storage
+from tasks import annotator, clock, gate, notify, ray, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
 from tasks.dvc import batches, git, inputs, pointers, remotes, repository, sealing, stages
@@ -138,6 +138,7 @@ def seal(layout: Layout, name: str) -> str:
 
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
+    write_atomically(layout.untold, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     lines = [f"generation {name} is {verdict}", *reasons]
     if verdict == "refused":
@@ -146,6 +147,18 @@ def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
         lines.append(f"`oltr promote {name}` makes it champion anyway; `gate` in params.yaml says what may fall")
     say("\n           ".join(lines))
     return verdict, reasons
+
+
+def tell(layout: Layout) -> None:
+    """Send the message about the newest generation with a verdict, once its batch is out; sent before, nothing."""
+    state = state_of(layout)
+    name = layout.untold.read_text() if layout.untold.exists() else ""
+    if name in state.verdicts and name in state.exported:
+        asked = len(batches_of_questions.asked(layout, name))
+        about = f"{load_settings(layout).workspace.name}: generation {name} is {state.verdicts[name]}"
+        if (undelivered := notify.tell(f"{about}; {asked} images wait for annotations")) is not None:
+            say(undelivered)
+        layout.untold.unlink()
 
 
 def export_batch(layout: Layout, name: str) -> int:
@@ -293,8 +306,9 @@ def mirror(layout: Layout) -> dict[str, str]:
 
 
 def catch_up(layout: Layout) -> None:
-    """What a kill took after the export of the last generation: its place in MLflow, and its commit."""
+    """What a kill took after the export of the last generation: its place in MLflow, its commit and its message."""
     commit_last(layout)
+    tell(layout)
     if mlflow_is_behind(layout):
         mirror(layout)
 

@@ -115,6 +115,7 @@ class Layout:
     mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
     mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside
     mirrored = _At(".oltr/mirrored")  # digest of the history that MLflow showed last
+    untold = _At(".oltr/untold")  # the generation with a verdict of which no message was sent yet
     home = _At(".oltr/home")  # of a user who has none
     mlflow_artifacts = _At("mlartifacts")
     dvc = _At(".dvc")

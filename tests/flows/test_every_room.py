@@ -181,6 +181,22 @@ def test_a_message_that_nobody_takes_is_reported_and_stops_nothing(monkeypatch):
     assert "was not delivered" in (notify.tell("generation 0000 is promoted") or "")
 
 
+def test_a_message_that_a_kill_took_is_sent_by_the_next_loop_and_once(world, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(notify, "tell", said.append)
+    before = world.ledger.read_bytes()
+    world.ledger.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))  # the batch is not out
+    ledger.write_head(world.ledger)
+    steps.catch_up(world)
+    assert said == []
+    world.ledger.write_bytes(before)
+    ledger.write_head(world.ledger)
+    steps.catch_up(world)
+    steps.catch_up(world)
+    budget = len(steps.batches_of_questions.asked(world, "0000"))
+    assert said == [f"digits: generation 0000 is promoted; {budget} images wait for annotations"]
+
+
 def test_every_stage_and_every_task_has_its_test():
     """A room that is added later is added here too."""
     folder = Path(str(tasks.__file__)).parent
