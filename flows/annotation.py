@@ -86,7 +86,7 @@ def collect(layout: Layout, generation: str | None) -> None:
 
     settings = workspace.settings(layout)
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(settings.annotator, "path", getattr(settings.annotator, "url", settings.annotator.name))

@@ -50,7 +50,7 @@ def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | N
     from flows.loop import alone
 
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 

@@ -17,7 +17,7 @@ from oltr_core.layout import Layout
 def classes(context: click.Context) -> None:
     """The class register: list it, or change it from the next generation on."""
     if context.invoked_subcommand is None:
-        show(context.obj, as_json=False)
+        context.invoke(classes_list, as_json=False)
 
 
 @command("oltr classes list", "oltr classes list --json", group=classes, name="list")

@@ -33,10 +33,10 @@ def run_stage(name: str, layout: Layout) -> None:
     sys.exit(stages.run_stage(name, layout))
 
 
-for stage in TABLE:
+for stage in TABLE:  # each reads the sections that it depends on, and writes down what is wrong with them
     about = f"{stage.does}\n\nWhat dvc.yaml calls; `dvc repro` decides whether it is needed."
     lines = f"oltr {stage.name}", f"dvc repro --single-item {stage.name}"
-    command(*lines, name=stage.name, help=about, short_help=stage.does)(partial(run_stage, stage.name))
+    command(*lines, reads=False, name=stage.name, help=about, short_help=stage.does)(partial(run_stage, stage.name))
 
 
 @command("oltr loop", "oltr loop --generations 5", "oltr loop --more 1")
@@ -65,7 +65,7 @@ def init(folder: Path, like: str) -> None:
     click.echo(create(folder.expanduser(), like))
 
 
-@command("oltr upgrade", "oltr --workspace ~/birds upgrade")
+@command("oltr upgrade", "oltr --workspace ~/birds upgrade", reads=False)
 def upgrade(layout: Layout) -> None:
     """Bring a workspace that an older version made up to date; params.yaml as it was stays beside the new one."""
     from flows.loop import alone
@@ -76,7 +76,7 @@ def upgrade(layout: Layout) -> None:
     click.echo("\n".join(changed) or f"{layout.root} is up to date")
 
 
-@command("oltr check", "oltr check photo.jpg")
+@command("oltr check", "oltr check photo.jpg", reads=False)
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--params-only", is_flag=True, help="Only read params.yaml whole.")
 def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
@@ -114,7 +114,7 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
 
     wanted = [b.batch for b in workspace.settings(layout).sources]
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         for batch in batches or wanted:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")

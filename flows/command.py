@@ -5,12 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from oltr_core.layout import Layout
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def example(*lines: str) -> dict[str, Any]:
@@ -32,6 +35,8 @@ def oltr(context: click.Context, workspace: Path) -> None:
 
     context.obj = Layout(workspace.expanduser().absolute())
     keep_private(context.obj)
+    for key in ("no_proxy", "NO_PROXY"):  # servers of this machine are not reached through another
+        os.environ[key] = ",".join(dict.fromkeys([*filter(None, os.environ.get(key, "").split(",")), *LOOPBACK]))
     context.with_resource(ray.using(context.obj))
     for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
         try:
@@ -51,21 +56,39 @@ def who(layout: Layout, by: str | None) -> str:
 
 
 def record(layout: Layout, do: Callable[[], tuple[str, list[str]]]) -> None:
-    """Let `do` record something, in the workspace held and mended; say what was done and what to warn of."""
+    """Let `do` record something, in the workspace held and repaired; say what was done and what to warn of."""
     from flows import steps
     from flows.loop import alone
 
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         done, warnings = do()
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)
     click.echo(done)
 
 
-def command(*examples: str, group: click.Group = oltr, **fields: Any) -> Callable[..., click.Command]:
-    """A command of `group` whose function gets the workspace first; `fields` are click's own."""
-    return lambda do: group.command(**fields, **example(*examples))(click.pass_obj(do))
+def command(
+    *examples: str, group: click.Group = oltr, reads: bool = True, **fields: Any
+) -> Callable[..., click.Command]:
+    """A command of `group` whose function gets the workspace first; `fields` are click's own.
+
+    It `reads` the settings first, whether or not it needs them: what is wrong with params.yaml is told by the first
+    command after it was written.
+    """
+
+    def made(do: Callable[..., Any]) -> click.Command:
+        @wraps(do)
+        def run(layout: Layout, *given: Any, **options: Any) -> Any:
+            if reads and layout.params.exists():
+                from oltr_core.settings.whole import load_settings
+
+                load_settings(layout)
+            return do(layout, *given, **options)
+
+        return group.command(**fields, **example(*examples))(click.pass_obj(run))
+
+    return made
 
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")

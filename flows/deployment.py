@@ -34,7 +34,7 @@ RECOMMENDED = "GenerationRecommended"
 
 
 def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> Any:
-    """What `do` says of the workspace, held and mended; the state BUSY where another run does not let go of it.
+    """What `do` says of the workspace, held and repaired; the state BUSY where another run does not let go of it.
 
     `whole`: all of params.yaml is read before anything is computed.
     """
@@ -45,7 +45,7 @@ def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> 
         check_parameters(layout)
     try:
         with alone(layout, PATIENCE):
-            steps.mend(layout)
+            steps.repair(layout)
             finish_forgetting(layout)
             return do(layout)
     except Busy as error:

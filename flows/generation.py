@@ -24,13 +24,13 @@ from prefect.states import Completed
 from flows import plan, steps
 from flows.headstart import begun, joined
 from flows.history import HEADLINE, metrics_of
-from flows.progress import WATCH, say
+from flows.progress import WATCH
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
-from tasks import annotator, notify
+from tasks import annotator
 from tasks.dvc.stages import worth_retrying
 from tasks.prefect import reports
 
@@ -102,6 +102,7 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
     steps.commit_last(layout)
+    steps.tell(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
@@ -142,12 +143,10 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
             _compute(layout, name)
         seal(layout, name)
     verdict, reasons = judge(layout, name)
-    asked = export_batch(layout, name)
+    export_batch(layout, name)
     steps.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
-    sentence = f"{settings.workspace.name}: generation {name} is {verdict}; {asked} images wait for annotations"
-    if (undelivered := notify.tell(sentence)) is not None:
-        say(undelivered)
+    steps.tell(layout)
     return verdict
 
 

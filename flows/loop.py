@@ -31,7 +31,7 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
 
     settings = workspace.settings(layout)
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         if said := finish_forgetting(layout):
             print(said)
         wanted = plan.finished(layout) + more if more else generations or 3

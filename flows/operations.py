@@ -90,7 +90,7 @@ def _register(layout: Layout, notify: str | None) -> list[str]:
     return names
 
 
-@command("oltr backup /mnt/backups/deer-2026-11")
+@command("oltr backup /mnt/backups/deer-2026-11", reads=False)
 @click.argument("destination", type=click.Path(path_type=Path))
 def backup(layout: Layout, destination: Path) -> None:
     """Copy this workspace, its history and databases into a new folder, and read the copy again."""

@@ -14,13 +14,14 @@ from typing import Any
 
 from flows.progress import WATCH, say
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, IMPORTED, Layout
+from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.ledger import Event, State
 from oltr_core.settings.whole import Settings, load_settings
-from tasks import annotator, clock, gate, ray, storage
+from tasks import annotator, clock, gate, notify, ray, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
-from tasks.dvc import batches, git, inputs, pointers, remotes, repair, repository, sealing, stages
+from tasks.dvc import batches, git, inputs, pointers, remotes, repository, sealing, stages
+from tasks.dvc import repair as dvc_repair
 
 
 def state_of(layout: Layout) -> State:
@@ -28,7 +29,7 @@ def state_of(layout: Layout) -> State:
     return ledger.replay(ledger.read(layout.ledger))
 
 
-def mend(layout: Layout) -> None:
+def repair(layout: Layout) -> None:
     """What a full disk or a kill left of the files of DVC and MLflow; call it with the workspace held.
 
     Raises ValueError where nobody may work now, and for a file that cannot be made again.
@@ -38,7 +39,7 @@ def mend(layout: Layout) -> None:
     for folder in records.remove_unrecorded(layout):
         repository.add(layout, folder)
     aside = "" if load_settings(layout).tracking.uri else mlflow.database.set_aside(layout)
-    for sentence in (*repair.mend(layout), *filter(None, [aside])):
+    for sentence in (*dvc_repair.repair(layout), *filter(None, [aside])):
         say(sentence)
     remotes.follow_origin(layout)
 
@@ -137,6 +138,7 @@ def seal(layout: Layout, name: str) -> str:
 
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
+    write_atomically(layout.untold, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     lines = [f"generation {name} is {verdict}", *reasons]
     if verdict == "refused":
@@ -145,6 +147,18 @@ def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
         lines.append(f"`oltr promote {name}` makes it champion anyway; `gate` in params.yaml says what may fall")
     say("\n           ".join(lines))
     return verdict, reasons
+
+
+def tell(layout: Layout) -> None:
+    """Send the message about the newest generation with a verdict, once its batch is out; sent before, nothing."""
+    state = state_of(layout)
+    name = layout.untold.read_text() if layout.untold.exists() else ""
+    if name in state.verdicts and name in state.exported:
+        asked = len(batches_of_questions.asked(layout, name))
+        about = f"{load_settings(layout).workspace.name}: generation {name} is {state.verdicts[name]}"
+        if (undelivered := notify.tell(f"{about}; {asked} images wait for annotations")) is not None:
+            say(undelivered)
+        layout.untold.unlink()
 
 
 def export_batch(layout: Layout, name: str) -> int:
@@ -296,8 +310,9 @@ def mirror(layout: Layout) -> dict[str, str]:
 
 
 def catch_up(layout: Layout) -> None:
-    """What a kill took after the export of the last generation: its place in MLflow, and its commit."""
+    """What a kill took after the export of the last generation: its place in MLflow, its commit and its message."""
     commit_last(layout)
+    tell(layout)
     if mlflow_is_behind(layout):
         mirror(layout)
 

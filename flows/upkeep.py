@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -19,16 +19,14 @@ from oltr_core.settings.whole import load_settings
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this new folder and keep it.")
 def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
     """Make a sealed generation again in a scratch workspace, and compare digests."""
+    from oltr_core.upkeep import garbage
     from tasks.dvc.reproduce import reproduce
 
     if keep is not None and keep.exists():
         raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
-    scratch = keep or Path(tempfile.mkdtemp(prefix=f"oltr-{generation}-")) / "workspace"
-    try:
+    with ExitStack() as held:
+        scratch = keep or held.enter_context(garbage.scratch(layout)) / "workspace"
         compared = reproduce(layout, generation, scratch)
-    finally:
-        if keep is None:
-            shutil.rmtree(scratch.parent, ignore_errors=True)
     lines = [f"{'=' if c.equal else '≠'} {c.file:<22} {c.sealed[:16]}  {c.again[:16]}" for c in compared]
     different = [c.file for c in compared if not c.equal]
     if different:
@@ -55,7 +53,7 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     if images and not yes:
         click.confirm(f"Forget {counted(len(images), 'images')} for good?", abort=True)
     with alone(layout):
-        steps.mend(layout)
+        steps.repair(layout)
         said = finish_forgetting(layout)
         if not images and not said:
             raise ValueError("oltr forget: expected ids or addresses of images, found none, and nothing was cut off")
@@ -74,7 +72,7 @@ def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
     """Write into the ledger what is to go, before anything is changed. Raises ValueError for what is not here."""
     from oltr_core.upkeep import forgetting
     from tasks import clock
-    from tasks.dvc import inputs, repository
+    from tasks.dvc import inputs, objects, repository
 
     for path in repository.tracked(layout):
         if not path.exists():
@@ -82,8 +80,8 @@ def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
     inputs.verify(layout)  # digests are written anew: what was changed by others is restored first
     holders = forgetting.holders(layout, image_ids)
     sealed = [layout.generation(p.name).dvc_lock for p in holders if p.parent == layout.generations]
-    objects = repository.objects(layout, *holders, locks=[layout.dvc_lock, *sealed])
-    forgetting.begin(layout, forgetting.prepare(layout, image_ids) | {"objects": sorted(objects)}, clock.now())
+    names = objects.named(layout, *holders, locks=[layout.dvc_lock, *sealed])
+    forgetting.begin(layout, forgetting.prepare(layout, image_ids) | {"objects": sorted(names)}, clock.now())
 
 
 def finish_forgetting(layout: Layout) -> str:
@@ -99,7 +97,7 @@ def finish_forgetting(layout: Layout) -> str:
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
     from tasks import annotator, clock, mlflow
-    from tasks.dvc import inputs, repository
+    from tasks.dvc import inputs, objects, repository
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
 
@@ -121,33 +119,34 @@ def finish_forgetting(layout: Layout) -> str:
     repository.record(layout, *forgetting.shown(layout))
     repository.push(layout, *here, stages=layout.dvc_lock.exists())
     stray = search.holding([layout.dvc_cache, layout.remote], traces)
-    dropped = repository.drop(layout, pending["objects"], stray)
+    dropped = objects.drop(layout, pending["objects"], stray)
     digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
-    mlflow.replace(layout, settings.tracking, digests)
+    shown, unsearched = mlflow.replace(layout, settings.tracking, digests)
     for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
         path.unlink()  # copies that no run and no batch here refers to
     annotator.of(settings.annotator).forget(layout, settings.annotator, images)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
-    found = search.holding([*layout.owned, *repository.remote_folder(layout)], traces)
-    root = layout.root.resolve()
-    inside = [str(path) for path in found if path.resolve().is_relative_to(root)]
+    found = search.holding([*layout.owned, *shown, *objects.folders(layout)], traces)
+    inside = [str(path) for path in found if path.resolve().is_relative_to(layout.root.resolve())]
     if inside:
         raise ValueError(
             f"{', '.join(inside)}: a search found something of a forgotten image here; remove it, and `oltr forget` "
             "goes on from here"
         )
+    left = [*map(str, found), *objects.holding(layout, traces)]
     forgetting.end(layout, clock.now())
+    where = " in this workspace" if left else ""
     done = (
         f"forgot {counted(len(images), 'images')}: bytes, features and pictures are gone, with "
-        f"{counted(dropped, 'copies')} in DVC, and a search found nothing of them; weights, centroids and standard "
-        "deviations keep what they learned until the next full training"
+        f"{counted(dropped, 'copies')} in DVC, and a search found nothing of them{where}; "
+        "weights, centroids and standard deviations keep what they learned until the next full training"
     )
+    if unsearched:
+        done += f"; MLflow's files at {unsearched} were replaced, and not searched"
     if server:
         done += f"; events in Prefect's server at {server} keep pictures until their retention period is over"
-    if found:
-        raise ValueError(
-            f"{done}; but {', '.join(map(str, found))} still hold something of them for other workspaces"
-        )
+    if left:
+        raise ValueError(f"{done}; but {', '.join(left)} still hold something of them for other workspaces")
     return done
 
 

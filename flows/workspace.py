@@ -180,12 +180,12 @@ def _remote(layout: Layout) -> str:
 
     if not (paths := repository.tracked(layout)):
         return "nothing is to be copied yet"
-    if missing := repository.missing(layout, *paths):
+    if missing := repository.missing(layout, *paths, stages=layout.dvc_lock.exists()):
         if origin := remotes.remote_of_origin(layout):
             raise ValueError(f"this clone has no data yet; `oltr init {layout.root}` names the remote {origin}")
         found = f"! the remote does not have all of {', '.join(missing)}"
         return f"{found}; the next seal copies what is here, `dvc push` at once"
-    return f"it has all of {len(paths)} folders and files of data"
+    return f"it has all of {len(paths)} folders and files of data, and what the stages made last"
 
 
 def _mlflow(layout: Layout) -> str:

@@ -141,7 +141,7 @@ def class_list(file: Path) -> list[str]:
     seen: set[str] = set()
     for line, name in enumerate(names, start=2):
         problem = schema.name_problem(name) if name else None
-        problem = "the name that predictions have for an image of no class" if name == schema.UNKNOWN else problem
+        problem = "the name that predictions have for an image of no class" if schema.is_unknown(name) else problem
         problem = "a name that stands there twice" if name in seen else problem
         if problem:
             raise ValueError(f"{file}:{line}: {name!r}: {problem}")

@@ -107,6 +107,7 @@ class Layout:
     dvc_config_local = _At(".dvc/config.local")  # of this copy of the workspace; git does not see it
     dvc_rwlock = _At(".dvc/tmp/rwlock")  # which DVC process reads and writes what
     remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
+    scratch = _At(".oltr/scratch")  # where `oltr reproduce` works; its process holds the lock of its folder there
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
@@ -114,6 +115,7 @@ class Layout:
     mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
     mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside
     mirrored = _At(".oltr/mirrored")  # digest of the history that MLflow showed last
+    untold = _At(".oltr/untold")  # the generation with a verdict of which no message was sent yet
     home = _At(".oltr/home")  # of a user who has none
     mlflow_artifacts = _At("mlartifacts")
     dvc = _At(".dvc")
@@ -297,11 +299,13 @@ def rename_into_place(temporary: Path, final: Path) -> None:
     sync(final.parent)
 
 
-def sqlite_address(file: Path, driver: str = "sqlite") -> str:
+def sqlite_address(file: Path, driver: str = "pysqlite") -> str:
     """SQLAlchemy's address of an SQLite file; letters with a meaning in an address are encoded."""
     path = str(file.resolve())
-    plain = quote(path) == path
-    return f"{driver}:///{path}" if plain else f"{driver}:///file:{quote(path)}?uri=true"
+    if quote(path) == path:
+        return f"sqlite:///{path}" if driver == "pysqlite" else f"sqlite+{driver}:///{path}"
+    # with the driver's name: MLflow takes what follows sqlite:/// for a path, and makes a folder `file:` for it
+    return f"sqlite+{driver}:///file:{quote(path)}?uri=true"
 
 
 def sync(path: Path) -> None:

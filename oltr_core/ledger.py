@@ -3,7 +3,7 @@
 It is the evidence; MLflow is a window on it. Appending takes a file lock and is durable before it returns; an
 event that the ledger already holds (same event, generation and digest) is not written twice; a torn last line,
 left by a crash in mid-write, is set aside and reported. No line follows the last one and holds its digest, so the
-head, a file beside the ledger, does. Older workspaces have none before their next event.
+head, a file beside the ledger, does. Workspaces of version 0.1 have none before `oltr upgrade` or their next event.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ EVENTS = (
     "forgetting",  # images are being removed; `objects` are DVC's that hold them, `generations` the digests to come
     "forgotten",  # that is over
 )
+_WITH_HEAD = ("ingested", "imported_model", "forgetting")  # version 0.1, which kept no head, writes none of these
 _RESTORE = "restore the file from version control or a backup"
 _ORIGIN = "0" * 64  # what the first line carries as the digest of the line before
 
@@ -87,6 +88,12 @@ def read(path: Path) -> list[Event]:
             f"{path}: lines were cut off its end ({head_of(path).name} expects {head['lines']}, found {len(lines)}); "
             f"{_RESTORE}"
         )
+    # a kill before the head of the first such event leaves it last; a writer at work may have made the head since
+    if head is None and any(e.event in _WITH_HEAD for e in events[:-1]) and not head_of(path).exists():
+        raise ValueError(
+            f"{head_of(path)}: this file is missing, and without it nobody knows whether lines were cut off the end "
+            f"of {path.name}; {_RESTORE}"
+        )
     return events
 
 
@@ -123,9 +130,15 @@ def append(path: Path, event: Event) -> bool:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        head = {"lines": len(lines) + 1, "last": digest.of_bytes(line)}
-        write_atomically(head_of(path), json.dumps(head) + "\n")
+        write_head(path)
     return True
+
+
+def write_head(path: Path) -> None:
+    """Say that the ledger ends with its last line as it is now. The caller has read it, or written its lines."""
+    lines = _whole_lines(path)
+    head = {"lines": len(lines), "last": digest.of_bytes(lines[-1])}
+    write_atomically(head_of(path), json.dumps(head) + "\n")
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -26,9 +26,15 @@ def name_problem(text: str | None) -> str | None:
     """Why `text` is no name of a class or an annotator, None where it may be one: pages and terminals show it."""
     if text and len(text) > NAME_LENGTH:
         return f"expected at most {NAME_LENGTH} characters, found {len(text):,} ({text[:20]!r}...)"
-    if text and any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in text):
+    # Cf: signs without a width, or that turn the direction of writing, by which two names look like one
+    if text and any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in text):
         return f"expected text without control characters, found {text!r}"
     return None
+
+
+def is_unknown(name: str | None) -> bool:
+    """Whether `name` is, in whatever case, what predictions say of an image of no class."""
+    return name is not None and name.casefold() == UNKNOWN
 
 
 def defused(text: Any) -> Any:

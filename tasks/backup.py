@@ -1,8 +1,8 @@
 """A whole copy of a workspace in a folder, verified by digest, and a workspace made from one.
 
 Databases of SQLite are copied by its backup call, which gives one moment of a database that somebody writes into.
-What may vanish at any time (`data/store`, DVC's temporary files, locks) is left out. The list of files, with their
-digests, is written last: a folder without it is no backup.
+What may vanish at any time (`data/store`, scratch folders, DVC's temporary files, locks) is left out. The list of
+files, with their digests, is written last: a folder without it is no backup.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _kept(layout: Layout) -> Iterator[Path]:
 
 
 def _left_out(layout: Layout, path: Path) -> bool:
-    passing = (layout.store, layout.dvc / "tmp", layout.lock, layout.ledger.with_suffix(".lock"))
+    passing = (layout.store, layout.scratch, layout.dvc / "tmp", layout.lock, layout.ledger.with_suffix(".lock"))
     if any(place == path or place in path.parents for place in passing):
         return True
     database = next((path.with_name(path.name.removesuffix(end)) for end in BESIDE if path.name.endswith(end)), None)
@@ -122,7 +122,7 @@ def _copy_database(path: Path, copy: Path) -> None:
         found = str(error)
     if found != "ok":
         raise ValueError(
-            f"{path}: this database cannot be copied ({found}); move it away or mend it, and begin again"
+            f"{path}: this database cannot be copied ({found}); move it away or repair it, and begin again"
         )
     shutil.copymode(path, copy)
 

@@ -76,7 +76,7 @@ def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
         raise ValueError(f"the verdict {text['verdict']!r} needs a label, and there is none")
     if text["verdict"] in ("discard", "unsure") and text["label"]:
         raise ValueError(f"the verdict {text['verdict']!r} takes no label, and {text['label']!r} stands there")
-    if text["verdict"] == "new_class" and text["label"].casefold() == schema.UNKNOWN:
+    if text["verdict"] == "new_class" and schema.is_unknown(text["label"]):
         said = f"no class is called {text['label']!r}: it is what predictions say of an image of no class"
         raise ValueError(f"label: {said}; write the verdict unsure, or the name of the class")
     if text["verdict"] == "new_class" and written.is_error(text["label"]):

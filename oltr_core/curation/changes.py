@@ -75,8 +75,8 @@ def describe(
         parent = register.names(classes).get(parent, parent)
         if row["name"] in line(parent, register.parents(classes)):
             raise ValueError(f"{parent!r} cannot be the parent of {row['name']!r}, for that is a parent of it")
-        if parent == schema.UNKNOWN:
-            raise ValueError(f"nothing is called {schema.UNKNOWN!r}: predictions say so of an image of no class")
+        if schema.is_unknown(parent):
+            raise ValueError(f"nothing is called {parent!r}: predictions say so of an image of no class")
     mine = (row["name"], *row["aliases"])
     names = list(dict.fromkeys(_free(classes, alias, row) for alias in aliases if _text(alias) not in mine))
     told = {"taxon": taxon, "parent": parent, "aliases": names}
@@ -161,8 +161,8 @@ def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
     name = _text(name)
     if not name:
         raise ValueError("expected the name of a class, found an empty one")
-    if name == schema.UNKNOWN:
-        raise ValueError(f"no class is called {schema.UNKNOWN!r}: it is what predictions say of an image of no class")
+    if schema.is_unknown(name):
+        raise ValueError(f"no class is called {name!r}: it is what predictions say of an image of no class")
     for other in classes.iter_rows(named=True):
         same = row is not None and other["class_id"] == row["class_id"]
         if name == other["name"] or (not same and name in other["aliases"]):

@@ -122,9 +122,9 @@ def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.Da
     """
     labels, known = set(labels), every_id(classes)
     new = sorted(labels - set(known))
-    if schema.UNKNOWN in new:
+    if taken := next(filter(schema.is_unknown, new), None):
         raise ValueError(
-            f"no class may be called {schema.UNKNOWN!r}, for predictions say so of an image of no known class, and "
+            f"no class may be called {taken!r}, for predictions say so of an image of no known class, and "
             "images are labelled so; rename the label, or take them in with `role: pool` or `role: test`"
         )
     first = 1 + max(classes["class_id"].to_list(), default=-1)

@@ -158,6 +158,7 @@ def clean_rest(layout: Layout, image_ids: Collection[str]) -> None:
     for export in sorted(layout.exports.glob("*")):
         _from_export(export, image_ids)
     shutil.rmtree(layout.store, ignore_errors=True)
+    shutil.rmtree(layout.scratch, ignore_errors=True)
     shutil.rmtree(layout.analyses, ignore_errors=True)  # pictures and ids of images in them
     shutil.rmtree(layout.dvc_runs, ignore_errors=True)
     work = layout.work

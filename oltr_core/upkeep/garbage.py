@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 from oltr_core import digest, ledger, schema
@@ -36,6 +39,22 @@ def remove(found: list[Leftover]) -> None:
         shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(layout: Layout) -> Iterator[Path]:
+    """A folder in the workspace, removed at the end; one that a kill left is among the leftovers."""
+    layout.scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=layout.scratch))
+    try:
+        with _lock(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / "lock", timeout=0)
+
+
 def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
     state = ledger.replay(ledger.read(layout.ledger))
     used = _keys_in_use(layout)
@@ -47,6 +66,9 @@ def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
             yield folder, "resume state, and no generation is unfinished"
     if layout.forgetting.is_dir() and not state.forgetting:
         yield layout.forgetting, "what `oltr forget` prepared, and it did not begin"
+    for folder in _inside(layout.scratch):
+        with suppress(Timeout), _lock(folder):  # held by a process that works there
+            yield folder, "an `oltr reproduce` that was cut off"
     for folder in _inside(layout.raw):
         name = folder.name.removeprefix(".").removesuffix(".part")
         if folder.name.startswith(".") and folder.name.endswith(".part") and layout.batch(name).folder.is_dir():

@@ -6,6 +6,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -31,24 +32,40 @@ def pieces(value: bytes) -> Iterator[bytes]:
 
 def holding(places: Iterable[Path], wanted: Iterable[bytes]) -> list[Path]:
     """The files at or below `places` that hold one of the `wanted` pieces, each of 4 bytes or more."""
+    by_start = _by_start(wanted)
+    files = {f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()}
+    return sorted(file for file in files if by_start and _file_holds(file, by_start))
+
+
+def holds(stream: BinaryIO, wanted: Iterable[bytes]) -> bool:
+    """Whether what can be read and sought in `stream`, to its end, holds one of the `wanted` pieces."""
+    by_start = _by_start(wanted)
+    return any(_holds(data, by_start) for data in _contents(stream))
+
+
+def _by_start(wanted: Iterable[bytes]) -> dict[bytes, list[bytes]]:
     by_start: dict[bytes, list[bytes]] = defaultdict(list)
     for piece in wanted:
         by_start[piece[:4]].append(piece)
-    files = {f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()}
-    return sorted(file for file in files if by_start and any(_holds(d, by_start) for d in _contents(file)))
+    return by_start
 
 
-def _contents(file: Path) -> Iterator[bytes]:
-    """The bytes of a file in overlapping parts, and those of a table's columns as they were before compression."""
+def _file_holds(file: Path, by_start: dict[bytes, list[bytes]]) -> bool:
     with file.open("rb") as stream:
-        before = b""
-        while part := stream.read(CHUNK):
-            yield before + part
-            before = part[-LONGEST:]
-        stream.seek(0)
-        if stream.read(4) != b"PAR1":
-            return
-    table = pq.read_table(file)
+        return any(_holds(data, by_start) for data in _contents(stream))
+
+
+def _contents(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a file in overlapping parts, and those of a table's columns as they were before compression."""
+    before = b""
+    while part := stream.read(CHUNK):
+        yield before + part
+        before = part[-LONGEST:]
+    stream.seek(0)
+    if stream.read(4) != b"PAR1":
+        return
+    stream.seek(0)
+    table = pq.read_table(stream)
     binary = [f.name for f in table.schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
     for name in binary:
         for value in table.column(name):

@@ -1,7 +1,7 @@
-"""What a full disk or a kill leaves of DVC's files: found by `oltr check`, mended by whoever holds the workspace.
+"""What a full disk or a kill leaves of DVC's files: found by `oltr check`, repaired by whoever holds the workspace.
 
-Files that were being written then are removed. A file is mended where it can be made again from data that agree with
-their digests, and named where it cannot.
+Files that were being written then are removed. A file is repaired where it can be made again from data that agree
+with their digests, and named where it cannot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from oltr_core import digest, ledger
+from oltr_core import digest, ledger, verification
 from oltr_core.layout import Layout, is_unfinished
 from tasks.dvc import pointers, remotes, repository
 
@@ -31,11 +31,11 @@ class Torn(NamedTuple):
     """A file that is not whole: what will be done about it, and how."""
 
     sentence: str
-    mend: Callable[[], object]
+    repair: Callable[[], object]
 
 
-def mend(layout: Layout) -> list[str]:
-    """Mend what is torn; call it with the workspace held. Returns a sentence for each file.
+def repair(layout: Layout) -> list[str]:
+    """Repair what is torn; call it with the workspace held. Returns a sentence for each file.
 
     Raises ValueError for a file that cannot be made again, and where nobody may work now.
     """
@@ -44,7 +44,7 @@ def mend(layout: Layout) -> list[str]:
         raise ValueError(f"{layout.root}: DVC is at work in this workspace ({process}); wait for it or stop it")
     found = list(torn(layout))
     for each in found:
-        each.mend()
+        each.repair()
     for path in list(layout.data.rglob(".*.tmp")):
         if is_unfinished(path) or (_COPY.fullmatch(path.name) and path.is_file()):
             path.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def mend(layout: Layout) -> list[str]:
 
 
 def findings(layout: Layout) -> list[str]:
-    """What `mend` would mend, in its words. Raises ValueError for what it could not."""
+    """What `repair` would repair, in its words. Raises ValueError for what it could not."""
     require_git(layout)
     return [each.sentence for each in torn(layout)] + [_again(path) for path in without_pointer(layout)]
 
@@ -177,6 +177,11 @@ def _verify(layout: Layout, path: Path) -> None:
     expected: dict[str, str] = {}
     if path.parent == layout.raw:
         expected = json.loads(layout.batch(path.name).card.read_text())["files"]
+    elif path.parent == layout.truth:
+        events = ledger.read(layout.ledger)
+        event = verification.ingested(events).get(path.stem)
+        if event and not ledger.replay(events).forgetting:  # which changes the truth before it tells the ledger
+            expected = {"": event.details["truth"] or "none"}  # the file itself
     elif path.parent == layout.annotations:
         expected = {file.name: file.stem for file in path.glob("*.parquet") if not file.name.startswith(".")}
     for name, wanted in expected.items():

@@ -1,4 +1,4 @@
-"""The workspace as DVC sees it: data are added, copies pushed, objects dropped. One lock for all that use it.
+"""The workspace as DVC sees it: data are added, copies pushed and brought back. One lock for all that use it.
 
 Nothing is committed to git and no branch is touched; git only ever sees the small `*.dvc` files.
 """
@@ -6,7 +6,6 @@ Nothing is committed to git and no branch is touched; git only ever sees the sma
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import threading
@@ -14,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -96,14 +93,17 @@ def missing(layout: Layout, *paths: Path, stages: bool = False) -> list[str]:
     from dvc.exceptions import DvcException
 
     found: dict[str, set[str]] = {}
+    unlisted: set[str] = set()
     with asked(layout) as repo:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what it warns of is the answer
         for target in _targets(layout, paths, stages):
             found[target] = set()
-            with contextlib.suppress(DvcException):  # neither the cache nor the remote has the listing of a folder
+            try:
                 found[target] = {info.value for infos in repo.used_objs([target]).values() for info in infos}
+            except DvcException:  # neither the cache nor the remote has the listing of a folder
+                unlisted.add(target)
         there = set(repo.cloud.get_remote_odb().oids_exist(sorted(set().union(*found.values()))))
-    return [t for t, names in found.items() if not names <= there or (t.endswith(".dvc") and not names)]
+    return [t for t, names in found.items() if t in unlisted or not names <= there]
 
 
 def tracked(layout: Layout) -> list[Path]:
@@ -142,21 +142,6 @@ def refuse_changed(layout: Layout, *paths: Path) -> None:
         )
 
 
-def remote_folder(layout: Layout) -> list[Path]:
-    """The remote, if it is a folder of this machine."""
-    with asked(layout) as repo:
-        return [
-            Path(store.path)
-            for store in _remote_stores(repo)
-            if store.fs.protocol == "local" and Path(store.path).is_dir()
-        ]
-
-
-def _remote_stores(repo: Any) -> list[Any]:
-    """The objects of the remote, where one is named."""
-    return [repo.cloud.get_remote_odb()] if repo.config["core"].get("remote") else []
-
-
 def record(layout: Layout, *results: Path) -> None:
     """Let dvc.lock point at these results of stages as they are now; of what they were made from it keeps its word.
 
@@ -171,36 +156,3 @@ def record(layout: Layout, *results: Path) -> None:
                 out.commit()
             if mine:
                 stage.dump(update_pipeline=False)
-
-
-def objects(layout: Layout, *paths: Path, locks: Iterable[Path] = ()) -> set[str]:
-    """The names, in DVC's stores, of everything that `paths` and the results in `locks` point at.
-
-    What is in a folder is known as far as the cache can tell.
-    """
-    stages = [s for lock in locks if lock.exists() for s in yaml.safe_load(lock.read_text())["stages"].values()]
-    outs = [pointers.pointer(path) for path in paths] + [out for stage in stages for out in stage.get("outs", ())]
-    found = {out["md5"] for out in outs if "md5" in out}
-    with asked(layout) as repo:
-        for listing in [Path(repo.cache.local.oid_to_path(name)) for name in found if name.endswith(".dir")]:
-            if listing.exists():
-                found |= {entry["md5"] for entry in json.loads(listing.read_text())}
-    return found
-
-
-def drop(layout: Layout, names: Iterable[str], files: Iterable[Path] = ()) -> int:
-    """Delete objects from DVC's cache and from the remote, but those in use; how many there were.
-
-    `files` are of the cache: objects too, or what a run that was killed left there.
-    """
-    wanted = set(names)
-    for file in files:
-        name = f"{file.parent.name}{file.name}"
-        wanted.add(name) if pointers.OBJECT.fullmatch(name) else file.unlink(missing_ok=True)
-    wanted -= objects(layout, *tracked(layout), locks=[layout.dvc_lock])
-    with asked(layout) as repo:
-        stores = [repo.cache.local, *_remote_stores(repo)]
-        found = [(store, name) for store in stores for name in sorted(wanted) if store.exists(name)]
-        for store, name in found:
-            store.delete(name)
-    return len({name for _, name in found})

@@ -113,6 +113,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     events = [(e.event, e.generation) for e in ledger.read(layout.ledger)]
     lines = layout.ledger.read_bytes().splitlines(keepends=True)
     again.ledger.write_bytes(b"".join(lines[: events.index(("sealed", name)) + 1]))
+    ledger.write_head(again.ledger)
 
 
 def is_old(sealed: Generation) -> bool:

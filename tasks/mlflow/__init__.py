@@ -121,28 +121,39 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     return [generation.name for generation in new]
 
 
-def replace(layout: Layout, tracking: Tracking, digests: dict[str, tuple[str, str]]) -> None:
+def replace(layout: Layout, tracking: Tracking, digests: dict[str, tuple[str, str]]) -> tuple[list[Path], str]:
     """Put the files of generations as they are now in the place of those that were shown before.
 
-    `digests` are those of a generation then and now; a run that has the new one is done. Raises ConnectionError.
+    `digests` are those of a generation then and now; a run that has the new one is done. Returns the folders where
+    MLflow keeps such files, and where it does so out of this machine, or "". Raises ConnectionError.
     """
     if not tracking.uri and not layout.mlflow_db.exists():
-        return
+        return [], ""
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
     root = f"{layout.root.resolve().as_uri()}/"
     try:
         client = connect(layout, tracking)
-        every = [e.experiment_id for e in client.search_experiments(view_type=ViewType.ALL)]
+        experiments = client.search_experiments(view_type=ViewType.ALL)
+        every = [e.experiment_id for e in experiments]
         for name, (before, now) in digests.items():
             wanted = f"tags.`oltr.digest` = '{before}'"
             for run in client.search_runs(every, wanted, run_view_type=ViewType.ALL):
                 if tracking.uri or not run.info.artifact_uri.startswith("file:") or root in run.info.artifact_uri:
                     _replace(client, every, run, layout.generation(name), now)
+        return _kept(tracking, next(e.artifact_location for e in experiments if e.name == tracking.experiment))
     except MlflowException as error:
         why = " ".join(str(error).split())[:200]
         raise ConnectionError(f"MLflow at {tracking.uri or layout.mlflow_db}: {why}") from error
+
+
+def _kept(tracking: Tracking, place: str) -> tuple[list[Path], str]:
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    if place.startswith("file:") or ("://" not in place and "artifacts:/" not in place):
+        return [Path(local_file_uri_to_path(place))], ""
+    return [], masked(place if "://" in place else tracking.uri)
 
 
 def _replace(client: Any, experiments: list[str], run: Any, generation: Generation, now: str) -> None:

@@ -24,7 +24,6 @@ STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on 
 UNNEEDED = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
 )  # fmt: skip
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -51,13 +50,11 @@ def prepare_environment(layout: Layout) -> None:
     defaults |= database_address(layout)
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
-    for key in ("no_proxy", "NO_PROXY"):  # servers of this machine are not reached through another
-        os.environ[key] = ",".join(dict.fromkeys([*filter(None, os.environ.get(key, "").split(",")), *LOOPBACK]))
 
 
 def database_address(layout: Layout) -> dict[str, str]:
     """The variable that names Prefect's database, where its home has letters that are no part of an address."""
-    address = sqlite_address(layout.prefect_db, "sqlite+aiosqlite")
+    address = sqlite_address(layout.prefect_db, "aiosqlite")
     # by its older name: one that a user has set by the newer counts for more
     return {"PREFECT_API_DATABASE_CONNECTION_URL": address} if "?" in address else {}
 

@@ -87,7 +87,7 @@ def upgrade(layout: Layout) -> list[str]:
     from oltr_core.spec import parse
 
     changed: list[str] = []
-    raw = read_yaml(layout.params)
+    history, raw = ledger.read(layout.ledger), read_yaml(layout.params)
     if upgraded(raw) != raw:
         text = params_yaml(parse(Params, upgraded(raw), layout.params.name))
         write_atomically(layout.params_before, layout.params.read_bytes())
@@ -104,6 +104,9 @@ def upgrade(layout: Layout) -> list[str]:
     if ignored.exists() and "!/ledger.head" not in (text := ignored.read_text()):
         write_atomically(ignored, text.replace("!/ledger.jsonl\n", "!/ledger.jsonl\n!/ledger.head\n"))
         changed.append("data/.gitignore: git sees ledger.head, which tells whether lines were cut off the ledger")
+    if history and not ledger.head_of(layout.ledger).exists():
+        ledger.write_head(layout.ledger)
+        changed.append("data/ledger.head: the ledger as it is now; from now on nothing can be cut off it unnoticed")
     template = resources.files(__name__) / "template" / "prefect.yaml"
     if layout.prefect_yaml.exists() and "flows.serve.tend" in layout.prefect_yaml.read_text():
         write_atomically(layout.prefect_yaml, template.read_bytes())

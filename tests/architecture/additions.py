@@ -203,6 +203,10 @@ def instructions(layout, settings, name):
 
 def audit(layout, settings, name):
     return None
+
+
+def forget(layout, settings, image_ids):
+    """Nothing is kept outside of the workspace."""
 '''
 
 ANNOTATOR_SETTINGS = '''

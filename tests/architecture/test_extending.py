@@ -95,7 +95,7 @@ assert found.values["balanced_error"] == 0.5
 assert open_set(torch.zeros(2).long(), labels[:2], scores[:2], 0.5, torch.tensor([9.0]), 0).absent["balanced_error"]
 """,
     "annotator": """
-import pyarrow
+import pyarrow, re
 from oltr_core import schema
 from oltr_core.settings.whole import load_settings
 from tasks import annotator
@@ -109,6 +109,8 @@ settings = load_settings(layout).annotator
 rows = annotator.of(settings).collect(layout, settings, "0000", "2026-01-01T00:00:00+00:00")
 good, wrong = batch.sort(layout, "0000", rows)
 assert ([row["label"] for row in good], wrong) == (["owl"], [])
+wanted = re.findall(r"^    (\\w+)\\(layout", annotator.__doc__, re.MULTILINE)
+assert len(wanted) == 5 and all(callable(getattr(annotator.of(settings), name)) for name in wanted)
 """,
     "stage": """
 from click.testing import CliRunner

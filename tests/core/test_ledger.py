@@ -105,7 +105,7 @@ def test_a_last_line_that_was_cut_off_or_edited_is_refused_and_nothing_is_writte
     assert not list(path.parent.glob("ledger.torn-*"))
 
 
-def test_a_kill_between_the_line_and_its_head_is_no_damage_and_the_next_event_mends_the_head(path):
+def test_a_kill_between_the_line_and_its_head_is_no_damage_and_the_next_event_repairs_the_head(path):
     ledger.append(path, _event(content="a"))
     head = ledger.head_of(path).read_bytes()
     ledger.append(path, _event(content="b"))
@@ -124,6 +124,23 @@ def test_a_ledger_of_an_older_version_is_read_and_gets_its_head_with_the_next_ev
     ledger.append(path, _event(content="b"))
     last = path.read_bytes().splitlines()[-1]
     assert json.loads(ledger.head_of(path).read_text()) == {"lines": 2, "last": digest.of_bytes(last)}
+
+
+def test_a_ledger_of_this_version_is_refused_without_its_head_but_after_its_very_first_line(path):
+    ledger.append(path, _event("ingested"))
+    ledger.head_of(path).unlink()  # what a kill between the two leaves
+    assert len(ledger.read(path)) == 1
+    ledger.append(path, _event("opened", parent=GENESIS))
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    assert len(ledger.read(path)) == 2
+    ledger.head_of(path).unlink()
+    for look in (ledger.read, lambda p: ledger.append(p, _event("opened", "0001", parent=GENESIS))):
+        with pytest.raises(
+            ValueError, match=r"ledger\.head: this file is missing, .*; restore the file from version"
+        ):
+            look(path)
+    ledger.write_head(path)
+    assert len(ledger.read(path)) == 2, "the torn line is not counted"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"lines": "x", "last": ""}'])

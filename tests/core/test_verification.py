@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from oltr_core import digest, ledger, schema, verification
+from oltr_core.layout import Layout
 from oltr_core.stages import curate
 from tests.core.data_world import WHEN, answer, imported, picture, put_annotations, run_curate, run_ingest, workspace
 
@@ -24,10 +25,14 @@ def recorded(layout, batch: str) -> None:
 
 @pytest.fixture
 def layout(tmp_path):
+    return with_inputs(tmp_path)
+
+
+def with_inputs(root) -> Layout:
     """A batch that the ledger knows, and one imported file of annotations."""
-    layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}])
+    layout = workspace(root, [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}])
     for n in range(12):
-        picture(tmp_path / "photos" / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+        picture(root / "photos" / ("cat" if n % 2 else "dog") / f"{n}.png", n)
     run_ingest(layout, "b")
     truth = schema.from_rows(schema.TRUTH, [{"image_id": ASKED, "label": "cat"}])
     schema.write(layout.truth_of("b"), truth, schema.TRUTH)

@@ -65,7 +65,7 @@ def unsealed(world) -> Layout:
     """The same just before its seal."""
     lines = world.ledger.read_text().splitlines(keepends=True)
     world.ledger.write_text("".join(lines[:2]))  # ingested, opened
-    ledger.head_of(world.ledger).unlink()
+    ledger.write_head(world.ledger)
     shutil.rmtree(world.generation("0000").folder)
     return world
 
@@ -123,6 +123,7 @@ def test_without_the_stage_task_there_is_nothing_to_seal(unsealed, monkeypatch):
 
 def test_without_an_opening_nothing_is_sealed(unsealed, monkeypatch):
     unsealed.ledger.write_text("")
+    ledger.head_of(unsealed.ledger).unlink()
     monkeypatch.setattr(sealing, "open_generation", _nothing)
     with pytest.raises(ValueError, match="generation 0000 was never opened"):
         make(unsealed)
@@ -178,6 +179,22 @@ def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, 
 def test_a_message_that_nobody_takes_is_reported_and_stops_nothing(monkeypatch):
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/none")
     assert "was not delivered" in (notify.tell("generation 0000 is promoted") or "")
+
+
+def test_a_message_that_a_kill_took_is_sent_by_the_next_loop_and_once(world, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(notify, "tell", said.append)
+    before = world.ledger.read_bytes()
+    world.ledger.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))  # the batch is not out
+    ledger.write_head(world.ledger)
+    steps.catch_up(world)
+    assert said == []
+    world.ledger.write_bytes(before)
+    ledger.write_head(world.ledger)
+    steps.catch_up(world)
+    steps.catch_up(world)
+    budget = len(steps.batches_of_questions.asked(world, "0000"))
+    assert said == [f"digits: generation 0000 is promoted; {budget} images wait for annotations"]
 
 
 def test_every_stage_and_every_task_has_its_test():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
@@ -27,11 +28,12 @@ from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 from oltr_core.upkeep import forgetting, models, search
 from tasks import mlflow, storage, workspace
-from tasks.dvc import batches, remotes, repository, stages
+from tasks.dvc import batches, objects, pointers, remotes, repository, stages
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
 from tests.core.images.test_decode import natural
 from tests.flows.conftest import commit, edit, environment, new_world, run
+from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
 
 WHEN = "2026-05-01T00:00:00Z"
 ADDRESS = "photos/dog/02.png"
@@ -44,7 +46,7 @@ STEPS = (
     (repository, "add"),
     (repository, "record"),
     (repository, "push"),
-    (repository, "drop"),
+    (objects, "drop"),
     (mlflow, "replace"),
     (artifacts, "remove"),
     (forgetting, "end"),
@@ -240,6 +242,55 @@ def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_
     assert done.exit_code == 0, done.exception
     assert search.holding([layout.raw], search.pieces(natural(9, 30).tobytes()))
     assert ledger.replay(ledger.read(layout.ledger)).forgetting == {}
+
+
+def test_a_remote_that_is_no_folder_is_asked_for_what_the_cache_has_lost_and_searched_to_its_last_object(
+    photos,
+    s3,  # noqa: F811
+):
+    client, pieces = s3._client(), shown(photos, ADDRESS)
+    client.create_bucket(Bucket="forgetful")
+    remotes.set_remote(photos, "s3://forgetful/dvc")
+    repository.push(photos, *repository.tracked(photos), stages=True)
+    shard = pointers.pointer(photos.batch("b").folder)["md5"]
+    shutil.rmtree(photos.dvc_cache)
+    shutil.rmtree(photos.remote)
+    old = io.BytesIO()
+    pl.DataFrame({"jpeg": [(photos.root / ADDRESS).read_bytes()]}).write_parquet(old)
+    client.put_object(Bucket="forgetful", Key=f"dvc/files/md5/ab/{'c' * 30}", Body=old.getvalue())
+    done = forget(photos, ADDRESS)
+    assert "in this workspace; weights" in str(done.exception)
+    assert str(done.exception).endswith(
+        f"but s3://forgetful/dvc/files/md5/ab/{'c' * 30} still hold something of them for other workspaces"
+    )
+    assert_gone(photos, pieces)
+    (begun,) = (e for e in ledger.read(photos.ledger) if e.event == "forgetting")
+    assert shard in begun.details["objects"]
+    left = {uri for uri in s3.list_below("s3://forgetful/") if search.holds(io.BytesIO(s3.read(uri)), pieces)}
+    assert [uri[-30:] for uri in left] == ["c" * 30]
+
+
+def test_a_folder_without_a_list_of_its_files_in_any_store_is_named_before_anything_is_changed(photos):
+    folder, before = photos.batch("b").folder, photos.ledger.read_bytes()
+    shutil.rmtree(photos.dvc_cache)
+    shutil.rmtree(photos.remote)
+    assert str(forget(photos, ADDRESS).exception) == (
+        f"{folder}.dvc: neither DVC's cache nor the remote has the list of its files, so they cannot be named; `dvc "
+        f"add {folder}` writes it again where the data are here"
+    )
+    assert photos.ledger.read_bytes() == before
+    repository.add(photos, folder)
+    assert len(objects.named(photos, folder)) == 1 + sum(path.is_file() for path in folder.rglob("*"))
+
+
+def test_a_cache_that_lies_elsewhere_is_searched_too(photos, tmp_path):
+    cache = tmp_path / "cache"
+    photos.dvc_cache.rename(cache)
+    remotes.configure(photos.dvc_config_local, "cache", dir=str(cache))
+    copy = cache / "files" / "md5" / "of another"
+    shutil.copyfile(photos.root / ADDRESS, copy)
+    said = str(forget(photos, ADDRESS).exception)
+    assert said.endswith(f"but {copy} still hold something of them for other workspaces")
 
 
 class LabelStudio(BaseHTTPRequestHandler):

@@ -42,10 +42,12 @@ def upgraded(old) -> Layout:
         assert "a file of an older version is rewritten by `oltr upgrade`" in refused.stderr
         assert refused.stderr.count("\n") == 1
     before = old.params.read_bytes()
+    assert not ledger.head_of(old.ledger).exists()
     done = run(old, "oltr", "upgrade")
     assert done.returncode == 0, done.stderr
     assert old.params_before.read_bytes() == before
     assert not (old.root / "oltr_core").is_symlink()
+    assert ledger.head_of(old.ledger).exists()
     assert "is up to date" in run(old, "oltr", "upgrade").stdout
     tracked = [p.with_suffix("") for p in sorted(old.data.glob("*/*.dvc"))]
     remotes.set_remote(old, "")

@@ -69,3 +69,8 @@ def test_a_loop_whose_sources_remote_and_artifacts_are_in_s3(tmp_path, s3, s3_se
     pulled = run(type(layout)(clone), "dvc", "pull", **s3_server)
     assert pulled.returncode == 0, pulled.stderr
     assert stages_run(run(type(layout)(clone), "dvc", "repro", **s3_server).stdout) == ["code"]
+
+    done = run(layout, "oltr", "forget", "0000.png", "--yes", **s3_server)
+    assert done.returncode == 0, done.stderr
+    assert "and a search found nothing of them; weights" in done.stdout
+    assert done.stdout.endswith("; MLflow's files at s3://models/runs were replaced, and not searched\n")

@@ -81,8 +81,9 @@ def test_a_user_without_a_home_and_without_a_name_can_work(tmp_path):
     user = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
     user += ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
     nameless = {k: v for k, v in environment().items() if k not in ("HOME", "USER", "LOGNAME", "USERNAME", "LNAME")}
-    done = subprocess.run(
-        [*user, str(BIN / "oltr"), "ingest", "batch-0"], cwd=layout.root, env=nameless, text=True, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
+    for command in (["ingest", "batch-0"], ["check"]):
+        done = subprocess.run(
+            [*user, str(BIN / "oltr"), *command], cwd=layout.root, env=nameless, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
     assert (layout.raw / "batch-0.dvc").exists()

@@ -123,9 +123,16 @@ def test_no_secret_stands_on_a_command_line_or_goes_into_the_image():
         line = json.dumps([service.get("command"), service.get("entrypoint"), service.get("healthcheck")])
         assert not re.search(r"\$\{?\w*(PASSWORD|KEY)", line), name
     ignored = pathspec.GitIgnoreSpec.from_lines((ROOT / ".dockerignore").read_text().splitlines())
-    for path in ("docker/.env", ".env", "docker/team.env", ".dvc/config.local", "data/raw/a/batch.json"):
+    for path in ("docker/.env", ".env", "docker/team.env", ".dvc/config.local", "data/raw/a/batch.json",
+                 ".dvc/config", "params.yaml", "params.before-upgrade.yaml"):  # fmt: skip
         assert ignored.match_file(path), path
-    for path in ("docker/Dockerfile", "oltr_core/layout.py", "requirements.lock", "data/run.yaml"):
+    for path in (
+        "examples/x/params.yaml",
+        "docker/Dockerfile",
+        "oltr_core/layout.py",
+        "requirements.lock",
+        "data/run.yaml",
+    ):
         assert not ignored.match_file(path), path
 
 

@@ -129,6 +129,7 @@ CASES = [
     at("an escape sequence in a class", row("new_class", "\x1b[2Jx"), f"label: {TEXT}"),
     at("a line break in a class", row("new_class", "a\nb"), f"label: {TEXT}"),
     at("a separator of lines in a class", row("new_class", "a\u2028b"), f"label: {TEXT}"),
+    at("a sign that turns the direction of writing in a class", row("new_class", "a\u202eb"), f"label: {TEXT}"),
     at("a class of 10,000 characters", row("new_class", "x" * 10_000), "label: expected at most 200 char"),
     at("a cell of 200,000 characters", row("new_class", "x" * 200_000), NO_ROW),
     at(

@@ -24,17 +24,26 @@ What happens with input that is wrong, and what is said: the product's sentence 
 
 
 def write(found: list[tuple[Case, str]]) -> None:
-    rows = [f"| {case.area} | {case.kind} | {case.happens} | {_short(said)} |" for case, said in found]
+    rows = [f"| {' | '.join(row(case, said))} |" for case, said in found]
     table = "\n".join(["| area | kind | what happens | what is said |", "|---|---|---|---|", *rows])
     before, _, rest = (PAGE.read_text() if PAGE.exists() else NEW).partition(BEGIN)
     write_atomically(PAGE, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
-def written() -> list[tuple[str, str, str]]:
-    """Area, kind and what happens, of every row."""
+def row(case: Case, said: str) -> tuple[str, str, str, str]:
+    return case.area, case.kind, case.happens, _short(said)
+
+
+def written() -> list[tuple[str, str, str, str]]:
+    """Area, kind, what happens and what is said, of every row."""
     part = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|", part, re.MULTILINE)
-    return [row for row in rows if row[0] not in ("area", "---")]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+) \|$", part, re.MULTILINE)
+    return [row for row in rows if row[0] != "area"]
+
+
+def lasting(said: str) -> str:
+    """What is said without digests, long numbers and a word that is cut: the same in every run."""
+    return re.sub(r"[0-9a-f]{12,}|\d{6,}", "#", re.sub(r"\S*…$", "…", said))
 
 
 def _short(said: str) -> str:

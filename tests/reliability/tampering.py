@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save_file
 
-from oltr_core import checkpoint, digest, ledger, schema
+from oltr_core import checkpoint, digest, ledger, schema, verification
 from oltr_core.curation import checks
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.whole import load_settings
+from tasks.dvc import inputs, pointers, repair
+from tasks.mlflow import database
+from tests.core import test_verification as inputs_world
 from tests.core.data_world import configure, manifest, picture, run_ingest, workspace
 from tests.core.ingest.broken import BREAKS, NULLS, Break, sound
 from tests.reliability import REFUSED, Case
@@ -70,6 +73,63 @@ def torn(root: Path) -> str:
     return str(found[0].message)
 
 
+def without_head(root: Path) -> object:
+    path = Layout(root).ledger
+    for event in ("ingested", "opened"):
+        ledger.append(path, Event(event, "0000", "a", AT))
+    ledger.head_of(path).unlink()
+    return ledger.read(path)
+
+
+def inputs_changed(change: Callable[[Layout], object]) -> Callable[[Path], object]:
+    """A batch, its truth and its annotations, one of them changed, and verified."""
+
+    def run(root: Path) -> object:
+        layout = inputs_world.with_inputs(root)
+        change(layout)
+        return verification.verify(layout)
+
+    return run
+
+
+def edited_parent(root: Path) -> object:
+    layout = Layout(root)
+    parent = layout.generation("0000")
+    parent.folder.mkdir(parents=True)
+    parent.metrics.write_text("{}")
+    ledger.append(layout.ledger, Event("sealed", "0000", digest.of_folder(parent.folder), AT))
+    layout.run.write_text("generation: '0001'\nparent: '0000'\nmode: update\n")
+    parent.metrics.write_text("1")
+    return inputs.verify_parent(layout)
+
+
+def torn_file(name: str, content: bytes) -> Callable[[Path], object]:
+    """A file of DVC's that a crash cut: found, removed, and said so."""
+
+    def run(root: Path) -> object:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+        (found,) = repair.torn(Layout(root))
+        found.repair()
+        assert not (root / name).exists()
+        return found.sentence
+
+    return run
+
+
+def torn_pointer(root: Path) -> object:
+    (root / "first.dvc").write_text("outs:\n- md5: 3ab")
+    return pointers.pointer(root / "first")
+
+
+def broken_database(root: Path) -> object:
+    layout = Layout(root)
+    layout.mlflow_db.write_bytes(b"no database" * 100)
+    said = database.set_aside(layout)
+    assert not layout.mlflow_db.exists()
+    return said
+
+
 def sealed(change: Callable[[Path], object]) -> Callable[[Path], object]:
     """A sealed generation, changed, and verified."""
 
@@ -119,6 +179,8 @@ def case(kind: str, run: Callable[[Path], object], said: str, happens: str = REF
     return Case("tampering", kind, happens, said, run)
 
 
+CAME_IN = "this file was changed after it came in"
+REMOVED = "is removed, and made again when it is needed"
 CHANGED = "0000: a file in this sealed generation was changed"
 CASES = [
     *(
@@ -143,11 +205,37 @@ CASES = [
     case(
         "a line of another file in the ledger", history(lambda x: ["{}", *x]), "ledger.jsonl:1: this line is not a l"
     ),
+    case("the last line of the ledger cut off", history(lambda x: x[:2]), "ledger.jsonl: lines were cut off its end"),
+    case(
+        "an edited last line of the ledger",
+        history(lambda x: [*x[:2], x[2].replace("-21", "-22")]),
+        "ledger.jsonl:3: this line was changed after it was written",
+    ),
+    case("a ledger whose head is gone", without_head, "ledger.head: this file is missing"),
     case(
         "a torn last line of the ledger",
         torn,
         "the last line was torn by a crash; it was moved to ledger.torn-",
         "is set aside, the next event is written",
+    ),
+    case("a flipped bit of a raw shard", inputs_changed(inputs_world.a_shard), CAME_IN),
+    case("a raw shard and its card changed", inputs_changed(inputs_world.a_shard_and_its_card), CAME_IN),
+    case("truth set to one class", inputs_changed(inputs_world.truth_of_one_class), CAME_IN),
+    case("a label more in annotations", inputs_changed(inputs_world.a_label_more_in_annotations), CAME_IN),
+    case(
+        "annotations that were never imported",
+        inputs_changed(inputs_world.annotations_that_were_never_imported),
+        "expected ",
+    ),
+    case("a parent that was edited before its stages run", edited_parent, "0000: a file in this sealed generation w"),
+    case("a torn pointer of DVC's", torn_pointer, "first.dvc: expected what DVC writes beside data"),
+    case("a torn dvc.lock", torn_file("dvc.lock", b"schema: '2.0'\nstages:\n  cu"), "dvc.lock: this is not", REMOVED),
+    case("a torn rwlock of DVC's", torn_file(".dvc/tmp/rwlock", b'{"write": {"/x'), "rwlock: a DVC process", REMOVED),
+    case(
+        "a broken database of MLflow's",
+        broken_database,
+        "MLflow cannot use this file",
+        "is set aside, and made again from the ledger",
     ),
     case("an edited file of a sealed generation", sealed(lambda f: (f / "metrics.json").write_text("1")), CHANGED),
     case("a removed file of a sealed generation", sealed(lambda f: (f / "plots" / "roc.csv").unlink()), CHANGED),

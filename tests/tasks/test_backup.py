@@ -24,6 +24,7 @@ def workspace(tmp_path):
         layout.ledger.with_suffix(".lock"): b"",
         layout.lock: b"",
         layout.store / "digests.json": b"{}",
+        layout.scratch / "killed" / "image": b"pixels",
         layout.dvc / "tmp" / "rwlock": b"{}",
         layout.root / "notes-wal": b"beside no database",
     }

@@ -96,7 +96,7 @@ def test_held_back_truth_of_no_class_is_no_class(layout):
 def test_a_source_with_a_class_of_the_name_of_no_class_is_refused(tmp_path):
     layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}])
     for number in range(8):
-        picture(tmp_path / "photos" / ("ant", "unknown")[number % 2] / f"{number}.png", number)
+        picture(tmp_path / "photos" / ("ant", "Unknown")[number % 2] / f"{number}.png", number)
     run_ingest(layout, "b")
-    with pytest.raises(ValueError, match="no class may be called 'unknown'"):
+    with pytest.raises(ValueError, match="no class may be called 'Unknown'"):
         run_curate(layout)

@@ -352,3 +352,18 @@ def test_the_model_requires_the_versions_in_use_of_all_that_it_imports():
 def test_parameters_are_read_from_the_sealed_generation(shown):
     params = yaml.safe_load(shown.generation("0000").params.read_text())
     assert runs(shown)["0000"].data.params["train.seed"] == str(params["train"]["seed"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "place", "folders", "unsearched"),
+    [
+        ("", "file:///a%20b/mlartifacts", ["/a b/mlartifacts"], ""),
+        ("", "/elsewhere", ["/elsewhere"], ""),
+        ("", "s3://models/runs", [], "s3://models/runs"),
+        ("http://eve:hunter2@host:5000", "mlflow-artifacts:/1", [], "http://***@host:5000"),
+        ("http://host:5000", "file:///shared", ["/shared"], ""),
+    ],
+)
+def test_where_files_are_kept_is_a_folder_to_search_or_named_as_not_searched(uri, place, folders, unsearched):
+    found = tracking._kept(Tracking(uri=uri), place)
+    assert ([str(folder) for folder in found[0]], found[1]) == (folders, unsearched)

@@ -51,6 +51,15 @@ def test_killed_in_its_first_seconds_the_database_is_made_by_the_next(tmp_path):
     assert database.fault(layout.mlflow_db) == ""
 
 
+def test_where_the_path_has_letters_with_a_meaning_the_database_lies_there_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layout = Layout(tmp_path / "ä #1 ?x")
+    layout.root.mkdir()
+    assert opens(layout)
+    assert layout.mlflow_db.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [layout.root.name]
+
+
 @pytest.mark.parametrize(
     ("breaks", "why"),
     [

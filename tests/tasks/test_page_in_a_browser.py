@@ -121,13 +121,13 @@ def test_which_names_are_alike(batch_page, typed, near):
 
 
 def test_a_name_that_no_class_may_have_is_refused(batch_page):
-    for text, sentence in (("unknown", "No class is called “unknown”"), ("x" * 201, "at most 200 characters")):
+    for text, sentence in (("Unknown", "No class is called “Unknown”"), ("x" * 201, "at most 200 characters")):
         batch_page.search(text)
         batch_page.press(Keys.ENTER)
         assert sentence in batch_page.one("#status").text
         batch_page.one("#search").clear()
-    problems = batch_page.driver.execute_script("return ['a\\u0007', '\\u2028', 'a'].map(classProblem)")
-    assert problems == [*["A name has no line breaks or other control characters."] * 2, ""]
+    problems = batch_page.driver.execute_script("return ['a\\u0007', '\\u2028', 'a\\u202e', 'a'].map(classProblem)")
+    assert problems == [*["A name has no line breaks or other control characters."] * 3, ""]
     assert batch_page.answers() == []
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from tasks import workspace
-from tasks.dvc import pointers, remotes, repair, repository, sealing
+from tasks.dvc import inputs, pointers, remotes, repair, repository, sealing
 
 ODD = 'Zoë\'s "x" 50%25 #1 ?x [a]'
 OWN = "../.oltr/remote"
@@ -216,7 +215,7 @@ def tear(layout: Layout, file: str, content: bytes) -> Path:
         (".dvc/config", b"\0" * 16),
     ],
 )
-def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_path, file, content):
+def test_a_torn_file_is_found_repaired_with_one_sentence_and_nothing_is_lost(tmp_path, file, content):
     layout = made(tmp_path / "world")
     folder, before = layout.batch("first").folder, pointers.pointer(layout.batch("first").folder)
     path = tear(layout, file, content)
@@ -229,9 +228,9 @@ def test_a_torn_file_is_found_mended_with_one_sentence_and_nothing_is_lost(tmp_p
     layout.work.folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (layout.work.folder / name).touch()
-    assert repair.mend(layout) == [found]
+    assert repair.repair(layout) == [found]
     assert [(layout.work.folder / name).exists() for name in names] == [False, False, True]
-    assert repair.mend(layout) == []
+    assert repair.repair(layout) == []
     assert pointers.pointer(folder) == before
     remotes.set_remote(layout, "")
     repository.add(layout, folder)
@@ -256,7 +255,7 @@ def test_pointers_of_truth_answers_and_generations_are_made_again_too(tmp_path):
     before = [pointers.pointer(path) for path in paths]
     for number, path in enumerate(paths):
         pointer_of(path).write_bytes(b"") if number % 2 else pointer_of(path).unlink()
-    assert len(repair.mend(layout)) == 4
+    assert len(repair.repair(layout)) == 4
     assert [pointers.pointer(path) for path in paths] == before
 
 
@@ -269,10 +268,30 @@ def test_a_torn_pointer_of_data_that_changed_or_are_not_here_is_named_and_left(t
         layout.batch("first").index.write_bytes(b"others")
     else:
         shutil.rmtree(layout.batch("first").folder)
-    for look in (repair.findings, repair.mend):
+    for look in (repair.findings, repair.repair):
         with pytest.raises(ValueError, match=r"first.*git checkout"):
             look(layout)
     assert pointer.exists()
+
+
+def test_a_torn_pointer_of_truth_that_changed_is_named_and_left(tmp_path):
+    layout = made(tmp_path / "world")
+    truth = layout.truth_of("first")
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    truth.write_bytes(b"labels")
+    repository.add(layout, truth)
+    before = pointers.pointer(truth)
+    inputs.record(layout, "first", "2026-01-01")
+    pointer_of(truth).write_bytes(b"")
+    truth.write_bytes(b"others")
+    for look in (repair.findings, repair.repair):
+        with pytest.raises(
+            ValueError, match=r"first\.parquet: this file was changed, and its pointer .*git checkout"
+        ):
+            look(layout)
+    truth.write_bytes(b"labels")
+    assert len(repair.repair(layout)) == 1
+    assert pointers.pointer(truth) == before
 
 
 def test_locks_that_a_dead_process_left_hold_nobody_up(tmp_path):
@@ -286,7 +305,7 @@ def test_locks_that_a_dead_process_left_hold_nobody_up(tmp_path):
         lock.write_text(f" {pid}\n")
         if pid == os.getppid():
             os.utime(layout.dvc_rwlock, (1, 1))
-        (sentence,) = repair.mend(layout)
+        (sentence,) = repair.repair(layout)
         assert "is gone" in sentence
         repository.add(layout, layout.batch("first").folder)
 
@@ -305,43 +324,17 @@ def test_while_dvc_repro_runs_nobody_else_begins(tmp_path):
         while not (layout.root / "begun").exists() and time.monotonic() < until:
             time.sleep(0.1)
         with pytest.raises(ValueError, match=f"DVC is at work in this workspace.*{repro.pid}"):
-            repair.mend(layout)
+            repair.repair(layout)
         os.killpg(repro.pid, 9)
     assert layout.run.read_bytes() == before
-    assert "is gone" in repair.mend(layout)[0]
+    assert "is gone" in repair.repair(layout)[0]
 
 
 def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(tmp_path):
     layout = made(tmp_path / "world")
     shutil.rmtree(layout.root / ".git")
-    for look in (repair.findings, repair.mend):
+    for look in (repair.findings, repair.repair):
         with pytest.raises(ValueError, match="git repository.*oltr init"):
             look(layout)
     remotes.configure(layout.dvc_config_local, "core", no_scm="true")
-    assert repair.mend(layout) == []
-
-
-def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_path):
-    """With a proxy that nobody serves, a server on the loopback answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        code = (
-            "import sys, urllib.request; from pathlib import Path; from oltr_core.layout import Layout\n"
-            "from tasks.prefect.server import prepare_environment\n"
-            "prepare_environment(Layout(Path(sys.argv[1])))\n"
-            "import httpx, requests\n"
-            "for get in (lambda u: urllib.request.urlopen(u, timeout=20).read(),\n"
-            "            lambda u: httpx.get(u, timeout=20).content,\n"
-            "            lambda u: requests.get(u, timeout=20).content):\n"
-            "    assert get(sys.argv[2]) == b'here'\n"
-        )
-        nowhere = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-        asks = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), f"http://127.0.0.1:{server.getsockname()[1]}/"],
-            env={**os.environ, **nowhere, "no_proxy": "example.org"},
-        )
-        server.settimeout(30)
-        for _ in range(3):
-            with server.accept()[0] as asked:
-                asked.recv(4096)
-                asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhere")
-        assert asks.wait(30) == 0
+    assert repair.repair(layout) == []

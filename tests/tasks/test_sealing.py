@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flows import plan, steps
+from flows import workspace as looked
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
@@ -19,6 +20,7 @@ from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
 from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
+from tasks.dvc import objects as stored
 from tests.tasks import waiting_world as world
 
 
@@ -196,7 +198,7 @@ def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(ask
     kept = pointers.pointer(folder)
     assert kept["nfiles"] == sum(p.is_file() for p in folder.rglob("*"))
     remote = asked.remote / "files" / "md5"
-    names = repository.objects(asked, folder)
+    names = stored.named(asked, folder)
     assert len(names) > len(KEPT)
     assert all((remote / n[:2] / n[2:]).exists() for n in names)
     base_model = yaml.safe_load(asked.dvc_lock.read_text())["stages"]["train"]["outs"]
@@ -208,6 +210,26 @@ def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(ask
     ledger.verify_sealed(asked.ledger, folder)
 
 
+def test_check_names_the_data_and_the_results_that_the_remote_does_not_have(asked):
+    lock = yaml.safe_load(asked.dvc_lock.read_text())
+    del lock["stages"]["report"]
+    asked.dvc_lock.write_text(yaml.safe_dump(lock))
+    assert looked._remote(asked).startswith("it has all of "), "a stage that did not run has nothing to copy"
+    outs = [out for s in yaml.safe_load(asked.dvc_lock.read_text())["stages"].values() for out in s["outs"]]
+    md5s = {Path(out["path"]).name: out["md5"] for out in outs}
+    (asked.remote / "files" / "md5" / md5s["base.safetensors"][:2] / md5s["base.safetensors"][2:]).unlink()
+    then = "; the next seal copies what is here, `dvc push` at once"
+    assert looked._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
+    for store in (asked.remote, asked.dvc_cache):  # nobody knows what was in the folder
+        (store / "files" / "md5" / md5s["plots"][:2] / md5s["plots"][2:]).unlink()
+    shutil.rmtree(asked.remote / "files" / "md5" / pointers.pointer(asked.batch("b").folder)["md5"][:2])
+    found = looked._remote(asked)
+    assert found.startswith("! the remote does not have all of data/raw/b.dvc, dvc.yaml:")
+    assert "dvc.yaml:train" in found
+    assert "dvc.yaml:evaluate" in found
+    assert found.endswith(then)
+
+
 def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_on(copied):
     part = copied.unsealed("0000").folder
     part.mkdir(parents=True)
@@ -217,7 +239,7 @@ def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_o
     assert not (folder / "rubbish").exists()
     lines = copied.ledger.read_text().splitlines(keepends=True)
     copied.ledger.write_text("".join(lines[:-1]))
-    ledger.head_of(copied.ledger).unlink()
+    ledger.write_head(copied.ledger)
     copied.work.report.write_text("of a later run")
     sealing.seal(copied, world.AT)
     assert events(copied) == ["opened", "sealed"]
@@ -249,10 +271,10 @@ def test_what_is_dropped_is_gone_from_the_cache_and_from_the_remote(asked):
     folder = asked.generation("0000").folder
     one = pointers.pointer(folder)["md5"]
     places = [s / "files" / "md5" / one[:2] / one[2:] for s in (asked.remote, asked.root / ".dvc" / "cache")]
-    assert repository.drop(asked, {one}) == 0, "a pointer names it"
+    assert stored.drop(asked, {one}) == 0, "a pointer names it"
     assert all(place.exists() for place in places)
     folder.with_name("0000.dvc").unlink()
-    assert repository.drop(asked, {one, "0" * 32}) == 1
+    assert stored.drop(asked, {one, "0" * 32}) == 1
     assert not any(place.exists() for place in places)
 
 
@@ -438,7 +460,7 @@ def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_c
     assert "3 of 3 images of the batch of 0000 have no answer at its deadline" in capsys.readouterr().err
     assert plan.next_step(asked, 2) == plan.Step("make", "0001")
     inputs.verify(asked, read_all=True)
-    steps.mend(asked)
+    steps.repair(asked)
     steps.open_generation(asked, "0001")
     assert imports(asked) == [0]
     put(asked, f"{batch.asked(asked, '0000')[0]},,cat,2026-01-02")
@@ -632,7 +654,7 @@ def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     assert card["images"] == 12
     remote = copied.remote / "files" / "md5"
     for path in (copied.batch("b").folder, copied.truth_of("b")):
-        names = repository.objects(copied, path)
+        names = stored.named(copied, path)
         assert names
         assert all((remote / n[:2] / n[2:]).exists() for n in names)
     before = digest.of_folder(copied.batch("b").folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oltr_core import dvc_yaml, schema
+from oltr_core import dvc_yaml, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.reading import load_run
@@ -115,8 +115,16 @@ def test_an_old_workspace_gets_todays_keys_stages_and_flow_and_keeps_the_file_as
     layout.prefect_yaml.write_text("entrypoint: flows.serve.tend\n")
     (tmp_path / "code").mkdir()
     (layout.root / "oltr_core").symlink_to(tmp_path / "code")
+    ledger.append(layout.ledger, ledger.Event("opened", "0000", "", "2026-01-01", {"parent": "genesis"}))
+    ledger.head_of(layout.ledger).unlink()
     said = workspace.upgrade(layout)
-    assert [line.partition(":")[0] for line in said] == ["params.yaml", "dvc.yaml", "oltr_core", "prefect.yaml"]
+    names = ["params.yaml", "dvc.yaml", "oltr_core", "data/ledger.head", "prefect.yaml"]
+    assert [line.partition(":")[0] for line in said] == names
+    layout.ledger.write_text("")
+    with pytest.raises(ValueError, match="lines were cut off its end"):
+        workspace.upgrade(layout)
+    layout.ledger.unlink()
+    ledger.head_of(layout.ledger).unlink()
     assert layout.params_before.read_text() == old
     params = yaml.safe_load(layout.params.read_text())
     assert (params["update"]["target_tpr"], params["update"]["class_balanced"], params["train"]["seed"]) == (

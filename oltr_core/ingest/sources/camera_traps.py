@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from oltr_core.ingest.record import Box, Record, SourceAccess
 from oltr_core.ingest.sources.role import ImageSource
-from oltr_core.schema import UNKNOWN
+from oltr_core.schema import is_unknown
 from oltr_core.spec import Spec
 
 EMPTY = "empty"  # what a picture without an animal is called
@@ -79,7 +79,7 @@ class CameraTrapSource(ImageSource):
         """The records with what the settings say of empty pictures and boxes; one called `unknown` has no label."""
         searched = self.detections.boxes(access, root) if self.detections else {}
         for record in records:
-            if record.label == UNKNOWN:
+            if is_unknown(record.label):
                 record = replace(record, label=None)
             if self.empty == "leave_out" and (record.label or "").lower() == EMPTY:
                 record = replace(record, problem=record.problem or "an empty picture, left out by `empty: leave_out`")

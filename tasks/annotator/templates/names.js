@@ -5,12 +5,12 @@ const NEAR = 6; // names shown at most
 function nameProblem(text) {
   if (!text) return "Type a name first.";
   if ([...text].length > DATA.longest) return `A name has at most ${DATA.longest} characters.`;
-  if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(text)) return "A name has no line breaks or other control characters.";
+  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(text)) return "A name has no line breaks or other control characters.";
   return "";
 }
 
 function classProblem(text) {
-  if (text === DATA.unknown) return `No class is called “${DATA.unknown}”: choose Unsure if you cannot tell.`;
+  if (text.toLowerCase() === DATA.unknown) return `No class is called “${text}”: choose Unsure if you cannot tell.`;
   return nameProblem(text);
 }
 

@@ -206,7 +206,7 @@ SAID = [
     observation(2, "m1", "blank"),
     observation(3, "m2", "animal", "Sus scrofa", "machine"),
     observation(4, "", "animal", "Sus scrofa"),  # of the event: m3 is in it, m4 is later and of another place
-    observation(5, "m1", "unknown"),
+    observation(5, "m1", "Unknown"),
 ]
 
 

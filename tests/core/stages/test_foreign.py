@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(old, start, state, names, 
     (folder / "latin.csv").write_bytes(b"name\nL\xf6we\n")
     (folder / "other.csv").write_text("label\ncat\n")
     (folder / "twice.csv").write_text("name\ncat\ncat\n")
-    (folder / "unknown.csv").write_text("name\ncat\nunknown\n")
+    (folder / "unknown.csv").write_text("name\ncat\nUnknown\n")
     (folder / "one.csv").write_text("name\ncat\n")
     (folder / "more.csv").write_text("name\n" + "".join(f"{n}\n" for n in [*names, "extra"]))
     for file, name, classes, sentence in (
@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(old, start, state, names, 
         (state, SMALL, folder / "latin.csv", "latin.csv: expected UTF-8"),
         (state, SMALL, folder / "other.csv", "expected a column 'name', found label"),
         (state, SMALL, folder / "twice.csv", "twice.csv:3: 'cat': a name that stands there twice"),
-        (state, SMALL, folder / "unknown.csv", "unknown.csv:3: 'unknown': the name that predictions have"),
+        (state, SMALL, folder / "unknown.csv", "unknown.csv:3: 'Unknown': the name that predictions have"),
         (state, SMALL, folder / "one.csv", "expected two named classes or more, found 1"),
         (state, SMALL, folder / "more.csv", rf"shape \[{len(names) + 1}, \d+\] .* found \[{len(names)}, \d+\]"),
         (state, "test_resnet3", good, "timm has no model 'test_resnet3'"),

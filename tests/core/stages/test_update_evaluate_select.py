@@ -242,7 +242,7 @@ def test_without_new_annotations_the_model_stays_as_it_was(first, tmp_path):
     *before, imported = layout.ledger.read_bytes().splitlines(keepends=True)
     assert b'"imported"' in imported
     layout.ledger.write_bytes(b"".join(before))
-    ledger.head_of(layout.ledger).unlink()
+    ledger.write_head(layout.ledger)
     world.opened(layout, "0001", "0000", "update")
     world.compute(layout, curate, update)
     assert (

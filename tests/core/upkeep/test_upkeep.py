@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -480,6 +481,18 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
         layout.exports / "0000" / "a.png",
         layout.traces,
     }
+
+
+def test_a_scratch_folder_that_a_kill_left_is_left_over_and_one_that_is_in_use_is_not(layout):
+    with garbage.scratch(layout) as folder:
+        (folder / "image").write_bytes(b"12345")
+        assert garbage.leftovers(layout) == []
+        shutil.copytree(folder, layout.scratch / "killed")
+        (found,) = garbage.leftovers(layout)
+        assert found == (layout.scratch / "killed", 5, "an `oltr reproduce` that was cut off")
+    assert list(layout.scratch.iterdir()) == [found.path], "the other was removed at its end"
+    forgetting.clean_rest(layout, [])
+    assert not layout.scratch.exists()
 
 
 def test_the_features_of_a_sealed_model_are_kept(layout):
