@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 UNKNOWN = "unknown"  # what a prediction says of an image of no known class, and what no class is called
 NAME_LENGTH = 200  # characters of a class's or an annotator's name
+#: a joiner or non-joiner between letters, as Persian and the scripts of India write them
+_JOINED = re.compile(r"(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 #: what a spreadsheet would execute, or has been kept from executing
 _FORMULA = re.compile(r"'*\s*[=+\-@\t\r]")
 SPLITS = ("train", "val", "test", "pool", "quarantine")
@@ -27,7 +29,7 @@ def name_problem(text: str | None) -> str | None:
     if text and len(text) > NAME_LENGTH:
         return f"expected at most {NAME_LENGTH} characters, found {len(text):,} ({text[:20]!r}...)"
     # Cf: signs without a width, or that turn the direction of writing, by which two names look like one
-    if text and any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in text):
+    if text and any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in _JOINED.sub("", text)):
         return f"expected text without control characters, found {text!r}"
     return None
 

@@ -139,3 +139,10 @@ def test_rows_are_sorted_by_every_column_of_the_key_and_columns_are_in_the_order
     ]
     assert schema.read(tmp_path / "deep" / "t", schema.ANNOTATIONS, ["label"]).column_names == ["label"]
     assert read.schema.metadata == schema.ANNOTATIONS.metadata
+
+
+def test_joiners_belong_to_the_scripts_that_write_them():
+    assert schema.name_problem("می\u200cش") is None  # a Persian word with its non-joiner
+    assert schema.name_problem("क्\u200dष") is None
+    for name in ("de\u200cer", "می\u200c", "\u200cمی", "م\u202eی"):
+        assert schema.name_problem(name) is not None

@@ -126,8 +126,9 @@ def test_a_name_that_no_class_may_have_is_refused(batch_page):
         batch_page.press(Keys.ENTER)
         assert sentence in batch_page.one("#status").text
         batch_page.one("#search").clear()
-    problems = batch_page.driver.execute_script("return ['a\\u0007', '\\u2028', 'a\\u202e', 'a'].map(classProblem)")
-    assert problems == [*["A name has no line breaks or other control characters."] * 3, ""]
+    refused = ["a\u0007", "\u2028", "a\u202e", "a\u200cb"]
+    problems = batch_page.driver.execute_script("return arguments[0].map(classProblem)", [*refused, "م\u200cش", "a"])
+    assert problems == [*["A name has no line breaks or other control characters."] * 4, "", ""]
     assert batch_page.answers() == []
 
 

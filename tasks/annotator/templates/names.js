@@ -5,6 +5,7 @@ const NEAR = 6; // names shown at most
 function nameProblem(text) {
   if (!text) return "Type a name first.";
   if ([...text].length > DATA.longest) return `A name has at most ${DATA.longest} characters.`;
+  text = text.replace(/(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])/gu, ""); // Persian and the scripts of India
   if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(text)) return "A name has no line breaks or other control characters.";
   return "";
 }
