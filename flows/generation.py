@@ -21,16 +21,16 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import plan, steps
+from flows import plan, steps, waiting
 from flows.headstart import begun, joined
 from flows.history import HEADLINE, metrics_of
-from flows.progress import WATCH, say
+from flows.progress import WATCH, log, say
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
-from tasks import annotator, notify
+from tasks import notify
 from tasks.dvc.stages import worth_retrying
 from tasks.prefect import reports
 
@@ -106,7 +106,7 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
             with tags(name_of(layout), "annotation"):
-                waits = None if annotation(workspace, step.name) else step.name
+                waits = step.name if annotation(workspace, step.name) is None else None
         else:
             with tags(name_of(layout), "generation"):
                 generation(workspace, step.name, full_training)
@@ -117,15 +117,13 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
         future.wait()
     if waits is None:
         return None
-    settings = load_settings(layout).annotator
-    how = annotator.of(settings).instructions(layout, settings, waits)
-    return Completed(name=WAITING, message=f"waiting for annotations of the batch of {waits}: {how}")
+    return Completed(name=WAITING, message=waiting.sentence(layout, waits))
 
 
 @flow(name="annotation", flow_run_name=named("annotation-{name}"), validate_parameters=False)
-def annotation(workspace: str, name: str) -> bool:
-    """Import the annotations of the batch of generation `name`; False while people are not done."""
-    return import_annotations(Layout(Path(workspace)), name) is not None
+def annotation(workspace: str, name: str) -> int | None:
+    """Import the annotations of the batch of generation `name`; returns how many are there, None while some miss."""
+    return import_annotations(Layout(Path(workspace)), name)
 
 
 @flow(name="generation", flow_run_name=named("generation-{name}"), validate_parameters=False)
@@ -145,6 +143,8 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
     asked = export_batch(layout, name)
     steps.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
+    if advice := steps.recommended(layout):
+        log("\n".join(advice))  # the terminal has it below the table
     sentence = f"{settings.workspace.name}: generation {name} is {verdict}; {asked} images wait for annotations"
     if (undelivered := notify.tell(sentence)) is not None:
         say(undelivered)

@@ -76,7 +76,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
 
 
 def _register(layout: Layout, notify: str | None) -> list[str]:
-    from flows.deployment import IMPORTED, RECOMMENDED
+    from flows.deployment import IMPORTED, RECOMMENDED, TO_CORRECT
     from flows.generation import WAITING
     from oltr_core.settings.workspace import name_of
     from tasks.prefect import deploying
@@ -84,9 +84,11 @@ def _register(layout: Layout, notify: str | None) -> list[str]:
     name = name_of(layout)
     names = deploying.deploy(layout, name)
     if notify:
-        deploying.tell_by(
-            notify, name, names, (WAITING, IMPORTED, RECOMMENDED, "Completed", "Failed", "Crashed", "TimedOut")
-        )
+        said = (WAITING, TO_CORRECT, IMPORTED, RECOMMENDED)
+        deploying.tell_by(notify, name, names, (*said, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled"))
+        # a worker that is down is told of once a night, and not by every look that is late
+        nightly = [each for each in names if each.startswith("generation-")]
+        deploying.tell_by(notify, name, nightly, ("Late",), of="late runs")
     return names
 
 

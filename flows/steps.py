@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +86,14 @@ def for_full_training(layout: Layout) -> list[str]:
     from oltr_core.upkeep import retraining
 
     return retraining.reasons(layout, load_settings(layout).schedule.evidence)
+
+
+def recommended(layout: Layout) -> list[str]:
+    """Lines that advise a full training, where something speaks for one and params.yaml leaves it to people."""
+    if load_settings(layout).schedule.full_training != "recommend" or not (reasons := for_full_training(layout)):
+        return []
+    advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"
+    return [f"a full training is recommended: {advice}", *(f"  {reason}" for reason in reasons)]
 
 
 def import_model(layout: Layout, file: Path, name: str | None, classes: Path | None) -> str:
@@ -170,14 +177,8 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
     """
     settings, now = load_settings(layout).annotator, clock.now()
     with WATCH.lap("annotate"):
-        asked = len(batches_of_questions.asked(layout, name))
-        found = collecting.found(layout, settings, name, now) if asked else collecting.Found([], 0, [], 0)
-        end = collecting.deadline(layout, settings, name)
-        each = collecting.wanted(settings)
-        none = f"{found.missing} of {asked} images of the batch of {name} have "
-        none += "no answer" if each == 1 else f"fewer than {each} answers"
-        over = end is not None and end <= datetime.fromisoformat(now)
-        if found.missing and not partial and not over:
+        found, asked, none, end, waits = collecting.standing(layout, settings, name, now)
+        if waits and not partial:
             if found.wrong:  # whoever wrote them has to know
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""

@@ -110,6 +110,7 @@ class Layout:
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
+    told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
     mlflow_db = _At("mlflow.db")
     mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
     mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside

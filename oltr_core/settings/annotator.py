@@ -22,6 +22,9 @@ class FolderAnnotator(Spec):
     path: str = "data/inbox"  # relative to the workspace, or absolute
     # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
     deadline_days: float = Field(default=0.0, ge=0, le=3650)
+    remind_after_days: float = Field(
+        default=3.0, ge=0, le=3650
+    )  # then the nightly run tells once a day what is missing
     answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
@@ -31,6 +34,9 @@ class LabelStudioAnnotator(Spec):
     name: Literal["label_studio"] = "label_studio"
     url: str = "http://127.0.0.1:8080"  # of the server
     project: str = ""  # its title; empty: "oltr " and the name of the workspace
+    remind_after_days: float = Field(
+        default=3.0, ge=0, le=3650
+    )  # then the nightly run tells once a day what is missing
     answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 

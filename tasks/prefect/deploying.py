@@ -87,10 +87,10 @@ def _folder(deployment: Any) -> str:
     return ""
 
 
-def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> None:
-    """Let the server tell people, by the notification block TYPE/NAME, of runs of `names` that end in `states`.
+def tell_by(block: str, name: str, names: list[str], states: Iterable[str], of: str = "people") -> None:
+    """Let the server tell people, by the notification block TYPE/NAME, of runs of `names` that come into `states`.
 
-    Raises ValueError where there is no such block.
+    `of` tells the automations of one workspace apart. Raises ValueError where there is no such block.
     """
     from prefect.client.orchestration import get_client
     from prefect.events.actions import SendNotification
@@ -98,7 +98,7 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> N
     from prefect.exceptions import ObjectNotFound
 
     kind, _, called = block.partition("/")
-    automation = f"oltr {name}: tell people"
+    automation = f"oltr {name}: tell {of}"
     with get_client(sync_client=True) as client:
         try:
             found = client.read_block_document_by_name(called, kind)

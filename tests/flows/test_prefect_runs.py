@@ -65,7 +65,7 @@ def url(tmp_path_factory) -> Iterator[str]:
 def waiting(url, tmp_path_factory) -> Layout:
     """A workspace after `oltr loop` on that server: one generation, whose batch nobody has annotated."""
     layout = new_world(tmp_path_factory.mktemp("waiting") / "world")
-    edit(layout, lambda params: params.update(annotator={"name": "folder"}))
+    edit(layout, lambda params: params.update(annotator={"name": "folder", "remind_after_days": 0}))
     commit(layout, "people annotate")
     done = run(layout, "oltr", "loop", "--generations", "2", PREFECT_API_URL=url)
     assert done.returncode == 0, done.stderr
@@ -75,7 +75,8 @@ def waiting(url, tmp_path_factory) -> Layout:
 def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go_on(waiting, url):
     state = states(url)["digits-loop-to-2"]
     assert (state["type"], state["name"]) == ("COMPLETED", WAITING)
-    assert "batch of 0000: run `oltr annotate open`" in state["message"]
+    said = r"batch of 0000; (\d+) of \1 images of the batch of 0000 have no answer yet: run `oltr annotate open`"
+    assert re.search(said, state["message"]), state["message"]
     assert str(waiting.exports / "0000" / "batch.csv") in state["message"]
 
 
@@ -114,7 +115,8 @@ def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, ur
     try:
         state = deployed(waiting, url, more)
         assert (state["type"], state["name"]) == ("COMPLETED", WAITING), (tmp_path / "worker.log").read_text()[-3000:]
-        assert state["message"] == "0 generations made; waiting for annotations of the batch of 0000"
+        said = states(url)["digits-loop-to-2"]["message"]
+        assert state["message"] == said, "the same sentence, and no run inside of this one"
         before = len(inner(url))
         edit(waiting, lambda params: params["train"]["phases"][0].update(epochs="many"))
         state = deployed(waiting, url, more)
