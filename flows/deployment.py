@@ -52,7 +52,7 @@ def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> 
         return Completed(name=BUSY, message=str(error))
 
 
-@flow(name="nightly", flow_run_name=named("nightly"), validate_parameters=False)
+@flow(name="nightly", flow_run_name=named("nightly-{upcoming}"), validate_parameters=False)
 def nightly(workspace: str = ".", more: int = 1) -> Any:
     """Import the annotations that came, and make up to `more` further generations.
 
@@ -62,7 +62,7 @@ def nightly(workspace: str = ".", more: int = 1) -> Any:
     return held(workspace, lambda layout: _make(layout, more))
 
 
-@flow(name="retrain", flow_run_name=named("retrain"), validate_parameters=False)
+@flow(name="retrain", flow_run_name=named("retrain-{upcoming}"), validate_parameters=False)
 def retrain(workspace: str = ".") -> Any:
     """Make one generation more, by a full training whatever the schedule of params.yaml says."""
 
@@ -73,7 +73,7 @@ def retrain(workspace: str = ".") -> Any:
     return held(workspace, make)
 
 
-@flow(name="answers", flow_run_name=named("answers"), validate_parameters=False)
+@flow(name="answers", flow_run_name=named("answers-{newest}"), validate_parameters=False)
 def answers(workspace: str = ".") -> Any:
     """Import the answers to the batch that waits, once people are done; ends in a state that says what came.
 
@@ -83,7 +83,7 @@ def answers(workspace: str = ".") -> Any:
     return held(workspace, _take_in, whole=False)
 
 
-@flow(name="monitor", flow_run_name=named("monitor"), validate_parameters=False)
+@flow(name="monitor", flow_run_name=named("monitor-{upcoming}"), validate_parameters=False)
 def monitor(workspace: str = ".") -> Any:
     """Look at the newest ingested batch, if no generation has taken it in, and show the look in MLflow.
 

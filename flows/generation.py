@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,23 @@ from tasks.prefect import reports
 PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
 WAITING = "WaitingForAnnotations"
 OUTSIDE = 3600  # seconds until a step that waits for servers of others is given up, and tried again
+MOVING = 24 * 3600  # the same, of a step that also moves data of any size
+
+
+def _said(layout: Layout, pattern: str, given: dict[str, Any]) -> str:
+    """The name of a run: that of the workspace, and `pattern` with what is given and with the generations.
+
+    `newest` is the one that was opened last, `upcoming` the one that is being made or comes next.
+    """
+    newest = upcoming = "unknown"
+    with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
+        newest, upcoming = (steps.state_of(layout).opened or ["none"])[-1], plan.upcoming(layout)
+    return f"{name_of(layout)}-{pattern.format(**given, newest=newest, upcoming=upcoming)}"
 
 
 def named(pattern: str) -> Callable[[], str]:
-    """What gives a run its name: that of the workspace, and `pattern` with the parameters of the run."""
-
-    def name() -> str:
-        given = flow_run.parameters
-        return f"{name_of(Layout(Path(given['workspace'])))}-{pattern.format(**given)}"
-
-    return name
+    """What gives the run of a flow its name."""
+    return lambda: _said(Layout(Path(flow_run.parameters["workspace"])), pattern, flow_run.parameters)
 
 
 def _infrastructure(task: Any, run: Any, state: Any) -> bool:
@@ -72,8 +80,11 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
             mask_error(error)  # Prefect keeps its sentence and its traceback
             raise
 
+    def name(parameters: dict[str, Any]) -> str:
+        return _said(parameters["layout"], label, parameters)
+
     wrap: Any = task
-    return wrap(run, task_run_name=label, timeout_seconds=seconds, **(again if retry else {}))
+    return wrap(run, task_run_name=name, timeout_seconds=seconds, **(again if retry else {}))
 
 
 def _mirror(layout: Layout) -> None:
@@ -82,18 +93,18 @@ def _mirror(layout: Layout) -> None:
         link_report(layout, name, address)
 
 
-ingest = _task(steps.ingest, "ingest-{batch}")
+ingest = _task(steps.ingest, "ingest-{batch}", seconds=MOVING)
 open_generation = _task(steps.open_generation, "open-{name}", retry=False)
-run_stage = _task(steps.run_stage, "{stage}")
+run_stage = _task(steps.run_stage, "{stage}-{upcoming}")
 validate = _task(steps.validate, "quality-{name}", retry=False)
-seal = _task(steps.seal, "seal-{name}")
+seal = _task(steps.seal, "seal-{name}", seconds=MOVING)
 judge = _task(steps.judge, "gate-{name}", retry=False)
 export_batch = _task(steps.export_batch, "export-{name}", seconds=OUTSIDE)
 import_annotations = _task(steps.import_annotations, "import-{name}", seconds=OUTSIDE)
-mirror = _task(_mirror, "mirror", retry=False, seconds=OUTSIDE)
+mirror = _task(_mirror, "mirror-{newest}", retry=False, seconds=OUTSIDE)
 
 
-@flow(name="loop", flow_run_name=named("loop-to-{generations}"), validate_parameters=False)
+@flow(name="loop", flow_run_name=named("loop-{upcoming}-to-{generations}"), validate_parameters=False)
 def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING.
 

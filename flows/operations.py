@@ -17,9 +17,10 @@ from oltr_core.settings.masking import masked
 NOTIFY = click.option("--notify", help="Tell people by this notification block of the server: TYPE/NAME.")
 
 
-@command("oltr deploy", "oltr deploy --notify slack-webhook/team")
+@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker")
 @NOTIFY
-def deploy(layout: Layout, notify: str | None) -> None:
+@click.option("--pool", default="", help="One of definitions.work_pools in prefect.yaml (default: as written there).")
+def deploy(layout: Layout, notify: str | None, pool: str) -> None:
     """Register the deployments of prefect.yaml on the Prefect server that PREFECT_API_URL names.
 
     Their names carry that of the workspace; a worker of the pool `oltr`, made where it is missing, runs them.
@@ -29,7 +30,9 @@ def deploy(layout: Layout, notify: str | None) -> None:
 
     workspace.settings(layout)
     prepare_environment(layout)
-    click.echo(f"deployed {', '.join(_register(layout, notify))}; `prefect worker start --pool oltr` runs them")
+    names, pools = _register(layout, notify, pool)
+    workers = " and ".join(f"`prefect worker start --pool {each}`" for each in pools)
+    click.echo(f"deployed {', '.join(names)}; {workers} runs them")
 
 
 @command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team")
@@ -59,7 +62,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
         with suppress(KeyboardInterrupt):
             while not server.answers():
                 server.wait_a_moment()
-            names = _register(layout, notify)
+            names, _ = _register(layout, notify)
             with deploying.worker(layout) as worker:
                 address = server.url.removesuffix("/api")
                 click.echo(
@@ -75,21 +78,21 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
         server.stop()
 
 
-def _register(layout: Layout, notify: str | None) -> list[str]:
+def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[str], list[str]]:
     from flows.deployment import IMPORTED, RECOMMENDED, TO_CORRECT
     from flows.generation import WAITING
     from oltr_core.settings.workspace import name_of
     from tasks.prefect import deploying
 
     name = name_of(layout)
-    names = deploying.deploy(layout, name)
+    names, pools = deploying.deploy(layout, name, pool)
     if notify:
         said = (WAITING, TO_CORRECT, IMPORTED, RECOMMENDED)
         deploying.tell_by(notify, name, names, (*said, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled"))
         # a worker that is down is told of once a night, and not by every look that is late
         nightly = [each for each in names if each.startswith("generation-")]
         deploying.tell_by(notify, name, nightly, ("Late",), of="late runs")
-    return names
+    return names, pools
 
 
 @command("oltr backup /mnt/backups/deer-2026-11")
@@ -100,13 +103,17 @@ def backup(layout: Layout, destination: Path) -> None:
     from oltr_core.settings.whole import load_settings
     from tasks import backup as copies
 
-    tracking = load_settings(layout).tracking.uri
+    settings = load_settings(layout)
     with alone(layout):
         said, outside = copies.save(layout, destination.expanduser().absolute())
-    if tracking:
-        outside.append(f"MLflow's database and artifacts at {tracking}")
-    if os.environ.get("PREFECT_API_URL"):
-        outside.append(f"Prefect's database behind {os.environ['PREFECT_API_URL']}")
+    elsewhere = {
+        "MLflow's database and artifacts": settings.tracking.uri,
+        "MLflow's artifacts": settings.tracking.artifacts,
+        "Prefect's database": os.environ.get("PREFECT_API_URL", ""),
+        "copies of data in DVC's remote": settings.storage.remote,
+        "tasks of Label Studio": getattr(settings.annotator, "url", ""),
+    }
+    outside += [f"{what} at {address}" for what, address in elsewhere.items() if address]
     click.echo(masked("\n".join([said, *(f"not in it: {what}" for what in outside)])))
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.progress import WATCH, say
+from flows.progress import WATCH, note, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.ledger import Event, State
+from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, ray, storage
 from tasks.annotator import batch as batches_of_questions
@@ -124,6 +125,8 @@ def run_stage(layout: Layout, stage: str) -> stages.Outcome:
     outcome = stages.bring_up_to_date(stage, layout)
     WATCH.add(stage, outcome.seconds)
     WATCH.add("DVC, processes and imports around stages", WATCH.elapsed - begun - outcome.seconds)
+    for sentence in outcome.said:
+        note(masked(f"{stage}: {sentence}"))
     say(f"{stage}: {outcome.seconds:.1f} s" if outcome.ran else f"{stage}: up to date")
     return outcome
 

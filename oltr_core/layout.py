@@ -91,6 +91,7 @@ class Layout:
     failure = _Each("data/failures/{}.json")  # of a stage
     timings = _At("data/timings")  # seconds per stage of the run in progress; never a dependency of anything
     timing = _Each("data/timings/{}.json")
+    said = _Each("data/timings/{}.txt")  # sentences of a stage that its run is to show
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")

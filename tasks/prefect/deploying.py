@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, write_atomically
 
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
@@ -25,27 +25,48 @@ GRACE = 20  # seconds that a worker and its run have to end
 ANSWERS = "oltr.answers"
 
 
-def deploy(layout: Layout, name: str) -> list[str]:
-    """Register the deployments of this workspace, called `name`; returns their names.
+def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[str]]:
+    """Register the deployments of this workspace, called `name`; returns their names and those of their work pools.
 
-    Raises ValueError without an address, for a pool that is missing, and where another workspace has this name.
+    `pool`: one of `definitions.work_pools` of prefect.yaml, in the place of those that the deployments name. Raises
+    ValueError without an address, for a pool that is missing, and where another workspace has this name.
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise ValueError(
             "PREFECT_API_URL: expected the address of a Prefect server, found none; set it, or run `oltr serve`"
         )
-    entries = yaml.safe_load(layout.prefect_yaml.read_text())["deployments"]
-    names = [entry["name"].replace(NAME, name) for entry in entries]
-    _prepare(layout, {entry["work_pool"]["name"] for entry in entries}, names)
+    written = variant(layout, pool)
+    names = [entry["name"].replace(NAME, name) for entry in written["deployments"]]
+    pools = sorted({entry["work_pool"]["name"] for entry in written["deployments"]})
+    _prepare(layout, pools, names)
     command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(
-        command, cwd=layout.root, env={**os.environ, "OLTR_NAME": name}, capture_output=True, text=True, check=False
-    )
+    if pool:
+        chosen = layout.prefect_home / "deploy.yaml"
+        write_atomically(chosen, yaml.safe_dump(written, sort_keys=False))
+        command += ["--prefect-file", str(chosen)]
+    env = {**os.environ, "OLTR_NAME": name, "OLTR_FOLDER": str(layout.root.resolve())}
+    done = subprocess.run(command, cwd=layout.root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(
             f"{layout.prefect_yaml}: Prefect refused it: {' '.join((done.stdout + done.stderr).split())}"
         )
-    return names
+    return names, pools
+
+
+def variant(layout: Layout, pool: str) -> dict[str, Any]:
+    """prefect.yaml, every deployment in the work pool that is defined there as `pool`; "": as it is written."""
+    written = yaml.safe_load(layout.prefect_yaml.read_text())
+    if not pool:
+        return written
+    defined = (written.get("definitions") or {}).get("work_pools") or {}
+    if pool not in defined:
+        there = ", ".join(defined) or "none; a new workspace's prefect.yaml has them"
+        raise ValueError(f"{layout.prefect_yaml}: expected {pool!r} in definitions.work_pools, found {there}")
+    for entry in written["deployments"]:
+        entry["work_pool"] = defined[pool]
+    # of a deployment with an image Prefect would look for the workspace in a folder of its own
+    folder = {"directory": str(layout.root.resolve())}
+    return written | {"pull": [{"prefect.deployments.steps.set_working_directory": folder}]}
 
 
 def _prepare(layout: Layout, pools: Iterable[str], names: list[str]) -> None:
@@ -136,6 +157,7 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str], of: 
 @contextlib.contextmanager
 def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker of the pool, ended with the block; it ends with this process too, whatever happens to that."""
+    layout.prefect_home.mkdir(parents=True, exist_ok=True)
     with (layout.prefect_home / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.prefect.deploying"],

@@ -25,6 +25,11 @@ UNNEEDED = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
 )  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: finished runs are removed after 30 days, with their logs and artifacts: the ledger and MLflow hold what they made
+RETENTION = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
+}
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -149,6 +154,8 @@ def main(port: int, workspace: str = "") -> None:
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+    for key, value in RETENTION.items():
+        os.environ.setdefault(key, value)  # what a user set stays
     import uvicorn
     from prefect.server.api.server import create_app
 

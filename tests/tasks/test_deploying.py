@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -36,6 +38,13 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     with pytest.raises(ValueError, match="PREFECT_API_URL: expected the address of a Prefect server, found none"):
         deploying.deploy(Layout(tmp_path), "deer")
     assert deploying.answers_are_in("deer", AT) is None
+
+
+def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    with deploying.worker(Layout(tmp_path)) as worker:
+        assert worker.wait(30) == 0
+    assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
 
 
 def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
