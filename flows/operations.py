@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -43,13 +44,16 @@ def deploy(layout: Layout, notify: str | None, pool: str) -> None:
 def serve(layout: Layout, port: int, notify: str | None) -> None:
     """Server, worker and schedules of this workspace on this machine, until Ctrl-C. Goes on from where it was ended.
 
-    With PREFECT_API_URL set: only a worker, of that server.
+    A file that comes into the inbox starts `annotation`. With PREFECT_API_URL set: only a worker, of that server.
     """
-    from tasks import workspace
+    from flows import waiting
+    from oltr_core.settings.workspace import name_of
+    from tasks import clock, workspace
+    from tasks.annotator import folder
     from tasks.prefect import deploying
     from tasks.prefect.server import Server, prepare_environment
 
-    workspace.settings(layout)
+    settings = workspace.settings(layout)
     prepare_environment(layout)
 
     def end(*_: object) -> None:
@@ -63,7 +67,9 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
             while not server.answers():
                 server.wait_a_moment()
             names, _ = _register(layout, notify)
-            with deploying.worker(layout) as worker:
+            ours = server.url if server.process else ""
+            came = waiting.changed(partial(folder.stamp, layout, settings.annotator))
+            with deploying.worker(layout) as worker, deploying.served(layout, ours):
                 address = server.url.removesuffix("/api")
                 click.echo(
                     masked(
@@ -72,7 +78,9 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                     )
                 )
                 while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
-                    time.sleep(0.5)
+                    time.sleep(1)
+                    if next(came):
+                        deploying.answers_are_in(name_of(layout), clock.now())
             raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.prefect_home / 'worker.log'}")
     finally:
         server.stop()

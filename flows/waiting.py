@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
@@ -39,6 +40,16 @@ def sentence(layout: Layout, name: str, there: collecting.Standing | None = None
             said += f"; {wrong} answers cannot be imported (`oltr annotate status` names them)"
     how = annotator.of(settings).instructions(layout, settings, name)
     return f"{said}: {how}" if how else said
+
+
+def changed(look: Callable[[], object]) -> Iterator[bool]:
+    """At each step whether what `look` sees has changed and stands still since; once per change."""
+    told = before = look()
+    while True:
+        now = look()
+        yield now == before and now != told
+        told = now if now == before else told
+        before = now
 
 
 def late(layout: Layout, name: str) -> bool:

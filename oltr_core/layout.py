@@ -110,6 +110,7 @@ class Layout:
     remote = _At(".oltr/remote")  # the DVC remote of a workspace that names no other
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
+    served = _At(".oltr/prefect/served")  # where `oltr serve` answers, for other commands in this workspace
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
     told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
     mlflow_db = _At("mlflow.db")

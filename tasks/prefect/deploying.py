@@ -184,10 +184,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def answers_are_in(name: str, at: str) -> str | None:
-    """Emit the event that starts `annotation`, where PREFECT_API_URL names a server; else a sentence about it."""
-    url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
-    if not url:
+@contextlib.contextmanager
+def served(layout: Layout, url: str) -> Iterator[None]:
+    """Other commands in this workspace find the server at `url` while it is up; "": a server of others."""
+    write_atomically(layout.served, url)
+    try:
+        yield
+    finally:
+        layout.served.unlink(missing_ok=True)
+
+
+def answers_are_in(name: str, at: str, layout: Layout | None = None) -> str | None:
+    """Emit the event that starts `annotation`, on the server that PREFECT_API_URL names or `oltr serve` runs.
+
+    Returns a sentence where it does not answer; None where it took the event, or where there is no server.
+    """
+    named = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    ours = layout.served.read_text() if layout and layout.served.exists() else ""
+    if not (url := named or ours):
         return None
     resource = {"prefect.resource.id": f"oltr.workspace.{name}"}
     event = {"id": str(uuid.uuid4()), "occurred": at, "event": ANSWERS, "resource": resource, "payload": {}}
@@ -198,6 +212,8 @@ def answers_are_in(name: str, at: str) -> str | None:
         with urllib.request.urlopen(request, timeout=5):
             return None
     except (OSError, ValueError) as error:
+        if not named:  # `oltr serve` was killed
+            return None
         return f"Prefect was not told that answers are in ({error}); the schedule finds them"
 
 

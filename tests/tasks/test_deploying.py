@@ -47,7 +47,7 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
 
 
-def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
+def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch, tmp_path):
     came = []
 
     class Server(BaseHTTPRequestHandler):
@@ -59,12 +59,22 @@ def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
         def log_message(self, *arguments):
             pass
 
+    layout = Layout(tmp_path)
     with HTTPServer(("127.0.0.1", 0), Server) as there:
         threading.Thread(target=there.serve_forever, daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api/")
         assert deploying.answers_are_in("deer", AT) is None
-        there.shutdown()
-    ((path, (event,)),) = came
+        monkeypatch.delenv("PREFECT_API_URL")
+        with deploying.served(layout, f"http://127.0.0.1:{there.server_port}/api"):  # as `oltr serve` does
+            assert deploying.answers_are_in("deer", AT, layout) is None
+            assert len(came) == 2
+            there.shutdown()
+            there.server_close()
+            assert deploying.answers_are_in("deer", AT, layout) is None, "it was killed"
+        assert not layout.served.exists()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api/")
+    (path, (event,)), (_, (again,)) = came
+    assert again == event | {"id": again["id"]}
     assert path == "/api/events"
     assert event.pop("id")
     resource = {"prefect.resource.id": "oltr.workspace.deer"}

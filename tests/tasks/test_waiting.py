@@ -11,8 +11,9 @@ from flows import deployment, plan, steps, waiting
 from flows.generation import WAITING
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks import clock, notify
-from tasks.annotator import batch
+from tasks.annotator import batch, folder
 from tests.tasks import waiting_world as world
 
 HOW = ": run `oltr annotate open`, answer in the browser"
@@ -105,6 +106,17 @@ def test_the_sentence_leaves_out_what_nobody_knows_now_and_people_are_done_with(
 
     monkeypatch.setattr(waiting, "standing", down)
     assert waiting.sentence(layout, "0000").partition(HOW)[0] == "waiting for annotations of the batch of 0000"
+
+
+def test_a_file_that_has_come_into_the_inbox_and_stands_still_is_seen_once(layout):
+    came = waiting.changed(lambda: folder.stamp(layout, FolderAnnotator()))
+    seen = [next(came), next(came)]
+    put(layout, "x,,cat")
+    seen += [next(came)]
+    put(layout, "x,,cat", "y,,dog")  # it is still being written
+    seen += [next(came) for _ in range(3)]
+    assert seen == [False, False, False, False, True, False]
+    assert folder.stamp(layout, TruthAnnotator()) == frozenset()
 
 
 def test_of_two_things_each_is_told_once(tmp_path):
