@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from oltr_core.layout import Layout, sqlite_address
-from tasks.prefect import reports
+from tasks.prefect import receiving, reports
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
 #: services that deployments need and a loop that drives itself does not
@@ -147,7 +147,7 @@ class Server:
 
 
 def main(port: int, workspace: str = "") -> None:
-    """Serve until terminated or until the parent is gone; also the reports of `workspace`, where there is one."""
+    """Serve until terminated or until the parent is gone; also reports and webhook of `workspace`, if given."""
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()  # returns when the other end is closed
@@ -161,7 +161,11 @@ def main(port: int, workspace: str = "") -> None:
 
     app = create_app(final=True)
     if workspace:
-        app.router.routes.insert(0, reports.route(Layout(Path(workspace))))  # before its pages, which answer anything
+        layout = Layout(Path(workspace))
+        app.router.routes[:0] = [
+            reports.route(layout),
+            receiving.route(layout),
+        ]  # before its pages, which answer anything
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

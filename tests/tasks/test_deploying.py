@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import sys
 import threading
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from flows import workspace
 from oltr_core.layout import Layout
 from oltr_core.settings.workspace import name_of
 from tasks.prefect import deploying
@@ -38,6 +40,21 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     with pytest.raises(ValueError, match="PREFECT_API_URL: expected the address of a Prefect server, found none"):
         deploying.deploy(Layout(tmp_path), "deer")
     assert deploying.answers_are_in("deer", AT) is None
+
+
+def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
+    layout = Layout(tmp_path)
+    written = "tracking: {uri: 'http://eve:pw@mlflow.example:5000'}\nannotator: {name: label_studio, url: %s}\n"
+    layout.params.write_text(written % "'http://localhost:8080'")
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{platform.node()}:4200/api")
+    assert workspace._servers(layout).startswith("! params.yaml: tracking.uri is plain http to mlflow.example: ")
+    layout.params.write_text(written.replace("http:", "https:") % "'http://studio.example'")
+    monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.7:4200/api")
+    said = "! PREFECT_API_URL is plain http to 10.0.0.7, params.yaml: annotator.url is plain http to studio.example: "
+    assert workspace._servers(layout).startswith(said)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    layout.params.write_text("{}")
+    assert not workspace._servers(layout).startswith("! ")
 
 
 def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, monkeypatch):
