@@ -130,7 +130,10 @@ def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
 
     No run begins inside of it, so that waiting for a year leaves little in Prefect's database.
     """
-    there = waiting.standing(layout, name)
+    try:
+        there = waiting.standing(layout, name)
+    except OSError:  # the step that imports asks again, and says why it fails
+        return None
     if not there.waits:
         return None
     said = waiting.sentence(layout, name, there)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from flows import deployment, plan, steps, waiting
+from flows import deployment, generation, plan, steps, waiting
 from flows.generation import WAITING
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -105,7 +105,36 @@ def test_the_sentence_leaves_out_what_nobody_knows_now_and_people_are_done_with(
         raise ConnectionError("gone")
 
     monkeypatch.setattr(waiting, "standing", down)
+    assert deployment._unanswered(layout, "0000") is None, "the task that asks again says what is wrong"
     assert waiting.sentence(layout, "0000").partition(HOW)[0] == "waiting for annotations of the batch of 0000"
+
+
+def test_what_speaks_for_a_full_training_is_in_the_state_of_a_run_where_people_decide(layout, now, monkeypatch):
+    put(layout, *(f"{image},,cat" for image in batch.asked(layout, "0000")))
+    monkeypatch.setattr(steps, "for_full_training", lambda _: ["forgetting is 0.2"])
+    monkeypatch.setattr(deployment, "loop", lambda *_: None)
+    key = "`schedule: {full_training: auto}` in params.yaml"
+    advice = f"a full training is recommended: {key} makes the next generation one"
+    name = yaml.safe_load(layout.params.read_text())["workspace"]["name"]
+    state = deployment._make(layout, 1)
+    assert (state.name, state.message.splitlines()[-3:]) == (
+        deployment.STILL,
+        [advice, "  forgetting is 0.2", f"or `prefect deployment run retrain/retrain-{name}`"],
+    )
+    params = yaml.safe_load(layout.params.read_text()) | {"schedule": {"full_training": "auto"}}
+    layout.params.write_text(yaml.safe_dump(params))
+    assert steps.recommended(layout) == []
+
+
+def test_runs_say_workspace_and_generation_even_where_the_ledger_cannot_be_read(layout):
+    def named() -> str:
+        return generation._said(layout, "loop-{upcoming}-to-{generations}-after-{newest}", {"generations": 4})
+
+    assert named() == "digits-loop-0001-to-4-after-0000"
+    ledger.append(layout.ledger, ledger.Event("opened", "0001", "x", world.AT, {"parent": "0000"}))
+    assert named() == "digits-loop-0001-to-4-after-0001", "it is being made"
+    layout.ledger.write_text("no ledger\n")
+    assert named() == "digits-loop-unknown-to-4-after-unknown"
 
 
 def test_a_file_that_has_come_into_the_inbox_and_stands_still_is_seen_once(layout):
