@@ -99,7 +99,7 @@ def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[
         deploying.tell_by(notify, name, names, (*said, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled"))
         # a worker that is down is told of once a night, and not by every look that is late
         nightly = [each for each in names if each.startswith("generation-")]
-        deploying.tell_by(notify, name, nightly, ("Late",), of="late runs")
+        deploying.tell_by(notify, name, nightly, ("Late",), of="of late runs")
     return names, pools
 
 
