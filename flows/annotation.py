@@ -64,7 +64,7 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
 
     def saved(sentence: str) -> None:
         click.echo(f"{sentence}; `oltr loop --more 1` learns them, `oltr annotate import {name}` only imports")
-        if (untold := deploying.answers_are_in(name_of(layout), clock.now())) is not None:
+        if (untold := deploying.answers_are_in(name_of(layout), clock.now(), layout)) is not None:
             click.echo(masked(untold), err=True)
         if once:
             done.set()

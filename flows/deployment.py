@@ -14,20 +14,20 @@ from typing import Any
 from prefect import flow, tags
 from prefect.states import Completed
 
-from flows import monitoring, plan, steps
+from flows import monitoring, plan, steps, waiting
 from flows.generation import WAITING, annotation, loop, named
 from flows.loop import Busy, alone, check_parameters
 from flows.upkeep import finish_forgetting
-from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
-from tasks import clock
+from tasks import clock, notify
 
 PATIENCE = 600  # seconds that a run waits for another one in its workspace
 IMPORTED = "AnswersImported"
-STILL = "StillWaiting"  # apart from WAITING, of which people are told
+TO_CORRECT = "AnswersToCorrect"
+STILL = "StillWaiting"  # apart from WAITING and TO_CORRECT, of which people are told
 BUSY = "Busy"
 NOTHING = "NothingToDo"
 RECOMMENDED = "GenerationRecommended"
@@ -52,16 +52,17 @@ def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> 
         return Completed(name=BUSY, message=str(error))
 
 
-@flow(name="nightly", flow_run_name=named("nightly"), validate_parameters=False)
+@flow(name="nightly", flow_run_name=named("nightly-{upcoming}"), validate_parameters=False)
 def nightly(workspace: str = ".", more: int = 1) -> Any:
     """Import the annotations that came, and make up to `more` further generations.
 
-    While people are still annotating, this ends at once in the state WAITING, saying since when, and costs nothing.
+    While people are still annotating, this ends at once in a state that says since when and how far they are: STILL,
+    and, once `annotator.remind_after_days` are over, WAITING once a day.
     """
     return held(workspace, lambda layout: _make(layout, more))
 
 
-@flow(name="retrain", flow_run_name=named("retrain"), validate_parameters=False)
+@flow(name="retrain", flow_run_name=named("retrain-{upcoming}"), validate_parameters=False)
 def retrain(workspace: str = ".") -> Any:
     """Make one generation more, by a full training whatever the schedule of params.yaml says."""
 
@@ -72,13 +73,17 @@ def retrain(workspace: str = ".") -> Any:
     return held(workspace, make)
 
 
-@flow(name="answers", flow_run_name=named("answers"), validate_parameters=False)
+@flow(name="answers", flow_run_name=named("answers-{newest}"), validate_parameters=False)
 def answers(workspace: str = ".") -> Any:
-    """Import the answers to the batch that waits, once people are done; ends in a state that says what came."""
+    """Import the answers to the batch that waits, once people are done; ends in a state that says what came.
+
+    Answers that cannot be imported are no failure: the run ends in TO_CORRECT, naming file and line, and in STILL
+    as long as they are the same.
+    """
     return held(workspace, _take_in, whole=False)
 
 
-@flow(name="monitor", flow_run_name=named("monitor"), validate_parameters=False)
+@flow(name="monitor", flow_run_name=named("monitor-{upcoming}"), validate_parameters=False)
 def monitor(workspace: str = ".") -> Any:
     """Look at the newest ingested batch, if no generation has taken it in, and show the look in MLflow.
 
@@ -101,7 +106,7 @@ def _look(layout: Layout) -> Any:
     quiet = arrivals.quiet(rule.quiet_hours, datetime.fromisoformat(clock.now()))
     if rule.start and not quiet:
         check_parameters(layout)
-        return _make(layout, 1, waiting=STILL)
+        return _make(layout, 1, reminds=False)
     later = "; not before the end of the quiet hours" if rule.start else ""
     new = len(arrivals.looks(layout)) > before
     return Completed(name=RECOMMENDED if new else STILL, message=seen["sentence"] + later)
@@ -111,24 +116,45 @@ def _take_in(layout: Layout) -> Any:
     waits = plan.unannotated(layout)
     if waits is None:
         return Completed(name=NOTHING, message="no batch waits for annotations")
+    if state := _unanswered(layout, waits):
+        return state
     with tags(name_of(layout), "annotation"):
         there = annotation(str(layout.root), waits)
-    if there:
-        return Completed(name=IMPORTED, message=f"imported the annotations of the batch of {waits}")
-    return Completed(name=STILL, message=_waiting(layout, waits))
+    if there is None:
+        return Completed(name=STILL, message=waiting.sentence(layout, waits))
+    return Completed(name=IMPORTED, message=f"imported {there} annotations of the batch of {waits}")
 
 
-def _make(layout: Layout, more: int, full_training: bool = False, waiting: str = WAITING) -> Any:
+def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
+    """The state of a run that finds the batch of generation `name` not answered; None where people are done.
+
+    No run begins inside of it, so that waiting for a year leaves little in Prefect's database.
+    """
+    try:
+        there = waiting.standing(layout, name)
+    except OSError:  # the step that imports asks again, and says why it fails
+        return None
+    if not there.waits:
+        return None
+    said = waiting.sentence(layout, name, there)
+    if there.found.wrong:
+        told = notify.news(layout, "to correct", there.found.refusal)
+        return Completed(name=TO_CORRECT if told else STILL, message=f"{there.found.refusal}\n{said}")
+    today = f"{name} {clock.now()[:10]}"
+    told = reminds and waiting.late(layout, name) and notify.news(layout, "reminded", today)
+    return Completed(name=WAITING if told else STILL, message=said)
+
+
+def _make(layout: Layout, more: int, full_training: bool = False, reminds: bool = True) -> Any:
     before = plan.finished(layout)
+    step = plan.next_step(layout, before + more)
+    if step and step.what == "annotate" and (state := _unanswered(layout, step.name, reminds)):
+        steps.catch_up(layout)
+        return state
     with tags(name_of(layout)):  # those of a deployment are not its inner runs'
         loop(str(layout.root), before + more, full_training)
     made, waits = plan.finished(layout) - before, plan.unannotated(layout)
-    said = f"{made} generations made" + (f"; {_waiting(layout, waits)}" if waits else "")
-    return Completed(name=waiting if waits and not made else None, message=said, data=said)
-
-
-def _waiting(layout: Layout, name: str) -> str:
-    """For which batch people are waited for, and how long already: what a reminder says."""
-    out = [e.at for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("exported", name)]
-    days = (datetime.fromisoformat(clock.now()) - datetime.fromisoformat(out[0])).days
-    return f"waiting for annotations of the batch of {name}" + (f", for {days} days now" if days else "")
+    said = f"{made} generations made" + (f"; {waiting.sentence(layout, waits)}" if waits else "")
+    if advice := steps.recommended(layout):
+        said += "\n" + "\n".join([*advice, f"or `prefect deployment run retrain/retrain-{name_of(layout)}`"])
+    return Completed(name=STILL if waits and not made else None, message=said, data=said)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,38 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import plan, steps
+from flows import plan, steps, waiting
 from flows.headstart import begun, joined
 from flows.history import HEADLINE, metrics_of
-from flows.progress import WATCH
+from flows.progress import WATCH, log
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
-from tasks import annotator
 from tasks.dvc.stages import worth_retrying
 from tasks.prefect import reports
 
 PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
 WAITING = "WaitingForAnnotations"
 OUTSIDE = 3600  # seconds until a step that waits for servers of others is given up, and tried again
+MOVING = 24 * 3600  # the same, of a step that also moves data of any size
+
+
+def _said(layout: Layout, pattern: str, given: dict[str, Any]) -> str:
+    """The name of a run: that of the workspace, and `pattern` with what is given and with the generations.
+
+    `newest` is the one that was opened last, `upcoming` the one that is being made or comes next.
+    """
+    newest = upcoming = "unknown"
+    with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
+        newest, upcoming = (steps.state_of(layout).opened or ["none"])[-1], plan.upcoming(layout)
+    return f"{name_of(layout)}-{pattern.format(**given, newest=newest, upcoming=upcoming)}"
 
 
 def named(pattern: str) -> Callable[[], str]:
-    """What gives a run its name: that of the workspace, and `pattern` with the parameters of the run."""
-
-    def name() -> str:
-        given = flow_run.parameters
-        return f"{name_of(Layout(Path(given['workspace'])))}-{pattern.format(**given)}"
-
-    return name
+    """What gives the run of a flow its name."""
+    return lambda: _said(Layout(Path(flow_run.parameters["workspace"])), pattern, flow_run.parameters)
 
 
 def _infrastructure(task: Any, run: Any, state: Any) -> bool:
@@ -72,8 +79,11 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
             mask_error(error)  # Prefect keeps its sentence and its traceback
             raise
 
+    def name(parameters: dict[str, Any]) -> str:
+        return _said(parameters["layout"], label, parameters)
+
     wrap: Any = task
-    return wrap(run, task_run_name=label, timeout_seconds=seconds, **(again if retry else {}))
+    return wrap(run, task_run_name=name, timeout_seconds=seconds, **(again if retry else {}))
 
 
 def _mirror(layout: Layout) -> None:
@@ -82,18 +92,18 @@ def _mirror(layout: Layout) -> None:
         link_report(layout, name, address)
 
 
-ingest = _task(steps.ingest, "ingest-{batch}")
+ingest = _task(steps.ingest, "ingest-{batch}", seconds=MOVING)
 open_generation = _task(steps.open_generation, "open-{name}", retry=False)
-run_stage = _task(steps.run_stage, "{stage}")
+run_stage = _task(steps.run_stage, "{stage}-{upcoming}")
 validate = _task(steps.validate, "quality-{name}", retry=False)
-seal = _task(steps.seal, "seal-{name}")
+seal = _task(steps.seal, "seal-{name}", seconds=MOVING)
 judge = _task(steps.judge, "gate-{name}", retry=False)
 export_batch = _task(steps.export_batch, "export-{name}", seconds=OUTSIDE)
 import_annotations = _task(steps.import_annotations, "import-{name}", seconds=OUTSIDE)
-mirror = _task(_mirror, "mirror", retry=False, seconds=OUTSIDE)
+mirror = _task(_mirror, "mirror-{newest}", retry=False, seconds=OUTSIDE)
 
 
-@flow(name="loop", flow_run_name=named("loop-to-{generations}"), validate_parameters=False)
+@flow(name="loop", flow_run_name=named("loop-{upcoming}-to-{generations}"), validate_parameters=False)
 def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     """Until `generations` have a verdict, or people are to annotate: then it ends in the state WAITING.
 
@@ -107,7 +117,7 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
             with tags(name_of(layout), "annotation"):
-                waits = None if annotation(workspace, step.name) else step.name
+                waits = step.name if annotation(workspace, step.name) is None else None
         else:
             with tags(name_of(layout), "generation"):
                 generation(workspace, step.name, full_training)
@@ -118,15 +128,13 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
         future.wait()
     if waits is None:
         return None
-    settings = load_settings(layout).annotator
-    how = annotator.of(settings).instructions(layout, settings, waits)
-    return Completed(name=WAITING, message=f"waiting for annotations of the batch of {waits}: {how}")
+    return Completed(name=WAITING, message=waiting.sentence(layout, waits))
 
 
 @flow(name="annotation", flow_run_name=named("annotation-{name}"), validate_parameters=False)
-def annotation(workspace: str, name: str) -> bool:
-    """Import the annotations of the batch of generation `name`; False while people are not done."""
-    return import_annotations(Layout(Path(workspace)), name) is not None
+def annotation(workspace: str, name: str) -> int | None:
+    """Import the annotations of the batch of generation `name`; returns how many are there, None while some miss."""
+    return import_annotations(Layout(Path(workspace)), name)
 
 
 @flow(name="generation", flow_run_name=named("generation-{name}"), validate_parameters=False)
@@ -146,6 +154,8 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
     export_batch(layout, name)
     steps.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
+    if advice := steps.recommended(layout):
+        log("\n".join(advice))  # the terminal has it below the table
     steps.tell(layout)
     return verdict
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from flows import plan, steps
+from flows import plan, steps, waiting
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
@@ -143,12 +143,10 @@ def summary(layout: Layout, settings: Settings) -> str:
     here = Path(sys.executable).parent
     lines = ["", table(layout), ""]
     waits = plan.unannotated(layout)
-    how = annotator.of(settings.annotator).instructions(layout, settings.annotator, waits) if waits else ""
-    if how:
-        lines += [f"waiting for annotations of the batch of {waits}: {how}", ""]
-    if settings.schedule.full_training == "recommend" and (reasons := steps.for_full_training(layout)):
-        advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"
-        lines += ["a full training is recommended: " + advice, *(f"  {reason}" for reason in reasons), ""]
+    if waits and annotator.of(settings.annotator).instructions(layout, settings.annotator, waits):  # people are asked
+        lines += [waiting.sentence(layout, waits), ""]
+    if advice := steps.recommended(layout):
+        lines += [*advice, ""]
     if state.generations:
         lines.append(f"report   {layout.generation(state.generations[-1]).report.resolve()}")
     files = git.uncommitted(layout)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,9 +18,10 @@ from oltr_core.settings.masking import masked
 NOTIFY = click.option("--notify", help="Tell people by this notification block of the server: TYPE/NAME.")
 
 
-@command("oltr deploy", "oltr deploy --notify slack-webhook/team")
+@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker")
 @NOTIFY
-def deploy(layout: Layout, notify: str | None) -> None:
+@click.option("--pool", default="", help="One of definitions.work_pools in prefect.yaml (default: as written there).")
+def deploy(layout: Layout, notify: str | None, pool: str) -> None:
     """Register the deployments of prefect.yaml on the Prefect server that PREFECT_API_URL names.
 
     Their names carry that of the workspace; a worker of the pool `oltr`, made where it is missing, runs them.
@@ -29,7 +31,9 @@ def deploy(layout: Layout, notify: str | None) -> None:
 
     workspace.settings(layout)
     prepare_environment(layout)
-    click.echo(f"deployed {', '.join(_register(layout, notify))}; `prefect worker start --pool oltr` runs them")
+    names, pools = _register(layout, notify, pool)
+    workers = " and ".join(f"`prefect worker start --pool {each}`" for each in pools)
+    click.echo(f"deployed {', '.join(names)}; {workers} runs them")
 
 
 @command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team")
@@ -40,13 +44,16 @@ def deploy(layout: Layout, notify: str | None) -> None:
 def serve(layout: Layout, port: int, notify: str | None) -> None:
     """Server, worker and schedules of this workspace on this machine, until Ctrl-C. Goes on from where it was ended.
 
-    With PREFECT_API_URL set: only a worker, of that server.
+    A file that comes into the inbox starts `annotation`. With PREFECT_API_URL set: only a worker, of that server.
     """
-    from tasks import workspace
+    from flows import waiting
+    from oltr_core.settings.workspace import name_of
+    from tasks import clock, workspace
+    from tasks.annotator import folder
     from tasks.prefect import deploying
     from tasks.prefect.server import Server, prepare_environment
 
-    workspace.settings(layout)
+    settings = workspace.settings(layout)
     prepare_environment(layout)
 
     def end(*_: object) -> None:
@@ -59,8 +66,10 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
         with suppress(KeyboardInterrupt):
             while not server.answers():
                 server.wait_a_moment()
-            names = _register(layout, notify)
-            with deploying.worker(layout) as worker:
+            names, _ = _register(layout, notify)
+            ours = server.url if server.process else ""
+            came = waiting.changed(partial(folder.stamp, layout, settings.annotator))
+            with deploying.worker(layout) as worker, deploying.served(layout, ours):
                 address = server.url.removesuffix("/api")
                 click.echo(
                     masked(
@@ -69,25 +78,29 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                     )
                 )
                 while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
-                    time.sleep(0.5)
+                    time.sleep(1)
+                    if next(came):
+                        deploying.answers_are_in(name_of(layout), clock.now())
             raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.prefect_home / 'worker.log'}")
     finally:
         server.stop()
 
 
-def _register(layout: Layout, notify: str | None) -> list[str]:
-    from flows.deployment import IMPORTED, RECOMMENDED
+def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[str], list[str]]:
+    from flows.deployment import IMPORTED, RECOMMENDED, TO_CORRECT
     from flows.generation import WAITING
     from oltr_core.settings.workspace import name_of
     from tasks.prefect import deploying
 
     name = name_of(layout)
-    names = deploying.deploy(layout, name)
+    names, pools = deploying.deploy(layout, name, pool)
     if notify:
-        deploying.tell_by(
-            notify, name, names, (WAITING, IMPORTED, RECOMMENDED, "Completed", "Failed", "Crashed", "TimedOut")
-        )
-    return names
+        said = (WAITING, TO_CORRECT, IMPORTED, RECOMMENDED)
+        deploying.tell_by(notify, name, names, (*said, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled"))
+        # a worker that is down is told of once a night, and not by every look that is late
+        nightly = [each for each in names if each.startswith("generation-")]
+        deploying.tell_by(notify, name, nightly, ("Late",), of="of late runs")
+    return names, pools
 
 
 @command("oltr backup /mnt/backups/deer-2026-11", reads=False)
@@ -98,13 +111,17 @@ def backup(layout: Layout, destination: Path) -> None:
     from oltr_core.settings.whole import load_settings
     from tasks import backup as copies
 
-    tracking = load_settings(layout).tracking.uri
+    settings = load_settings(layout)
     with alone(layout):
         said, outside = copies.save(layout, destination.expanduser().absolute())
-    if tracking:
-        outside.append(f"MLflow's database and artifacts at {tracking}")
-    if os.environ.get("PREFECT_API_URL"):
-        outside.append(f"Prefect's database behind {os.environ['PREFECT_API_URL']}")
+    elsewhere = {
+        "MLflow's database and artifacts": settings.tracking.uri,
+        "MLflow's artifacts": settings.tracking.artifacts,
+        "Prefect's database": os.environ.get("PREFECT_API_URL", ""),
+        "copies of data in DVC's remote": settings.storage.remote,
+        "tasks of Label Studio": getattr(settings.annotator, "url", ""),
+    }
+    outside += [f"{what} at {address}" for what, address in elsewhere.items() if address]
     click.echo(masked("\n".join([said, *(f"not in it: {what}" for what in outside)])))
 
 

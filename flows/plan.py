@@ -17,15 +17,22 @@ class Step(NamedTuple):
 
 def next_step(layout: Layout, generations: int) -> Step | None:
     """The next thing to do until `generations` have a verdict and their batches are out; None: nothing."""
-    state = ledger.replay(ledger.read(layout.ledger))
-    if state.unfinished is not None:
-        return Step("make", state.unfinished)
-    if state.opened and state.opened[-1] not in state.exported:
-        return Step("make", state.opened[-1])
+    state, name = ledger.replay(ledger.read(layout.ledger)), upcoming(layout)
+    if name in state.opened:
+        return Step("make", name)
     if len(state.verdicts) >= generations:
         return None
     waits = unannotated(layout)
-    return Step("annotate", waits) if waits else Step("make", generation_name(state.next_number))
+    return Step("annotate", waits) if waits else Step("make", name)
+
+
+def upcoming(layout: Layout) -> str:
+    """The generation that is being made, up to its exported batch, or else the one to be opened next."""
+    state = ledger.replay(ledger.read(layout.ledger))
+    if state.unfinished is not None:
+        return state.unfinished
+    out = not state.opened or state.opened[-1] in state.exported
+    return generation_name(state.next_number) if out else state.opened[-1]
 
 
 def unannotated(layout: Layout) -> str | None:

@@ -19,6 +19,11 @@ def say(text: str) -> None:
     """One line of progress: on the terminal with the seconds since the start, and in the log of Prefect's run."""
     text = masked(text)
     print(f"[{WATCH.elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
+    note(text)
+
+
+def note(text: str) -> None:
+    """What the terminal has shown already, for the log of Prefect's run, and of one that joins what is done here."""
     if (record := _record.get()) is not None:
         record.append(text)
     log(text)

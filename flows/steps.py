@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows.progress import WATCH, say
+from flows.progress import WATCH, note, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.ledger import Event, State
+from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, notify, ray, storage
 from tasks.annotator import batch as batches_of_questions
@@ -90,6 +90,14 @@ def for_full_training(layout: Layout) -> list[str]:
     return retraining.reasons(layout, load_settings(layout).schedule.evidence)
 
 
+def recommended(layout: Layout) -> list[str]:
+    """Lines that advise a full training, where something speaks for one and params.yaml leaves it to people."""
+    if load_settings(layout).schedule.full_training != "recommend" or not (reasons := for_full_training(layout)):
+        return []
+    advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"
+    return [f"a full training is recommended: {advice}", *(f"  {reason}" for reason in reasons)]
+
+
 def import_model(layout: Layout, file: Path, name: str | None, classes: Path | None) -> str:
     """Make a model from elsewhere the parent of the first generation; see `oltr_core.foreign`. Returns a sentence.
 
@@ -118,6 +126,8 @@ def run_stage(layout: Layout, stage: str) -> stages.Outcome:
     outcome = stages.bring_up_to_date(stage, layout)
     WATCH.add(stage, outcome.seconds)
     WATCH.add("DVC, processes and imports around stages", WATCH.elapsed - begun - outcome.seconds)
+    for sentence in outcome.said:
+        note(masked(f"{stage}: {sentence}"))
     say(f"{stage}: {outcome.seconds:.1f} s" if outcome.ran else f"{stage}: up to date")
     return outcome
 
@@ -184,18 +194,13 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
     """
     settings, now = load_settings(layout).annotator, clock.now()
     with WATCH.lap("annotate"):
-        asked = len(batches_of_questions.asked(layout, name))
-        found = collecting.found(layout, settings, name, now) if asked else collecting.Found([], 0, [], 0)
-        end = collecting.deadline(layout, settings, name)
-        each = collecting.wanted(settings)
-        none = f"{found.missing} of {asked} images of the batch of {name} have "
-        none += "no answer" if each == 1 else f"fewer than {each} answers"
-        over = end is not None and end <= datetime.fromisoformat(now)
-        if found.missing and not partial and not over and not collecting.enough(settings, found.missing, asked):
+        there = collecting.standing(layout, settings, name, now)
+        found, end = there.found, there.end
+        if there.waits and not partial:
             if found.wrong:  # whoever wrote them has to know
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
-            say(f"{none} yet{then}")
+            say(f"{there.missing} yet{then}")
             return None
         _store(layout, settings, name, found)
         if partial and found.wrong:
@@ -203,15 +208,17 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
                 f"{found.there} annotations of the batch of {name} are imported; correct the others and import again"
             )
             raise ValueError("\n".join([*([took] if found.there else []), found.refusal]))
-        if partial and asked:
+        if partial and there.asked:
             if found.there and not found.new:
                 say(f"there is no new annotation of the batch of {name}; {found.there} are imported")
             return found.there or None
         if found.wrong:
             say(f"left out, and learned later when they are corrected:\n{found.refusal}")
         if found.missing:
-            why = f" at its deadline, {end:%Y-%m-%d %H:%M} UTC" if end and over else ", as annotator.share allows"
-            say(f"{none}{why}: the loop goes on, and learns them when they come")
+            over = f" at its deadline, {end:%Y-%m-%d %H:%M} UTC" if end and there.over else ""
+            say(
+                f"{there.missing}{over or ', as annotator.share allows'}: the loop goes on, and learns them when they come"
+            )
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
             ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
         return found.there

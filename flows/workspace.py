@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
+from urllib.parse import urlsplit
 
 from oltr_core import ledger
 from oltr_core.dvc_yaml import dvc_yaml
@@ -63,6 +65,7 @@ def examine(layout: Layout) -> tuple[list[str], bool]:
         "dvc": lambda: _dvc(layout),
         "remote": lambda: _remote(layout),
         "mlflow": lambda: _mlflow(layout),
+        "servers": lambda: _servers(layout),
         "space": lambda: _space(layout),
     }
     lines, fit = [], True
@@ -194,6 +197,25 @@ def _mlflow(layout: Layout) -> str:
     if not load_settings(layout).tracking.uri and (why := database.fault(layout.mlflow_db)):
         return f"! {layout.mlflow_db}: {why}; the next `oltr loop` sets it aside and makes it again from the ledger"
     return "its database is whole" if layout.mlflow_db.exists() else "no database of its own"
+
+
+def _servers(layout: Layout) -> str:
+    from flows.command import LOOPBACK
+
+    settings = load_settings(layout)
+    named = {
+        "PREFECT_API_URL": os.environ.get("PREFECT_API_URL", ""),
+        "params.yaml: tracking.uri": settings.tracking.uri,
+        "params.yaml: annotator.url": getattr(settings.annotator, "url", ""),
+    }
+    found = {name: urlsplit(address) for name, address in named.items()}
+    plain = [
+        f"{name} is plain http to {address.hostname}"
+        for name, address in found.items()
+        if address.scheme == "http" and address.hostname not in (*LOOPBACK, platform.node().lower())
+    ]
+    risk = "whoever is on the way reads and changes what is sent; https, a private network or a tunnel prevents it"
+    return f"! {', '.join(plain)}: {risk}" if plain else "none that is reached over another network without https"
 
 
 def _space(layout: Layout) -> str:

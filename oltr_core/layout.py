@@ -91,6 +91,7 @@ class Layout:
     failure = _Each("data/failures/{}.json")  # of a stage
     timings = _At("data/timings")  # seconds per stage of the run in progress; never a dependency of anything
     timing = _Each("data/timings/{}.json")
+    said = _Each("data/timings/{}.txt")  # sentences of a stage that its run is to show
     store = _At("data/store")  # write-once, content-addressed: features and resume state; may vanish at any time
     features = _Each("data/store/features/{}")  # by digest
     resume = _Each("data/store/resume/{}")
@@ -110,7 +111,9 @@ class Layout:
     scratch = _At(".oltr/scratch")  # where `oltr reproduce` works; its process holds the lock of its folder there
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
+    served = _At(".oltr/prefect/served")  # where `oltr serve` answers, for other commands in this workspace
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
+    told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
     mlflow_db = _At("mlflow.db")
     mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
     mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside

@@ -1,7 +1,8 @@
 """Tell people that a batch waits or a verdict fell: one JSON message to a webhook, where one is configured.
 
 The address is a secret of many chat tools, so it comes from the environment: OLTR_WEBHOOK_URL. Without it
-nothing is sent. A message that cannot be delivered is reported and never stops the loop.
+nothing is sent. A message that cannot be delivered is reported and never stops the loop. Of the run of a deployment
+Prefect's server tells people (`oltr deploy --notify`), and nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,25 @@ import json
 import os
 import urllib.request
 
+from oltr_core import digest
+from oltr_core.layout import Layout, write_atomically
+
+DEPLOYED = "PREFECT__FLOW_RUN_ID"  # Prefect's workers set it for the run that they start
+
+
+def news(layout: Layout, what: str, text: str) -> bool:
+    """Whether `text` is not what people were told last of `what` in this workspace; kept for the next time."""
+    told = json.loads(layout.told.read_text()) if layout.told.exists() else {}
+    now = told | {what: digest.of_value(text)}
+    if now != told:
+        write_atomically(layout.told, json.dumps(now))
+    return now != told
+
 
 def tell(text: str) -> str | None:
     """Post {"text": text}; returns None when sent or not configured, else one sentence of what went wrong."""
     url = os.environ.get("OLTR_WEBHOOK_URL", "")
-    if not url:
+    if not url or DEPLOYED in os.environ:
         return None
     wrong = "OLTR_WEBHOOK_URL: expected an http(s) address, found something else; the loop goes on"
     if not url.startswith(("http://", "https://")):

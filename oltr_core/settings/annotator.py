@@ -20,6 +20,9 @@ class People(Spec):
 
     # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
     deadline_days: float = Field(default=0.0, ge=0, le=3650)
+    remind_after_days: float = Field(
+        default=3.0, ge=0, le=3650
+    )  # then the nightly run tells once a day what is missing
     share: float = Field(default=1.0, gt=0, le=1)  # of the images with their answers, at which the loop goes on
     answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 

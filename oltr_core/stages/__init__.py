@@ -25,6 +25,7 @@ def run(stage: str, layout: Layout) -> int:
     assert stage in STAGES, stage
     started = time.perf_counter()
     layout.failure(stage).unlink(missing_ok=True)
+    layout.said(stage).unlink(missing_ok=True)
     try:
         module = import_module(f"oltr_core.stages.{stage}")
         module.run(load_sections(module.Parameters, layout), layout)
@@ -39,6 +40,14 @@ def run(stage: str, layout: Layout) -> int:
     seconds = round(time.perf_counter() - started, 3)
     write_atomically(layout.timing(stage), json.dumps({"stage": stage, "seconds": seconds}))
     return 0
+
+
+def say(stage: str, layout: Layout, sentence: str) -> None:
+    """One line on the terminal that is also kept for whoever ran the stage, as for the log of Prefect's run."""
+    print(f"{stage}: {sentence}", file=sys.stderr)
+    layout.said(stage).parent.mkdir(parents=True, exist_ok=True)
+    with layout.said(stage).open("a") as file:
+        file.write(f"{sentence}\n")
 
 
 def kind_of(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.pipeline import BY_NAME, code_digests
 from oltr_core.settings.compute import Compute
-from oltr_core.stages import manifest_rows
+from oltr_core.stages import manifest_rows, say
 from oltr_core.training import Report, Train, fit, parallel
 
 EVERY = 3.0  # seconds between lines of progress
@@ -58,7 +58,11 @@ def as_rank(train: Train, compute: Compute, layout: Layout) -> None:
         number, of = int(report["epoch"]) + 1, epochs[str(report["phase"])]
         if parallel.rank() == 0 and (number == of or time.perf_counter() - shown > EVERY):
             shown = time.perf_counter()
-            print(f"train: {report['phase']}, epoch {number} of {of}: loss {report['loss']:.4f}", file=sys.stderr)
+            sentence = f"{report['phase']}, epoch {number} of {of}: loss {report['loss']:.4f}"
+            if number == of:  # the last of a phase is kept
+                say("train", layout, sentence)
+            else:
+                print(f"train: {sentence}", file=sys.stderr)
     if parallel.rank() > 0:
         return
     work.training_log.write_text("".join(json.dumps(report, sort_keys=True) + "\n" for report in log))

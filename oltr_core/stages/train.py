@@ -6,7 +6,6 @@ It needs no torch for that, and changed training code or parameters cost an upda
 from __future__ import annotations
 
 import shutil
-import sys
 from typing import Any
 
 from safetensors.numpy import save
@@ -16,6 +15,7 @@ from oltr_core.measured import Measured
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.spec import Spec, parse
+from oltr_core.stages import say
 
 MEASURED = ("train/accuracy", "train/loss")
 
@@ -38,7 +38,7 @@ def run(params: Parameters, layout: Layout) -> None:
         return
     # `update` extends the parent's own model: a base model without weights, and the parent's training log
     reason = f"nothing was trained: generation {this.generation} extends the classifier of {this.parent}"
-    print(f"train: {reason}", file=sys.stderr)
+    say("train", layout, reason)
     write_atomically(layout.work.base_model, save({}, metadata={"oltr.extends": this.parent}))
     shutil.copyfile(layout.generation(this.parent).training_log, layout.work.training_log)
     Measured(absent=dict.fromkeys(MEASURED, reason)).write(layout, "train")

@@ -7,7 +7,6 @@ depends neither on training code nor on the `train` section: network and recipe 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +33,7 @@ from oltr_core.operating.rejection import (
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
-from oltr_core.stages import manifest_rows
+from oltr_core.stages import manifest_rows, say
 from oltr_core.standing import ids_of_names, parents, stands_for
 
 NEVER = (
@@ -108,7 +107,7 @@ def run(params: Parameters, layout: Layout) -> None:
     fitted = operating_point(update.score, reference, known, scored, labels, *how)
     rejects = can_reject(update.threshold_by, len(card.answer_ids))
     if not rejects:
-        print(f"update: {NEVER.format(classes=len(card.answer_ids))}", file=sys.stderr)
+        say("update", layout, NEVER.format(classes=len(card.answer_ids)))
     card = card.model_copy(
         update={
             "score": update.score.model_dump(mode="json"),

@@ -35,6 +35,28 @@ class Found(NamedTuple):
         return listed(self.wrong)
 
 
+class Standing(NamedTuple):
+    """How far people are with one batch."""
+
+    found: Found
+    asked: int  # images
+    missing: str  # how many of them have no answer, or too few, in words
+    end: datetime | None  # when the loop goes on without what is missing
+    over: bool  # that end has come
+    waits: bool  # something is missing that the loop does not go on without
+
+
+def standing(layout: Layout, settings: Any, name: str, now: str) -> Standing:
+    """How far people are at the time `now` with the batch of generation `name`."""
+    asked, each, end = len(batch.asked(layout, name)), wanted(settings), deadline(layout, settings, name)
+    there = found(layout, settings, name, now) if asked else Found([], 0, [], 0)
+    none = "no answer" if each == 1 else f"fewer than {each} answers"
+    missing = f"{there.missing} of {asked} images of the batch of {name} have {none}"
+    over = end is not None and end <= datetime.fromisoformat(now)
+    waits = bool(there.missing) and not over and not enough(settings, there.missing, asked)
+    return Standing(there, asked, missing, end, over, waits)
+
+
 def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     """What the annotator has of the batch of generation `name`; `now` is when it is looked at."""
     events, asked = ledger.read(layout.ledger), batch.asked(layout, name)

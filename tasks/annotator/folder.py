@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from oltr_core import schema
 from oltr_core.curation import written
 from oltr_core.layout import Layout
-from oltr_core.settings.annotator import FolderAnnotator
+from oltr_core.settings.annotator import Annotator, FolderAnnotator
 from tasks.annotator import batch, other_answers, page, tables
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -58,6 +59,16 @@ def files_of(inbox: Path, name: str) -> list[Path]:
 def inbox_of(layout: Layout, settings: FolderAnnotator) -> Path:
     """The folder that answers come back to."""
     return layout.root / Path(settings.path).expanduser()
+
+
+def stamp(layout: Layout, settings: Annotator) -> frozenset[tuple[Path, int, int]]:
+    """Name, time and size of each file in the inbox: two stamps differ when answers have come. Empty without one."""
+    found = set()
+    for path in inbox_of(layout, settings).rglob("*") if isinstance(settings, FolderAnnotator) else ():
+        with suppress(OSError):  # it was moved meanwhile
+            stat = path.stat()
+            found.add((path, stat.st_mtime_ns, stat.st_size))
+    return frozenset(found)
 
 
 def instructions(layout: Layout, settings: FolderAnnotator, name: str) -> str:

@@ -54,6 +54,7 @@ class Outcome:
 
     ran: bool  # False: it was up to date, or its results were in DVC's cache
     seconds: float  # inside the stage's function; 0 when it did not run
+    said: tuple[str, ...] = ()  # sentences of the stage, which its terminal has shown
 
 
 def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
@@ -79,7 +80,8 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
         raise failure(stage, layout, error) from error
     ran = _stamp(layout.timing(stage)) != before
     seconds = json.loads(layout.timing(stage).read_text())["seconds"] if ran else 0.0
-    return Outcome(ran, seconds)
+    said = layout.said(stage).read_text().splitlines() if ran and layout.said(stage).exists() else ()
+    return Outcome(ran, seconds, tuple(said))
 
 
 def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:

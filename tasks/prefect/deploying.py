@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from oltr_core.layout import Layout
+from oltr_core.layout import Layout, write_atomically
 
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
@@ -25,27 +25,48 @@ GRACE = 20  # seconds that a worker and its run have to end
 ANSWERS = "oltr.answers"
 
 
-def deploy(layout: Layout, name: str) -> list[str]:
-    """Register the deployments of this workspace, called `name`; returns their names.
+def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[str]]:
+    """Register the deployments of this workspace, called `name`; returns their names and those of their work pools.
 
-    Raises ValueError without an address, for a pool that is missing, and where another workspace has this name.
+    `pool`: one of `definitions.work_pools` of prefect.yaml, in the place of those that the deployments name. Raises
+    ValueError without an address, for a pool that is missing, and where another workspace has this name.
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise ValueError(
             "PREFECT_API_URL: expected the address of a Prefect server, found none; set it, or run `oltr serve`"
         )
-    entries = yaml.safe_load(layout.prefect_yaml.read_text())["deployments"]
-    names = [entry["name"].replace(NAME, name) for entry in entries]
-    _prepare(layout, {entry["work_pool"]["name"] for entry in entries}, names)
+    written = variant(layout, pool)
+    names = [entry["name"].replace(NAME, name) for entry in written["deployments"]]
+    pools = sorted({entry["work_pool"]["name"] for entry in written["deployments"]})
+    _prepare(layout, pools, names)
     command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(
-        command, cwd=layout.root, env={**os.environ, "OLTR_NAME": name}, capture_output=True, text=True, check=False
-    )
+    if pool:
+        chosen = layout.prefect_home / "deploy.yaml"
+        write_atomically(chosen, yaml.safe_dump(written, sort_keys=False))
+        command += ["--prefect-file", str(chosen)]
+    env = {**os.environ, "OLTR_NAME": name, "OLTR_FOLDER": str(layout.root.resolve())}
+    done = subprocess.run(command, cwd=layout.root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(
             f"{layout.prefect_yaml}: Prefect refused it: {' '.join((done.stdout + done.stderr).split())}"
         )
-    return names
+    return names, pools
+
+
+def variant(layout: Layout, pool: str) -> dict[str, Any]:
+    """prefect.yaml, every deployment in the work pool that is defined there as `pool`; "": as it is written."""
+    written = yaml.safe_load(layout.prefect_yaml.read_text())
+    if not pool:
+        return written
+    defined = (written.get("definitions") or {}).get("work_pools") or {}
+    if pool not in defined:
+        there = ", ".join(defined) or "none; a new workspace's prefect.yaml has them"
+        raise ValueError(f"{layout.prefect_yaml}: expected {pool!r} in definitions.work_pools, found {there}")
+    for entry in written["deployments"]:
+        entry["work_pool"] = defined[pool]
+    # of a deployment with an image Prefect would look for the workspace in a folder of its own
+    folder = {"directory": str(layout.root.resolve())}
+    return written | {"pull": [{"prefect.deployments.steps.set_working_directory": folder}]}
 
 
 def _prepare(layout: Layout, pools: Iterable[str], names: list[str]) -> None:
@@ -87,10 +108,10 @@ def _folder(deployment: Any) -> str:
     return ""
 
 
-def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> None:
-    """Let the server tell people, by the notification block TYPE/NAME, of runs of `names` that end in `states`.
+def tell_by(block: str, name: str, names: list[str], states: Iterable[str], of: str = "people") -> None:
+    """Let the server tell people, by the notification block TYPE/NAME, of runs of `names` that come into `states`.
 
-    Raises ValueError where there is no such block.
+    `of` tells the automations of one workspace apart. Raises ValueError where there is no such block.
     """
     from prefect.client.orchestration import get_client
     from prefect.events.actions import SendNotification
@@ -98,7 +119,7 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> N
     from prefect.exceptions import ObjectNotFound
 
     kind, _, called = block.partition("/")
-    automation = f"oltr {name}: tell people"
+    automation = f"oltr {name}: tell {of}"
     with get_client(sync_client=True) as client:
         try:
             found = client.read_block_document_by_name(called, kind)
@@ -136,6 +157,7 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str]) -> N
 @contextlib.contextmanager
 def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker of the pool, ended with the block; it ends with this process too, whatever happens to that."""
+    layout.prefect_home.mkdir(parents=True, exist_ok=True)
     with (layout.prefect_home / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.prefect.deploying"],
@@ -162,10 +184,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def answers_are_in(name: str, at: str) -> str | None:
-    """Emit the event that starts `annotation`, where PREFECT_API_URL names a server; else a sentence about it."""
-    url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
-    if not url:
+@contextlib.contextmanager
+def served(layout: Layout, url: str) -> Iterator[None]:
+    """Other commands in this workspace find the server at `url` while it is up; "": a server of others."""
+    write_atomically(layout.served, url)
+    try:
+        yield
+    finally:
+        layout.served.unlink(missing_ok=True)
+
+
+def answers_are_in(name: str, at: str, layout: Layout | None = None) -> str | None:
+    """Emit the event that starts `annotation`, on the server that PREFECT_API_URL names or `oltr serve` runs.
+
+    Returns a sentence where it does not answer; None where it took the event, or where there is no server.
+    """
+    named = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    ours = layout.served.read_text() if layout and layout.served.exists() else ""
+    if not (url := named or ours):
         return None
     resource = {"prefect.resource.id": f"oltr.workspace.{name}"}
     event = {"id": str(uuid.uuid4()), "occurred": at, "event": ANSWERS, "resource": resource, "payload": {}}
@@ -176,6 +212,8 @@ def answers_are_in(name: str, at: str) -> str | None:
         with urllib.request.urlopen(request, timeout=5):
             return None
     except (OSError, ValueError) as error:
+        if not named:  # `oltr serve` was killed
+            return None
         return f"Prefect was not told that answers are in ({error}); the schedule finds them"
 
 

@@ -17,13 +17,18 @@ import urllib.request
 from pathlib import Path
 
 from oltr_core.layout import Layout, sqlite_address
-from tasks.prefect import reports
+from tasks.prefect import receiving, reports
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
 #: services that deployments need and a loop that drives itself does not
 UNNEEDED = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
 )  # fmt: skip
+#: finished runs are removed after 30 days, with their logs and artifacts: the ledger and MLflow hold what they made
+RETENTION = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
+}
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -139,19 +144,25 @@ class Server:
 
 
 def main(port: int, workspace: str = "") -> None:
-    """Serve until terminated or until the parent is gone; also the reports of `workspace`, where there is one."""
+    """Serve until terminated or until the parent is gone; also reports and webhook of `workspace`, if given."""
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()  # returns when the other end is closed
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+    for key, value in RETENTION.items():
+        os.environ.setdefault(key, value)  # what a user set stays
     import uvicorn
     from prefect.server.api.server import create_app
 
     app = create_app(final=True)
     if workspace:
-        app.router.routes.insert(0, reports.route(Layout(Path(workspace))))  # before its pages, which answer anything
+        layout = Layout(Path(workspace))
+        app.router.routes[:0] = [
+            reports.route(layout),
+            receiving.route(layout),
+        ]  # before its pages, which answer anything
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -11,9 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from flows import generation
 from flows.generation import WAITING
 from oltr_core.layout import Layout
 from tests.flows.conftest import commit, edit, environment, new_world, run
@@ -65,7 +68,7 @@ def url(tmp_path_factory) -> Iterator[str]:
 def waiting(url, tmp_path_factory) -> Layout:
     """A workspace after `oltr loop` on that server: one generation, whose batch nobody has annotated."""
     layout = new_world(tmp_path_factory.mktemp("waiting") / "world")
-    edit(layout, lambda params: params.update(annotator={"name": "folder"}))
+    edit(layout, lambda params: params.update(annotator={"name": "folder", "remind_after_days": 0}))
     commit(layout, "people annotate")
     done = run(layout, "oltr", "loop", "--generations", "2", PREFECT_API_URL=url)
     assert done.returncode == 0, done.stderr
@@ -73,9 +76,10 @@ def waiting(url, tmp_path_factory) -> Layout:
 
 
 def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go_on(waiting, url):
-    state = states(url)["digits-loop-to-2"]
+    state = states(url)["digits-loop-0000-to-2"]
     assert (state["type"], state["name"]) == ("COMPLETED", WAITING)
-    assert "batch of 0000: run `oltr annotate open`" in state["message"]
+    said = r"batch of 0000; (\d+) of \1 images of the batch of 0000 have no answer yet: run `oltr annotate open`"
+    assert re.search(said, state["message"]), state["message"]
     assert str(waiting.exports / "0000" / "batch.csv") in state["message"]
 
 
@@ -96,6 +100,27 @@ def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(waiti
     assert kept["digits-generation-0000-report"] == f"`{report}`", "text: this server does not serve it"
     for stage in ("curate", "train", "update", "evaluate", "select", "report"):
         assert len(re.findall(rf"^{stage}: [\d.]+ s$", found, re.MULTILINE)) == 1, found
+    assert len(re.findall(r"^train: \w+, epoch 2 of 2: loss [\d.]+$", found, re.MULTILINE)) == 2, found
+    tasks = {r["name"] for r in ask(url, "task_runs", flow_runs={"id": {"any_": [made["id"]]}})}
+    assert {"digits-ingest-batch-0", "digits-train-0000", "digits-seal-0000"} <= tasks
+
+
+def test_a_step_that_takes_longer_than_its_limit_is_given_up(url):
+    def wait(layout: Layout) -> None:
+        time.sleep(60)
+
+    step, begun = generation._task(wait, "wait", retry=False, seconds=0.5), time.monotonic()
+    settings = {
+        PREFECT_API_URL: url,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+    }  # of a step outside of a flow there is no log
+    with temporary_settings(settings):
+        with pytest.raises(TimeoutError):
+            step(Layout(Path("nowhere")))
+        generation.settle()
+    assert time.monotonic() - begun < 30
+    limits = {name: getattr(generation, name).timeout_seconds for name in ("ingest", "seal", "mirror", "run_stage")}
+    assert limits == {"ingest": 86400, "seal": 86400, "mirror": 3600, "run_stage": None}
 
 
 def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, url, tmp_path):
@@ -114,7 +139,8 @@ def test_a_deployed_run_waits_too_and_reads_all_of_params_yaml_first(waiting, ur
     try:
         state = deployed(waiting, url, more)
         assert (state["type"], state["name"]) == ("COMPLETED", WAITING), (tmp_path / "worker.log").read_text()[-3000:]
-        assert state["message"] == "0 generations made; waiting for annotations of the batch of 0000"
+        said = states(url)["digits-loop-0000-to-2"]["message"]
+        assert state["message"] == said, "the same sentence, and no run inside of this one"
         before = len(inner(url))
         edit(waiting, lambda params: params["train"]["phases"][0].update(epochs="many"))
         state = deployed(waiting, url, more)
@@ -136,7 +162,7 @@ def deployed(layout: Layout, url: str, more: dict[str, str]) -> dict:
     while True:
         (found,) = [r for r in ask(url, "flow_runs") if r["id"] == number]
         if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED"):
-            assert found["name"] == "digits-nightly"
+            assert found["name"] == "digits-nightly-0001"
             return found["state"]
         assert time.monotonic() < deadline, found["state"]
         time.sleep(1)
@@ -151,7 +177,7 @@ def test_a_look_at_a_batch_that_came_since_starts_a_generation_in_the_same_run(w
     command = [sys.executable, "-c", "from flows.deployment import monitor; monitor()"]
     done = run(world, *command, PREFECT_API_URL=url)
     assert done.returncode == 0, done.stderr
-    state = states(url)["watched-monitor"]
+    state = states(url)["watched-monitor-0002"]
     assert (state["name"], state["message"].partition(";")[0]) == ("Completed", "1 generations made")
     assert "watched-generation-0002" in inner(url)
     assert json.loads(world.monitored.read_text())["recommended"]

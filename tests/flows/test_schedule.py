@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tasks import workspace
@@ -18,15 +22,16 @@ from tests.servers import free_port, served
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def api(tmp_path):
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
     """The address of a server with all its services, as a team runs it."""
     from tasks.prefect.server import QUIET
 
-    port = free_port()
+    port, tmp_path = free_port(), tmp_path_factory.mktemp("server")
     url, path = f"http://127.0.0.1:{port}/api", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     home = str(tmp_path / "prefect")
     environment = {**os.environ, **QUIET, "PREFECT_HOME": home, "PREFECT_API_URL": url, "PYTHONPATH": path}
+    environment["PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS"] = "1"
     command = [sys.executable, "-m", "tasks.prefect.server", port]
     with served(command, f"{url}/health", tmp_path / "server", environment) as log:
         yield environment, log
@@ -62,6 +67,27 @@ def test_the_deployments_of_a_workspace_are_scheduled_and_those_of_another_of_it
         f"-digits of {tmp_path / 'workspace'}; give one of the two workspaces another `workspace.name`"
         in refused.stderr
     )
+
+
+def test_runs_that_ended_more_than_30_days_ago_are_removed(api):
+    url = api[0]["PREFECT_API_URL"]
+
+    def ask(method: str, place: str, body: dict | None = None) -> Any:
+        found = httpx.request(method, f"{url}/{place}", json=body, timeout=30)
+        return found.json() if found.is_success else found.status_code
+
+    run = {"flow_id": ask("POST", "flows/", {"name": "old"})["id"], "state": {"type": "COMPLETED"}}
+    ids = [ask("POST", "flow_runs/", run)["id"] for _ in range(2)]
+    with closing(sqlite3.connect(Path(api[0]["PREFECT_HOME"]) / "prefect.db", timeout=30)) as database, database:
+        for number, days in zip(ids, (31, 29), strict=True):  # the interface sets no time that is over
+            ended = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+            done = database.execute("update flow_run set end_time = ? where id = ?", (ended, number))
+            assert done.rowcount == 1
+    deadline = time.monotonic() + 60
+    while ask("GET", f"flow_runs/{ids[0]}") != 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert ask("GET", f"flow_runs/{ids[1]}")["id"] == ids[1]
 
 
 def _time(run: Any) -> tuple[int, int]:

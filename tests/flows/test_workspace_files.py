@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pathspec
+import pytest
 import yaml
 
 from flows import cli
@@ -14,6 +16,8 @@ from oltr_core.layout import Layout
 from oltr_core.params import Params, load_params
 from oltr_core.profiles import PROFILES
 from tasks import workspace
+from tasks.prefect import deploying
+from tasks.prefect.server import RETENTION
 from tests.architecture.imports import ROOT
 from tests.flows.conftest import environment, processor_seconds, run
 
@@ -134,6 +138,46 @@ def test_no_secret_stands_on_a_command_line_or_goes_into_the_image():
         "data/run.yaml",
     ):
         assert not ignored.match_file(path), path
+
+
+def test_compose_pins_what_it_starts_and_names_what_browsers_and_graphics_cards_need():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        assert ("build" in service) != bool(re.fullmatch(r"[\w./-]+:v?[\d.]+", service.get("image", ""))), name
+        assert name == "buckets" or "healthcheck" in service, name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert {name: s["profiles"] for name, s in services.items() if "profiles" in s} == {
+        "worker-gpu": ["gpu"],
+        "label-studio": ["label-studio"],
+    }
+    assert services["prefect"]["environment"]["PREFECT_UI_API_URL"] == "http://127.0.0.1:4200/api"
+    assert RETENTION.items() <= services["prefect"]["environment"].items()
+    gpu = services["worker-gpu"]
+    assert gpu["build"]["args"] == {"FLAVOUR": "gpu"}
+    assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    changed = {"build", "profiles", "deploy"}
+    assert {k: v for k, v in gpu.items() if k not in changed} == {
+        k: v for k, v in services["worker"].items() if k not in changed
+    }
+    image = (ROOT / "docker" / "Dockerfile").read_text()
+    assert {*re.findall(r"\b(uv|psycopg2-binary)[\"]?([=<>~]+)", image)} == {("uv", "=="), ("psycopg2-binary", "==")}
+
+
+@pytest.mark.parametrize(("pool", "name"), [("", "oltr"), ("process", "oltr"), ("docker", "oltr-docker")])
+def test_deployments_go_to_the_pool_that_is_chosen(tmp_path, pool, name):
+    layout = Layout(tmp_path)
+    shutil.copyfile(ROOT / "prefect.yaml", layout.prefect_yaml)
+    found = deploying.variant(layout, pool)
+    assert [entry["work_pool"]["name"] for entry in found["deployments"]] == [name] * 4
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": str(tmp_path)}}
+    assert found["pull"] == ([step] if pool else None)
+
+
+def test_a_pool_that_is_not_defined_is_answered_with_those_that_are(tmp_path):
+    layout = Layout(tmp_path)
+    shutil.copyfile(ROOT / "prefect.yaml", layout.prefect_yaml)
+    with pytest.raises(ValueError, match=r"definitions.work_pools, found process, docker, kubernetes$"):
+        deploying.variant(layout, "podman")
 
 
 def test_each_deployment_names_a_flow_that_exists_and_its_workspace():

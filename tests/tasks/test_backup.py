@@ -8,7 +8,9 @@ import stat
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import oltr
 from oltr_core.layout import Layout
 from tasks import backup
 
@@ -105,3 +107,20 @@ def test_a_damaged_database_is_named(workspace, tmp_path):
     with pytest.raises(ValueError, match="broken.db: this database cannot be copied"):
         backup.save(workspace, tmp_path / "kept")
     assert not (tmp_path / "kept" / backup.LIST).exists()
+
+
+def test_what_lies_on_servers_is_named_without_its_secrets(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://eve:hunter2@prefect.example/api")
+    workspace.params.write_text(
+        "workspace: {name: deer}\ntracking: {uri: 'https://mlflow.example', artifacts: 's3://mlflow'}\n"
+        "storage: {remote: 's3://dvc'}\nannotator: {name: label_studio, url: 'http://studio.example'}\n"
+    )
+    done = CliRunner().invoke(oltr, ["-w", str(workspace.root), "backup", str(tmp_path / "kept")])
+    assert done.exit_code == 0, done.exception
+    assert [line for line in done.output.splitlines() if " at " in line] == [
+        "not in it: MLflow's database and artifacts at https://mlflow.example",
+        "not in it: MLflow's artifacts at s3://mlflow",
+        "not in it: Prefect's database at http://***@prefect.example/api",
+        "not in it: copies of data in DVC's remote at s3://dvc",
+        "not in it: tasks of Label Studio at http://studio.example",
+    ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
+import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from flows import workspace
 from oltr_core.layout import Layout
 from oltr_core.settings.workspace import name_of
 from tasks.prefect import deploying
@@ -38,7 +42,29 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     assert deploying.answers_are_in("deer", AT) is None
 
 
-def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
+def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
+    layout = Layout(tmp_path)
+    written = "tracking: {uri: 'http://eve:pw@mlflow.example:5000'}\nannotator: {name: label_studio, url: %s}\n"
+    layout.params.write_text(written % "'http://localhost:8080'")
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{platform.node()}:4200/api")
+    assert workspace._servers(layout).startswith("! params.yaml: tracking.uri is plain http to mlflow.example: ")
+    layout.params.write_text(written.replace("http:", "https:") % "'http://studio.example'")
+    monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.7:4200/api")
+    said = "! PREFECT_API_URL is plain http to 10.0.0.7, params.yaml: annotator.url is plain http to studio.example: "
+    assert workspace._servers(layout).startswith(said)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    layout.params.write_text("{}")
+    assert not workspace._servers(layout).startswith("! ")
+
+
+def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    with deploying.worker(Layout(tmp_path)) as worker:
+        assert worker.wait(30) == 0
+    assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
+
+
+def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch, tmp_path):
     came = []
 
     class Server(BaseHTTPRequestHandler):
@@ -50,12 +76,22 @@ def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch):
         def log_message(self, *arguments):
             pass
 
+    layout = Layout(tmp_path)
     with HTTPServer(("127.0.0.1", 0), Server) as there:
         threading.Thread(target=there.serve_forever, daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api/")
         assert deploying.answers_are_in("deer", AT) is None
-        there.shutdown()
-    ((path, (event,)),) = came
+        monkeypatch.delenv("PREFECT_API_URL")
+        with deploying.served(layout, f"http://127.0.0.1:{there.server_port}/api"):  # as `oltr serve` does
+            assert deploying.answers_are_in("deer", AT, layout) is None
+            assert len(came) == 2
+            there.shutdown()
+            there.server_close()
+            assert deploying.answers_are_in("deer", AT, layout) is None, "it was killed"
+        assert not layout.served.exists()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api/")
+    (path, (event,)), (_, (again,)) = came
+    assert again == event | {"id": again["id"]}
     assert path == "/api/events"
     assert event.pop("id")
     resource = {"prefect.resource.id": "oltr.workspace.deer"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from queue import Queue
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from click.testing import CliRunner
 from flows.cli import oltr
 from oltr_core.settings.annotator import FolderAnnotator
 from tasks.annotator import batch, folder, page, serving
+from tasks.prefect import deploying
 from tests.core.data_world import configure, workspace
 from tests.tasks import page_world as world
 from tests.tasks.waiting_world import checked
@@ -29,6 +33,37 @@ def served(tmp_path_factory):
     said: Queue[str] = Queue()
     with serving.running(layout, FOLDER, "0000", 0, said.put) as address:
         yield layout, urlsplit(address), said
+
+
+def test_saved_answers_are_told_to_the_server_that_oltr_serve_runs_here(served, monkeypatch):
+    layout, _, _ = served
+    opened: Queue[str] = Queue()
+    told: Queue[tuple] = Queue()
+
+    class Prefect(BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))[0]["event"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(serving, "show", opened.put)
+    command = ["-w", str(layout.root), "annotate", "open", "--once"]
+    with HTTPServer(("127.0.0.1", 0), Prefect) as prefect:
+        threading.Thread(target=prefect.serve_forever, daemon=True).start()
+        with deploying.served(layout, f"http://127.0.0.1:{prefect.server_port}/api"):
+            annotating = threading.Thread(target=CliRunner().invoke, args=(oltr, command), daemon=True)
+            annotating.start()
+            address = urlsplit(opened.get(timeout=60))
+            answer = f"{batch.asked(layout, '0000')[0]},label,7,Anna,2026-01-01T10:00:00Z,1"
+            assert post(address, f"\ufeff{HEAD}{answer}\n", "0000-bo-1.csv")[0] == 200
+            assert told.get(timeout=60) == ("/api/events", "oltr.answers")
+            annotating.join(60)
+        prefect.shutdown()
+    shutil.rmtree(folder.inbox_of(layout, FOLDER))
 
 
 def ask(address, method: str = "GET", path: str | None = None, body: bytes | None = None, **headers: str):

@@ -51,9 +51,14 @@ def test_a_message_arrives_as_json(monkeypatch):
     assert received == [{"text": "a batch waits"}]
 
 
-def test_without_an_address_nothing_is_sent(monkeypatch):
+def test_without_an_address_nothing_is_sent_nor_of_the_run_of_a_deployment(monkeypatch):
     monkeypatch.delenv("OLTR_WEBHOOK_URL", raising=False)
     assert notify.tell("x") is None
+    monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/x")
+    assert "was not delivered" in (notify.tell("x") or "")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "5f0c")  # its server tells people
+    assert notify.tell("x") is None
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID")
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "file:///etc/passwd")
     assert "expected an http" in (notify.tell("x") or "")
 

@@ -83,6 +83,12 @@ def test_it_logs_every_epoch_and_measures_the_last(tmp_path):
     measured = json.loads(layout.work.metrics("train").read_text())
     assert measured["train/loss"] == lines[-1]["loss"]
     assert measured["train/hinge_active"] == lines[-1]["hinge_active"]
+    stages.run("train", layout)
+    ends = [
+        f"{p}, epoch 3 of 3: loss {loss:.4f}"
+        for p, loss in (("first", lines[2]["loss"]), ("second", lines[5]["loss"]))
+    ]
+    assert layout.said("train").read_text().splitlines() == ends, "for whoever ran the stage, of this run alone"
 
 
 def test_it_leaves_no_resume_state_behind(tmp_path):
