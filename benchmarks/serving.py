@@ -62,7 +62,9 @@ def main() -> None:
 
         def by_predict(some: list[Path]) -> object:
             with opened(folder / f"{time.monotonic_ns()}.jsonl", "0000") as file:
-                for answer in predict(images_at([str(p) for p in some], SourceAccess(folder)), model, "0000", o.batch):
+                for answer in predict(
+                    images_at([str(p) for p in some], SourceAccess(folder)), model, "0000", o.batch
+                ):
                     file.add(answer)
 
         with over_http(model, folder, o.threads) as http:
