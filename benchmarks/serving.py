@@ -10,7 +10,8 @@ of two photographs; each way has `--threads` of the processor.
 
 `p50_ms` and `p95_ms` are of one image at a time, `images_per_s` of batches of `--batch`, both against the clock on
 the wall; `cpu_ms` is what an image of a batch costs the processor in all processes of that way, which other work on
-the machine changes little. Turn by turn, medians; `ratios` are to `plain` of the same turn.
+the machine changes little. Turn by turn, medians; `ratios` are to `plain` of the same turn. `load` is that of the
+machine before the first.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Way = Callable[[list[Path]], object]
 def main() -> None:
     o = options()
     torch.set_num_threads(o.threads)
-    model = made(o)
+    model, load = made(o), round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = written(folder / "in", o)
@@ -73,7 +74,7 @@ def main() -> None:
             for _ in range(o.repeats + 1):  # the first warms up
                 turn = {way: measured(ask, files, o) for way, ask in ways.items()}
                 turns.append({**turn, "predict": measured(by_predict, files, o, alone=False)})
-    print(json.dumps(summary(turns[1:], o)))
+    print(json.dumps(summary(turns[1:], load, o)))
 
 
 def measured(ask: Way, files: list[Path], o: argparse.Namespace, alone: bool = True) -> dict[str, float]:
@@ -154,10 +155,15 @@ def over_http(model: checkpoint.Checkpoint, folder: Path, threads: int) -> Itera
         server.wait()
 
 
-def summary(turns: list[dict[str, dict[str, float]]], o: argparse.Namespace) -> dict:
+def summary(turns: list[dict[str, dict[str, float]]], load: float, o: argparse.Namespace) -> dict:
     """Medians over the turns, and of each figure the ratio to that of the plain forward pass."""
     names = ("model", "side", "images", "batch", "requests", "threads", "repeats")
-    result = {**{name: getattr(o, name) for name in names}, "torch": torch.__version__, "cores": os.cpu_count()}
+    result = {
+        **{name: getattr(o, name) for name in names},
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        "load": load,
+    }
     for way in turns[0]:
         of = {k: [turn[way][k] for turn in turns] for k in turns[0][way]}
         result[way] = {k: round(statistics.median(values), 3) for k, values in of.items()}

@@ -33,15 +33,15 @@ def together(ray: Any, call: Callable[..., Any], number: int, args: tuple, threa
     from ray.util.placement_group import placement_group, remove_placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    needs = {"CPU": max(1, threads)} | ({"GPU": 1} if gpu else {})
-    group = placement_group([needs] * number)
+    needs = {"CPU": float(max(1, threads)), "GPU": float(gpu)}
+    group = placement_group([{name: most for name, most in needs.items() if most}] * number)
     try:
         ray.get(group.ready())
         remote = ray.remote(Rank)
         ranks = [
             remote.options(
                 num_cpus=needs["CPU"],
-                num_gpus=int(gpu),
+                num_gpus=needs["GPU"],
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=own),
             ).remote()
             for own in range(number)
