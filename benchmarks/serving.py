@@ -137,7 +137,8 @@ def over_http(model: checkpoint.Checkpoint, folder: Path, threads: int) -> Itera
         assert all(row["error"] is None for row in found), found
         return found
 
-    env = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    # it gives up a request after 60 seconds, which a busy machine needs for a large batch
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "600"}
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     try:
