@@ -37,7 +37,10 @@ from tests.tasks.conftest import KEYS
 
 HANG = 65  # seconds; clients wait for 60
 KINDS = {("GET", "photos"): "read", ("PUT", "copies"): "push", ("GET", "copies"): "pull"}
-COMMANDS = {"ingest": ("oltr", "ingest"), "pull": ("dvc", "pull", "data/raw/scans.dvc")}
+COMMANDS = {
+    "ingest": ("oltr", "ingest"),
+    "pull": ("dvc", "pull", "data/raw/scans.dvc", "data/truth/scans.parquet.dvc"),
+}
 WHAT = ("500", "cut", "gone", "hang")
 NUMBERS = {"read": 30, "push": 3, "pull": 3}  # in the middle of what the commands ask for
 
