@@ -96,6 +96,16 @@ def test_what_a_store_answers_says_who_can_correct_it(monkeypatch, code, kind, s
     storage._client.cache_clear()
 
 
+def test_a_connection_that_is_closed_and_one_that_is_not_answered_may_pass():
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+
+    from tasks import storage
+
+    for kind, said in ((ConnectionClosedError, "Connection was closed"), (ReadTimeoutError, "Read timeout")):
+        with pytest.raises(ConnectionError, match=f"s3://bucket/key: {said}"), storage._told("s3://bucket/key"):
+            raise kind(endpoint_url="http://127.0.0.1")
+
+
 def test_an_answer_that_is_cut_off_is_asked_for_again_and_in_the_end_an_error(monkeypatch):
     from botocore.response import StreamingBody
     from botocore.stub import Stubber
