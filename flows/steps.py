@@ -216,9 +216,8 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
             say(f"left out, and learned later when they are corrected:\n{found.refusal}")
         if found.missing:
             over = f" at its deadline, {end:%Y-%m-%d %H:%M} UTC" if end and there.over else ""
-            say(
-                f"{there.missing}{over or ', as annotator.share allows'}: the loop goes on, and learns them when they come"
-            )
+            why = over or ", as annotator.share allows"
+            say(f"{there.missing}{why}: the loop goes on, and learns them when they come")
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
             ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
         return found.there

@@ -41,6 +41,13 @@ class Engine(Protocol):
         """
         ...
 
+    def together(self, call: Callable[..., Any], number: int, args: tuple, threads: int, gpu: bool) -> None:
+        """`call(where, rank, number, *args)` in so many processes that run at once; returns when all have.
+
+        where: an address for torch.distributed at which they meet.
+        """
+        ...
+
 
 _chosen: ContextVar[Engine | None] = ContextVar("engine", default=None)
 
@@ -59,6 +66,13 @@ def far() -> bool:
     """Whether units are done by an engine whose workers may be on other machines."""
     engine = _chosen.get()
     return engine is not None and engine.far
+
+
+def together(call: Callable[..., Any], number: int, args: tuple, threads: int, gpu: bool) -> None:
+    """See `Engine.together`, of the engine in use, which is `far`."""
+    engine = _chosen.get()
+    assert engine is not None
+    engine.together(call, number, args, threads, gpu)
 
 
 def run(

@@ -73,7 +73,8 @@ TABLE = (
         "train",
         "Train on the base set; in a generation that extends its parent there is nothing to train.",
         code=(
-            *_NETWORK, "augmentation", "losses", "samplers", "stages/full_training.py", "stages/train.py", "training",
+            *_NETWORK, "augmentation", "engine.py", "losses", "samplers", "stages/full_training.py",
+            "stages/train.py", "training",
         ),
         reads=("base.parquet", PARENT),
         writes=("base.safetensors", "metrics.jsonl"),

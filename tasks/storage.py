@@ -46,13 +46,23 @@ def list_below(uri: str) -> Iterator[str]:
 
 def read(uri: str, most: int | None = None) -> bytes:
     """The whole object; boto3 checks the checksum where the store sent one. Raises TooLarge beyond `most` bytes."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
     bucket, key = split(uri)
     with _told(uri):
-        answer = _client().get_object(Bucket=bucket, Key=key)
-        if most is not None and answer["ContentLength"] > most:
-            answer["Body"].close()
-            raise TooLarge(f"an object of {answer['ContentLength']:,} bytes: more than ingest.max_bytes = {most:,}")
-        return b"".join(answer["Body"].iter_chunks(CHUNK))
+        for attempt in range(1, ATTEMPTS + 1):
+            answer = _client().get_object(Bucket=bucket, Key=key)
+            if most is not None and answer["ContentLength"] > most:
+                answer["Body"].close()
+                raise TooLarge(
+                    f"an object of {answer['ContentLength']:,} bytes: more than ingest.max_bytes = {most:,}"
+                )
+            try:
+                return b"".join(answer["Body"].iter_chunks(CHUNK))
+            except (HTTPClientError, IncompleteReadError):  # the answer was cut off, which boto3 does not try again
+                if attempt == ATTEMPTS:
+                    raise
+    raise AssertionError(uri)
 
 
 @cache
@@ -76,7 +86,10 @@ def _told(uri: str) -> Iterator[None]:
     except ValueError as error:  # botocore's own, without the name of what is wrong
         raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL, such as https://host:9000") from error
     except (BotoCoreError, ClientError) as error:
-        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        answered = (
+            getattr(error, "response", None) or {}
+        )  # None: a connection that was closed, or not answered in time
+        code = answered.get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "NoSuchBucket", "404"):
             why = f"{uri}: there is no such object or bucket; correct the address in params.yaml"
             raise FileNotFoundError(why) from error

@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from oltr_core import checkpoint, digest, schema
+from oltr_core import checkpoint, digest, engine, schema
 from oltr_core.devices import enough, resolve
 from oltr_core.images.dataset import open_images
 from oltr_core.images.shards import Shards
@@ -30,8 +30,10 @@ def run(train: Train, compute: Compute, layout: Layout) -> None:
     classes and a loss that is no longer a number.
     """
     if compute.processes > 1 and not parallel.launched():
-        enough(compute.device, compute.processes)
-        parallel.launch(as_rank, compute.processes, train, compute, layout)
+        gpu = resolve(compute.device).type != "cpu"
+        if not engine.far():
+            enough(compute.device, compute.processes)
+        parallel.launch(as_rank, compute.processes, train, compute, layout, threads=compute.threads, gpu=gpu)
     else:
         as_rank(train, compute, layout)
 

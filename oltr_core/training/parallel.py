@@ -1,8 +1,8 @@
 """Data-parallel training: every rank takes its share of each batch, and all ranks hold the same network and memory.
 
-`launch` starts the ranks of one machine; under `torchrun` they find one another; alone, every function here is the
-identity. Gradients travel as one flat buffer after the backward pass. Departs from the authors' code, whose
-DataParallel splits the centroids by class and crashes on several GPUs.
+`launch` starts the ranks, here or by the engine in use; under `torchrun` they find one another; alone, every function
+here is the identity. Gradients travel as one flat buffer after the backward pass. Departs from the authors' code,
+whose DataParallel splits the centroids by class and crashes on several GPUs.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from oltr_core import engine
+
 #: where the ranks that `launch` started meet: (address, own rank, number of ranks)
 _meeting: tuple[str, int, int] | None = None
 
 
-def launch(work: Callable[..., Any], processes: int, *args: Any) -> None:
+def launch(work: Callable[..., Any], processes: int, *args: Any, threads: int = 1, gpu: bool = False) -> None:
     """Call `work(*args)` in so many new processes that `start` joins; returns when all have.
 
-    A ValueError of any of them is raised here; when one dies, the others are ended.
+    A ValueError of any of them is raised here; when one dies, the others are ended. Each needs so many threads and a
+    GPU where an engine places them.
     """
+    if engine.far():
+        engine.together(_take_part, processes, (work, args), threads, gpu)
+        return
     from torch.multiprocessing.spawn import ProcessException
 
     with tempfile.TemporaryDirectory(prefix="oltr-ranks-") as folder:
@@ -38,13 +44,17 @@ def launch(work: Callable[..., Any], processes: int, *args: Any) -> None:
 
 
 def _member(index: int, processes: int, folder: str, work: Callable[..., Any], args: tuple) -> None:
-    global _meeting
-    _meeting = (f"file://{folder}/meeting", index, processes)
     try:
-        work(*args)
+        _take_part(f"file://{folder}/meeting", index, processes, work, args)
     except ValueError as error:
         (Path(folder) / f"error-{index}").write_text(str(error))
         raise
+
+
+def _take_part(where: str, own: int, number: int, work: Callable[..., Any], args: tuple) -> None:
+    global _meeting
+    _meeting = (where, own, number)
+    work(*args)
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -240,7 +240,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/prefect/reports.py": [f"{TASKS}/test_prefect_reports.py"],
     "tasks/prefect/server.py": [f"{TASKS}/test_prefect_server.py"],
     "tasks/quality.py": [f"{TASKS}/test_quality.py"],
-    "tasks/ray.py": [f"{TASKS}/test_ray.py"],
+    "tasks/ray": [f"{TASKS}/test_ray.py"],
     "tasks/storage.py": [f"{TASKS}/test_storage.py"],
     "tasks/workspace": [f"{TASKS}/test_workspace.py"],
 }

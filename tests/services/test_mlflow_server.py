@@ -131,6 +131,19 @@ def asked(port, request: dict) -> list[dict]:
         return json.load(answer)["predictions"]
 
 
+def test_the_ways_to_ask_a_model_are_measured_side_by_side():
+    command = "benchmarks/serving.py --side 16 --images 8 --batch 4 --requests 2 --repeats 1 --json".split()
+    done = subprocess.run([sys.executable, *command], cwd=world.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for way in ("plain", "onnx", "http", "predict"):
+        ratios = found[way].pop("ratios")
+        assert ratios.keys() == found[way].keys()
+        assert ratios["images_per_s"] == pytest.approx(
+            found[way]["images_per_s"] / found["plain"]["images_per_s"], abs=1e-2
+        )
+
+
 def test_a_server_that_is_down_is_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = Tracking(uri=f"http://127.0.0.1:{free_port()}")

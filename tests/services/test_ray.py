@@ -17,8 +17,9 @@ from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.prediction import loaded, predict
+from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import ingest, select
+from oltr_core.stages import ingest, select, train
 from tasks import ray
 from tests.core.stages import loop_world as world
 
@@ -91,6 +92,26 @@ def pictures(layout: Layout, folder: Path) -> list[str]:
     for n, path in enumerate(paths):
         Image.fromarray(Shards(layout.raw).read("batch-0", 0, n)).save(path)
     return [*paths, str(folder / "gone.png")]
+
+
+def test_training_ranks_on_two_nodes_make_the_model_of_two_processes_here(cluster, whole, tmp_path):
+    here, there = (tmp_path / place for place in ("here", "there"))
+    shutil.copytree(whole.root, here)
+    models = []
+    for layout in (Layout(here), on_the_cluster(whole, there, cluster)):
+        layout.work.base_model.unlink()
+        with ray.using(layout):
+            train.run(in_processes(2, layout), layout)
+        models.append(layout.work.base_model.read_bytes())
+    assert models[0] == models[1]
+    assert models[0] != whole.work.base_model.read_bytes(), "sums in another order"
+    with ray.using(layout), pytest.raises(ValueError, match="compute.processes: expected at most 2, .* found 3"):
+        train.run(in_processes(3, layout), layout)
+
+
+def in_processes(number: int, layout: Layout) -> train.Parameters:
+    found = load_sections(train.Parameters, layout)
+    return found.model_copy(update={"compute": found.compute.model_copy(update={"processes": number})})
 
 
 def killing(mark: Path, node: bool, shard, **how) -> None:

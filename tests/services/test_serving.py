@@ -33,8 +33,8 @@ CustomWebhookNotificationBlock(name="team", url="http://127.0.0.1:%d/", json_dat
 """
 
 
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not true():
         assert time.monotonic() < deadline
         time.sleep(1)
@@ -63,6 +63,11 @@ def told():
 def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
     layout, port, (chat, came) = new_world(tmp_path / "world"), free_port(), told
     edit(layout, lambda params: params.update(annotator={"name": "folder"}))
+    quarterly = '{cron: "*/15 * * * *", timezone: UTC, active: %s}'
+    deployments = layout.prefect_yaml.read_text()
+    assert quarterly % "true" in deployments
+    # paused, so that nothing but the event can start the import below
+    layout.prefect_yaml.write_text(deployments.replace(quarterly % "true", quarterly % "false"))
     commit(layout, "people annotate")
     url = f"http://127.0.0.1:{port}/api"
     more = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}

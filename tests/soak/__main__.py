@@ -1,11 +1,12 @@
-"""`python -m tests.soak`: 200 points of failure over two generations, and what came of them.
+"""`python -m tests.soak`: 220 points of failure over two generations, and what came of them.
 
-    python -m tests.soak --points 200 --log soak.jsonl      goes on where a run with the same log stopped
+    python -m tests.soak --points 220 --log soak.jsonl      goes on where a run with the same log stopped
     python -m tests.soak --log soak.jsonl --page            write the result into docs/reliability.md, run nothing
 
-Points are drawn with a seed: changes of files in each process of a command, moments of the whole command, full disks,
-and services that are down. Some points follow each other in one workspace: the command fails at one, is repeated and
-fails at the next, and is compared when it has ended well. Exits 1 if one was not survived.
+Points are drawn with a seed: changes of files in each process of a command, moments of a whole command, full disks.
+Others are services that are down or go down, and an S3 store whose answers fail. Some points follow each other in one
+workspace: the command fails at one, is repeated and fails at the next, and is compared when it has ended well.
+Exits 1 if one was not survived.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+from tests.soak import store
 from tests.soak.faults import Fault, changes, expected, suffer
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
-#: start, command, share of the points
 TOGETHER = 5  # points in one workspace
+GONE = (("mlflow", 5), ("mlflow", 40), ("prefect", 15), ("prefect", 40))  # servers that end after so many seconds
+#: start, command, share of the points
 COMMANDS = (("new", "loop", 0.4), ("one", "loop", 0.35), ("two", "forget", 0.15), ("two", "gc --yes", 0.02))
 
 
@@ -36,8 +39,12 @@ def points(number: int, seed: int) -> list[Fault]:
     """So many faults, the same for the same seed and code; those of one command in the order of its processes."""
     rng = random.Random(seed)
     services = ("remote", "mlflow", "prefect")
-    found = [Fault(start, "loop", "down", who) for start in ("new", "one") for who in services]
+    found = store.points()
+    found += [Fault("one", "loop", "gone", who, at) for who, at in GONE]
+    found += [Fault(start, "loop", "down", who) for start in ("new", "one") for who in services]
     found += [Fault("one", "loop", "size", "ulimit", kib * 1024) for kib in (4, 64, 256, 1024)]
+    if len(found) >= number:
+        return found[:number]
     for start, command, share in COMMANDS:
         counts = changes(start, command)
         took, order = expected(start, command)[1], list(counts)
@@ -66,7 +73,7 @@ def in_turn(mine: list[tuple[float, Fault]]) -> list[Fault]:
 
 def chains(faults: list[Fault]) -> Iterator[list[Fault]]:
     """The next faults for one workspace, TOGETHER at most; a service that is down and a limit of size stand alone."""
-    alone = ("down", "size")
+    alone = ("down", "size", "gone", *store.WHAT)
     while faults:
         first = faults[0]
         same = [f for f in faults if (f.start, f.command) == (first.start, first.command) and f.what not in alone]
@@ -75,7 +82,7 @@ def chains(faults: list[Fault]) -> Iterator[list[Fault]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.partition("\n")[0])
-    parser.add_argument("--points", type=int, default=200)
+    parser.add_argument("--points", type=int, default=220)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--log", type=Path, default=ROOT / ".oltr" / "soak.jsonl", help="one JSON line per point")
@@ -92,7 +99,7 @@ def main() -> int:
     for chain in chains(left):
         if time.monotonic() - begun > asked.seconds:
             break
-        rows = suffer(chain)
+        rows = store.suffer(chain) if chain[0].start == "store" else suffer(chain)
         for row in rows:
             row |= {"chain": chain[0].key, "revision": revision(), "date": date.today().isoformat()}
             failed += bool(row["wrong"])
@@ -112,10 +119,13 @@ def write_page(rows: list[dict]) -> None:
     """The table of the points in the log, between the marks of docs/reliability.md."""
     groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
     kinds = {"alone": "SIGKILL of one process", "group": "SIGKILL of all", "full": "no space left",
-             "size": "no larger files", "down": "a service down"}  # fmt: skip
+             "size": "no larger files", "down": "a service down", "gone": "a service that ends meanwhile",
+             "500": "a request answered by 500", "hang": "a request that is not answered",
+             "cut": "an answer cut off"}  # fmt: skip
     for row in rows:
         fault = json.loads(row["key"])
-        groups[f"{fault['command']}, from {fault['start']}", kinds[fault["what"]]].append(row)
+        where = f"S3: {fault['who']}" if fault["start"] == "store" else f"from {fault['start']}"
+        groups[f"{fault['command']}, {where}", kinds[fault["what"]]].append(row)
     lines = [
         BEGIN,
         "",

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oltr_core import digest, ledger
 from oltr_core.layout import Layout
+from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
+from tasks.annotator import folder, truth
 from tests.flows.conftest import commit, edit, environment, new_world, processes_of, run
+from tests.servers import free_port, mlflow_server, served
+from tests.soak.facts import facts, left_over
 
 INJECTED = Path(__file__).parent / "injected"
-SAME = (
-    "manifest.parquet",
-    "classes.parquet",
-    "model.safetensors",
-    "predictions.parquet",
-    "selection.parquet",
-    "metrics.json",
-)
 TRIES = 3  # a command that was made to fail ends well by the third time at the latest
 PATIENCE = 3600  # seconds: a soak runs beside other work
 
@@ -39,10 +35,10 @@ PATIENCE = 3600  # seconds: a soak runs beside other work
 class Fault:
     """One thing that goes wrong during one command in a workspace that has come so far."""
 
-    start: str  # new: nothing ingested; one: after a generation; two: after two
-    command: str  # loop, forget, gc
-    what: str  # alone, group: SIGKILL of the process, of its group; full, size: no space, no larger files; down
-    who: str = ""  # the process by its command; "": the one that was started, after a time
+    start: str  # new: nothing ingested; one: after a generation; two: after two; store: tests/soak/store.py
+    command: str  # loop, forget, gc; ingest, pull
+    what: str  # alone, group: SIGKILL of the process, of its group; full, size: no space, no larger files; down, gone
+    who: str = ""  # the process by its command; "": the one that was started, after a time; or the service
     at: float = 0  # the number of its change of a file; or seconds; or bytes
 
     @property
@@ -57,14 +53,29 @@ def base(start: str) -> Layout:
     folder = Path(tempfile.mkdtemp(prefix=f"oltr-soak-{start}-")) / "world"
     if start == "new":
         layout = new_world(folder)
-        edit(layout, lambda p: p["versions"].update(commit=True))
-        commit(layout, "versions")
+        edit(layout, lambda p: p.update(versions={"commit": True}, annotator={"name": "folder"}))
+        commit(layout, "people annotate")
         return layout
     before = {"one": "new", "two": "one"}[start]
     layout = copy(base(before), folder)
     done = run(layout, "oltr", "loop", "--generations", {"one": "1", "two": "2"}[start])
     assert done.returncode == 0, done.stderr
+    if start == "one":
+        annotate(layout, "0000")
     return layout
+
+
+def annotate(layout: Layout, name: str) -> None:
+    """The answers of a person to a batch, in the inbox: one table with its times, some images thrown out or left."""
+    rows = [dict(r) for r in truth.collect(layout, TruthAnnotator(), name, "2026-01-01T08:00:00+00:00")]
+    for row, verdict in zip(rows, ("discard", "unsure"), strict=False):
+        row.update(verdict=verdict, label="")
+    inbox = folder.inbox_of(layout, FolderAnnotator())
+    inbox.mkdir(parents=True)
+    with (inbox / f"{name}.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["image_id", "verdict", "label", "answered_at"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(row | {"answered_at": row["answered_at"].isoformat()} for row in rows)
 
 
 def copy(layout: Layout, to: Path) -> Layout:
@@ -94,38 +105,7 @@ def victim(layout: Layout) -> str:
     return rows["address"][0]
 
 
-# --- what must be the same ------------------------------------------------------------------------------------
-def facts(layout: Layout) -> dict[str, Any]:
-    """What a workspace holds, less times and the names of machines."""
-    events = ledger.read(layout.ledger)
-    state = ledger.replay(events)
-    runs = sqlite3.connect(layout.mlflow_db)
-    try:
-        mirrored = Counter(
-            status for (status,) in runs.execute("select status from runs where lifecycle_stage = 'active'")
-        )
-    finally:
-        runs.close()
-    return {
-        "events": sorted((e.event, e.generation) for e in events if e.event != "forgetting"),
-        "results": {
-            f"{name}/{file}": digest.of_file(layout.generation(name).folder / file)
-            for name in state.sealed
-            for file in SAME
-        },
-        "annotations": sorted(p.relative_to(layout.root).as_posix() for p in layout.annotations.rglob("*.parquet")),
-        "champion": state.champion,
-        "mlflow": dict(mirrored),
-        "tags": run(layout, "git", "tag").stdout.split(),
-    }
-
-
-def left_over(layout: Layout) -> list[str]:
-    """Temporary files that nobody will use again."""
-    kinds = ("*.tmp", "*.part", ".part*")
-    return sorted({str(p.relative_to(layout.root)) for kind in kinds for p in layout.data.rglob(kind)})
-
-
+# --- the command without a fault -----------------------------------------------------------------------------
 @cache
 def expected(start: str, command: str) -> tuple[str, float]:
     """The facts after the command without a fault, as JSON, and how long it took."""
@@ -189,17 +169,22 @@ def failed(fault: Fault, layout: Layout, folder: Path) -> dict[str, Any]:
     begun = time.monotonic()
     with broken(fault, layout, folder) as first:
         pass
+    wrong = judged(layout, first["said"], first["code"], (0, 2, 75, -signal.SIGKILL))
+    spent = round(time.monotonic() - begun, 1)
+    return {"key": fault.key, "first": first["code"], "hit": first["hit"], "seconds": spent, "wrong": wrong}
+
+
+def judged(layout: Layout, said: str, code: int, allowed: tuple[int, ...]) -> list[str]:
+    """What is wrong with how a command that failed ended."""
     wrong = []
-    if "Traceback" in first["said"]:
-        wrong.append("a traceback: " + first["said"].strip().splitlines()[-1][:200])
-    if first["code"] not in (0, 2, 75, -signal.SIGKILL):
-        wrong.append(f"the first time ended with {first['code']}")
+    if "Traceback" in said:
+        wrong.append("a traceback: " + said.strip().splitlines()[-1][:200])
+    if code not in allowed:
+        wrong.append(f"the first time ended with {code}")
     deadline = time.monotonic() + 20
     while (alive := processes_of(layout)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    wrong += [f"still running: {line[:100]}" for line in alive]
-    spent = round(time.monotonic() - begun, 1)
-    return {"key": fault.key, "first": first["code"], "hit": first["hit"], "seconds": spent, "wrong": wrong}
+    return wrong + [f"still running: {line[:100]}" for line in alive]
 
 
 def ended(fault: Fault, layout: Layout, wanted: dict[str, Any]) -> list[str]:
@@ -240,17 +225,22 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
             layout.remote.rename(folder / "remote")
         layout.remote.parent.mkdir(exist_ok=True)
         layout.remote.write_text("no folder")
-    if fault.what == "down" and fault.who == "mlflow":
-        more = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-        edit(layout, lambda p: p["tracking"].update(uri="http://127.0.0.1:9"))
-    if fault.what == "down" and fault.who == "prefect":
-        more = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    with (folder / "said").open("w") as said:
+    services = ExitStack()
+    if fault.what in ("down", "gone"):
+        address = started(fault.who, folder, services) if fault.what == "gone" else "http://127.0.0.1:9"
+        if fault.who == "mlflow":
+            more = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+            edit(layout, lambda p: p["tracking"].update(uri=address))
+        if fault.who == "prefect":
+            more = {"PREFECT_API_URL": f"{address}/api"}
+    with services, (folder / "said").open("w") as said:
         process = subprocess.Popen(
             line, cwd=layout.root, env=environment(**more), stdout=said, stderr=said, start_new_session=True
         )
         hit = False
         try:
+            if fault.what == "gone" and (hit := still_runs(process, fault.at)):
+                services.close()  # kills the service
             code = process.wait(PATIENCE if fault.who else fault.at)
         except subprocess.TimeoutExpired:
             hit = True
@@ -263,7 +253,29 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
         layout.remote.unlink()
         if (folder / "remote").exists():
             (folder / "remote").rename(layout.remote)
-    if fault.what == "down" and fault.who == "mlflow":
+    if fault.what in ("down", "gone") and fault.who == "mlflow":
         edit(layout, lambda p: p["tracking"].update(uri=""))
     happened = hit or fired.exists() or fault.what in ("full", "size", "down")
     yield {"code": code, "said": (folder / "said").read_text(errors="replace"), "hit": happened}
+
+
+def started(who: str, folder: Path, services: ExitStack) -> str:
+    """The address of a server of MLflow or Prefect that ends with `services`."""
+    port = free_port()
+    address, home = f"http://127.0.0.1:{port}", folder / who
+    if who == "mlflow":
+        services.enter_context(mlflow_server(address, home))
+    else:
+        env = environment(PREFECT_HOME=str(home), PREFECT_API_URL=f"{address}/api")
+        command = [sys.executable, "-m", "tasks.prefect.server", port]
+        services.enter_context(served(command, f"{address}/api/health", home, env))
+    return address
+
+
+def still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process runs for so long."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

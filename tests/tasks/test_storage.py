@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from oltr_core.ingest.record import TooLarge
@@ -91,6 +93,42 @@ def test_what_a_store_answers_says_who_can_correct_it(monkeypatch, code, kind, s
         for call in (storage.read, lambda address: list(storage.list_below(address))):
             with pytest.raises(kind, match=f"^s3://bucket/key: .*{sentence}"):
                 call("s3://bucket/key")
+    storage._client.cache_clear()
+
+
+def test_a_connection_that_is_closed_and_one_that_is_not_answered_may_pass():
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+
+    from tasks import storage
+
+    for kind, said in ((ConnectionClosedError, "Connection was closed"), (ReadTimeoutError, "Read timeout")):
+        with pytest.raises(ConnectionError, match=f"s3://bucket/key: {said}"), storage._told("s3://bucket/key"):
+            raise kind(endpoint_url="http://127.0.0.1")
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again_and_in_the_end_an_error(monkeypatch):
+    from botocore.response import StreamingBody
+    from botocore.stub import Stubber
+
+    from tasks import storage
+
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    storage._client.cache_clear()
+    with Stubber(storage._client()) as answers:
+
+        def answer(content: bytes) -> None:
+            body = StreamingBody(io.BytesIO(content), 4)
+            answers.add_response("get_object", {"Body": body, "ContentLength": 4})
+
+        for content in [b"fu"] * (storage.ATTEMPTS - 1) + [b"full"]:
+            answer(content)
+        assert storage.read("s3://bucket/key") == b"full"
+        for _ in range(storage.ATTEMPTS):
+            answer(b"fu")
+        with pytest.raises(ConnectionError, match="s3://bucket/key: 2 read, but total bytes expected is 4"):
+            storage.read("s3://bucket/key")
+        answers.assert_no_pending_responses()
     storage._client.cache_clear()
 
 

@@ -24,6 +24,7 @@ from oltr_core.layout import Layout, write_atomically
 from oltr_core.settings.compute import Compute, Engine, RayEngine
 from oltr_core.settings.reading import load_sections
 from oltr_core.spec import Spec
+from tasks.ray import ranks
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -93,6 +94,16 @@ class Cluster:
         while waiting:
             waiting.extend(call.remote(sent, unit, expected) for unit in islice(stream, most - len(waiting)))
             yield _result(ray, waiting.popleft())
+
+    def together(self, call: Callable[..., Any], number: int, args: tuple, threads: int, gpu: bool) -> None:
+        """See `oltr_core.engine.Engine`. Raises as `map` does, and ChildProcessError where a process is lost."""
+        ray, cores = self._connected(), max(1, threads)
+        if (places := _at_once(ray.nodes(), cores, gpu)) < number:
+            raise ValueError(
+                f"params.yaml: compute.processes: expected at most {places}, the Ray cluster's room, found {number}"
+            )
+        expected = Expected(str(self._token()), _code())
+        ranks.together(ray, _taking_part, number, (expected, call, args), threads, gpu)
 
     def _connected(self) -> Any:
         try:
@@ -176,6 +187,15 @@ def _unit(function: list[Any], unit: Any, expected: Expected) -> Any:
     if problem := _unfit(expected):
         raise ValueError(f"the Ray worker on {socket.gethostname()} {problem}")
     return _opened(function[0])(unit)
+
+
+def _taking_part(
+    where: str, own: int, number: int, expected: Expected, call: Callable[..., Any], args: tuple
+) -> None:
+    """What each process of a training calls."""
+    if problem := _unfit(expected):
+        raise ValueError(f"the Ray worker on {socket.gethostname()} {problem}")
+    call(where, own, number, *args)
 
 
 @lru_cache(maxsize=1)
