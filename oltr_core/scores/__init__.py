@@ -13,7 +13,7 @@
 | `knn` | distance to the k-th nearest known image | outputs | Sun et al. 2022 |
 | `mahalanobis` | distance with the within-class covariance | outputs | Lee et al. 2018 |
 | `rmds` | that less the distance to all classes at once | outputs | Ren et al. 2021 |
-| `openmax` | 1 - max probability beside an "unknown" | outputs | Bendale and Boult 2016; Tables 2, 3 |
+| `openmax` | 1 - max probability beside an "unknown" | outputs | Bendale and Boult 2016; Table 4 |
 | `odin` | 1 - max softmax at T = 1000, image perturbed | network | Liang et al. 2018; Table 5 |
 
 `needs` says what suffices: logits and features (outputs), distances to a memory (memory), or images that the score

@@ -1,4 +1,4 @@
-"""OpenMax (Bendale and Boult, 2016): Weibull tails of the distance to a class's mean activation; Tables 2 and 3."""
+"""OpenMax (Bendale and Boult, 2016): Weibull tails of the distance to a class's mean activation; Table 4."""
 
 from typing import Annotated, Literal
 

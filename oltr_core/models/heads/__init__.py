@@ -5,7 +5,7 @@
 | linear | w·x + b | the plain model |
 | tau_norm | (w/‖w‖^τ)·x of a finished linear head | Kang et al., ICLR 2020; Table 7 |
 | learnable_scale | s (w·x + b), s alone trained (LWS) | Kang et al., ICLR 2020 |
-| weight_generator | cosines, rare rows by attention over the others (FSLwF) | Gidaris and Komodakis 2018; Table 3 |
+| weight_generator | cosines, rare rows by attention over the others (FSLwF) | Gidaris and Komodakis 2018; Table 4 |
 | model_regression | w*·x + b, of rare classes T(w)·x + b | Wang and Hebert 2016; SUN-LT |
 | meta_model_net | F_i(w)·x + b for a class of 2^i images | Wang et al. 2017; SUN-LT |
 | random_projection | w·relu(R x) + b, R fixed and random (RanPAC) | McDonnell et al. 2023 |

@@ -1,6 +1,7 @@
 """Scores against hand numbers and independent results."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -121,6 +122,19 @@ def test_mahalanobis_is_scikit_learns_distance_with_the_same_covariance():
     squared = torch.einsum("bkd,de,bke->bk", difference, precision, difference)
     score = Mahalanobis(shrinkage=0.2)
     torch.testing.assert_close(score(new, score.fit(known)), squared.amin(1).sqrt().float(), rtol=1e-4, atol=1e-4)
+
+
+def test_distances_by_statistics_take_experts_as_uncorrelated_and_every_class_alike():
+    """Two experts of one dimension: variances 3 and 5 within, means (0, 0) and (8, 4): [[19, 8], [8, 9]] in all."""
+    known = worlds.reference()
+    means, within = torch.tensor([[[0.0], [8.0]], [[0.0], [4.0]]]), torch.tensor([[[3.0]], [[5.0]]])
+    x = torch.tensor([[[5.0], [-2.0]]])
+    new = Outputs(torch.zeros(1, 2, 2), x, x)
+    at_once = (9 * 1 - 2 * 8 * 1 * -4 + 19 * 16) / (19 * 9 - 8 * 8)  # of (5, -2) less (4, 2)
+    nearest = min(25 / 3 + 4 / 5, 9 / 3 + 36 / 5)
+    for score, expected in ((Mahalanobis(shrinkage=1e-9), nearest**0.5), (Rmds(shrinkage=1e-9), nearest - at_once)):
+        state = score.fit(replace(known, means=means, within=within))
+        assert float(score(new, state)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_weibull_fit_finds_the_parameters_it_was_drawn_from_and_agrees_with_scipy():
