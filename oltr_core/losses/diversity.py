@@ -13,9 +13,9 @@ from oltr_core.shapes import Float, Tensor
 class Diversity(LossSpec):
     """L = -mean over experts of (mean T)² KL(p_e ‖ p̄), with p = softmax(z / T): it pays to disagree.
 
-    p̄ is that of the mean logits. T_k = T (γ n_k / mean n + 1 - γ), over the largest of these factors, so that rare classes have the lower
-    temperature; one T for all classes before `reweight_from` of the phase, as in the authors' code.
-    Departs from that code, whose divergence is KL(p̄ ‖ p_e) without a gradient through p̄: it is the paper's.
+    p̄ is that of the mean logits. T_k = T (γ n_k / mean n + 1 - γ), divided by the largest of these factors, so that
+    rare classes have the lower temperature; one T for all classes before `reweight_from` of the phase, as in the
+    authors' code. Departs from that code, whose divergence is KL(p̄ ‖ p_e), and p̄ a constant: this is the paper's.
     """
 
     name: Literal["diversity"] = "diversity"

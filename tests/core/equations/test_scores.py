@@ -16,6 +16,7 @@ from oltr_core.scores import (
     Mahalanobis,
     MaxLogit,
     Msp,
+    NearestMean,
     Odin,
     OpenMax,
     PriorAware,
@@ -89,6 +90,18 @@ def test_one_class_makes_nothing_ambiguous_and_two_equal_zeros_stay_finite():
     assert float(one.u_info) == 1.0
     zero = Outputs(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2), torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))
     assert torch.isfinite(zero.u_info).all()
+
+
+def test_nearest_mean_is_the_mean_over_experts_of_the_least_distance_in_a_naive_loop():
+    known, new = worlds.reference(), worlds.outputs(6, seed=3)
+    state = NearestMean().fit(known)
+    means = [known.outputs.features[known.labels == k].mean(0) for k in range(5)]
+    for image, value in zip(new.features, NearestMean()(new, state), strict=True):
+        least = [min(float((image[e] - mean[e]).norm()) for mean in means) for e in range(2)]
+        assert float(value) == pytest.approx(sum(least) / 2, rel=1e-4)
+    measured = worlds.centroids() + 1.0
+    state = NearestMean().fit(replace(known, means=measured, within=torch.eye(16).expand(2, -1, -1)))
+    assert torch.equal(state["means"], measured)
 
 
 def test_knn_is_the_kth_smallest_distance_of_a_naive_loop():
