@@ -28,7 +28,7 @@ from oltr_core.training import LearningRates, Phase
 from oltr_core.training.mixing import Mixup
 
 S = TypeVar("S", bound=Spec)
-TAU = 0.6  # chosen on validation images; see `exponents`
+TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 SUM = 3.0  # of the losses of three experts, as published with the rate, in the place of their mean
 SECOND_STAGE = 10  # epochs on a trunk that rests, as published
 FEW_SHOT = {"FSLwF": WeightGenerator(), "Model Regression": ModelRegression(), "MetaModelNet": MetaModelNet()}
