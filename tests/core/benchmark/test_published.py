@@ -22,6 +22,7 @@ PUBLISHED = {
     "digits-selection": ("digits-selection", 0),
     "digits-learners": ("digits-learners", 0),
     "cifar-world": ("cifar-world", 0),
+    "digits-cameras": ("digits-cameras", 0),
     "ablation": ("ablation", 0),
     "cifar100-lt-strong": ("cifar100-lt-strong", 0),
     "cifar10-lt-strong": ("cifar10-lt-strong", 0),
