@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from oltr_core.benchmark import methods
 from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.router import Routed
 from oltr_core.losses import BBN, LDAM, ClassBalanced, Diversity, Focal, LabelAwareSmoothing, LogitAdjusted
 from oltr_core.models.backbones import ResNet32
 from oltr_core.models.heads import (
@@ -59,7 +60,7 @@ def cifar100_lt(epochs: int) -> list[Method]:
         "LDAM-DRW": known["LDAM-DRW"],
         # it shares two stages of three and not all blocks but one, as its authors do
         "BBN": _network(_first(plain, losses=[BBN()], sampler=Bilateral()), 2, ResNet32(shared_stages=2)),
-        "RIDE": _network(ride, 3, head=cosine),  # without its router, which saves time
+        "RIDE": Routed(**dict(_network(ride, 3, head=cosine))),
         "BalPoE": _network(balpoe, 3, head=cosine),
         "OLTR++": known["OLTR++"],
     }
