@@ -156,7 +156,8 @@ class Reference:
     """What a score may be fitted on: known classes only.
 
     `outputs` stand for the training images: pseudo-features drawn from class statistics, and features of annotated
-    images. Pseudo-features have the right means, but they scatter less than images do: a scale needs `held_out`.
+    images. Pseudo-features have the right means, but they scatter less than images do: a scale needs `held_out`, and
+    what is defined by means and a covariance takes them as they were measured, where there are class statistics.
     """
 
     outputs: Outputs
@@ -164,6 +165,8 @@ class Reference:
     class_counts: Float[Tensor, "K"]
     held_out: Outputs | None = None  # of validation images of known classes, on which no weight was trained
     held_out_labels: Int[Tensor, "V"] | None = None
+    means: Float[Tensor, "E K D"] | None = None  # of the direct features of each class that counts
+    within: Float[Tensor, "E D D"] | None = None  # their covariance within a class
 
 
 State = dict[str, Tensor]  # a score's fitted state, kept in the checkpoint

@@ -44,8 +44,12 @@ def correlation(statistics: ClassStatistics, shrinkage: float = 0.01) -> Float[T
 def remembered(
     statistics: ClassStatistics, unit: bool, generator: torch.Generator, per_class: int = 50
 ) -> tuple[Float[Tensor, "N E D"], Int[Tensor, "N"]]:
-    """Every class as it is stored: pseudo-features, and the features of the annotated images."""
+    """Every class as it is stored: pseudo-features, and the features of the annotated images.
+
+    Dimensions are correlated as they are within a class, for a score that is fitted on these measures along
+    directions, and images lie far apart along few of them. A checkpoint without totals does not say how.
+    """
     labels = torch.arange(len(statistics.counts)).repeat_interleave(per_class)
     kept = statistics.kept
-    features = torch.cat([draw(statistics, labels, unit, generator), kept["features"]])
-    return features, torch.cat([labels, kept["labels"]])
+    drawn = draw(statistics, labels, unit, generator, correlation(statistics))
+    return torch.cat([drawn, kept["features"]]), torch.cat([labels, kept["labels"]])

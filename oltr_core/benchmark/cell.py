@@ -44,6 +44,10 @@ class Method(Spec):
     update: Update = Update()  # this and the next where the open classes turn up in stages
     select: Select = Select()
 
+    def beside(self, network: Network, data: BenchmarkData) -> dict[str, float]:
+        """Figures that this kind of row alone has, of the trained network."""
+        return {}
+
 
 class Ceiling(Method):
     """A row that is made anew in every generation from the features of all images, those of generation 0 included."""
@@ -91,6 +95,7 @@ def measure(
             found = loop(begun.network, features, stream, method.update, method.select)
             found = {metric: value for metric, value in found.items() if metric in REPORTED}
         figures |= {f"{name}/{metric}": value for metric, value in found.items()}
+    figures |= method.beside(begun.network, data)
     return {name: round(value, 4) for name, value in figures.items()} | {"seconds/train": round(seconds, 1)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oltr_core.benchmark import methods, two_stages
 from oltr_core.benchmark.cell import Ceiling, Method
 from oltr_core.learners import (
+    AdversarialContinualLearning,
     ExemplarReplay,
     FineTuneNewOnly,
     Imprint,
@@ -52,6 +53,7 @@ def _rows(train: Train) -> list[Method]:
         Imprint(),
         Imprint(weights="energy"),
         LearningWithoutForgetting(),
+        AdversarialContinualLearning(),
         FineTuneNewOnly(),
         ExemplarReplay(),
     ]
@@ -59,7 +61,7 @@ def _rows(train: Train) -> list[Method]:
         2: "imprint_replay, full covariance",
         4: "slda, as published",
         8: "imprint, energy weights",
-        11: "exemplar_replay, 20 a class",
+        12: "exemplar_replay, 20 a class",
     }
     return [_row(names.get(i, learner.name), learner, train) for i, learner in enumerate(learners, 1)]
 

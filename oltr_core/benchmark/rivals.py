@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from oltr_core.benchmark import methods
 from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.router import Routed
 from oltr_core.losses import (
     BBN,
     LDAM,
@@ -43,8 +44,9 @@ from oltr_core.training import LearningRates, Phase
 from oltr_core.training.mixing import Mixup
 
 S = TypeVar("S", bound=Spec)
-TAU = 0.6  # chosen on validation images; see `exponents`
+TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 BESIDE = 0.1  # weight of a loss between features beside cross-entropy; ours, no paper says one
+SUM = 3.0  # of the losses of three experts, as published with the rate, in the place of their mean
 SECOND_STAGE = 10  # epochs on a trunk that rests, as published
 FEW_SHOT = {"FSLwF": WeightGenerator(), "Model Regression": ModelRegression(), "MetaModelNet": MetaModelNet()}
 
@@ -59,8 +61,9 @@ def after(plain: Method) -> list[Method]:
     """The rivals of a plain training: other first stages in its place, and second stages that go on from it."""
     mixed = _first(plain, mix=Mixup(alpha=1.0))
     tailed = _first(plain, weight_decay=5e-4)  # RIDE, SADE and BalPoE
-    ride = _first(tailed, losses=[LDAM(), Diversity(weight=0.45)])
-    balpoe = _first(tailed, losses=[LogitAdjusted(tau=(0.0, 1.0, 2.0))], mix=Mixup(alpha=0.4), nesterov=True)
+    ride = _first(tailed, losses=[LDAM(weight=SUM), Diversity(weight=0.45 * SUM)])
+    priors = LogitAdjusted(tau=(0.0, 1.0, 2.0), weight=SUM)
+    balpoe = _first(tailed, losses=[priors], mix=Mixup(alpha=0.4), nesterov=True)
     cosine = Cosine(scale=30.0)
     rows = {
         "cross-entropy": plain,
@@ -82,7 +85,7 @@ def after(plain: Method) -> list[Method]:
         "LDAM-DRW": _network(_first(plain, losses=[LDAM()]), 1, head=cosine),
         # it shares two stages of three and not all blocks but one, as its authors do
         "BBN": _network(_first(plain, losses=[BBN()], sampler=Bilateral()), 2, ResNet32(shared_stages=2)),
-        "RIDE": _network(ride, 3, head=cosine),  # without its router, which saves time
+        "RIDE": Routed(**dict(_network(ride, 3, head=cosine))),
         "BalPoE": _network(balpoe, 3, head=cosine),
     }
     return [_with(method, name=name) for name, method in rows.items()]

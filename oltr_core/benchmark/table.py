@@ -6,7 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from oltr_core.benchmark import image_sets, large_sets, learners, methods, published, rivals, two_stages, worlds
+from oltr_core.benchmark import (
+    groups,
+    image_sets,
+    large_sets,
+    learners,
+    methods,
+    published,
+    rivals,
+    two_stages,
+    worlds,
+)
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.spec import suggest
@@ -115,6 +125,9 @@ TABLES = {
         seeds=range(5),
         tuning=range(100, 110),
         threads=1,
+    ),
+    "digits-cameras": Table(  # the question of the paper's Table 6
+        "Fair features on digits of two cameras", groups.two_cameras, groups.methods, seeded=True, epochs=0, threads=1
     ),
     # Table 9's question, with more steps
     "cifar-world": Table(

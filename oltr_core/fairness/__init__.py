@@ -7,7 +7,7 @@
 
 `fit(features, labels, groups, generator) -> State` on the training images, `(features, state) -> features` for any
 image: the attribute is needed for the first and not for the second. For programs: no setting names them and no stage
-uses them, since a training sees no attribute of its images.
+uses them, since a training sees no attribute of its images. `oltr bench digits-cameras` measures what they do.
 """
 
 from typing import Annotated, get_args

@@ -9,6 +9,7 @@ columns keep their place and meaning, and without annotations nothing changes.
 | `imprint_replay` | as `imprint` | fine-tunes all rows with pseudo-replay, diagonal or correlated | |
 | `exemplar_replay` | as `imprint` | fine-tunes all rows on stored features | Rebuffi et al. 2017 |
 | `lwf` | as `imprint` | fine-tunes on the answers, distils the parent's logits | Li and Hoiem 2016; Table 9 |
+| `acl` | as `imprint` | maps that tasks share and that the new one has alone | Ebrahimi et al. 2020; Table 9 |
 | `fine_tune_new_only` | as `imprint` | fine-tunes on the answers alone: forgets | control; Table 8 |
 | `nearest_class_mean` | class means, of old classes too | | Mensink et al. 2013 |
 | `slda` | discriminants of class means under one covariance; linear heads | | Hayes and Kanan 2020 |
@@ -22,6 +23,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from oltr_core.learners.acl import AdversarialContinualLearning
 from oltr_core.learners.exemplar_replay import ExemplarReplay
 from oltr_core.learners.fine_tune_new_only import FineTuneNewOnly
 from oltr_core.learners.imprint import Imprint
@@ -37,6 +39,7 @@ Learner = Annotated[
     | ExemplarReplay
     | FineTuneNewOnly
     | LearningWithoutForgetting
+    | AdversarialContinualLearning
     | NearestClassMean
     | StreamingLDA
     | Ridge,

@@ -2,26 +2,38 @@
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
-from oltr_core.interfaces import Context, Outputs, Targets
+from oltr_core.interfaces import Context, Outputs, Progress, Targets
 from oltr_core.losses.base import LossSpec
 from oltr_core.shapes import Float, Tensor
 
 
 class Diversity(LossSpec):
-    """L = -mean over experts of T² KL(p_e ‖ p̄), with p̄ = softmax of the mean logits: it pays to disagree.
+    """L = -mean over experts of (mean T)² KL(p_e ‖ p̄), with p = softmax(z / T): it pays to disagree.
 
-    Departs from the source: one temperature T for all classes. The authors' own ablations (48.7 without the term,
-    48.0 with it) leave little reason for more.
+    p̄ is that of the mean logits. T_k = T (γ n_k / mean n + 1 - γ), divided by the largest of these factors, so that
+    rare classes have the lower temperature; one T for all classes before `reweight_from` of the phase, as in the
+    authors' code. Departs from that code, whose divergence is KL(p̄ ‖ p_e), and p̄ a constant: this is the paper's.
     """
 
     name: Literal["diversity"] = "diversity"
     weight: float = 0.2
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    reweight: Annotated[float, Field(ge=0, lt=1)] = 0.05  # γ
+    reweight_from: Annotated[float, Field(ge=0, le=1)] = 0.8  # epoch 160 of 200, as in LDAM
+
+    def varies_with(self, progress: Progress) -> bool:
+        return progress.fraction >= self.reweight_from
 
     def __call__(self, outputs: Outputs, targets: Targets, context: Context) -> dict[str, Float[Tensor, ""]]:
-        log_p = (outputs.logits / self.temperature).log_softmax(2)
-        log_mean = (outputs.mean_logits / self.temperature).log_softmax(1)[:, None]
+        n = context.class_counts
+        t = torch.full_like(n, self.temperature)
+        if self.varies_with(context.progress):
+            shares = self.reweight * n / n.mean() + 1 - self.reweight
+            t = t * shares / shares.max()
+        log_p = (outputs.logits / t).log_softmax(2)
+        log_mean = (outputs.mean_logits / t).log_softmax(1)[:, None]
         kl = (log_p.exp() * (log_p - log_mean)).sum(2).mean()
-        return {self.name: -self.weight * self.temperature**2 * kl}
+        return {self.name: -self.weight * t.mean() ** 2 * kl}

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from oltr_core.checkpoint import Card, ThresholdBy
+from oltr_core.class_statistics import covariance
 from oltr_core.inference import classify
 from oltr_core.interfaces import ClassStatistics, Outputs, Reference, State
 from oltr_core.metrics.calibration import best_temperature
@@ -52,16 +53,26 @@ def reference_from_statistics(network: Network, statistics: ClassStatistics, see
     Also after a full training, so that scores of two generations are fitted on the same kind of data.
     """
     features, labels = remembered(statistics, network.spec.normalise, torch_generator(seed, "reference"))
-    return Reference(classify(network, features, statistics), labels, statistics.counts)
+    outputs, within = classify(network, features, statistics), covariance(statistics)
+    return Reference(outputs, labels, statistics.counts, means=statistics.means, within=within)
 
 
 def reference_of_answers(reference: Reference, card: Card) -> Reference:
-    """The same by the answers of a card: of its columns that count for none nothing is left."""
+    """The same by the answers of a card: of its columns that count for none nothing is left.
+
+    Columns that make one answer keep their means, as an answer has the distance to the nearest of their centroids.
+    """
     if card.answers is None:
         return reference
-    of = torch.tensor(card.answers.of)[reference.labels]
-    outputs = card.answered(reference.outputs)[of >= 0]
-    return Reference(outputs, of[of >= 0], card.answers.of_columns(reference.class_counts))
+    columns = torch.tensor(card.answers.of)
+    of, means = columns[reference.labels], reference.means
+    return replace(
+        reference,
+        outputs=card.answered(reference.outputs)[of >= 0],
+        labels=of[of >= 0],
+        class_counts=card.answers.of_columns(reference.class_counts),
+        means=None if means is None else means[:, columns >= 0],
+    )
 
 
 def operating_point(

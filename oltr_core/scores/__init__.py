@@ -10,6 +10,7 @@
 | `prior_aware` | msp or energy, less what the class frequencies say | outputs | RP, Jiang et al. 2023 |
 | `reachability` | gamma, distance to the nearest centroid | memory | Eq. 4 |
 | `u_product` | U_open U_info | memory | Eqs. 7 and 8 |
+| `nearest_mean` | distance to the nearest class mean, by expert | outputs | |
 | `knn` | distance to the k-th nearest known image | outputs | Sun et al. 2022 |
 | `mahalanobis` | distance with the within-class covariance | outputs | Lee et al. 2018 |
 | `rmds` | that less the distance to all classes at once | outputs | Ren et al. 2021 |
@@ -32,6 +33,7 @@ from oltr_core.scores.knn import Knn
 from oltr_core.scores.mahalanobis import Mahalanobis
 from oltr_core.scores.max_logit import MaxLogit
 from oltr_core.scores.msp import Msp
+from oltr_core.scores.nearest_mean import NearestMean
 from oltr_core.scores.odin import Odin
 from oltr_core.scores.openmax import OpenMax
 from oltr_core.scores.prior_aware import PriorAware
@@ -49,6 +51,7 @@ Score = Annotated[
     | PriorAware
     | Reachability
     | UProduct
+    | NearestMean
     | Knn
     | Mahalanobis
     | Rmds

@@ -5,12 +5,12 @@ from typing import Literal
 import torch
 
 from oltr_core.interfaces import Outputs, Reference, State
-from oltr_core.scores.mahalanobis import Mahalanobis, whitening_of
+from oltr_core.scores.mahalanobis import Mahalanobis, moments, whitening_of
 from oltr_core.shapes import Float, Tensor
 
 
 class Rmds(Mahalanobis):
-    """score = min_k [(v - m_k)^T S^-1 (v - m_k)] - (v - m)^T S_0^-1 (v - m), m and S_0 those of all reference images.
+    """score = min_k [(v - m_k)^T S^-1 (v - m_k)] - (v - m)^T S_0^-1 (v - m), m and S_0 those of all images at once.
 
     Both covariances are shrunk towards their mean variance, as Mahalanobis' is; the paper's are not.
     """
@@ -18,9 +18,10 @@ class Rmds(Mahalanobis):
     name: Literal["rmds"] = "rmds"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def fit(self, reference: Reference) -> State:
-        features = reference.outputs.features.flatten(1).double()
-        mean = features.mean(0)
-        whitening = whitening_of(features - mean, self.shrinkage)
+        means, within, weights = moments(reference)
+        mean = weights @ means
+        apart = means - mean
+        whitening = whitening_of(within + (weights * apart.T) @ apart, self.shrinkage)
         background = {"background_mean": (whitening @ mean).float()[None], "background": whitening.float()}
         return super().fit(reference) | background
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from oltr_core.checkpoint import ThresholdBy
-from oltr_core.class_statistics import measure
+from oltr_core.checkpoint import Answers, Card, ThresholdBy
+from oltr_core.class_statistics import covariance, measure
+from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify
-from oltr_core.interfaces import AnnotatedFeatures, Outputs, SelectionContext, concatenate
+from oltr_core.interfaces import AnnotatedFeatures, Outputs, Reference, SelectionContext, concatenate
 from oltr_core.learners import ExemplarReplay, ImprintReplay
 from oltr_core.metrics.calibration import best_temperature
 from oltr_core.metrics.costs import cheapest
+from oltr_core.metrics.detection import auroc
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
@@ -23,10 +25,11 @@ from oltr_core.operating.rejection import (
     can_reject,
     operating_point,
     reference_from_statistics,
+    reference_of_answers,
 )
 from oltr_core.operating.selection import Select, pick
-from oltr_core.pseudo_features import draw
-from oltr_core.scores import Energy, Msp, OpenMax, operating_threshold
+from oltr_core.pseudo_features import correlation, draw
+from oltr_core.scores import Energy, Knn, Mahalanobis, Msp, OpenMax, Rmds, operating_threshold
 from oltr_core.seeding import torch_generator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.costs import Costs
@@ -58,11 +61,62 @@ def test_a_reference_holds_pseudo_features_of_every_class_then_the_kept_images(k
     reference = reference_from_statistics(network, statistics, seed=4)
     assert torch.bincount(reference.labels[:-2]).tolist() == [50] * 5
     assert reference.labels[-2:].tolist() == labels[:2].tolist()
-    drawn = draw(statistics, reference.labels[:-2], True, torch_generator(4, "reference"))
+    factor = correlation(statistics)
+    drawn = draw(statistics, reference.labels[:-2], True, torch_generator(4, "reference"), factor)
     torch.testing.assert_close(reference.outputs.features, torch.cat([drawn, features[:2]]))
     torch.testing.assert_close(reference.outputs.logits, network.classify(reference.outputs.features).logits)
     assert reference.class_counts.tolist() == [40] * 5
     assert reference.held_out is None
+    assert torch.equal(reference.means, statistics.means)
+    assert torch.equal(reference.within, covariance(statistics))
+
+
+@pytest.fixture(scope="module")
+def correlated():
+    """Classes whose images differ along few directions: a fit on their features, on statistics, and unknown ones."""
+    network = NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16)), normalise=False, head=Cosine())(10).eval()
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(16, 16, generator=generator)).Q * torch.logspace(0.7, -1, 16)
+    means = torch.randn(20, 16, generator=generator)
+
+    def images(classes: torch.Tensor) -> torch.Tensor:
+        return (means[classes] + torch.randn(len(classes), 16, generator=generator) @ directions.T)[:, None]
+
+    labels = torch.arange(10).repeat_interleave(60)
+    features, test, unknown = images(labels), images(labels), images(labels + 10)
+    sides = [network.classify(side) for side in (test, unknown)]
+    drawn = reference_from_statistics(network, measure(features, labels, 10), seed=0)
+    return Reference(network.classify(features), labels, torch.full((10,), 60.0)), drawn, sides
+
+
+@pytest.mark.parametrize("score", [Mahalanobis(), Rmds()], ids=lambda s: s.name)
+def test_distances_by_class_statistics_rank_images_as_those_by_the_features_themselves(correlated, score):
+    real, drawn, sides = correlated
+    by_features, by_statistics = (score.fit(reference) for reference in (real, drawn))
+    for side in sides:
+        close = torch.testing.assert_close
+        close(score(side, by_statistics), score(side, by_features), rtol=0.02, atol=0.2)
+    assert auroc(*(score(side, by_statistics) for side in sides)) > 0.93
+
+
+def test_pseudo_features_lie_along_the_directions_that_images_lie_along(correlated):
+    real, drawn, sides = correlated
+    found = [auroc(*(Knn()(side, Knn().fit(reference)) for side in sides)) for reference in (real, drawn)]
+    assert found[1] > found[0] - 0.01
+
+
+def test_by_the_answers_of_a_card_means_of_columns_that_count_are_left(correlated):
+    _, drawn, _ = correlated
+    spec = NetworkSpec()
+    answers = Answers(ids=list(range(8)), names=[""] * 8, of=[0, -1, 0, *range(1, 8)])
+    card = Card(
+        class_ids=list(range(10)), class_counts=[60] * 10, network=spec, transform=Transform(), answers=answers
+    )
+    found = reference_of_answers(drawn, card)
+    assert torch.equal(found.means, drawn.means[:, [0, *range(2, 10)]])
+    assert torch.equal(found.within, drawn.within)
+    assert found.class_counts.tolist() == [120, *[60] * 7]
+    assert set(found.labels.tolist()) == set(range(8))
 
 
 def test_pseudo_features_have_length_one_only_where_the_networks_have(known):

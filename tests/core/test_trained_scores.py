@@ -77,10 +77,16 @@ def trained():
     return Trained()
 
 
-@pytest.mark.parametrize("score", [member() for member in scores.MEMBERS], ids=lambda s: s.name)
+ALL = [*(member() for member in scores.MEMBERS), scores.PriorAware(base="energy")]
+
+
+@pytest.mark.parametrize("score", ALL, ids=lambda s: f"{s.name} {getattr(s, 'base', '')}")
 def test_on_a_trained_network_every_score_ranks_unknown_classes_above_known_ones(trained, score):
-    """Far above the .5 of chance; tails of openmax on pseudo-features, which lie too close, gave .41."""
-    assert trained.auroc(score) > 0.65
+    """Far above the .5 of chance; tails of openmax on pseudo-features, which lie too close, gave .41.
+
+    Pseudo-features of independent dimensions gave .76 for mahalanobis and .78 for rmds.
+    """
+    assert trained.auroc(score) > {"mahalanobis": 0.82, "rmds": 0.86}.get(score.name, 0.65)
 
 
 def test_pseudo_features_lie_closer_to_their_class_than_held_out_images(trained):
@@ -93,4 +99,4 @@ def test_pseudo_features_lie_closer_to_their_class_than_held_out_images(trained)
 
     reference = trained.reference.outputs
     held_out = classify(trained.network, trained.features(trained.val))
-    assert radius(reference, trained.reference.labels) < 0.7 * radius(held_out, trained.val_labels)
+    assert radius(reference, trained.reference.labels) < 0.9 * radius(held_out, trained.val_labels)

@@ -8,7 +8,14 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from oltr_core.class_statistics import covariance, grow, measure, without_kept
 from oltr_core.interfaces import AnnotatedFeatures
-from oltr_core.learners import ExemplarReplay, ImprintReplay, LearningWithoutForgetting, Ridge, StreamingLDA
+from oltr_core.learners import (
+    AdversarialContinualLearning,
+    ExemplarReplay,
+    ImprintReplay,
+    LearningWithoutForgetting,
+    Ridge,
+    StreamingLDA,
+)
 from oltr_core.learners import exemplar_replay as exemplar_replay_module
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
@@ -168,6 +175,36 @@ def test_the_distillation_of_lwf_keeps_the_parents_logits_on_the_answered_images
         return float((before - after).abs().mean())
 
     assert moved(30.0) < moved(0.0) / 2
+
+
+def test_acl_adds_a_reversed_guess_of_the_task_and_the_overlap_of_shared_and_private():
+    generator = torch.Generator().manual_seed(0)
+    shared, private, told = (torch.randn(n, 3, generator=generator, requires_grad=True) for n in (4, 4, 2))
+    tasks = torch.tensor([0, 0, 1, 1])
+    guess = -sum((shared[i] @ told.T).log_softmax(0)[tasks[i]] for i in range(4)) / 4
+    s, p = ((side[2:] / side[2:].norm(dim=1, keepdim=True)).detach() for side in (shared, private))
+    overlap = sum(float(s[:, i] @ p[:, j]) ** 2 for i in range(3) for j in range(3)) / 9
+    learner = AdversarialContinualLearning(adversarial=0.5, orthogonal=0.2)
+    close(learner.terms(shared, private, told, tasks), 0.5 * guess + 0.2 * overlap)
+    alone = AdversarialContinualLearning(adversarial=0.5, orthogonal=0.0).terms(shared, private, told, tasks)
+    of_terms, of_guess = (torch.autograd.grad(loss, (shared, told), retain_graph=True) for loss in (alone, guess))
+    close(of_terms[0], -0.5 * of_guess[0])  # S hides the task,
+    close(of_terms[1], 0.5 * of_guess[1])  # d looks for it
+
+
+def test_acl_moves_new_rows_alone_and_leaves_them_as_long_as_the_old_ones():
+    parent = NetworkSpec(head=Linear())(2, seed=3).eval()
+    outputs, labels = worlds.around(worlds.centroids(4, 1, parent.num_features), 48, 1)
+    old = measure(outputs.features[labels < 2], labels[labels < 2], 2)
+    learner = AdversarialContinualLearning(steps=3)
+    network, _ = learner(parent, old, AnnotatedFeatures(outputs.features, labels), torch.Generator().manual_seed(0))
+    rows, before = network.heads[0].weight, parent.heads[0].weight
+    assert torch.equal(rows[:2], before)
+    close(rows[2:].norm(dim=1), before.norm(dim=1).mean().expand(2))
+    imprinted, _ = learner.imprint(parent, old, AnnotatedFeatures(outputs.features, labels), torch.Generator())
+    moved = (rows[2:] - imprinted.heads[0].weight[2:]).detach().norm(dim=1)
+    assert float(moved.min()) > 1e-4
+    assert float(moved.max()) < 0.2 * float(before.detach().norm(dim=1).mean())
 
 
 def test_exemplars_are_replayed_as_they_are_and_classes_without_any_from_the_memory(monkeypatch):

@@ -11,7 +11,7 @@ from oltr_core.learners import Imprint, NearestClassMean
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, MetaEmbedding
-from oltr_core.pseudo_features import draw, remembered
+from oltr_core.pseudo_features import correlation, draw, remembered
 
 unit = torch.nn.functional.normalize
 
@@ -230,7 +230,9 @@ def test_the_memory_is_recalled_as_so_many_drawn_features_of_each_class_then_the
     statistics = grow(measure(features, labels, 2), AnnotatedFeatures(features[:3], labels[:3]))
     drawn, whose = remembered(statistics, False, torch.Generator().manual_seed(3), per_class=4)
     assert whose.tolist() == [0] * 4 + [1] * 4 + [0] * 3
-    expected = draw(statistics, torch.tensor([0] * 4 + [1] * 4), False, torch.Generator().manual_seed(3))
+    expected = draw(
+        statistics, torch.tensor([0] * 4 + [1] * 4), False, torch.Generator().manual_seed(3), correlation(statistics)
+    )
     assert torch.equal(drawn, torch.cat([expected, features[:3]]))
 
 

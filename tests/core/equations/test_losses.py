@@ -321,6 +321,20 @@ def test_diversity_is_the_mean_divergence_of_each_expert_from_all_together():
     assert value == pytest.approx(-0.3 * 4 * expected / 4, rel=1e-4)
 
 
+def test_late_diversity_has_a_lower_temperature_for_rarer_classes():
+    outputs, targets = _random()
+    shares = [0.5 * n / 37 + 0.5 for n in COUNTS.tolist()]  # 37 is their mean
+    t = torch.tensor([2 * share / max(shares) for share in shares])
+    expected = 0.0
+    for z in outputs.logits / t:
+        mean = z.mean(0).softmax(0)
+        expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
+    loss = Diversity(temperature=2.0, weight=0.3, reweight=0.5)
+    assert _value(loss, outputs, targets, _context(8)) == pytest.approx(-0.3 * float(t.mean()) ** 2 * expected / 4)
+    plain = Diversity(temperature=2.0, weight=0.3)
+    assert _value(loss, outputs, targets, _context(7)) == pytest.approx(_value(plain, outputs, targets, _context()))
+
+
 def test_mutual_is_the_mean_divergence_of_every_other_expert_from_each():
     logits = 2 * torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
     expected = 0.0

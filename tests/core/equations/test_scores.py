@@ -1,6 +1,7 @@
 """Scores against hand numbers and independent results."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from oltr_core.scores import (
     Mahalanobis,
     MaxLogit,
     Msp,
+    NearestMean,
     Odin,
     OpenMax,
     PriorAware,
@@ -90,6 +92,18 @@ def test_one_class_makes_nothing_ambiguous_and_two_equal_zeros_stay_finite():
     assert torch.isfinite(zero.u_info).all()
 
 
+def test_nearest_mean_is_the_mean_over_experts_of_the_least_distance_in_a_naive_loop():
+    known, new = worlds.reference(), worlds.outputs(6, seed=3)
+    state = NearestMean().fit(known)
+    means = [known.outputs.features[known.labels == k].mean(0) for k in range(5)]
+    for image, value in zip(new.features, NearestMean()(new, state), strict=True):
+        least = [min(float((image[e] - mean[e]).norm()) for mean in means) for e in range(2)]
+        assert float(value) == pytest.approx(sum(least) / 2, rel=1e-4)
+    measured = worlds.centroids() + 1.0
+    state = NearestMean().fit(replace(known, means=measured, within=torch.eye(16).expand(2, -1, -1)))
+    assert torch.equal(state["means"], measured)
+
+
 def test_knn_is_the_kth_smallest_distance_of_a_naive_loop():
     known = worlds.reference(20)
     new = worlds.outputs(3, seed=8)
@@ -121,6 +135,19 @@ def test_mahalanobis_is_scikit_learns_distance_with_the_same_covariance():
     squared = torch.einsum("bkd,de,bke->bk", difference, precision, difference)
     score = Mahalanobis(shrinkage=0.2)
     torch.testing.assert_close(score(new, score.fit(known)), squared.amin(1).sqrt().float(), rtol=1e-4, atol=1e-4)
+
+
+def test_distances_by_statistics_take_experts_as_uncorrelated_and_every_class_alike():
+    """Two experts of one dimension: variances 3 and 5 within, means (0, 0) and (8, 4): [[19, 8], [8, 9]] in all."""
+    known = worlds.reference()
+    means, within = torch.tensor([[[0.0], [8.0]], [[0.0], [4.0]]]), torch.tensor([[[3.0]], [[5.0]]])
+    x = torch.tensor([[[5.0], [-2.0]]])
+    new = Outputs(torch.zeros(1, 2, 2), x, x)
+    at_once = (9 * 1 - 2 * 8 * 1 * -4 + 19 * 16) / (19 * 9 - 8 * 8)  # of (5, -2) less (4, 2)
+    nearest = min(25 / 3 + 4 / 5, 9 / 3 + 36 / 5)
+    for score, expected in ((Mahalanobis(shrinkage=1e-9), nearest**0.5), (Rmds(shrinkage=1e-9), nearest - at_once)):
+        state = score.fit(replace(known, means=means, within=within))
+        assert float(score(new, state)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_weibull_fit_finds_the_parameters_it_was_drawn_from_and_agrees_with_scipy():
