@@ -73,6 +73,13 @@ def intervals(
     }
 
 
+def about_images(tested: Evaluation, scores: Float[Tensor, "B"], threshold: float) -> dict[str, int]:
+    """How many images each of the `figures` is about."""
+    images = images_of(tested, scores, threshold)
+    once = (np.arange(len(of), dtype=np.int32)[None] for of in (images.scores, images.open_scores))
+    return {name: figure.images for name, figure in figures(images, *once).items()}
+
+
 def images_of(tested: Evaluation, scores: Float[Tensor, "B"], threshold: float) -> Images:
     """The test images of an evaluation, known and open apart, sorted by their scores."""
     first, order = (tested.shots > 0), scores.double().argsort(stable=True)

@@ -89,7 +89,8 @@ def run(params: Parameters, layout: Layout) -> None:
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
-    if this.parent in (GENESIS, IMPORTED):
+    begins = this.parent in (GENESIS, IMPORTED)
+    if begins:
         learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
@@ -105,7 +106,7 @@ def run(params: Parameters, layout: Layout) -> None:
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= worth.write(this, tested, card, layout)
     sliced = slices.values_of(images, params.evaluate.slices, layout)
-    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test))
+    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test), not begins)
     result.write(layout, "evaluate")
     write_intervals(layout, tested, scores[is_test], card.threshold, result)
     said = card.threshold, probability[is_test]
