@@ -57,9 +57,7 @@ def pick(sliced: Sliced, rows: Tensor) -> Sliced:
     return {name: [values[i] for i in rows.nonzero()[:, 0].tolist()] for name, values in sliced.items()}
 
 
-def write(
-    layout: Layout, tested: Evaluation, scores: Tensor, card: Card, sliced: Sliced, learned: bool
-) -> Measured:
+def write(layout: Layout, tested: Evaluation, scores: Tensor, card: Card, sliced: Sliced, learned: bool) -> Measured:
     """Write data/work/slices.json; the worst group and the gap of each attribute, as metrics.
 
     `learned`: there has been an update, so that figures of `loop/` are measured.

@@ -202,12 +202,12 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
         ["south", "50", "3", "75.0", "–", "–", "–", "–"],
     ]
     assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
-    assert "too small to judge: tiny (2 known, 1 unknown)." in part
+    assert "Too small to judge: tiny (2 known, 1 unknown)." in part
     page["site"] |= {"groups": {"tiny": groups["tiny"]}, "figures": {}}
     layout.work.slices.write_text(json.dumps(page))
     part = section(written(layout), "Groups of images")
     assert "<table" not in part, "none with a heading alone"
-    assert "too small to judge: tiny (2 known, 1 unknown)." in part
+    assert "Too small to judge: tiny (2 known, 1 unknown)." in part
 
 
 def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
