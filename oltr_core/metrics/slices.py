@@ -9,7 +9,7 @@ import torch
 from oltr_core.measured import SMALLER, Measured
 from oltr_core.metrics.comparison import LEAST_OF_SLICE
 from oltr_core.metrics.evaluation import Evaluation
-from oltr_core.metrics.intervals import about_images, intervals
+from oltr_core.metrics.intervals import images_of, intervals, of_all, rows_of
 from oltr_core.metrics.recognition import OPEN
 from oltr_core.shapes import Float, Tensor
 
@@ -44,11 +44,12 @@ def slices(
         if max(known, len(part.labels) - known) >= LEAST:
             every = part.measure(scores[rows], threshold, temperature)
             every |= part.loop(scores[rows], threshold, []) if learned else Measured()
-            about = about_images(part, scores[rows], threshold)
+            about = of_all(images_of(rows_of(part, scores[rows], threshold)))
             found = {
                 name: value
                 for name, value in every.values.items()
-                if about.get(name, known) >= LEAST and name.rpartition("/")[2] not in _NO_FIGURES
+                if (about[name].images if name in about else known) >= LEAST
+                and name.rpartition("/")[2] not in _NO_FIGURES
             }
             bounds = intervals(part, scores[rows], threshold, found, generator)
             groups[value] |= {"metrics": found, "intervals": bounds}

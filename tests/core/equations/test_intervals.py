@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from oltr_core.metrics import OPEN, Evaluation
 from oltr_core.metrics.comparison import binomial_interval
-from oltr_core.metrics.intervals import figures, images_of, intervals
+from oltr_core.metrics.intervals import figures, images_of, intervals, rows_of
 from oltr_core.seeding import numpy_generator
 
 SHOTS = torch.tensor([200.0, 120, 50, 12, 3, 0])  # the last class was learned later
@@ -49,7 +49,7 @@ def test_in_every_resample_each_figure_is_the_plain_metric_of_the_images_drawn(t
     rng = np.random.default_rng(1)
     drawn, open_drawn = rng.integers(0, 90, (6, 90)), rng.integers(0, 40, (6, 40))
     drawn[0], open_drawn[0] = np.arange(90), np.arange(40)
-    found = figures(images_of(tested, scores, 0.7), drawn, open_drawn)
+    found = figures(images_of(rows_of(tested, scores, 0.7)), drawn, open_drawn)
     for r in range(6):
         rows = torch.cat([known[torch.from_numpy(drawn[r])], unknown[torch.from_numpy(open_drawn[r])]])
         wanted = plain(taken(tested, rows), scores[rows])

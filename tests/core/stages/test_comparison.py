@@ -66,6 +66,36 @@ def compared(layout: Layout, name: str = "0001") -> dict:
     return json.loads(layout.generation(name).gate.read_text())
 
 
+def test_every_figure_has_a_paired_difference_on_the_images_that_are_known_or_open_to_both(good):
+    page = compared(good)
+    of = {"known_accuracy": "now/overall", "auroc": "open/auroc", "unknown_recall": "open/unknown_recall"}
+    for name, figure in of.items():
+        judged, paired = page["metrics"][name], page["differences"][figure]
+        assert (paired["before"], paired["now"]) == pytest.approx((judged["champion"], judged["challenger"]))
+        assert paired["low"] <= paired["difference"] <= paired["high"]
+    headline = {"f_measure", "oscr", "aupr_known", "aupr_unknown", "fpr95", "known_accuracy"}
+    assert {"closed/overall", "closed/macro_f1", *(f"open/{name}" for name in headline)} <= set(page["differences"])
+
+
+def test_changes_since_the_parent_are_on_the_test_images_that_both_generations_were_measured_on(good):
+    page = json.loads(good.generation("0001").intervals.read_text())["changes"]
+    was, now = (
+        {r["image_id"]: r for r in table(good.generation(n).predictions, schema.PREDICTIONS) if r["split"] == "test"}
+        for n in ("0000", "0001")
+    )
+    both = was.keys() & now.keys()
+    assert page["images"] == len(both) > 0
+    for name, of in (("before", was), ("now", now)):
+        known = [of[i]["class_id"] == of[i]["true_class_id"] for i in both if of[i]["true_class_id"] >= 0]
+        assert page["figures"]["now/overall"][name] == pytest.approx(sum(known) / len(known))
+    sealed = [json.loads(good.generation(n).metrics.read_text()) for n in ("0000", "0001")]
+    if both == was.keys() == now.keys():
+        for name, of in page["figures"].items():
+            assert (of["before"], of["now"]) == pytest.approx((sealed[0][name], sealed[1][name]))
+    assert {"closed/overall", "closed/macro_f1", "open/oscr", "open/few"} <= set(page["figures"])
+    assert not [name for name in page["figures"] if name.startswith("loop/")], "generation 0 has none"
+
+
 def test_an_update_that_learned_the_new_classes_is_promoted(good):
     figures = compared(good)["metrics"]
     assert figures["learned_accuracy"]["challenger"] > 0.4
