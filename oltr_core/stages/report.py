@@ -65,7 +65,7 @@ def run(params: Parameters, layout: Layout) -> None:
     bounds = {name: intervals[name] for name in shown if name in intervals}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
-    work.summary.write_text(json.dumps({n: shown[n] for n in SUMMARY if n in shown}, indent=1) + "\n")
+    work.summary.write_text(json.dumps({n: values[n] for n in SUMMARY if n in values}, indent=1) + "\n")
     _write_trends(layout, lineage)
 
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
