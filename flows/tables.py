@@ -22,8 +22,7 @@ def rendered(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Colle
         )  # fmt: skip
         for name in columns:
             heading = name.replace(" ", "\n") if folded else name
-            least = min(len(name), 10) if folded and name not in right else None
-            made.add_column(heading, justify="right" if name in right else "left", overflow="fold", min_width=least)
+            made.add_column(heading, justify="right" if name in right else "left", overflow="fold")
         for row in rows:
             named = zip(columns, row, strict=True)
             made.add_row(*(Text(cell.replace(" ", "\n") if folded and k in right else cell) for k, cell in named))
