@@ -14,6 +14,7 @@ from oltr_core.stages import curate, evaluate, ingest, select, update
 from oltr_core.stages.comparison import Answers, Kinds, compare, names
 from tasks import gate
 from tests.core.stages import loop_world as world
+from tests.core.stages.test_recomputed import run_lines
 
 AT = world.AT.isoformat()
 
@@ -75,6 +76,16 @@ def test_every_figure_has_a_paired_difference_on_the_images_that_are_known_or_op
         assert paired["low"] <= paired["difference"] <= paired["high"]
     headline = {"f_measure", "oscr", "aupr_known", "aupr_unknown", "fpr95", "known_accuracy"}
     assert {"closed/overall", "closed/macro_f1", *(f"open/{name}" for name in headline)} <= set(page["differences"])
+
+
+@pytest.mark.parametrize("name", ["0000", "0001"])
+def test_the_lines_of_the_documentation_find_the_open_set_figures_of_a_sealed_generation(good, monkeypatch, name):
+    monkeypatch.chdir(good.generation(name).folder)
+    found, sealed = run_lines(), json.loads(good.generation(name).metrics.read_text())
+    told = {name.removeprefix("open/") for name in sealed if name.startswith("open/")}
+    left_out = {"threshold", "classes", "many", "medium", "few"}
+    assert len(told - left_out) == 10
+    assert {n: found[n] for n in told - left_out} == pytest.approx({n: sealed[f"open/{n}"] for n in told - left_out})
 
 
 def test_changes_since_the_parent_are_on_the_test_images_that_both_generations_were_measured_on(good):
