@@ -1,4 +1,4 @@
-"""CelebA from its files to the gate on its worst group, on generated faces: one attribute is the class, one the slice."""
+"""CelebA from its files to the gate on its worst group: generated faces, one attribute the class, one the slice."""
 
 import json
 import shutil
