@@ -14,12 +14,15 @@ from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import Series, plot
 from oltr_core.layout import Layout
 
-#: file of plots -> heading, x, y
+#: file of plots -> heading, x, y, what it shows
 CURVES = {
-    "roc": ("Known or unknown", "known_rejected", "unknown_rejected"),
-    "risk": ("Errors among the accepted", "coverage", "risk"),
-    "reliability": ("Accuracy by probability", "probability", "accuracy"),
-}
+    "roc": ("Known or unknown", "known_rejected", "unknown_rejected", "The higher, the better."),
+    "risk": ("Errors among the accepted", "coverage", "risk", "The lower, the better; an unknown image is an error."),
+    "reliability": (
+        "Accuracy by probability", "probability", "accuracy",
+        "A point for each fifteenth of the probability that has known images; those of few images scatter widely.",
+    ),
+}  # fmt: skip
 COLOURS = ("blue", "orange", "green", "red", "violet")
 
 
@@ -63,7 +66,7 @@ def _points(rows: Sequence[Mapping[str, str]], x: str, y: str) -> list[tuple[flo
     return [(float(row[x]), float(row[y])) for row in rows]
 
 
-def _curve(of: Mapping[str, Path], file: str, heading: str, x: str, y: str) -> Figure | None:
+def _curve(of: Mapping[str, Path], file: str, heading: str, x: str, y: str, caption: str) -> Figure | None:
     lines = {name: _points(_rows(folder / f"{file}.csv"), x, y) for name, folder in of.items()}
     series = [
         Series(f"generation {name}", points, colour, joined=True)
@@ -71,7 +74,7 @@ def _curve(of: Mapping[str, Path], file: str, heading: str, x: str, y: str) -> F
         if points
     ]
     x_name, y_name = (f"{name.replace('_', ' ')}, share" for name in (x, y))
-    return Figure(heading, plot(series, heading, x_name, y_name, y_range=(0.0, 1.0)), "") if series else None
+    return Figure(heading, plot(series, heading, x_name, y_name, y_range=(0.0, 1.0)), caption) if series else None
 
 
 def _classes(*folders: Path) -> Figure | None:
@@ -114,5 +117,7 @@ def _history(folder: Path, name: str) -> Figure | None:
 
 def _confusion(folder: Path, name: str) -> Figure | None:
     pairs = [(row["actual"], row["predicted"]) for row in _rows(folder / "confusion.csv")]
-    heading = f"Generation {name}: what test images are, and what was said of them"
-    return Figure(heading, charts.matrix(pairs, heading, "class", "answer"), "") if pairs else None
+    about = f"Generation {name}: what test images are, and what was said of them"
+    return (
+        Figure(f"Answers of generation {name}", charts.matrix(pairs, about, "class", "answer"), "") if pairs else None
+    )
