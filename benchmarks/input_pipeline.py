@@ -25,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from oltr_core.augmentation import Augment
 from oltr_core.images.dataset import open_images
 from oltr_core.images.shards import RAW_SIDE, SHARD_ROWS, Shards, pack, write_shard
-from oltr_core.images.transforms import IMAGENET_MEAN, IMAGENET_STD, Augment, Transform
+from oltr_core.images.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from oltr_core.layout import Batch
 
 
@@ -72,7 +73,7 @@ def shard_epochs(raw: Path, rows: pa.Table, o: argparse.Namespace):
     small = o.side <= RAW_SIDE
     augment = Augment(pad=4, flip=True) if small else Augment(random_resized=True, flip=True)
     transform = Transform(size=o.side, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    images = open_images(Shards(raw), rows, transform, o.device, o.workers, augment)
+    images = open_images(Shards(raw), rows, transform, o.device, o.workers, augment.random_cut)
     generator = torch.Generator().manual_seed(0)
     for epoch in range(o.epochs + 1):
         order = torch.randperm(len(images), generator=generator)

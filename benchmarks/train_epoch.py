@@ -29,10 +29,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from oltr_core.augmentation import Augment
+from oltr_core.augmentation.policies import AutoAugment
 from oltr_core.benchmark.image_sets import TAIL, cifar, long_tail
 from oltr_core.devices import multiplies_bfloat16
-from oltr_core.images.policies import AutoAugment
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32

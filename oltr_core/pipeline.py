@@ -72,7 +72,9 @@ TABLE = (
     Stage(
         "train",
         "Train on the base set; in a generation that extends its parent there is nothing to train.",
-        code=(*_NETWORK, "losses", "samplers", "stages/full_training.py", "stages/train.py", "training"),
+        code=(
+            *_NETWORK, "augmentation", "losses", "samplers", "stages/full_training.py", "stages/train.py", "training",
+        ),
         reads=("base.parquet", PARENT),
         writes=("base.safetensors", "metrics.jsonl"),
         sections=("train",), run=("parent", "mode"), computes=True,

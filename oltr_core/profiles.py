@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.augmentation import Augment
+from oltr_core.images.transforms import Transform
 from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet10, Timm

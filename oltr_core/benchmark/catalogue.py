@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from oltr_core.augmentation.policies import Policy
 from oltr_core.benchmark import records
 from oltr_core.benchmark.code import ROOT
 from oltr_core.fairness import Fairness
-from oltr_core.images.policies import Policy
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.learners import Learner
 from oltr_core.losses import Loss

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from oltr_core.augmentation import Augment
+from oltr_core.augmentation.policies import AutoAugment
 from oltr_core.benchmark.cell import Method
-from oltr_core.images.policies import AutoAugment
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.learners import ImprintReplay
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec

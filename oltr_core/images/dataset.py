@@ -6,7 +6,7 @@ decoded by worker processes ahead of the device. Both give the same thing: uint8
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from oltr_core.devices import onto
 from oltr_core.images.shards import Shards, places
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.seeding import numpy_generator
 
 RESIDENT_BYTES = 4 * 2**30  # more than this is decoded again in every epoch
+#: a random part of one decoded image, uint8 [H, W, 3], resized to [3, size, size]: of the image, size and generator
+Cut = Callable[[np.ndarray, int, np.random.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Streamed:
         transform: Transform,
         device: torch.device,
         workers: int,
-        augment: Augment | None = None,
+        cut: Cut | None = None,
     ) -> None:
         self.places, self.device = places, device
         self._steps: list[list[_Task]] = []  # what the loader goes through: other tasks in every epoch
         self._loader = torch.utils.data.DataLoader(
-            _Decoded(shards, places, transform, augment),
+            _Decoded(shards, places, transform, cut),
             batch_sampler=self._steps,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -69,7 +71,7 @@ class Streamed:
         return len(self.places)
 
     def batches(self, steps: Sequence[Tensor], cut_seed: int | None = None) -> Iterator[Tensor]:
-        """The images of each step's indices [B]; with a `cut_seed`, cut at random if the augmentation says so.
+        """The images of each step's indices [B]; with a `cut_seed`, cut at random where there is a `cut`.
 
         A random cut depends on the seed, the step and the place in the batch, not on the worker that makes it.
         """
@@ -90,16 +92,16 @@ class _Task(NamedTuple):
 
 class _Decoded(torch.utils.data.Dataset):
     def __init__(
-        self, shards: Shards, places: list[tuple[str, int, int]], transform: Transform, augment: Augment | None
+        self, shards: Shards, places: list[tuple[str, int, int]], transform: Transform, cut: Cut | None
     ) -> None:
-        self.shards, self.places, self.transform, self.augment = shards, places, transform, augment
+        self.shards, self.places, self.transform, self.cut = shards, places, transform, cut
 
     def __getitem__(self, task: _Task) -> Tensor:
         image = self.shards.read(*self.places[task.index])
-        if task.cut_seed is None or self.augment is None or not self.augment.random_resized:
+        if task.cut_seed is None or self.cut is None:
             return self.transform.canvas(image)
         generator = numpy_generator(task.cut_seed, "cut", task.step, task.place)
-        return self.augment.cut(image, self.transform.size, generator)
+        return self.cut(image, self.transform.size, generator)
 
 
 Images = Resident | Streamed
@@ -111,16 +113,16 @@ def open_images(
     transform: Transform,
     device: str | torch.device = "cpu",
     workers: int = 2,
-    augment: Augment | None = None,
+    cut: Cut | None = None,
 ) -> Images:
     """The images of manifest `rows` (columns batch, shard, row), resident if they fit.
 
-    Where `augment` cuts every image anew, every image must be decoded anew, however small the set.
+    `cut` is what cuts a random part of every image anew: then every image is decoded anew, however small the set.
     """
     device = torch.device(device)
-    cut_anew = augment is not None and augment.random_resized
-    if cut_anew or rows.num_rows * 3 * transform.size**2 > RESIDENT_BYTES:
-        return Streamed(shards, places(rows), transform, device, workers, augment)
+    resident = cut is None and rows.num_rows * 3 * transform.size**2 <= RESIDENT_BYTES
+    if not resident:
+        return Streamed(shards, places(rows), transform, device, workers, cut)
     canvases = torch.empty(rows.num_rows, 3, transform.size, transform.size, dtype=torch.uint8)
     for i, image in enumerate(shards.read_many(rows)):
         canvases[i] = transform.canvas(image)

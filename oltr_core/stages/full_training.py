@@ -47,7 +47,7 @@ def as_rank(train: Train, compute: Compute, layout: Layout) -> None:
     if len(class_ids) < 2:
         raise ValueError(f"{work.base}: training needs images of two classes or more, found {len(class_ids)}")
     labels = manifest_rows.columns(rows, class_ids)
-    images = open_images(Shards(layout.raw), rows, train.transform, device, compute.workers, train.augment)
+    images = open_images(Shards(layout.raw), rows, train.transform, device, compute.workers, train.augment.random_cut)
     network = train.network(len(class_ids), train.seed)
     code = [torch.__version__, code_digests(BY_NAME["train"])]  # killed under other code, a training begins again
     state = layout.resume(digest.of_value([train.model_dump(mode="json"), digest.of_file(work.base), code]))

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.augmentation import Augment
+from oltr_core.images.transforms import Transform
 from oltr_core.losses import LDAM, CrossEntropy, LargeMargin, Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, HeadSpec, Linear, MetaEmbedding

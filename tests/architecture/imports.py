@@ -49,7 +49,7 @@ FLOORS = [
     {"operating", "prediction", "upkeep", "foreign"},
     {"learners", "training", "inference"},
     {"checkpoint", "metrics"},
-    {"losses", "samplers", "scores", "strategies", "models", "fairness", "curation"},
+    {"augmentation", "losses", "samplers", "scores", "strategies", "models", "fairness", "curation"},
     {"ingest"},
     {"images"},
     {

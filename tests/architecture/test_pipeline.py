@@ -57,7 +57,8 @@ def test_the_sections_that_may_be_written_are_those_that_have_types():
 
 def test_an_update_depends_on_no_training_code_and_no_training_parameters():
     named = pipeline.code_of(BY_NAME["update"])
-    assert not {"losses", "samplers", "training", "settings/annotator.py", "settings/operations.py"} & set(named)
+    training = {"augmentation", "losses", "samplers", "training"}
+    assert not (training | {"settings/annotator.py", "settings/operations.py"}) & set(named)
     assert "train" not in BY_NAME["update"].sections
     assert not any("annotator" in n for stage in TABLE for n in pipeline.code_of(stage))
 
@@ -79,6 +80,7 @@ def test_changed_code_changes_the_digests_of_the_stages_that_execute_it(tmp_path
         return {s for s in STAGES if before[s] != after[s]}
 
     assert changed("losses/focal.py") == {"train"}
+    assert changed("augmentation/policies.py") == {"train"}
     assert changed("strategies/random.py") == {"select"}
     assert changed("curation/split.py") == {"curate"}
     assert changed("learners/imprint.py") == {"update"}

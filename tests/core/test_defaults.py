@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from oltr_core import fairness, learners, scores, strategies
-from oltr_core.images.policies import Policy
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.augmentation import Augment
+from oltr_core.augmentation.policies import Policy
+from oltr_core.images.transforms import Transform
 from oltr_core.losses import Loss
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone

@@ -3,19 +3,23 @@ waits for the GPU at the end of an epoch alone."""
 
 import json
 import runpy
+import shutil
 from collections import Counter
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from oltr_core import checkpoint, schema
+from oltr_core.augmentation import Augment
+from oltr_core.augmentation.policies import AutoAugment, RandAugment
 from oltr_core.benchmark.cell import Method, measure
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.images.dataset import Resident, open_images
-from oltr_core.images.policies import AutoAugment, RandAugment
 from oltr_core.images.shards import Shards
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
+from oltr_core.layout import Layout
 from oltr_core.losses import (
     BBN,
     LDAM,
@@ -38,7 +42,7 @@ from oltr_core.samplers import Bilateral, ClassAware, Instance, Progressive, Squ
 from oltr_core.scores import Odin
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import curate, evaluate, ingest, select, update
+from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from oltr_core.training import Phase, Report, fit
 from oltr_core.training.mixing import CutMix, Mixup
 from tests.core.pretended_gpu import pretended_gpu
@@ -135,12 +139,30 @@ def test_a_loop_runs_on_the_gpu(sealed):
 
 
 @pytest.mark.slow
+def test_the_next_generation_may_be_computed_by_a_machine_without_a_gpu(sealed, tmp_path):
+    layout = Layout(tmp_path / "elsewhere")
+    shutil.copytree(sealed.root, layout.root)
+    params = yaml.safe_load(layout.params.read_text())
+    params["compute"] = Compute(device="cpu", threads=2, workers=0, batch_size=32).model_dump(mode="json")
+    layout.params.write_text(yaml.safe_dump(params))
+    loop_world.opened(layout, "0001", "0000", "update")
+    loop_world.compute(layout, curate, train, update, evaluate)
+    card, parent = checkpoint.read_card(layout.work.model), checkpoint.read_card(layout.generation("0000").model)
+    assert (card.trunk_digest, card.recipe) == (parent.trunk_digest, parent.recipe)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.pin_memory.")
 def test_large_images_are_sent_to_the_gpu(sealed):
     images = schema.read(sealed.work.manifest, schema.MANIFEST).slice(0, 8)
     with pretended_gpu():
         streamed = open_images(
-            Shards(sealed.raw), images, Transform(size=8), "cuda", workers=0, augment=Augment(random_resized=True)
+            Shards(sealed.raw),
+            images,
+            Transform(size=8),
+            "cuda",
+            workers=0,
+            cut=Augment(random_resized=True).random_cut,
         )
         (batch,) = streamed.batches([torch.arange(4)], cut_seed=0)
         assert (batch.device.type, batch.shape) == ("cuda", (4, 3, 8, 8))

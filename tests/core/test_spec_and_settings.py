@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oltr_core.images.policies import Policy
+from oltr_core.augmentation.policies import Policy
 from oltr_core.layout import Layout
 from oltr_core.learners import ImprintReplay, Learner, NearestClassMean
 from oltr_core.losses import Loss

@@ -4,6 +4,7 @@
     python -m tests.mutation oltr_core/losses --sample 0      # every change of one room
     python -m tests.mutation oltr_core/scores/knn.py --tests tests/core/equations/test_scores.py
     python -m tests.mutation --by-hand                        # the changes of by_hand.txt
+    python -m tests.mutation --again LOG --log OTHER          # what survived there, against slow tests too
 
 Changes that change nothing are listed with their reasons in equivalent.txt, and are left out of the score.
 """
@@ -24,6 +25,7 @@ from tests.mutation.runner import Copy, preload
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+WHOLE_LOOP = ("tests/flows/test_loop.py",)
 COLUMNS = ("changes", "killed", "timeout", "survived", "equivalent")
 
 
@@ -35,20 +37,24 @@ def main() -> int:
     parser.add_argument("--of-each", type=int, default=0, help="in place of --sample: so many changes of every file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--by-hand", action="store_true", help="the list of by_hand.txt in place of a sample")
+    parser.add_argument("--again", type=Path, help="what survived in this log, slow tests and a loop too")
     parser.add_argument("--log", type=Path, help="one JSON line per change; those in it are not run again")
     asked = parser.parse_args()
-    chosen = by_hand() if asked.by_hand else sample(asked.paths, asked.sample, asked.seed, asked.of_each)
-    return report(tried(chosen, asked.tests, asked.log))
+    if asked.again:
+        chosen = survivors(asked.again)
+    else:
+        chosen = by_hand() if asked.by_hand else sample(asked.paths, asked.sample, asked.seed, asked.of_each)
+    return report(tried(chosen, asked.tests, asked.log, slow=bool(asked.again)))
 
 
-def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None) -> list[dict]:
+def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None, slow: bool = False) -> list[dict]:
     """One row per change. Exits where the tests of a room fail without any."""
     lines = log.read_text().splitlines() if log and log.exists() else []
     logged = [json.loads(line) for line in lines]
     before = {row["key"]: row for row in logged if "key" in row}
     limits = {tuple(row["tests"]): row["limit"] for row in logged if "tests" in row}
     preload()
-    copy, rows = Copy(ROOT), []
+    copy, rows = Copy(ROOT, slow), []
 
     def note(row: dict) -> None:
         if log:
@@ -61,9 +67,9 @@ def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None) -> li
                 rows.append(before[mutant.key])
                 continue
             room, source = room_of(mutant.path), (ROOT / mutant.path).read_text()
-            mine = tuple(tests or ROOMS[room or ""])
+            mine = tuple(tests or [*ROOMS[room or ""], *(WHOLE_LOOP if slow else ())])
             if mine not in limits:
-                outcome, spent = copy.run(mutant.path, source, mine, 600)
+                outcome, spent = copy.run(mutant.path, source, mine, 3600)
                 if outcome != "survived":
                     sys.exit(f"{room}: its tests fail without a change\n{copy.output()[-3000:]}")
                 limits[mine] = max(15.0, 4 * spent)
@@ -88,6 +94,15 @@ def sample(paths: list[str], count: int, seed: int, of_each: int = 0) -> list[Mu
         return drawn.sample(some, len(some))  # a run that is cut off has seen files of every folder
     every = [mutant for mine in by_file for mutant in mine]
     return every if not count else drawn.sample(every, min(count, len(every)))
+
+
+def survivors(log: Path) -> list[Mutant]:
+    """The changes of a log that no test noticed and that are not equivalent; each must still be one of its file's."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    keys = {row["key"] for row in rows if row.get("outcome") == "survived"} - equivalent().keys()
+    files = sorted({key.partition(" ")[0] for key in keys})
+    found = [mutant for name in files for mutant in mutants(name, (ROOT / name).read_text()) if mutant.key in keys]
+    return list({mutant.key: mutant for mutant in found}.values())
 
 
 def by_hand() -> list[Mutant]:

@@ -60,10 +60,15 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/curation/test_curate.py::test_the_tables_of_an_old_generation_are_read_as_todays",
         f"{CORE}/curation/test_curate.py::test_a_table_of_a_newer_version_says_to_update",
     ],
+    "oltr_core/augmentation": [
+        f"{CORE}/augmentation/test_policies.py",
+        f"{CORE}/images/test_transforms.py",
+        f"{CORE}/images/test_names_for_ever.py",
+        f"{CORE}/test_defaults.py",
+    ],
     "oltr_core/images": [
         f"{CORE}/images/test_names_for_ever.py",
         f"{CORE}/images/test_transforms.py",
-        f"{CORE}/images/test_policies.py",
         f"{CORE}/images/test_shards.py",
         f"{CORE}/images/test_decode.py",
         f"{CORE}/test_defaults.py",

@@ -17,14 +17,14 @@ from pathlib import Path
 COPIED = ("oltr_core", "tasks", "flows", "tests")
 #: modules that a fork has already; pytest would have rewritten their assertions
 REWRITTEN = "ignore::pytest.PytestAssertRewriteWarning"
-WALL = 600  # seconds; the limit that counts is on the processor's time, for the machine may be busy
+WALL = 1800  # seconds; the limit that counts is on the processor's time, for the machine may be busy
 
 
 class Copy:
     """The packages in a temporary folder; everything else of the repository is linked."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, slow: bool = False):
+        self.root, self.slow = root, slow  # slow: tests so marked count too
         self.folder = Path(tempfile.mkdtemp(prefix="oltr-mutation-"))
         for path in root.iterdir():
             if path.name in COPIED:
@@ -88,7 +88,8 @@ class Copy:
         sys.path[:] = [str(self.folder), *(p for p in sys.path if Path(p or ".").resolve() != self.root)]
         for name in [name for name in sys.modules if name.split(".")[0] in COPIED]:
             del sys.modules[name]
-        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", REWRITTEN, "-mnot slow", *tests]))
+        marked = () if self.slow else ("-mnot slow",)
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", REWRITTEN, *marked, *tests]))
 
     def output(self) -> str:
         return (self.folder / "output.txt").read_text(errors="replace")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
-from tests.mutation.__main__ import ROOT, by_hand, equivalent, report, sample, wilson
+from tests.mutation.__main__ import ROOT, by_hand, equivalent, report, sample, survivors, wilson
 from tests.mutation.mutants import mutants
 from tests.mutation.rooms import ROOMS, room_of
 
@@ -105,3 +106,12 @@ def test_equivalent_changes_have_a_reason_and_are_left_out_of_the_score(capsys):
 def test_the_interval_of_a_share_by_hand():
     low, high = wilson(90, 100)
     assert (round(low, 3), round(high, 3)) == (0.826, 0.945)
+
+
+def test_what_survived_a_log_is_tried_again_and_nothing_else(tmp_path):
+    one, two, *_ = sample(["oltr_core/losses"], 0, 0)
+    log = tmp_path / "log.jsonl"
+    same = next(iter(equivalent()))
+    outcomes = [(one.key, "survived"), (two.key, "killed"), (same, "survived")]
+    log.write_text("".join(json.dumps({"key": key, "outcome": outcome}) + "\n" for key, outcome in outcomes))
+    assert survivors(log) == [one]

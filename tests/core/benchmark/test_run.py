@@ -62,6 +62,20 @@ def test_a_torn_line_is_computed_again(tmp_path, tiny):
     assert len(path.read_text().splitlines()) == len(whole.splitlines())
 
 
+def test_the_digest_of_code_is_of_its_statements(tmp_path, monkeypatch):
+    module = tmp_path / "module.py"
+    monkeypatch.setattr(code, "executed", lambda start: {"module": module})
+
+    def digest(text: str) -> str:
+        module.write_text(text)
+        return code.digest_of_code()
+
+    whole = '"""Text."""\n\ndef f(x):\n    """Text."""\n    return 2 * x\n'
+    assert digest(whole) == digest("def f(x):  # why\n    'other text'\n\n    return (2 * x)\n")
+    assert digest(whole) != digest(whole.replace("2", "3"))
+    assert digest('class A:\n    """Text."""\n') == digest("class A:\n    pass\n")
+
+
 def changed_method(tiny, monkeypatch):
     tiny(methods=lambda epochs: [Method(name="ours", train=recipe(precision="bfloat16"))])
 

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+from oltr_core.augmentation import Augment
 from oltr_core.images import dataset
 from oltr_core.images.dataset import Resident, Streamed, in_order, open_images
 from oltr_core.images.shards import Shards, pack, write_shard
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 
 SIDES = [(8, 8), (70, 90), (100, 66), (12, 9), (64, 64)]
 
@@ -64,7 +65,7 @@ def test_random_cuts_depend_on_seed_and_place_and_not_on_the_number_of_workers(p
     steps = [torch.tensor([4, 1]), torch.tensor([1, 2])]
 
     def cuts(workers, seed):
-        images = open_images(shards, rows, Transform(size=10), workers=workers, augment=augment)
+        images = open_images(shards, rows, Transform(size=10), workers=workers, cut=augment.random_cut)
         return torch.cat(list(images.batches(steps, seed)))
 
     assert torch.equal(cuts(0, seed=3), cuts(2, seed=3))
@@ -74,7 +75,7 @@ def test_random_cuts_depend_on_seed_and_place_and_not_on_the_number_of_workers(p
 def test_evaluation_cuts_nothing_at_random(packed):
     shards, rows, _ = packed
     resident = open_images(shards, rows, Transform(size=10))
-    cutting = open_images(shards, rows, Transform(size=10), workers=0, augment=Augment(random_resized=True))
+    cutting = open_images(shards, rows, Transform(size=10), workers=0, cut=Augment(random_resized=True).random_cut)
     assert torch.equal(_all(cutting), _all(resident))
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.augmentation import Augment, shifted, turned
+from oltr_core.augmentation.policies import RandAugment, cut_out
+from oltr_core.images.transforms import Transform
 from oltr_core.seeding import numpy_generator
 
 
@@ -87,8 +89,6 @@ def test_every_second_image_is_flipped():
 
 
 def test_a_turn_of_no_degrees_and_a_zoom_of_nothing_is_the_identity():
-    from oltr_core.images.transforms import turned
-
     batch = _batch()
     assert torch.equal(turned(batch, 0.0, 0.0, _generator()), batch)
 
@@ -180,9 +180,6 @@ def test_a_random_cut_has_the_area_and_the_aspect_that_were_drawn():
 
 
 def test_steps_of_augmentation_follow_one_another_on_one_generator():
-    from oltr_core.images.policies import RandAugment, cut_out
-    from oltr_core.images.transforms import shifted, turned
-
     batch, policy, g = _batch(side=12), RandAugment(), _generator(4)
     expected = shifted(batch, 2, "edge", g)
     flips = torch.rand(len(batch), generator=g) < 0.5

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from oltr_core import checkpoint, devices, schema, stages
+from oltr_core.augmentation import Augment
 from oltr_core.images.shards import pack, write_shard
-from oltr_core.images.transforms import Augment
 from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.training import LearningRates, fit

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from oltr_core.images.transforms import Augment
+from oltr_core.augmentation import Augment
 from oltr_core.models.network import Trunk
 from oltr_core.training import fit, parallel
 from oltr_core.training.parallel import GlobalBatchNorm2d

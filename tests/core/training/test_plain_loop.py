@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 
-from oltr_core.images.transforms import Augment
+from oltr_core.augmentation import Augment
 from oltr_core.interfaces import Context, Progress, Targets
 from oltr_core.losses import CrossEntropy, LargeMargin, LogitAdjusted
 from oltr_core.models.heads import Linear, MetaEmbedding

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from oltr_core.augmentation import Augment
 from oltr_core.images.dataset import Resident
-from oltr_core.images.transforms import Augment, Transform
+from oltr_core.images.transforms import Transform
 from oltr_core.losses import CrossEntropy, LargeMargin
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet

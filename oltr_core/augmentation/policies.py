@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oltr_core.augmentation.operations import OPERATIONS, apply
 from oltr_core.devices import onto
-from oltr_core.images.operations import OPERATIONS, apply
 from oltr_core.spec import Spec
 
 #: 25 pairs of (operation, probability, level in ninths): Cubuk et al. 2019, Table 7

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from oltr_core.images import operations
-from oltr_core.images.policies import AUTO_AUGMENT_CIFAR, AutoAugment, RandAugment, cut_out
+from oltr_core.augmentation import operations
+from oltr_core.augmentation.policies import AUTO_AUGMENT_CIFAR, AutoAugment, RandAugment, cut_out
 from oltr_core.interfaces import Targets
 from oltr_core.training.mixing import CutMix, Mixup, draw_share
 
