@@ -13,6 +13,16 @@ COMPARED = {
     "unknown_recall": ("unknown recall", "images of classes that neither knows, rejected"),
     "learned_accuracy": ("learned", "images of classes that only this generation knows, named rightly"),
 }
+#: and further ones, on images that are known, or unknown, to both; the gate does not judge by them
+FURTHER = {
+    "closed/overall": "closed, overall",
+    "closed/macro_f1": "closed, macro F1",
+    "open/f_measure": "F-measure",
+    "open/oscr": "OSCR",
+    "open/aupr_known": "AUPR, known",
+    "open/aupr_unknown": "AUPR, unknown",
+    "open/fpr95": "unknown accepted where 95 % of known are (FPR95)",
+}
 #: estimates from images drawn by chance: name, heading, meaning
 DRAWN = (
     ("audit/unknown_rate", "unknown", "images of a class that the model did not know"),

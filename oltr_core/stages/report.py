@@ -21,7 +21,7 @@ from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import HEADLINE, OF_CLASS, SUMMARY, counted, read_all, read_intervals
+from oltr_core.measured import HEADLINE, OF_CLASS, SMALLER, SUMMARY, counted, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
@@ -31,6 +31,7 @@ from oltr_core.stages.headings import (
     COMPARED,
     DRAWN,
     FOLLOWED,
+    FURTHER,
     GROUPS,
     LINES,
     SLICED,
@@ -75,6 +76,7 @@ def run(params: Parameters, layout: Layout) -> None:
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
     people, gate = json.loads(work.agreement.read_text()), json.loads(work.gate.read_text())
+    paired = gate.get("differences", {})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
         autoescape=True,
@@ -107,6 +109,7 @@ def run(params: Parameters, layout: Layout) -> None:
         pool_chart=report_charts.of_generations(lineage, FOLLOWED, "Newest images of each generation"),
         looks_chart=report_charts.looks(this.looks),
         compared=COMPARED,
+        further=[(heading, of, _verdict(name, of)) for name, heading in FURTHER.items() if (of := paired.get(name))],
         drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
@@ -181,9 +184,15 @@ def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -
     }
     for name, of in paired.items():
         if name in found:
-            verdict = "better" if of["low"] > 0 else "worse" if of["high"] < 0 else ""
-            found[name] = {**of, "range": (of["low"], of["high"]), "verdict": verdict}
+            found[name] = {**of, "range": (of["low"], of["high"]), "verdict": _verdict(name, of)}
     return found
+
+
+def _verdict(name: str, change: dict[str, Any]) -> str:
+    """`better` or `worse` where the interval of the change of a figure excludes zero, else nothing."""
+    sign = -1 if name.rpartition("/")[2] in SMALLER else 1
+    low, high = sorted((sign * change["low"], sign * change["high"]))
+    return "better" if low > 0 else "worse" if high < 0 else ""
 
 
 def _fell(compared: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

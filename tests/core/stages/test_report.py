@@ -220,6 +220,19 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
     assert "Too small to judge: tiny (2 known, 1 unknown)." in part
 
 
+def test_figures_that_the_gate_does_not_judge_by_are_painted_in_their_own_direction(layout):
+    ends = {"open/oscr": (0.1, 0.02, 0.2), "open/fpr95": (0.3, 0.1, 0.5), "open/f_measure": (0.05, -0.1, 0.1)}
+    told = {
+        name: {"before": 0.5, "now": 0.5 + d, "difference": d, "low": low, "high": high, "images": 9}
+        for name, (d, low, high) in ends.items()
+    }
+    layout.work.gate.write_text(json.dumps({**GATE, "differences": told}))
+    part = section(written(layout), "Against the champion")
+    assert '<td class="n better">+10.0</td><td class="n">+2.0 to +20.0</td>' in part
+    assert '<td class="n worse">+30.0</td><td class="n">+10.0 to +50.0</td>' in part
+    assert '<td class="n">+5.0</td><td class="n">-10.0 to +10.0</td>' in part
+
+
 def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_interval(layout):
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
