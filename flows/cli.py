@@ -125,10 +125,11 @@ def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
 def generations(layout: Layout, as_json: bool) -> None:
     """The generations as a table. A star: the champion; a dash: not measured; ±: the longer half of a 95 % interval.
 
-    overall: accuracy on the classes of generation 0 among themselves. many, medium, few: on those of them that had
-    100 or more, 21 to 99, 20 or fewer training images then. few now: on all classes that have 20 or fewer now. auroc:
-    how well images of unknown classes are told from the others (0.5: not at all). unknown recall: how many of them
-    are answered with "unknown". loop known, loop unknown: accuracy on the classes of generation 0, and on those found
+    closed, overall: accuracy on the classes of generation 0 among themselves. many, medium, few at 0: on those that
+    had 100 or more, 21 to 99, 20 or fewer training images then. known now: on all classes known now. few now: on
+    those that have 20 or fewer now. open AUROC: how well images of unknown classes are told from the others (0.5:
+    not at all). unknown recall: how many of them are answered with "unknown". known, with rejection: known images
+    accepted and named rightly. loop, known and unknown: accuracy on the classes of generation 0, and on those found
     since, where all compete.
     """
     import json

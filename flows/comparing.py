@@ -8,61 +8,81 @@ from typing import Any
 import click
 
 from flows.command import AS_JSON, command
-from flows.history import HEADLINE, generations, shown
+from flows.history import generations, shown
 from flows.tables import rendered
 from oltr_core.layout import Layout
 
 
-@command("oltr diff 0001 0002", "oltr diff 0001 0002 --all", "oltr diff 0001 0002 --json | jq .settings")
+@command("oltr diff 0001 0002 --open", "oltr diff 0001 0002 --all", "oltr diff 0001 0002 --json | jq .settings")
 @click.argument("before")
 @click.argument("after")
 @click.option("--all", "every", is_flag=True, help="Every figure that either has, and not the headline alone.")
+@click.option("--open", "show", is_flag=True, help="Open the page with the curves of both in a browser.")
 @AS_JSON
-def diff(layout: Layout, before: str, after: str, every: bool, as_json: bool) -> None:
-    """What differs between two sealed generations: figures and settings.
+def diff(layout: Layout, before: str, after: str, every: bool, show: bool, as_json: bool) -> None:
+    """What differs between two sealed generations: figures and settings here, curves too on a page.
 
-    After a figure stands the longer half of its 95 % interval; a star marks a change that the two intervals do not
-    explain.
+    After a figure stands the longer half of its 95 % interval. The change is measured on the test images of both, in
+    brackets its own interval; a star marks one that excludes zero. The page is in data/analyses.
     """
+    from oltr_core.analyses import difference
+    from oltr_core.analyses.page import write
+    from oltr_core.measured import HEADLINE
+
     found = between(layout, before, after)
+    place = layout.difference(before, after)
+    write(difference.result(layout, before, after, found), place)
+    if show:
+        click.launch(str(place.page))
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
     figures = found["figures"]
-    names = sorted(figures) if every else [name for name in HEADLINE.values() if name in figures]
+    names = sorted(figures) if every else [name for name, *_ in HEADLINE if name in figures]
     rows = [[name, *(figures[name][part] for part in ("before", "after", "shown"))] for name in names]
     click.echo(rendered(["figure", before, after, "change"], rows, right=(before, after, "change")))
     changed = [[key, *(value or "-" for value in values)] for key, values in found["settings"].items()]
     click.echo("\n" + (rendered(["setting", before, after], changed) if changed else "the settings are the same"))
+    click.echo(f"\n{place.page}")
 
 
 def between(layout: Layout, before: str, after: str) -> dict[str, Any]:
     """The figures of both and their change, and the settings that differ.
 
-    `figures`: name -> `before` and `after` as shown, `change` (None where one has none), whether it is
-    `beyond_chance` (None without both intervals), and the change as `shown`. `settings`: key -> both values, None
-    where it is absent.
+    `figures`: name -> `was` and `now` as sealed and `before` and `after` as shown; `change` with its interval `low`
+    to `high` on `images` test images, or where there is no interval the difference of the sealed figures, None
+    where one has none; whether it is `beyond_chance` (None without interval), and the change as `shown`. `images`:
+    test images that both were measured on. `settings`: key -> both values, None where it is absent.
     Raises ValueError for a generation that is not sealed, or whose files are not here.
     """
-    from oltr_core.measured import differ
+    from oltr_core.stages import changes
 
     of = {entry["generation"]: entry for entry in generations(layout) if entry["digest"]}
     for name in (before, after):
         if name not in of:
             raise ValueError(f"there is no sealed generation {name!r} (there are: {', '.join(of) or 'none'})")
     was, now = of[before], of[after]
-    figures: dict[str, dict[str, Any]] = {}
-    for name in now["metrics"] | was["metrics"]:
-        change = beyond = None
-        if name in was["metrics"] and name in now["metrics"]:
-            old, new = was["metrics"][name], now["metrics"][name]
-            change = new - old
-            if name in was["intervals"] and name in now["intervals"]:
-                beyond = differ(new, old, now["intervals"][name], was["intervals"][name])
-        text = "-" if change is None else f"{change:+.3f}" + ("*" if beyond else "")
-        figures[name] = {"before": shown(was, name), "after": shown(now, name), "shown": text}
-        figures[name] |= {"change": change, "beyond_chance": beyond}
-    return {"figures": figures, "settings": _settings(layout, before, after)}
+    settings = _settings(layout, before, after)
+    both = was["metrics"].keys() & now["metrics"].keys()
+    paired = changes.between(layout.generation(before).predictions, layout.generation(after).predictions, both)
+    figures = {
+        name: {"before": shown(was, name), "after": shown(now, name)}
+        | _change(was["metrics"].get(name), now["metrics"].get(name), paired["figures"].get(name))
+        for name in now["metrics"] | was["metrics"]
+    }
+    return {"images": paired["images"], "figures": figures, "settings": settings}
+
+
+def _change(was: float | None, now: float | None, paired: dict[str, Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("change", "low", "high", "images", "beyond_chance")) | {"shown": "-"}
+    if paired:
+        change, low, high = (paired[part] for part in ("difference", "low", "high"))
+        beyond = low > 0 or high < 0
+        found = {"change": change, "low": low, "high": high, "images": paired["images"], "beyond_chance": beyond}
+        found["shown"] = f"{change:+.3f}{'*' if beyond else ' '} [{low:+.3f}, {high:+.3f}]"
+    elif was is not None and now is not None:
+        found |= {"change": now - was, "shown": f"{now - was:+.3f}"}
+    return {"was": was, "now": now, **found}
 
 
 def _settings(layout: Layout, before: str, after: str) -> dict[str, list[str | None]]:

@@ -24,7 +24,7 @@ from prefect.states import Completed
 
 from flows import plan, steps, waiting
 from flows.headstart import begun, joined
-from flows.history import HEADLINE, metrics_of
+from flows.history import metrics_of
 from flows.progress import WATCH, log
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -173,11 +173,13 @@ def _compute(layout: Layout, name: str) -> None:
 
 def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
     """What Prefect's page of this run shows: the headline numbers, the way to the report, the batch as a picture."""
+    from oltr_core.measured import HEADLINE
+
     with WATCH.lap("artifacts"):
         sealed = layout.generation(name)
         values = metrics_of(layout, name)
         rows = [{"what": "verdict", "figure": verdict}]
-        rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for k, m in HEADLINE.items()]
+        rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for m, k, _ in HEADLINE]
         key = f"{name_of(layout)}-generation-{name}"
         create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
         link_report(layout, name, reports.address(layout, name))

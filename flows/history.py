@@ -11,19 +11,6 @@ from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
 
-#: column of the table -> name in metrics.json
-HEADLINE = {
-    "overall": "closed/overall",
-    "many": "closed/many",
-    "medium": "closed/medium",
-    "few": "closed/few",
-    "few now": "now/few",
-    "auroc": "open/auroc",
-    "unknown recall": "open/unknown_recall",
-    "loop known": "loop/known_accuracy",
-    "loop unknown": "loop/unknown_accuracy",
-}
-
 
 def metrics_of(layout: Layout, name: str) -> dict[str, float]:
     """The metrics of a sealed generation, as the ledger wrote them down at the seal; else metrics.json."""
@@ -92,10 +79,12 @@ def table(layout: Layout) -> str:
 
     After a figure stands the longer half of its 95 % interval.
     """
-    rows, notes = [], []
+    from oltr_core.measured import HEADLINE
+
+    rows, notes, headings = [], [], [heading for _, heading, _ in HEADLINE]
     for entry in generations(layout):
-        numbers = [shown(entry, metric) for metric in HEADLINE.values()]
+        numbers = [shown(entry, metric) for metric, *_ in HEADLINE]
         name = entry["generation"] + ("*" if entry["champion"] else "")
         rows.append([name, entry["status"], *numbers])
         notes += [entry["edited"]] if entry["edited"] else []
-    return "\n".join([rendered(["generation", "verdict", *HEADLINE], rows, right=HEADLINE), *notes])
+    return "\n".join([rendered(["generation", "verdict", *headings], rows, right=headings), *notes])

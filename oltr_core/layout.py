@@ -167,13 +167,16 @@ class Layout:
     def analysis(self, generation: str, name: str) -> Analysis:
         return Analysis(self.analyses / generation / name)
 
+    def difference(self, before: str, after: str) -> Analysis:
+        return Analysis(self.analyses / f"diff-{before}-{after}")
+
     def export_part(self, name: str) -> Export:
         """While it is being written."""
         return Export(self.exports / f".{name}.tmp")
 
 
 class Analysis(Folder):
-    """data/analyses/NNNN/NAME: an analysis of generation NNNN."""
+    """data/analyses/NNNN/NAME: an analysis of generation NNNN; data/analyses/diff-NNNN-MMMM: what two differ in."""
 
     page = _At("page.html")
     table = _Each("{}.csv")

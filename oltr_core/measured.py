@@ -15,6 +15,23 @@ OF_SLICE = "slice/"  # before the name of an attribute, and a value of it or `wo
 #: the last part of the names of figures that are better when smaller
 SMALLER = ("ece", "fpr95", "fpr95_unknown_positive", "forgetting", "gap")
 
+#: what a generation is compared by: name, heading, meaning
+HEADLINE = (
+    ("closed/overall", "closed, overall", "classes of generation 0 among themselves"),
+    ("closed/many", "many at 0", "those of generation 0 that had 100 or more training images then"),
+    ("closed/medium", "medium at 0", "those that had 21 to 99"),
+    ("closed/few", "few at 0", "those that had 20 or fewer"),
+    ("now/overall", "known now", "every class known now, all competing, nothing rejected"),
+    ("now/few", "few now", "those of them that have 20 or fewer training images now"),
+    ("open/auroc", "open AUROC", "does the score rank unknown images above known ones"),
+    ("open/unknown_recall", "unknown recall", "unknown images rejected at the operating threshold"),
+    ("open/known_accuracy", "known, with rejection", "known images accepted and named rightly"),
+    ("loop/known_accuracy", "loop, known", "classes of generation 0, all known classes competing"),
+    ("loop/unknown_accuracy", "loop, unknown", "open classes that could have been found, named rightly"),
+)
+#: what DVC shows: names short enough for all of them to stand in a terminal of 100 columns
+SUMMARY = ("now/overall", "now/few", "open/auroc", "open/oscr", "loop/harmonic_mean")
+
 
 def counted(number: int, what: str) -> str:
     """A number and what it counts, given as a plural: 1 image, 0 classes, 1,200 images of the pool."""
@@ -78,17 +95,6 @@ def share(part: int, of: int) -> list[float]:
 def read_intervals(path: Path) -> dict[str, tuple[float, float]]:
     """Name of a figure -> low and high, of a file intervals.json; empty where version 0.1 made the generation."""
     return json.loads(path.read_text())["figures"] if path.exists() else {}
-
-
-def differ(now: float, before: float, interval: tuple[float, float], was: tuple[float, float]) -> bool:
-    """Whether chance does not explain the difference of two figures, each with its 95 % interval.
-
-    It is beyond the root of the summed squares of the halves that face each other, as for two independent sets of
-    images. On the same images the interval of a difference is narrower as a rule, so this says less than it could.
-    """
-    up = now > before
-    half = (now - interval[0], was[1] - before) if up else (interval[1] - now, before - was[0])
-    return abs(now - before) > math.hypot(*half)
 
 
 def read_all(folder: Path) -> Measured:

@@ -97,8 +97,8 @@ TABLE = (
         "Measure on known and unknown classes.",
         code=(
             *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/comparison.py", "stages/evaluate.py",
-            "stages/slices.py", "stages/worth.py",
+            "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/changes.py", "stages/comparison.py",
+            "stages/evaluate.py", "stages/slices.py", "stages/worth.py",
         ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "cost.json", PARENT),
         writes=("predictions.parquet", "intervals.json", "slices.json", "plots", "gate.json", "worth.json"),

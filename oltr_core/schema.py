@@ -163,7 +163,7 @@ CORRECTIONS = _schema(
 PREDICTIONS = _schema(
     "predictions",
     "image_id",
-    version=2,
+    version=3,
     image_id=_TEXT,
     class_id=_INT,  # the best known class
     probability=_REAL,
@@ -171,6 +171,10 @@ PREDICTIONS = _schema(
     split=_TEXT,
     true_class_id=_or_null(_INT),  # -1: labelled, and of a class that the model does not know; null: no label
     rejected=_or_null(pa.bool_()),  # the score is beyond the threshold; null in generations of version 1
+    start_class_id=_or_null(_INT),  # the best of the classes of generation 0; from here on null before version 3
+    shot=_or_null(_TEXT),  # group of the true class by its training images at generation 0; null: it had none
+    shot_now=_or_null(_TEXT),  # by those that it has now
+    asked=_or_null(pa.bool_()),  # of a class that was open, and that an earlier generation could have found
 )
 
 #: an image chosen for a person's minute
@@ -219,6 +223,9 @@ MIGRATIONS: dict[tuple[str, int], Callable[[pa.Table], pa.Table]] = {
     ("selection", 1): lambda table: table.rename_columns({"energy": "merit"}),
     ("classes", 1): lambda table: _with_nulls(table, taxon=_TEXT, parent=_TEXT),
     ("predictions", 1): lambda table: _with_nulls(table, true_class_id=_INT, rejected=pa.bool_()),
+    ("predictions", 2): lambda table: _with_nulls(
+        table, start_class_id=_INT, shot=_TEXT, shot_now=_TEXT, asked=pa.bool_()
+    ),
     ("selection", 2): lambda table: _with_nulls(table, share=_TEXT, cluster=_INT),
 }
 

@@ -123,20 +123,21 @@ def names() -> list[str]:
 def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -> Compared:
     """Shares of the N images for which each model's answer is the wanted one.
 
-    With w images won by the challenger, l lost and p in [p_low, p_high] the exact interval of w / (w + l), the
-    difference (w - l) / N = (w + l) / N (2 p - 1) lies between its values at p_low and p_high. Its upper end is
-    below 0 exactly where McNemar's test in its exact form (a sign test over the images on which the two differ)
-    finds a fall.
+    With w images won by the challenger and l lost, the difference is d (2 p - 1) for d, the share of images on which
+    the two differ, and p, the challenger's share of these. The ends are the least and the largest value for d in the
+    exact interval of (w + l) / N and p in that of w / (w + l), [0, 1] where the two agree on every image. The upper
+    end is below 0 exactly where McNemar's test in its exact form (a sign test over the images on which the two
+    differ) finds a fall.
     """
     n, won, lost = len(champion), int((challenger & ~champion).sum()), int((champion & ~challenger).sum())
-    low, high = binomial_interval(won, won + lost) if won + lost else (0.5, 0.5)
-    scale = (won + lost) / n
+    low, high = (2 * p - 1 for p in (binomial_interval(won, won + lost) if won + lost else (0.0, 1.0)))
+    least, most = binomial_interval(won + lost, n)
     return Compared(
         champion=float(champion.double().mean()),
         challenger=float(challenger.double().mean()),
         difference=(won - lost) / n,
-        low=scale * (2 * low - 1),
-        high=scale * (2 * high - 1),
+        low=low * (most if low < 0 else least),
+        high=high * (most if high > 0 else least),
         images=n,
     )
 

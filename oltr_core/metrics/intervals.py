@@ -6,17 +6,17 @@ over those of its classes that were drawn. Every image counts as independent: wh
 intervals are too narrow, and so they are for fewer than about thirty images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from oltr_core.metrics import recognition
 from oltr_core.metrics.comparison import LEVEL, binomial_interval
 from oltr_core.metrics.evaluation import Evaluation
-from oltr_core.metrics.recognition import OPEN, among_best, shot_groups
+from oltr_core.metrics.recognition import OPEN, shot_groups
 from oltr_core.shapes import Float, Tensor
+from oltr_core.shots import GROUPS
 
 RESAMPLES = 1000
 AT_ONCE = 1_000_000  # images drawn at a time
@@ -30,14 +30,38 @@ class Figure(NamedTuple):
     images: int  # that it is about; of two kinds of image, the fewer
 
 
+class Rows(NamedTuple):
+    """B test images under one model, each array [B]; classes are any numbers, the same ones throughout."""
+
+    label: np.ndarray  # OPEN for a class that the model does not know
+    predicted: np.ndarray  # the best class of all
+    at_start: np.ndarray  # the best of the classes of generation 0
+    shot: np.ndarray  # group of the label by its training images at generation 0: 1 + place in GROUPS, 0 for none
+    shot_now: np.ndarray  # by those that it has now
+    asked: np.ndarray  # bool, of a class that was open and could have been found
+    rejected: np.ndarray  # bool
+    score: np.ndarray
+
+    def taken(self, rows: np.ndarray) -> "Rows":
+        """The same model on some of the images."""
+        return Rows(*(column[rows] for column in self))
+
+    def with_ids(self, ids: Sequence[int]) -> "Rows":
+        """The same with the ids of classes in the place of columns."""
+        of = np.array([*ids, OPEN])  # OPEN is -1, the last
+        return self._replace(label=of[self.label], predicted=of[self.predicted], at_start=of[self.at_start])
+
+
 @dataclass(frozen=True)
 class Images:
     """What the figures ask of N known and M open images, each in the order of their scores."""
 
+    known: np.ndarray  # [N], the row that the image is in
+    unknown: np.ndarray  # [M]
     cell: np.ndarray  # [N], the row of `cells` that describes the image
     cells: dict[str, np.ndarray]  # [C] each: label, and bools
     among_first: np.ndarray  # [N], the best of the classes of generation 0; K for an image of none of these
-    first: np.ndarray  # bool [K], classes of generation 0
+    classes: int  # K, that are the label or the answer of an image
     groups: dict[str, np.ndarray]  # name of a group -> bool [K]
     right: np.ndarray  # [N], named rightly among all classes
     rejected: np.ndarray  # [M]
@@ -54,58 +78,98 @@ def intervals(
     generator: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """The 95 % interval of every figure in `measured` that is one of `figures`.
+    """The 95 % interval of every figure in `measured` that is one of `figures`, and of closed/top5.
 
     It holds the figure itself. Where no resample differs (all images right, or a perfect order), resamples say
     nothing, and the interval is the exact binomial one of that share of as many images.
     """
-    images = images_of(tested, scores, threshold)
+    images = images_of(rows_of(tested, scores, threshold))
     n, m = len(images.scores), len(images.open_scores)
-    step = max(1, AT_ONCE // max(1, n + m))
     parts: list[dict[str, Figure]] = []
-    for done in range(0, resamples, step):
-        rows = min(step, resamples - done)
+    for rows in at_a_time(resamples, n + m):
         drawn = (generator.integers(0, max(1, size), (rows, size), dtype=np.int32) for size in (n, m))
         parts.append(figures(images, *drawn))
-    return {
+    found = {
         name: _interval(np.concatenate([part[name].values for part in parts]), value, parts[0][name].images)
         for name, value in measured.items()
         if name in parts[0]
     }
+    if "closed/top5" in measured:  # rows do not hold the five best; a share has an exact interval
+        of_first = int((tested.shots > 0)[tested.labels[tested.labels != OPEN]].sum())
+        found["closed/top5"] = binomial_interval(round(measured["closed/top5"] * of_first), of_first)
+    return found
 
 
-def images_of(tested: Evaluation, scores: Float[Tensor, "B"], threshold: float) -> Images:
-    """The test images of an evaluation, known and open apart, sorted by their scores."""
-    first, order = (tested.shots > 0), scores.double().argsort(stable=True)
-    known = order[tested.labels[order] != OPEN]
-    unknown = order[tested.labels[order] == OPEN]
-    labels, right, of_first = tested.labels[known], tested.correct[known], first[tested.labels[known]]
-    of_first_alone = tested.logits[known].masked_fill(~first, -float("inf"))
-    among_first = of_first_alone.argmax(1)
+def at_a_time(resamples: int, images: int) -> Iterator[int]:
+    """How many resamples of so many images to draw next, until all are drawn."""
+    step = max(1, AT_ONCE // max(1, images))
+    return (min(step, resamples - done) for done in range(0, resamples, step))
+
+
+def of_all(images: Images) -> dict[str, Figure]:
+    """The figures of every image once."""
+    return figures(images, *(np.arange(len(of))[None] for of in (images.scores, images.open_scores)))
+
+
+def rows_of(tested: Evaluation, scores: Float[Tensor, "B"], threshold: float) -> Rows:
+    """The test images of an evaluation; classes are its columns."""
+    first, known = tested.shots > 0, tested.labels != OPEN
+    shot, shot_now = (
+        _group(shots)[tested.labels].where(known, 0).numpy()
+        for shots in (tested.shots, tested.shots if tested.counts is None else tested.counts)
+    )
+    return Rows(
+        label=tested.labels.numpy(),
+        predicted=tested.predicted.numpy(),
+        at_start=tested.logits.masked_fill(~first, -float("inf")).argmax(1).numpy(),
+        shot=shot,
+        shot_now=shot_now,
+        asked=tested.was_open.numpy(),
+        rejected=(scores > threshold).numpy(),
+        score=scores.double().numpy(),
+    )
+
+
+def _group(shots: Tensor) -> Tensor:
+    """Of each class, 1 + the place of its shot group in GROUPS, 0 for none: int [K]."""
+    groups = shot_groups(shots)
+    return sum((groups[name] * place for place, name in enumerate(GROUPS, 1)), (shots * 0).long())
+
+
+def images_of(rows: Rows) -> Images:
+    """Test images, known and open apart, sorted by their scores."""
+    order = np.argsort(rows.score, kind="stable")
+    known, unknown = order[rows.label[order] != OPEN], order[rows.label[order] == OPEN]
+    of, of_first = rows.taken(known), rows.shot[known] > 0
+    classes, right = np.unique(np.r_[of.label, of.at_start]), of.predicted == of.label
     described = {
-        "label": labels,
+        "label": np.searchsorted(classes, of.label),
         "first": of_first,
         "right": right,
-        "right_among_first": of_first & (among_first == labels),
-        "among_five": of_first & among_best(of_first_alone, labels),
-        "kept": right & (scores[known] <= threshold),
-        "asked": tested.was_open[known],
+        "right_among_first": of_first & (of.at_start == of.label),
+        "kept": right & ~of.rejected,
+        "asked": of.asked,
     }
-    columns = np.stack([column.long().numpy() for column in described.values()], axis=1)
+    columns = np.stack([column.astype(np.int64) for column in described.values()], axis=1)
     cells, cell = np.unique(columns, axis=0, return_inverse=True)
-    now = tested.shots if tested.counts is None else tested.counts
-    groups = {**shot_groups(tested.shots), **{f"{name} now": of for name, of in shot_groups(now).items()}}
+    groups = {
+        f"{name}{when}": np.isin(classes, of.label[shots == place])
+        for when, shots in (("", of.shot), (" now", of.shot_now))
+        for place, name in enumerate(GROUPS, 1)
+    }
     return Images(
+        known=known,
+        unknown=unknown,
         cell=cell.ravel(),
         cells={name: cells[:, i] if name == "label" else cells[:, i] > 0 for i, name in enumerate(described)},
-        among_first=among_first.where(of_first, len(first)).numpy(),
-        first=first.numpy(),
-        groups={name: of.numpy() for name, of in groups.items()},
-        right=right.numpy(),
-        rejected=(scores[unknown] > threshold).numpy(),
-        asked=tested.was_open[unknown].numpy(),
-        scores=scores[known].double().numpy(),
-        open_scores=scores[unknown].double().numpy(),
+        among_first=np.where(of_first, np.searchsorted(classes, of.at_start), len(classes)),
+        classes=len(classes),
+        groups=groups,
+        right=right,
+        rejected=rows.rejected[unknown],
+        asked=rows.asked[unknown],
+        scores=rows.score[known],
+        open_scores=rows.score[unknown],
     )
 
 
@@ -137,8 +201,6 @@ def figures(images: Images, drawn: np.ndarray, open_drawn: np.ndarray) -> dict[s
         "loop/known_accuracy": share(cells["first"], cells["right"]),
         "loop/known_with_rejection": share(cells["first"], cells["kept"]),
     }
-    if images.first.sum() > recognition.BEST:
-        found["closed/top5"] = share(cells["first"], cells["among_five"])
     for name in ("many", "medium", "few"):
         found[f"closed/{name}"] = of_classes(images.groups[name], cells["right_among_first"])
         found[f"open/{name}"] = of_classes(images.groups[name], cells["kept"])
@@ -193,7 +255,7 @@ def _detection(images: Images, known: np.ndarray, unknown: np.ndarray) -> dict[s
 
 
 def _macro_f1(images: Images, drawn: np.ndarray, drawn_cells: np.ndarray) -> np.ndarray:
-    mine, classes = images.cells["first"], len(images.first)
+    mine, classes = images.cells["first"], images.classes
     labels, wanted = images.cells["label"][mine], images.cells["right_among_first"][mine]
     of_label, hit = np.zeros((2, len(drawn), classes))
     places = np.unique(labels)

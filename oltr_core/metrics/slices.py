@@ -9,18 +9,13 @@ import torch
 from oltr_core.measured import SMALLER, Measured
 from oltr_core.metrics.comparison import LEAST_OF_SLICE
 from oltr_core.metrics.evaluation import Evaluation
-from oltr_core.metrics.intervals import intervals
+from oltr_core.metrics.intervals import images_of, intervals, of_all, rows_of
 from oltr_core.metrics.recognition import OPEN
 from oltr_core.shapes import Float, Tensor
 
 LEAST = LEAST_OF_SLICE  # known, or open, test images of a group below which no figure about them is judged
 NAMELESS = "(none)"  # the group of images without a value
 JUDGED = "now/overall"  # the figure whose worst group and gap are metrics of the generation
-_OF_OPEN = ("unknown_recall",)
-_OF_BOTH = (
-    "f_measure", "f_measure_never_reject", "auroc", "aupr_known", "aupr_unknown", "fpr95", "fpr95_unknown_positive",
-    "oscr",
-)  # fmt: skip
 _NO_FIGURES = ("threshold", "classes", "temperature")
 
 
@@ -31,11 +26,13 @@ def slices(
     temperature: float,
     values: Sequence[str | None],
     generator: np.random.Generator,
+    learned: bool = False,
 ) -> dict[str, Any]:
     """`groups`: value of an attribute -> images and figures; `figures`: of each figure, the worst group and the gap.
 
-    `values` [B]: the attribute of each image. A figure is there where the group has `LEAST` images of the kind that
-    it is about. `worst` is over those groups, `gap` the distance to the best, and not there for a single group.
+    `values` [B]: the attribute of each image; with `learned` there has been an update, and figures of `loop/` are
+    there too. A figure is there where the group has `LEAST` images of those that this figure is about. `worst` is
+    over those groups, `gap` the distance to the best, and not there for a single group.
     """
     groups: dict[str, Any] = {}
     named = [NAMELESS if value is None else value for value in values]
@@ -45,8 +42,15 @@ def slices(
         known = int((part.labels != OPEN).sum())
         groups[value] = {"known": known, "open": len(part.labels) - known, "metrics": {}, "intervals": {}}
         if max(known, len(part.labels) - known) >= LEAST:
-            every = part.measure(scores[rows], threshold, temperature).values
-            found = {name: x for name, x in every.items() if _enough(name, known, len(part.labels) - known)}
+            every = part.measure(scores[rows], threshold, temperature)
+            every |= part.loop(scores[rows], threshold, []) if learned else Measured()
+            about = of_all(images_of(rows_of(part, scores[rows], threshold)))
+            found = {
+                name: value
+                for name, value in every.values.items()
+                if (about[name].images if name in about else known) >= LEAST
+                and name.rpartition("/")[2] not in _NO_FIGURES
+            }
             bounds = intervals(part, scores[rows], threshold, found, generator)
             groups[value] |= {"metrics": found, "intervals": bounds}
     return {"least": LEAST, "groups": groups, "figures": _spread(groups)}
@@ -58,14 +62,6 @@ def summary(page: Mapping[str, Any]) -> Measured:
     measured.put("worst", of.get("worst", f"no group has {LEAST} test images of known classes"))
     measured.put("gap", of.get("gap", f"fewer than two groups have {LEAST} test images of known classes"))
     return measured
-
-
-def _enough(name: str, known: int, unknown: int) -> bool:
-    figure = name.rpartition("/")[2]
-    if figure in _NO_FIGURES:
-        return False
-    of_known, of_open = figure not in _OF_OPEN, figure in (*_OF_OPEN, *_OF_BOTH)
-    return (not of_known or known >= LEAST) and (not of_open or unknown >= LEAST)
 
 
 def _spread(groups: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -29,19 +30,28 @@ from oltr_core import checkpoint, ledger
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.metrics import OPEN
+from oltr_core.metrics.changes import changes
 from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names
+from oltr_core.metrics.intervals import Rows
 from oltr_core.metrics.slices import NAMELESS
 from oltr_core.scores import Score
+from oltr_core.seeding import numpy_generator
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
 from oltr_core.spec import parse
 from oltr_core.stages import manifest_rows
 
+FIGURES = ("closed/", "now/", "open/")  # what a pair of models is compared by beside what the gate judges
+
 
 def answers_of(
-    model: Checkpoint, images: pa.Table, classes: list[dict[str, Any]], layout: Layout, batch_size: int
-) -> Answers:
-    """The model with its own transform, score and threshold, its answers by the register `classes`."""
+    model: Checkpoint, images: pa.Table, like: Rows, classes: list[dict[str, Any]], layout: Layout, batch_size: int
+) -> tuple[Answers, Rows]:
+    """The model with its own transform, score and threshold, its answers by the register `classes`.
+
+    The second is what figures are computed from; `like`: the same images under a model of this register.
+    """
     network, card = model.network, model.card
     assert card.threshold is not None
     features = features_of(images, network, card.transform, layout, batch_size)
@@ -51,8 +61,17 @@ def answers_of(
     seen = outputs_for(score, images, own, network, card.transform, layout, batch_size, card)
     now = by_register(card, classes)
     labels = manifest_rows.columns(images, now.answer_ids, other=-1)
-    right = now.answered(outputs).mean_logits.argmax(1) == labels
-    return Answers(right, score(seen, model.score_state), card.threshold)
+    logits, scores = now.answered(outputs).mean_logits, score(seen, model.score_state)
+    since = {row["class_id"]: row["first_generation"] for row in classes}
+    at_start = torch.tensor([since[i] == min(since.values()) for i in now.answer_ids])
+    rows = like._replace(
+        label=labels.numpy(),
+        predicted=logits.argmax(1).numpy(),
+        at_start=logits.masked_fill(~at_start, -torch.inf).argmax(1).numpy(),
+        rejected=(scores > card.threshold).numpy(),
+        score=scores.double().numpy(),
+    )
+    return Answers(logits.argmax(1) == labels, scores, card.threshold), rows.with_ids(now.answer_ids)
 
 
 def by_register(card: Card, classes: list[dict[str, Any]]) -> Card:
@@ -80,6 +99,13 @@ def kinds_of(images: pa.Table, champion: Card, challenger: Card) -> Kinds:
     )
 
 
+def differences(champion: Rows, challenger: Rows) -> dict[str, dict[str, float]]:
+    """How far every figure of `FIGURES` is from the champion's on images that are known, or open, to both."""
+    both = (champion.label == OPEN) == (challenger.label == OPEN)
+    found = changes(champion.taken(both), challenger.taken(both), numpy_generator(0, "gate"))
+    return {name: of._asdict() for name, of in found.items() if name.startswith(FIGURES)}
+
+
 def grouped(values: list[str | None]) -> dict[str, Tensor]:
     """Value -> which images have it."""
     named = [NAMELESS if value is None else value for value in values]
@@ -91,6 +117,7 @@ def write(
     model: Checkpoint,
     images: pa.Table,
     answers: Answers,
+    said: Rows,
     classes: list[dict[str, Any]],
     layout: Layout,
     batch_size: int,
@@ -106,6 +133,7 @@ def write(
     splits, labels = (images.column(name).to_pylist() for name in ("split", "class_id"))
     apart = "gate" in splits
     rows = [i for i, split in enumerate(splits) if split == ("gate" if apart else "test")]
+    gates = len(rows)
     page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.answer_ids)}
     found: dict[str, Compared | str] = {}
     champion = None
@@ -122,7 +150,8 @@ def write(
             rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
         judged = images.take(pa.array(rows, pa.int64()))
         after = Answers(answers.right[rows], answers.scores[rows], answers.threshold)
-        known = answers_of(champion, judged, classes, layout, batch_size)
+        known, was = answers_of(champion, judged, said.taken(np.array(rows, int)), classes, layout, batch_size)
+        page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
         of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
         found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))
         if not learned:

@@ -26,7 +26,7 @@ from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.comparison import LEVEL
 from oltr_core.metrics.gate_images import gate_side
-from oltr_core.metrics.intervals import RESAMPLES, intervals
+from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.rejection import (
     Evaluate,
@@ -37,9 +37,9 @@ from oltr_core.operating.rejection import (
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
-from oltr_core.settings.reading import load_run
+from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import comparison, manifest_rows, slices, worth
+from oltr_core.stages import changes, comparison, manifest_rows, slices, worth
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -69,15 +69,14 @@ def run(params: Parameters, layout: Layout) -> None:
 
     own = parse(Score, card.score, f"{layout.work.model}: score")
     scores = own(seen(own), model.score_state)
-    probability, predicted = (outputs.mean_logits / card.temperature).softmax(1).max(1)
-    table = {name: images.column(name) for name in ("image_id", "split")}
-    table |= {"probability": probability.tolist(), "score": scores.tolist()}
-    table["class_id"] = [card.answer_ids[k] for k in predicted.tolist()]
-    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
+    probability = (outputs.mean_logits / card.temperature).softmax(1).amax(1)
     assert card.threshold is not None
-    ids, said = [*card.answer_ids, OPEN], images.column("label").to_pylist()
-    table["true_class_id"] = [None if name is None else ids[k] for name, k in zip(said, labels.tolist(), strict=True)]
-    table["rejected"] = (scores > card.threshold).tolist()
+    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
+    every = evaluated_images(images, outputs, manifest, model, classes, layout)
+    rows = rows_of(every, scores, card.threshold).with_ids(card.answer_ids)
+    table = {name: images.column(name) for name in ("image_id", "split")} | changes.columns(rows)
+    table |= {"probability": probability.tolist(), "score": scores.tolist()}
+    table["true_class_id"] = pa.array(rows.label, mask=images.column("label").is_null().to_numpy())
     schema.write(layout.work.predictions, pa.table(table), schema.PREDICTIONS)
 
     is_test, is_val = mask(images, "test"), mask(images, "val")
@@ -89,7 +88,8 @@ def run(params: Parameters, layout: Layout) -> None:
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
-    if this.parent in (GENESIS, IMPORTED):
+    begins = this.parent in (GENESIS, IMPORTED)
+    if begins:
         learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
@@ -105,13 +105,13 @@ def run(params: Parameters, layout: Layout) -> None:
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= worth.write(this, tested, card, layout)
     sliced = slices.values_of(images, params.evaluate.slices, layout)
-    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test))
+    result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test), not begins)
     result.write(layout, "evaluate")
-    write_intervals(layout, tested, scores[is_test], card.threshold, result)
     said = card.threshold, probability[is_test]
     write_plots(layout.work.plots, tested, scores[is_test], *said, card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
-    comparison.write(this, model, images, answers, classes, layout, size, sliced)
+    comparison.write(this, model, images, answers, rows, classes, layout, size, sliced)
+    write_intervals(layout, this, tested, scores[is_test], card.threshold, result)
 
 
 def with_gate(images: pa.Table, share: float) -> pa.Table:
@@ -158,11 +158,19 @@ def evaluated_images(
     )
 
 
-def write_intervals(layout: Layout, tested: Evaluation, scores: Tensor, threshold: float, result: Measured) -> None:
-    """Write data/work/intervals.json: a 95 % interval for figures of closed/, now/, open/ and loop/."""
-    generator = numpy_generator(0, "intervals")
-    found = intervals(tested, scores, threshold, result.values, generator)
-    page = {"level": LEVEL, "resamples": RESAMPLES, "figures": found}
+def write_intervals(
+    layout: Layout, this: Run, tested: Evaluation, scores: Tensor, threshold: float, result: Measured
+) -> None:
+    """Write data/work/intervals.json: a 95 % interval for figures of closed/, now/, open/ and loop/.
+
+    `changes`: how far each is from that of the parent, on the test images that both were measured on.
+    """
+    found = intervals(tested, scores, threshold, result.values, numpy_generator(0, "intervals"))
+    page: dict[str, Any] = {"level": LEVEL, "resamples": RESAMPLES, "figures": found}
+    parent = layout.generation(this.parent)
+    if parent.predictions.exists():
+        both = result.values.keys() & json.loads(parent.metrics.read_text()).keys()
+        page["changes"] = changes.between(parent.predictions, layout.work.predictions, both)
     write_atomically(layout.work.intervals, json.dumps(page, indent=1, sort_keys=True) + "\n")
 
 

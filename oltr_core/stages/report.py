@@ -21,7 +21,7 @@ from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import OF_CLASS, counted, differ, read_all, read_intervals
+from oltr_core.measured import HEADLINE, OF_CLASS, SMALLER, SUMMARY, counted, read_all, read_intervals
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
@@ -31,8 +31,8 @@ from oltr_core.stages.headings import (
     COMPARED,
     DRAWN,
     FOLLOWED,
+    FURTHER,
     GROUPS,
-    HEADLINE,
     LINES,
     SLICED,
     TRENDS,
@@ -62,11 +62,11 @@ def run(params: Parameters, layout: Layout) -> None:
     before = layout.generation(this.parent).lineage  # genesis has none
     lineage = json.loads(before.read_text()) if before.exists() else []
     shown = {name: values[name] for name in (*(name for name, *_ in HEADLINE), *FOLLOWED) if name in values}
-    intervals = read_intervals(work.intervals)
+    intervals, changes = read_intervals(work.intervals), json.loads(work.intervals.read_text()).get("changes", {})
     bounds = {name: intervals[name] for name in shown if name in intervals}
     lineage.append({"generation": this.generation, "mode": this.mode, "metrics": shown, "intervals": bounds})
     work.lineage.write_text(json.dumps(lineage, indent=1) + "\n")
-    work.summary.write_text(json.dumps({n: shown[n] for n, *_ in HEADLINE if n in shown}, indent=1) + "\n")
+    work.summary.write_text(json.dumps({n: values[n] for n in SUMMARY if n in values}, indent=1) + "\n")
     _write_trends(layout, lineage)
 
     tested = predictions.filter(pl.col("split") == "test").rename({"true_class_id": "true_id"})
@@ -76,6 +76,7 @@ def run(params: Parameters, layout: Layout) -> None:
     train, held = (manifest.filter(pl.col("split") == name) for name in ("train", "quarantine"))
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
     people, gate = json.loads(work.agreement.read_text()), json.loads(work.gate.read_text())
+    paired = gate.get("differences", {})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
         autoescape=True,
@@ -98,7 +99,8 @@ def run(params: Parameters, layout: Layout) -> None:
         parent=lineage[-2] if len(lineage) > 1 else None,
         values=values,
         intervals=intervals,
-        changes=_changes(lineage),
+        changes=_changes(lineage, changes.get("figures", {})),
+        both=changes.get("images"),
         absent=absent,
         gate=gate,
         cost=json.loads(work.cost.read_text()),
@@ -107,6 +109,7 @@ def run(params: Parameters, layout: Layout) -> None:
         pool_chart=report_charts.of_generations(lineage, FOLLOWED, "Newest images of each generation"),
         looks_chart=report_charts.looks(this.looks),
         compared=COMPARED,
+        further=[(heading, of, _verdict(name, of)) for name, heading in FURTHER.items() if (of := paired.get(name))],
         drawn=DRAWN,
         groups=_grouped(values, absent),
         classes=rows,
@@ -168,18 +171,28 @@ def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
             writer.writerows([header, *rows])
 
 
-def _changes(lineage: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
-    """Headline figure -> its change since the parent, and `better` or `worse` where chance does not explain it."""
+def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Headline figure -> its change since the parent: `difference`, and where it is `paired` interval and verdict.
+
+    The verdict is `better` or `worse` where the interval of the difference excludes zero.
+    """
     if len(lineage) < 2:
         return {}
-    found, (before, now) = {}, lineage[-2:]
-    for name, value in now["metrics"].items():
-        if name in before["metrics"]:
-            was, change = before["metrics"][name], value - before["metrics"][name]
-            bounds = now["intervals"].get(name), before.get("intervals", {}).get(name)
-            apart = None not in bounds and differ(value, was, *bounds)
-            found[name] = change, ("better" if change > 0 else "worse") if apart else ""
+    before, now = (of["metrics"] for of in lineage[-2:])
+    found: dict[str, dict[str, Any]] = {
+        name: {"difference": value - before[name]} for name, value in now.items() if name in before
+    }
+    for name, of in paired.items():
+        if name in found:
+            found[name] = {**of, "range": (of["low"], of["high"]), "verdict": _verdict(name, of)}
     return found
+
+
+def _verdict(name: str, change: dict[str, Any]) -> str:
+    """`better` or `worse` where the interval of the change of a figure excludes zero, else nothing."""
+    sign = -1 if name.rpartition("/")[2] in SMALLER else 1
+    low, high = sorted((sign * change["low"], sign * change["high"]))
+    return "better" if low > 0 else "worse" if high < 0 else ""
 
 
 def _fell(compared: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

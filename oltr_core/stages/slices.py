@@ -57,11 +57,15 @@ def pick(sliced: Sliced, rows: Tensor) -> Sliced:
     return {name: [values[i] for i in rows.nonzero()[:, 0].tolist()] for name, values in sliced.items()}
 
 
-def write(layout: Layout, tested: Evaluation, scores: Tensor, card: Card, sliced: Sliced) -> Measured:
-    """Write data/work/slices.json; the worst group and the gap of each attribute, as metrics."""
+def write(layout: Layout, tested: Evaluation, scores: Tensor, card: Card, sliced: Sliced, learned: bool) -> Measured:
+    """Write data/work/slices.json; the worst group and the gap of each attribute, as metrics.
+
+    `learned`: there has been an update, so that figures of `loop/` are measured.
+    """
     assert card.threshold is not None
+    at = card.threshold, card.temperature
     pages = {
-        name: slices(tested, scores, card.threshold, card.temperature, values, numpy_generator(0, "slices", name))
+        name: slices(tested, scores, *at, values, numpy_generator(0, "slices", name), learned)
         for name, values in sliced.items()
     }
     write_atomically(layout.work.slices, json.dumps(pages, indent=1, sort_keys=True) + "\n")

@@ -8,7 +8,6 @@ pickle is written.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import threading
@@ -24,7 +23,7 @@ from oltr_core.settings.masking import masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import read_yaml
 from oltr_core.upkeep import arrivals
-from tasks.mlflow import database, line, model
+from tasks.mlflow import database, line, model, pictures
 
 CHAMPION = "champion"
 #: without it the pages open on what MLflow offers for language models
@@ -269,13 +268,8 @@ def _add(
             mlflow.log_artifact(str(path))
         if generation.plots.is_dir():
             mlflow.log_artifacts(str(generation.plots), generation.plots.name)
-        confusion = generation.plots / "confusion.csv"
-        if confusion.exists():  # none in a generation of an older version
-            with confusion.open(newline="") as file:
-                pairs = [(row["actual"], row["predicted"]) for row in csv.DictReader(file)]
-            title = f"Generation {generation.name}: what test images are, and what was said of them"
-            if picture := charts.matrix(pairs, title, "class", "answer"):
-                mlflow.log_text(charts.alone(picture), "confusion.svg")
+        for file, picture in pictures.drawn(generation, trained).items():
+            mlflow.log_text(charts.alone(picture), file)
         logged = model.log(generation, tags)
         figures = json.loads(generation.metrics.read_text())
         measured = line.measured(figures)
@@ -285,10 +279,7 @@ def _add(
         point |= {"model_id": logged.model_id, "dataset": data}
         mlflow.log_metrics(measured, **point)
         if bounds := read_intervals(generation.intervals):
-            ends = {
-                f"{n}_{end}": x for n, pair in bounds.items() for end, x in zip(("low", "high"), pair, strict=True)
-            }
-            mlflow.log_metrics(ends, **point)
+            mlflow.log_metrics(line.ends(bounds), **point)
         # of an update, the log is the one of the full training that came before
         for epoch, text in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
             means = {name: value for name, value in json.loads(text).items() if isinstance(value, float)}

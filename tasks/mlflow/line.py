@@ -6,7 +6,7 @@ and runs that were made without such a parent get it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,8 @@ def follow(
     shown = line.data.tags[SHOWN].split()
     for name in (name for name in state.generations if name not in shown):
         figures = ledger.metrics_at_seal(sealed[name].details, layout.generation(name).metrics)
-        points = [Metric(n, x, span(events, name)[1], int(name)) for n, x in measured(figures).items()]
+        figures = measured(figures) | ends(sealed[name].details.get("intervals", {}))
+        points = [Metric(n, x, span(events, name)[1], int(name)) for n, x in figures.items()]
         client.log_batch(above, metrics=points)
         shown.append(name)
         client.set_tag(above, SHOWN, " ".join(shown))
@@ -88,6 +89,11 @@ def look(client: Any, line: Any, looks: Sequence[dict[str, Any]]) -> None:
         named["monitor/images"] = seen["images"]
         client.log_batch(line.info.run_id, [Metric(n, x, milliseconds(seen["at"]), number) for n, x in named.items()])
         client.set_tag(line.info.run_id, LOOKS, str(number))
+
+
+def ends(intervals: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The ends of intervals by the names that they have here."""
+    return {f"{name}{end}": x for name, pair in intervals.items() for end, x in zip(ENDS[1:], pair, strict=True)}
 
 
 def measured(figures: dict[str, float]) -> dict[str, float]:

@@ -81,3 +81,9 @@ def test_increment_times_every_learner_and_weighs_its_checkpoint():
     assert more == pytest.approx(
         20 * 20 * (4 * 8 + 8), abs=400
     )  # 20 features and labels of each old class, and names
+
+
+def test_bootstrap_times_intervals_and_changes_of_every_figure():
+    result = _last_line("bootstrap", "60", "30", "4", "20")
+    assert result["figures"] == [23, 23]
+    assert min(result["intervals_s"], result["changes_s"]) > 0

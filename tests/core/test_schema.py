@@ -63,7 +63,7 @@ TABLES = {
     "classes": (2, "class_id", "successor taxon parent"),
     "operations": (1, "number", "name successor aliases taxon parent"),
     "corrections": (1, "image_id corrected_at", "label_before label_source_before"),
-    "predictions": (2, "image_id", "true_class_id rejected"),
+    "predictions": (3, "image_id", "true_class_id rejected start_class_id shot shot_now asked"),
     "selection": (3, "rank", "share cluster"),
     "annotations": (1, "image_id annotator answered_at", "label seconds"),
     "truth": (1, "image_id", ""),
@@ -111,10 +111,15 @@ def test_a_selection_of_version_1_called_the_merit_energy(tmp_path):
 
 def test_predictions_of_version_1_do_not_say_which_image_was_rejected(tmp_path):
     row = {"image_id": "a", "class_id": 1, "probability": 0.5, "score": 2.0, "split": "test"}
-    table = schema.from_rows(schema.PREDICTIONS, [row]).drop_columns(["true_class_id", "rejected"])
+    later = ["start_class_id", "shot", "shot_now", "asked"]
+    table = schema.from_rows(schema.PREDICTIONS, [row]).drop_columns(["true_class_id", "rejected", *later])
     as_version_1(tmp_path / "p", table, "predictions")
-    today = [row | {"true_class_id": None, "rejected": None}]
+    today = [row | dict.fromkeys(["true_class_id", "rejected", *later])]
     assert schema.read(tmp_path / "p", schema.PREDICTIONS).to_pylist() == today
+    said = row | {"true_class_id": 2, "rejected": True}
+    table = schema.from_rows(schema.PREDICTIONS, [said]).drop_columns(later)
+    as_version_1(tmp_path / "p", table, "predictions", "2")
+    assert schema.read(tmp_path / "p", schema.PREDICTIONS).to_pylist() == [said | dict.fromkeys(later)]
 
 
 def test_a_table_of_a_newer_version_is_refused_with_both_numbers(tmp_path):

@@ -9,9 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from flows.history import HEADLINE
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.measured import HEADLINE
 from oltr_core.pipeline import KEPT, TABLE
 from oltr_core.settings.whole import load_settings
 from tests.flows.conftest import commit, edit, processor_seconds, run, stages_run
@@ -57,7 +57,15 @@ def test_the_second_generation_learns_the_new_classes_without_training_again(loo
 
 
 def test_the_loop_ends_with_the_table_the_report_the_time_and_the_way_to_the_pages(looped):
-    for wanted in (*HEADLINE, "0000", "0001*", "report.html", "mlflow ui", "prefect server start", "orchestration"):
+    for wanted in (
+        *(heading for _, heading, _ in HEADLINE),
+        "0000",
+        "0001*",
+        "report.html",
+        "mlflow ui",
+        "prefect server start",
+        "orchestration",
+    ):
         assert wanted in looped.output
     report = re.search(r"report +(\S+report\.html)", looped.output)
     assert report is not None

@@ -28,14 +28,27 @@ def test_a_table_for_a_program_is_never_cut_and_its_cells_are_no_markup(capsys):
     assert rendered(["name"], [[long], ["[red]bird[/red]"]]).splitlines() == ["name", long, "[red]bird[/red]"]
 
 
-def test_a_table_on_a_terminal_has_a_rule_and_fits_into_it():
+def on_a_terminal(call: str, wide: int) -> str:
     parent, child = pty.openpty()
-    code = "from flows.tables import rendered; print(rendered(['name', 'a long heading'], [['y' * 60, 'z' * 60]]))"
-    environment = {**os.environ, "COLUMNS": "40", "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    code = f"from flows.tables import rendered; print(rendered({call}))"
+    environment = {**os.environ, "COLUMNS": str(wide), "TERM": "xterm", "PYTHONPATH": str(ROOT)}
     done = subprocess.Popen([sys.executable, "-c", code], stdout=child, env=environment, cwd=ROOT)
     assert done.wait(60) == 0
     os.close(child)
-    shown = os.read(parent, 10_000).decode()
+    return os.read(parent, 10_000).decode()
+
+
+def test_intervals_stand_below_the_figures_where_a_terminal_is_too_narrow_and_no_word_is_broken():
+    call = "['generation', 'known now', 'unknown recall'], [['0000*', '0.992 ±0.02', '0.821 ±0.10']], "
+    call += "right=['known now', 'unknown recall']"
+    narrow, wide = (on_a_terminal(call, columns).splitlines() for columns in (30, 60))
+    assert [line.split() for line in narrow[-2:]] == [["0000*", "0.992", "0.821"], ["±0.02", "±0.10"]]
+    assert "generation" in narrow[1]
+    assert wide[-1].split() == ["0000*", "0.992", "±0.02", "0.821", "±0.10"]
+
+
+def test_a_table_on_a_terminal_has_a_rule_and_fits_into_it():
+    shown = on_a_terminal("['name', 'a long heading'], [['y' * 60, 'z' * 60]]", 40)
     assert "─" in shown
     assert "\x1b[1m" in shown, "the heading is bold"
     assert shown.count("y") == shown.count("z") == 60, "what does not fit is folded, not lost"

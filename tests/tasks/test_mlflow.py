@@ -14,7 +14,7 @@ import yaml
 from oltr_core import digest, ledger
 from oltr_core.benchmark import code
 from oltr_core.layout import Layout
-from oltr_core.measured import read_all
+from oltr_core.measured import read_all, read_intervals
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
@@ -34,9 +34,13 @@ def seal(layout: Layout, name: str, parent: str, mode: str) -> None:
     shutil.copyfile(layout.params, final.params)
     final.metrics.write_text(json.dumps(read_all(layout.work.stage_metrics).values))
     final.report.write_text("<!doctype html>")
+    final.lineage.write_text("[]")
+    final.environment.write_text("{}")
+    final.trends.mkdir()
+    (final.trends / "training.csv").write_text("epoch,phase,loss,accuracy\n1,representation,0.5,\n2,other,,0.9\n")
     if name == "0001":
         final.timings.write_text('{"curate": 1.5, "update": 2.25}')
-    details = {"parent": parent, "mode": mode}
+    details = {"parent": parent, "mode": mode, "intervals": read_intervals(final.intervals)}
     for event in (
         ledger.Event("opened", name, "x", "2026-01-01T00:00:00+00:00", details),
         ledger.Event("sealed", name, digest.of_folder(final.folder), f"2026-01-01T00:0{1 + int(name)}:00", details),
@@ -104,7 +108,15 @@ def test_generations_are_points_of_one_line_and_last_from_their_opening_to_their
     assert minutes == {"0000": 1, "0001": 2}
     assert (above.info.end_time - above.info.start_time, above.info.status) == (120_000, "FINISHED")
     ids = [runs(shown)[name].info.run_id for name in ("0000", "0001")]
-    assert tracking.page(shown, SETTINGS).startswith(f"#/compare-runs?runs=%5B%22{ids[0]}%22%2C%22{ids[1]}%22%5D&")
+    bounds = json.loads(shown.generation("0001").intervals.read_text())["figures"]["open/auroc"]
+    for end, value in zip(("low", "high"), bounds, strict=True):
+        points = client.get_metric_history(above.info.run_id, f"open/auroc_{end}")
+        assert (len(points), points[1].step, points[1].value) == (2, 1, pytest.approx(value))
+    number = runs(shown)["0000"].info.experiment_id
+    assert tracking.page(shown, SETTINGS) == (
+        f"#/compare-runs?runs=%5B%22{ids[0]}%22%2C%22{ids[1]}%22%5D&experiments=%5B%22{number}%22%5D"
+        "&workflowType=machine_learning"
+    )
 
 
 def test_the_report_of_a_generation_opens_on_a_tracking_server_and_not_in_a_database(shown, monkeypatch):
@@ -166,7 +178,11 @@ def test_pages_plots_lineage_and_environment_are_shown_with_a_generation(shown):
     client = tracking.connect(shown, SETTINGS)
     for name, run in runs(shown).items():
         there = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {"report.html", "data_card.html", "plots", "confusion.svg"} <= there
+        pages = {"report.html", "data_card.html", "lineage.json", "environment.json", "plots", "batch.png"}
+        assert pages <= there
+        trained = {"training_loss.svg"} if name == "0000" else set()
+        drawn = {file for file in there if file.endswith(".svg")}
+        assert drawn == {"confusion.svg", "roc.svg", "reliability.svg"} | trained
         picture = (shown.mlflow_artifacts / run.info.run_id / "artifacts" / "confusion.svg").read_text()
         assert f"Generation {name}" in picture
         assert run.data.tags["mlflow.note.content"] == (

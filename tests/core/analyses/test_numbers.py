@@ -23,7 +23,7 @@ from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import MetaEmbeddingHead
 from oltr_core.models.heads.cosine import squash
 from oltr_core.schema import UNKNOWN
-from oltr_core.seeding import torch_generator
+from oltr_core.seeding import numpy_generator, torch_generator
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,21 @@ def test_f1_and_its_gain_are_those_of_scikit_learn():
         expected = f1_score(truth, said, labels=table["class"].to_list(), average=None)
         assert table[column].to_list() == pytest.approx(expected.tolist())
     assert table["gain"].to_list() == pytest.approx((table["f1"] - table["f1_plain"]).to_list())
+
+
+def test_the_interval_of_a_gain_is_that_of_scikit_learns_f1_on_the_same_drawn_images():
+    truth = np.array(["a", "b", "c", UNKNOWN] * 15)
+    ours, plain = np.roll(truth, 1), truth.copy()
+    ours[::2], plain[::7] = truth[::2], "a"
+    generator, names, found = numpy_generator(0, "analyses", "f1-gain"), ["a", "b", "c"], []
+    for _ in range(30):
+        drawn = generator.integers(0, 60, 60)
+        of = (f1_score(truth[drawn], said[drawn], labels=names, average=None) for said in (ours, plain))
+        found.append(np.subtract(*of))
+    ends = f1_gain.gain_intervals(truth.tolist(), ours.tolist(), plain.tolist(), resamples=30)
+    for name, values in zip(names, np.transpose(found), strict=True):
+        assert ends[name] == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert f1_gain.gain_intervals(truth.tolist(), ours.tolist(), ours.tolist(), 30)["a"] == (0, 0)
 
 
 def test_a_class_without_test_images_has_no_f1():

@@ -1,10 +1,18 @@
 """Two models on the same images: intervals against SciPy, naive loops and drawn repetitions; the gate's images."""
 
+from functools import cache
+
 import pytest
 import torch
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, multinomial, norm
 
-from oltr_core.metrics.comparison import binomial_interval, compare_areas, compare_shares, compare_with_none
+from oltr_core.metrics.comparison import (
+    Compared,
+    binomial_interval,
+    compare_areas,
+    compare_shares,
+    compare_with_none,
+)
 from oltr_core.metrics.detection import auroc
 from oltr_core.metrics.gate_images import gate_side
 
@@ -36,8 +44,30 @@ def test_the_interval_excludes_zero_exactly_where_the_sign_test_finds_a_differen
     assert (found.high < 0 or found.low > 0) == significant
 
 
-def test_models_that_agree_on_every_image_do_not_differ():
-    assert compare_shares(*pair(5, 0, 0, 2))[2:5] == (0.0, 0.0, 0.0)
+def test_models_that_agree_on_all_of_nine_images_may_differ_on_as_many_as_none_of_nine_allows():
+    most = 1 - 0.025 ** (1 / 9)  # Clopper and Pearson's upper end for 0 of 9
+    assert compare_shares(*pair(7, 0, 0, 2))[2:5] == (0.0, pytest.approx(-most), pytest.approx(most))
+
+
+def test_one_image_on_which_they_differ_does_not_make_the_interval_narrower():
+    none, one = compare_shares(*pair(9, 0, 0, 0)), compare_shares(*pair(8, 0, 1, 0))
+    assert one.low < none.low < 0 < none.high < one.high
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0.0, 0.5), (0.05, 0.02), (0.3, 0.3), (0.0, 0.03), (0.6, 0.1)])
+def test_the_interval_holds_the_difference_at_least_95_times_in_a_hundred(wins, losses):
+    """Every outcome of ten images, by its multinomial probability."""
+    held = 0.0
+    for (won, lost), found in every_outcome_of_ten().items():
+        chance = multinomial.pmf([won, lost, 10 - won - lost], 10, [wins, losses, 1 - wins - losses])
+        held += chance if found.low - 1e-9 <= wins - losses <= found.high + 1e-9 else 0
+    assert held >= 0.95
+
+
+@cache
+def every_outcome_of_ten() -> dict[tuple[int, int], Compared]:
+    outcomes = [(won, lost) for won in range(11) for lost in range(11 - won)]
+    return {(won, lost): compare_shares(*pair(10 - won - lost, won, lost, 0)) for won, lost in outcomes}
 
 
 def test_a_class_that_the_champion_does_not_know_is_named_by_it_never():

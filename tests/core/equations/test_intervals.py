@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from oltr_core.metrics import OPEN, Evaluation, recognition
 from oltr_core.metrics.comparison import binomial_interval
-from oltr_core.metrics.intervals import figures, images_of, intervals
+from oltr_core.metrics.intervals import figures, images_of, intervals, rows_of
 from oltr_core.seeding import numpy_generator
 
 SHOTS = torch.tensor([200.0, 120, 50, 12, 3, 0])  # the last class was learned later
@@ -41,17 +41,25 @@ def bounds(tested: Evaluation, scores: torch.Tensor, **how) -> dict[str, tuple[f
     return intervals(tested, scores, 0.7, plain(tested, scores), numpy_generator(0, "test"), **how)
 
 
-@pytest.mark.parametrize(("ties", "best"), [(True, 5), (False, 2)])
-def test_in_every_resample_each_figure_is_the_plain_metric_of_the_images_drawn(ties, best, monkeypatch):
-    monkeypatch.setattr(recognition, "BEST", best)  # 5: as many as there are classes, and no figure
+def test_the_best_five_have_the_exact_interval_of_a_share(monkeypatch):
+    tested, scores = world()
+    assert "closed/top5" not in bounds(tested, scores), "there are five classes"
+    monkeypatch.setattr(recognition, "BEST", 2)
+    first = int((SHOTS > 0)[tested.labels[tested.labels != OPEN]].sum())
+    right = round(plain(tested, scores)["closed/top5"] * first)
+    assert 0 < right < first < 90
+    assert bounds(tested, scores)["closed/top5"] == binomial_interval(right, first)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_in_every_resample_each_figure_is_the_plain_metric_of_the_images_drawn(ties):
     tested, scores = world(ties=ties)
-    assert ("closed/top5" in plain(tested, scores)) == (best == 2)
     order = scores.double().argsort(stable=True)
     known, unknown = order[tested.labels[order] != OPEN], order[tested.labels[order] == OPEN]
     rng = np.random.default_rng(1)
     drawn, open_drawn = rng.integers(0, 90, (6, 90)), rng.integers(0, 40, (6, 40))
     drawn[0], open_drawn[0] = np.arange(90), np.arange(40)
-    found = figures(images_of(tested, scores, 0.7), drawn, open_drawn)
+    found = figures(images_of(rows_of(tested, scores, 0.7)), drawn, open_drawn)
     for r in range(6):
         rows = torch.cat([known[torch.from_numpy(drawn[r])], unknown[torch.from_numpy(open_drawn[r])]])
         wanted = plain(taken(tested, rows), scores[rows])

@@ -5,7 +5,16 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
+from scipy.optimize import minimize_scalar
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+    roc_curve,
+)
 
 from oltr_core.metrics import Evaluation, History, calibration, closed, known_now, loop, open_set
 from oltr_core.metrics.calibration import best_temperature, ece
@@ -232,6 +241,30 @@ def test_ece_is_the_naive_sum_over_bins():
             naive += float(inside.double().mean() * gap.abs())
     assert ece(probability, correct) == pytest.approx(naive, abs=1e-6)
     assert sum(reliability_columns(probability, correct)["images"]) == 200
+
+
+@pytest.mark.parametrize(("right", "classes"), [(500, 1), (500, 3), (200, 3), (0, 3)])
+def test_one_class_of_many_images_has_scikit_learns_figures(right, classes):
+    generator = torch.Generator().manual_seed(0)
+    labels, predicted = torch.zeros(500).long(), torch.where(torch.arange(500) < right, 0, classes - 1)
+    logits = torch.randn(500, classes, generator=generator) + 4.0 * torch.nn.functional.one_hot(predicted, classes)
+    predicted, shots = logits.argmax(1), torch.full((classes,), 30.0)
+    found = closed(logits, labels, shots).values
+    assert found["overall"] == found["medium"] == pytest.approx(accuracy_score(labels, predicted))
+    macro = f1_score(labels, predicted, average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(macro)
+    probability, correct = logits.double().softmax(1).amax(1), predicted == labels
+    true, mean = calibration_curve(correct, probability.clamp(max=1 - 1e-9), n_bins=15)
+    count = np.histogram(probability, np.linspace(0, 1, 16))[0]
+    wanted = np.dot(count[count > 0], np.abs(true - mean)) / 500
+    assert ece(probability, correct) == pytest.approx(wanted, abs=1e-6)
+
+    def cost(log_t: float) -> float:
+        probability = (logits.double() / np.exp(log_t)).softmax(1).numpy()
+        return log_loss(labels, probability, normalize=False, labels=range(classes)) + log_t**2 / 2
+
+    best = 0.0 if classes == 1 else minimize_scalar(cost, bounds=(-np.log(20), np.log(20)), method="bounded").x
+    assert np.log(best_temperature(logits, labels)) == pytest.approx(best, abs=1e-3)
 
 
 def test_the_temperature_undoes_a_scale_put_on_calibrated_logits():

@@ -51,6 +51,26 @@ def test_each_figure_of_a_group_is_that_of_its_images_and_needs_thirty_of_their_
     assert 0.3 <= low <= 0.34 < 0.66 <= high <= 0.7
 
 
+def test_a_figure_about_fewer_of_its_images_than_thirty_is_not_judged_however_many_the_group_has():
+    """40 known images, one of them of the class with few training images: there is no figure of few."""
+    classes = torch.tensor([120.0, 5])
+    for rare, judged in ((1, False), (29, False), (30, True)):
+        labels = torch.tensor(([0] * 40 + [1] * rare) * 2)
+        right = torch.nn.functional.one_hot(labels, 2).float()
+        right[len(labels) // 2 + 40 :] = torch.tensor([1.0, 0])  # the second site names no rare image rightly
+        tested = Evaluation(right, labels, labels == 1, 0, classes, ["0000", "0001"], classes)
+        values = ["a"] * (40 + rare) + ["b"] * (40 + rare)
+        found = slices(tested, torch.zeros(len(labels)), 0.5, 1.0, values, numpy_generator(0, "test"), learned=True)
+        of_rare = {"now/few", "open/few", "closed/few", "loop/unknown_accuracy", "loop/harmonic_mean"}
+        assert of_rare & set(found["figures"]) == (of_rare if judged else set())
+        assert {"now/many", "loop/known_accuracy", "calibration/ece"} <= set(found["figures"])
+        assert not judged or found["figures"]["now/few"]["gap"] == 1
+
+
+def test_before_anything_was_learned_a_group_has_no_figures_of_the_loop():
+    assert not [name for name in page(SITES)["figures"] if name.startswith("loop/")]
+
+
 def test_the_worst_group_and_the_gap_are_of_each_figure_and_in_its_direction():
     figures = page(SITES)["figures"]
     assert figures["now/overall"] == {"group": "b", "worst": 0.5, "best_group": "(none)", "gap": 0.5}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,26 +26,38 @@ FACES = {  # file: person, part, Male, Smiling
 
 @pytest.fixture
 def faces(tmp_path, monkeypatch) -> Path:
-    """A small set in the folder `sets`, known to torchvision by its MD5s."""
+    """A small set in the folder `sets`."""
+    published(tmp_path / "sets", FACES, monkeypatch, picture)
+    return tmp_path
+
+
+def published(
+    root: Path,
+    people: dict[str, tuple[int, int, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    paint: Callable[[Path, int], object],
+) -> None:
+    """CelebA of these `people`, known to torchvision by its MD5s; `paint` makes the picture of a path and a seed."""
     from torchvision import datasets
 
-    folder = tmp_path / "sets/celeba"
-    for seed, file in enumerate(FACES):
-        picture(folder / "img_align_celeba" / file, seed)
+    folder, number = root / "celeba", str(len(people))
+    for seed, file in enumerate(people):
+        paint(folder / "img_align_celeba" / file, seed)
     lists = {
-        "list_attr_celeba.txt": ["6", "Male Smiling ", *(f"{f} {m:2d} {s:2d}" for f, (_, _, m, s) in FACES.items())],
-        "identity_CelebA.txt": [f"{f} {person}" for f, (person, *_) in FACES.items()],
-        "list_bbox_celeba.txt": ["6", "image_id x_1 y_1 width height", *(f"{f}  95  71 226 313" for f in FACES)],
-        "list_landmarks_align_celeba.txt": ["6", "lefteye_x lefteye_y", *(f"{f} 69 109" for f in FACES)],
-        "list_eval_partition.txt": [f"{f} {part}" for f, (_, part, *_) in FACES.items()],
-    }
+        "list_attr_celeba.txt": [
+            number, "Male Smiling ", *(f"{f} {m:2d} {s:2d}" for f, (_, _, m, s) in people.items())
+        ],
+        "identity_CelebA.txt": [f"{f} {person}" for f, (person, *_) in people.items()],
+        "list_bbox_celeba.txt": [number, "image_id x_1 y_1 width height", *(f"{f}  95  71 226 313" for f in people)],
+        "list_landmarks_align_celeba.txt": [number, "lefteye_x lefteye_y", *(f"{f} 69 109" for f in people)],
+        "list_eval_partition.txt": [f"{f} {part}" for f, (_, part, *_) in people.items()],
+    }  # fmt: skip
     known = [("", "", "img_align_celeba.zip")]
     for name, lines in lists.items():
         text = ("\n".join(lines) + "\n").encode()
         (folder / name).write_bytes(text)
         known.append(("", hashlib.md5(text).hexdigest(), name))
     monkeypatch.setattr(datasets.CelebA, "file_list", known)
-    return tmp_path
 
 
 def test_the_class_is_the_person_and_attributes_become_columns(faces):

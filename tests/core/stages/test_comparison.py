@@ -14,6 +14,7 @@ from oltr_core.stages import curate, evaluate, ingest, select, update
 from oltr_core.stages.comparison import Answers, Kinds, compare, names
 from tasks import gate
 from tests.core.stages import loop_world as world
+from tests.core.stages.test_recomputed import run_lines
 
 AT = world.AT.isoformat()
 
@@ -64,6 +65,46 @@ def table(path, kind) -> list[dict]:
 
 def compared(layout: Layout, name: str = "0001") -> dict:
     return json.loads(layout.generation(name).gate.read_text())
+
+
+def test_every_figure_has_a_paired_difference_on_the_images_that_are_known_or_open_to_both(good):
+    page = compared(good)
+    of = {"known_accuracy": "now/overall", "auroc": "open/auroc", "unknown_recall": "open/unknown_recall"}
+    for name, figure in of.items():
+        judged, paired = page["metrics"][name], page["differences"][figure]
+        assert (paired["before"], paired["now"]) == pytest.approx((judged["champion"], judged["challenger"]))
+        assert paired["low"] <= paired["difference"] <= paired["high"]
+    headline = {"f_measure", "oscr", "aupr_known", "aupr_unknown", "fpr95", "known_accuracy"}
+    assert {"closed/overall", "closed/macro_f1", *(f"open/{name}" for name in headline)} <= set(page["differences"])
+
+
+@pytest.mark.parametrize("name", ["0000", "0001"])
+def test_the_lines_of_the_documentation_find_the_open_set_figures_of_a_sealed_generation(good, monkeypatch, name):
+    monkeypatch.chdir(good.generation(name).folder)
+    found, sealed = run_lines(), json.loads(good.generation(name).metrics.read_text())
+    told = {name.removeprefix("open/") for name in sealed if name.startswith("open/")}
+    left_out = {"threshold", "classes", "many", "medium", "few"}
+    assert len(told - left_out) == 10
+    assert {n: found[n] for n in told - left_out} == pytest.approx({n: sealed[f"open/{n}"] for n in told - left_out})
+
+
+def test_changes_since_the_parent_are_on_the_test_images_that_both_generations_were_measured_on(good):
+    page = json.loads(good.generation("0001").intervals.read_text())["changes"]
+    was, now = (
+        {r["image_id"]: r for r in table(good.generation(n).predictions, schema.PREDICTIONS) if r["split"] == "test"}
+        for n in ("0000", "0001")
+    )
+    both = was.keys() & now.keys()
+    assert page["images"] == len(both) > 0
+    for name, of in (("before", was), ("now", now)):
+        known = [of[i]["class_id"] == of[i]["true_class_id"] for i in both if of[i]["true_class_id"] >= 0]
+        assert page["figures"]["now/overall"][name] == pytest.approx(sum(known) / len(known))
+    sealed = [json.loads(good.generation(n).metrics.read_text()) for n in ("0000", "0001")]
+    if both == was.keys() == now.keys():
+        for name, of in page["figures"].items():
+            assert (of["before"], of["now"]) == pytest.approx((sealed[0][name], sealed[1][name]))
+    assert {"closed/overall", "closed/macro_f1", "open/oscr", "open/few"} <= set(page["figures"])
+    assert not [name for name in page["figures"] if name.startswith("loop/")], "generation 0 has none"
 
 
 def test_an_update_that_learned_the_new_classes_is_promoted(good):

@@ -16,7 +16,7 @@ from PIL import Image
 from oltr_core import schema
 from oltr_core.images.shards import pack, write_shard
 from oltr_core.layout import Layout
-from oltr_core.measured import Measured, differ, read_all
+from oltr_core.measured import SUMMARY, Measured, read_all
 from oltr_core.stages import report, report_charts
 from oltr_core.stages.contact_sheet import draw
 from tests.core.stages import large_world
@@ -141,14 +141,24 @@ def test_the_page_shows_what_was_measured_and_why_something_was_not(layout):
     assert "far from all" in page or "5 images, chosen by <code>u_product" in page
 
 
-def test_a_change_is_painted_only_where_the_intervals_of_both_generations_exclude_chance(layout):
-    before = {"generation": "0000", "mode": "train", "metrics": {"closed/overall": 0.80, "open/auroc": 0.92},
-              "intervals": {"closed/overall": [0.76, 0.85], "open/auroc": [0.88, 0.95]}}  # fmt: skip
-    layout.generation("0000").lineage.write_text(json.dumps([before]))
+def test_a_change_is_painted_only_where_its_own_interval_excludes_zero(layout):
+    was = {"closed/overall": 0.80, "open/auroc": 0.92, "open/unknown_recall": 0.7}
+    layout.generation("0000").lineage.write_text(
+        json.dumps([{"generation": "0000", "mode": "train", "metrics": was}])
+    )
+    bounds = {"closed/overall": (0.13, 0.02, 0.3), "open/auroc": (-0.03, -0.05, 0.0), "now/few": (0.1, 0.1, 0.1)}
+    told = {name: {"difference": d, "low": low, "high": high} for name, (d, low, high) in bounds.items()}
+    told["open/unknown_recall"] = {"difference": -0.1, "low": -0.2, "high": -0.01}
+    layout.work.intervals.write_text(
+        json.dumps({"figures": {"closed/overall": [0.9, 0.98]}, "changes": {"images": 47, "figures": told}})
+    )
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
-    assert '<small class="better">+15.0 against 0000, better</small>' in page
-    assert "<small>-2.0 against 0000</small>" in page
+    assert '<small class="better">+13.0 against 0000, better</small>' in page, "on the images of both"
+    assert "<small>+2.0 to +30.0</small>" in page
+    assert "<small>-3.0 against 0000</small>" in page
+    assert '<small class="worse">-10.0 against 0000, worse</small>' in page
+    assert "is on the 47 test images that both generations were measured on" in page
 
 
 def test_without_images_of_either_kind_there_is_no_trade_off():
@@ -202,19 +212,25 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
         ["south", "50", "3", "75.0", "–", "–", "–", "–"],
     ]
     assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
-    assert "too small to judge: tiny (2 known, 1 unknown)." in part
+    assert "Too small to judge: tiny (2 known, 1 unknown)." in part
     page["site"] |= {"groups": {"tiny": groups["tiny"]}, "figures": {}}
     layout.work.slices.write_text(json.dumps(page))
     part = section(written(layout), "Groups of images")
     assert "<table" not in part, "none with a heading alone"
-    assert "too small to judge: tiny (2 known, 1 unknown)." in part
+    assert "Too small to judge: tiny (2 known, 1 unknown)." in part
 
 
-def test_two_figures_differ_beyond_the_root_of_their_squared_half_intervals():
-    assert differ(0.80, 0.70, (0.74, 0.99), (0.1, 0.77))  # 0.06 and 0.07 together 0.092
-    assert not differ(0.79, 0.70, (0.73, 0.99), (0.1, 0.77))
-    assert differ(0.70, 0.80, (0.1, 0.77), (0.74, 0.99))
-    assert not differ(0.70, 0.70, (0.7, 0.7), (0.7, 0.7))
+def test_figures_that_the_gate_does_not_judge_by_are_painted_in_their_own_direction(layout):
+    ends = {"open/oscr": (0.1, 0.02, 0.2), "open/fpr95": (0.3, 0.1, 0.5), "open/f_measure": (0.05, -0.1, 0.1)}
+    told = {
+        name: {"before": 0.5, "now": 0.5 + d, "difference": d, "low": low, "high": high, "images": 9}
+        for name, (d, low, high) in ends.items()
+    }
+    layout.work.gate.write_text(json.dumps({**GATE, "differences": told}))
+    part = section(written(layout), "Against the champion")
+    assert '<td class="n better">+10.0</td><td class="n">+2.0 to +20.0</td>' in part
+    assert '<td class="n worse">+30.0</td><td class="n">+10.0 to +50.0</td>' in part
+    assert '<td class="n">+5.0</td><td class="n">-10.0 to +10.0</td>' in part
 
 
 def test_the_page_shows_champion_and_challenger_with_the_difference_and_its_interval(layout):
@@ -384,7 +400,9 @@ def test_the_lineage_grows_by_this_generation(layout):
 def test_what_dvc_shows_is_the_headline_and_a_row_per_epoch_and_generation_that_has_the_figure(layout):
     report.run(report.Parameters(), layout)
     lineage = json.loads(layout.work.lineage.read_text())
-    assert json.loads(layout.work.summary.read_text()) == lineage[1]["metrics"]
+    assert json.loads(layout.work.summary.read_text()) == {"open/auroc": 0.9}
+    wide = len("data/work/summary.json") + sum(4 + len(name) for name in SUMMARY)
+    assert wide <= 100, "`dvc metrics show` has four spaces before each column"
     trends = {path.stem: path.read_text().splitlines() for path in layout.work.trends.iterdir()}
     points = [(g["generation"], g["metrics"]["closed/overall"]) for g in lineage]
     assert trends["closed_overall"] == ["generation,closed/overall", *(f"{name},{x}" for name, x in points)]

@@ -1,0 +1,123 @@
+"""Two sealed generations beside each other: their figures with paired intervals, their settings and their curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from oltr_core import charts
+from oltr_core.analyses.page import Figure, Result
+from oltr_core.analyses.plots import Series, plot
+from oltr_core.layout import Layout
+
+#: file of plots -> heading, x, y, what it shows
+CURVES = {
+    "roc": ("Known or unknown", "known_rejected", "unknown_rejected", "The higher, the better."),
+    "risk": ("Errors among the accepted", "coverage", "risk", "The lower, the better; an unknown image is an error."),
+    "reliability": (
+        "Accuracy by probability", "probability", "accuracy",
+        "A point for each fifteenth of the probability that has known images; those of few images scatter widely.",
+    ),
+}  # fmt: skip
+COLOURS = ("blue", "orange", "green", "red", "violet")
+
+
+def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) -> Result:
+    """The page of what `flows.comparing.between` found; a curve is there where a generation has its file."""
+    figures = [
+        {"figure": name} | {part: of[part] for part in ("was", "now", "change", "low", "high", "images")}
+        for name, of in found["figures"].items()
+    ]
+    kinds = dict.fromkeys(("was", "now", "change", "low", "high"), pl.Float64)
+    table = pl.DataFrame(figures, {"figure": pl.String, **kinds, "images": pl.Int64})
+    table = table.rename({"was": before, "now": after} if before != after else {})
+    settings = pl.DataFrame(
+        [(key, *values) for key, values in found["settings"].items()],
+        {"setting": pl.String, "before": pl.String, "after": pl.String}, orient="row",
+    )  # fmt: skip
+    of = {name: layout.generation(name).plots for name in dict.fromkeys((before, after))}
+    drawn = [_curve(of, file, *how) for file, how in CURVES.items()]
+    drawn += [_classes(of[before], of[after]), _history(of[after], after)]
+    drawn += [_confusion(folder, name) for name, folder in of.items()]
+    paired = table.filter(pl.col("low").is_not_null())
+    tables = {"figures": paired, "figures-without-interval": table.filter(pl.col("low").is_null())}
+    about = [
+        f"A change is measured on the {found['images']} test images that both generations were measured on, each "
+        "with the classes that it knew; its 95 % interval is that of the difference (paired bootstrap).",
+        "Below are the curves behind the figures, each of all test images of its generation.",
+    ]
+    if settings.is_empty():
+        about.append("The settings of both generations are the same.")
+    else:
+        tables = {"settings": settings, **tables}
+    return Result(f"Generations {before} and {after}", about, [one for one in drawn if one], tables)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of plots; none in a generation of a version that did not write it."""
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+def _points(rows: Sequence[Mapping[str, str]], x: str, y: str) -> list[tuple[float, float]]:
+    return [(float(row[x]), float(row[y])) for row in rows]
+
+
+def _curve(of: Mapping[str, Path], file: str, heading: str, x: str, y: str, caption: str) -> Figure | None:
+    lines = {name: _points(_rows(folder / f"{file}.csv"), x, y) for name, folder in of.items()}
+    series = [
+        Series(f"generation {name}", points, colour, joined=True)
+        for (name, points), colour in zip(lines.items(), COLOURS, strict=False)
+        if points
+    ]
+    x_name, y_name = (f"{name.replace('_', ' ')}, share" for name in (x, y))
+    return Figure(heading, plot(series, heading, x_name, y_name, y_range=(0.0, 1.0)), caption) if series else None
+
+
+def _classes(*folders: Path) -> Figure | None:
+    """The change of accuracy of each class that both tested, by its training images at generation 0."""
+    before, after = ({row["class"]: row for row in _rows(folder / "per_class.csv")} for folder in folders)
+    tested = [name for name in before if name in after and _images(before[name]) and _images(after[name])]
+    points = [
+        (max(1.0, float(after[name]["training_images"])), 100 * (_accuracy(after[name]) - _accuracy(before[name])))
+        for name in tested
+    ]
+    if not points:
+        return None
+    series = [Series("", points, "blue", labels=tested if len(tested) <= 60 else ())]
+    heading = "Accuracy of each class"
+    x, y = "training images at generation 0 (logarithmic; 1: none)", "change of accuracy, points"
+    caption = "Above the dashed line a class is named rightly more often; one of few test images moves by much."
+    return Figure(heading, plot(series, heading, x, y, log_x=True, zero=True), caption)
+
+
+def _images(row: Mapping[str, str]) -> float:
+    return float(row["test_images"])
+
+
+def _accuracy(row: Mapping[str, str]) -> float:
+    return float(row["accuracy"])
+
+
+def _history(folder: Path, name: str) -> Figure | None:
+    rows = _rows(folder / "history.csv")
+    groups = sorted({row["group"] for row in rows})
+    series = [
+        Series(f"classes known since {group}", points, colour, joined=True)
+        for group, colour in zip(groups, COLOURS, strict=False)
+        if (points := _points([row for row in rows if row["group"] == group], "generation", "accuracy"))
+    ]
+    heading = f"Accuracy of what was known since when, up to generation {name}"
+    said = plot(series, heading, "generation", "accuracy", y_range=(0.0, 1.0), whole_x=True) if series else ""
+    return Figure(heading, said, "") if series else None
+
+
+def _confusion(folder: Path, name: str) -> Figure | None:
+    pairs = [(row["actual"], row["predicted"]) for row in _rows(folder / "confusion.csv")]
+    about = f"Generation {name}: what test images are, and what was said of them"
+    return (
+        Figure(f"Answers of generation {name}", charts.matrix(pairs, about, "class", "answer"), "") if pairs else None
+    )
