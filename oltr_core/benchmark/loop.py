@@ -23,6 +23,7 @@ from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn, statistics_of
 from oltr_core.operating.rejection import OperatingPoint, operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
+from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Curate
 
 GENERATIONS = 3
