@@ -20,7 +20,7 @@ from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics, Outputs, Picks, SelectionContext
 from oltr_core.metrics import OPEN, Evaluation, History, Measured
 from oltr_core.models import Network
-from oltr_core.operating.learning import Update, learn, statistics_of
+from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import OperatingPoint, operating_point, reference_from_statistics
 from oltr_core.operating.selection import Select, pick
 from oltr_core.settings.budget import Budget
@@ -83,7 +83,7 @@ def loop(
     columns = sorted({stream.labels[i] for i in start})
     state = _State(stream, features, columns, ["0000"] * len(columns), stream.rows("val"))
     labels = state.labels(start)
-    statistics, shots = statistics_of(update, features[start], labels, len(columns)), torch.bincount(labels).float()
+    statistics, shots = update.learner.measured(features[start], labels, len(columns)), torch.bincount(labels).float()
     history: list[History] = []
     selected: list[int] = []
     figures: dict[str, float] = {}

@@ -18,7 +18,7 @@ from oltr_core.inference import classify
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.metrics import OPEN, Evaluation, History, Measured
 from oltr_core.models import Network
-from oltr_core.operating.learning import Update, learn, statistics_of
+from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import operating_point, reference_from_statistics
 
 #: of a generation -> heading of its column
@@ -51,7 +51,7 @@ def steps(
     place = torch.full((int(labels.max()) + 1,), OPEN)
     place[columns] = torch.arange(len(columns))
     shots = torch.bincount(place[labels[start]]).float()
-    statistics = statistics_of(update, features[start], place[labels[start]], len(columns))
+    statistics = update.learner.measured(features[start], place[labels[start]], len(columns))
     learned, val, history = start, stream.rows("val", 0), list[History]()
     figures, harmonic, seconds, result = dict[str, float](), list[float](), 0.0, Measured()
     updates = 1 + max(stream.parts[i] for i in stream.rows("pool"))

@@ -9,18 +9,18 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, normalize
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import answers_alone, heads_of
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.models.heads import Head, RandomProjectionHead
 from oltr_core.pseudo_features import correlation, draw
 from oltr_core.shapes import Float, Int, Tensor
-from oltr_core.spec import Spec
 
 Batch = Callable[[], tuple[Tensor, Tensor, Tensor]]  # answered features, their new columns, features of old classes
 
 
-class AdversarialContinualLearning(Spec):
+class AdversarialContinualLearning(LearnerSpec):
     """Rows of new classes w_j = a_j S + b_j P, trained with CE - a max_d log d(task | S x) + o ||(S X)' (P X)||^2.
 
     S is what tasks share, P what the new one has alone; d tells from S x whether x is of a class known before or of

@@ -5,15 +5,17 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from oltr_core.class_statistics import measure
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.learners.replay import batches
 from oltr_core.models import Network
-from oltr_core.spec import Spec
+from oltr_core.shapes import Float, Int, Tensor
 
 
-class ExemplarReplay(Spec):
+class ExemplarReplay(LearnerSpec):
     """After `imprint`, SGD on the rows with softmax cross-entropy, as many features of every class in a step.
 
     Of a class of the full training they are its exemplars, which `update` chooses by herding after a full training
@@ -31,6 +33,12 @@ class ExemplarReplay(Spec):
     classes: Annotated[int, Field(ge=1)] = 128  # of so many classes at most
     learning_rate: Annotated[float, Field(gt=0)] = 0.1  # falling to zero along a cosine
     logit_scale: Annotated[float, Field(gt=0)] = 8.0  # multiplies the logits while the weights are tuned
+
+    def measured(
+        self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int
+    ) -> ClassStatistics:
+        """The statistics of a full training's features, with features of every class by herding."""
+        return measure(features, labels, num_classes, self.exemplars)
 
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator

@@ -6,13 +6,13 @@ import torch
 from pydantic import Field
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import answers_alone, fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
-from oltr_core.spec import Spec
 
 
-class FineTuneNewOnly(Spec):
+class FineTuneNewOnly(LearnerSpec):
     """As `imprint_replay` without replay: every batch is drawn from this generation's answers."""
 
     name: Literal["fine_tune_new_only"] = "fine_tune_new_only"

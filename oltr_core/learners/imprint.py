@@ -8,13 +8,13 @@ from pydantic import Field
 
 from oltr_core.class_statistics import grow
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import heads_of
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class Imprint(Spec):
+class Imprint(LearnerSpec):
     """w_j = mean over the class's images of their unit meta-embeddings, for j = K+1 ... K+Z; nothing is trained.
 
     `weights: energy` takes a weighted mean, softmax(U_open U_info / temperature) within the class: the paper's

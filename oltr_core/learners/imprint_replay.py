@@ -6,15 +6,15 @@ import torch
 from pydantic import Field
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.learners.replay import batches
 from oltr_core.models import Network
 from oltr_core.pseudo_features import correlation
-from oltr_core.spec import Spec
 
 
-class ImprintReplay(Spec):
+class ImprintReplay(LearnerSpec):
     """After `imprint`, SGD on the rows w_1 ... w_{K+Z} with softmax cross-entropy; nothing else moves.
 
     A step draws `per_class` features of every class, or of `classes` drawn ones where there are more. With a_k

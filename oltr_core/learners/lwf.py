@@ -7,14 +7,14 @@ from pydantic import Field
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import answers_alone, fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Int, Tensor
-from oltr_core.spec import Spec
 
 
-class LearningWithoutForgetting(Spec):
+class LearningWithoutForgetting(LearnerSpec):
     """After `imprint`, SGD on the rows with CE + l T^2 KL(softmax(z'/T) || softmax(z/T)) on the answered images.
 
     z are the logits of the old columns and z' the parent's. The cross-entropy is over the columns of an image's own

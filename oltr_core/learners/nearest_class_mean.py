@@ -5,14 +5,14 @@ from typing import Literal
 import torch
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import heads_of
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.models.heads import RandomProjectionHead
-from oltr_core.spec import Spec
 
 
-class NearestClassMean(Spec):
+class NearestClassMean(LearnerSpec):
     """Every row becomes the direction of its class's mean direct feature; nothing is trained.
 
     The rows keep their mean length, so that the scale of the logits stays.

@@ -10,16 +10,16 @@ from oltr_core import projection
 from oltr_core.class_statistics import covariance, trained_counts
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners import closed_form
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.models import Network
 from oltr_core.models.heads import RandomProjection
 from oltr_core.pseudo_features import correlation, draw
 from oltr_core.shapes import Float, Int, Tensor
-from oltr_core.spec import Spec
 
 PER_CLASS = 100  # pseudo-features that stand for a class's images where their projected features were not measured
 
 
-class Ridge(Spec):
+class Ridge(LearnerSpec):
     """(W, b) = argmin sum_k mean_{x of k} ||W' x + b - e_k||^2 + g ||W||^2: one-hot targets, every class alike.
 
     With the mean second moment m_k m_k' + S of class k: W = (sum_k (m_k - m)(m_k - m)' + K S + g I)^-1 C and
@@ -49,13 +49,14 @@ class Ridge(Spec):
         return closed_form.update(self.solve, parent, old, new, generator, RandomProjection(size=self.projection))
 
     def measured(
-        self, statistics: ClassStatistics, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"]
+        self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int
     ) -> ClassStatistics:
         """The statistics of a full training's features, with those of their projection if there is one."""
+        statistics = super().measured(features, labels, num_classes)
         if not self.projection:
             return statistics
         of = projection.directions(features.shape[1], features.shape[2], self.projection, self.seed)
-        return replace(statistics, projected=projection.measure(features, labels, len(statistics.counts), of))
+        return replace(statistics, projected=projection.measure(features, labels, num_classes, of))
 
     def projecting(self, statistics: ClassStatistics, unit: bool, generator: torch.Generator) -> ClassStatistics:
         """The statistics with those of h: as they are where R is this one, else of correlated pseudo-features."""

@@ -8,12 +8,12 @@ from pydantic import Field
 from oltr_core.class_statistics import covariance, shrunk
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners import closed_form
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Tensor
-from oltr_core.spec import Spec
 
 
-class StreamingLDA(Spec):
+class StreamingLDA(LearnerSpec):
     """z_k = m_k' P x - (m_k' P m_k - tr(P S)/n_k) / 2 with P = ((1 - a) S + a tr(S)/D I)^-1, equal priors.
 
     Nothing is trained. S is the covariance within a class, m_k the mean of a class's n_k images, old and new: what an

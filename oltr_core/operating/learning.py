@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from oltr_core.checkpoint import ThresholdBy
-from oltr_core.class_statistics import measure
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
-from oltr_core.learners import ExemplarReplay, Learner, Ridge, StreamingLDA
+from oltr_core.learners import Learner, StreamingLDA
 from oltr_core.models import Network
 from oltr_core.operating.rejection import PAPER
 from oltr_core.scores import Entropy, Score
@@ -48,14 +46,6 @@ class Update(Spec):
                 f"threshold_by: expected the score msp for the paper's threshold, found {self.score.name}"
             )
         return self
-
-
-def statistics_of(update: Update, features: Tensor, labels: Tensor, num_classes: int) -> ClassStatistics:
-    """The statistics of a full training's features [N, E, D], with what the learner asks for beside them."""
-    learner = update.learner
-    exemplars = learner.exemplars if isinstance(learner, ExemplarReplay) else 0
-    found = measure(features, labels, num_classes, exemplars)
-    return learner.measured(found, features, labels) if isinstance(learner, Ridge) else found
 
 
 def learn(

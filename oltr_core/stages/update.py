@@ -21,7 +21,7 @@ from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
-from oltr_core.operating.learning import Update, learn, statistics_of
+from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import (
     BY_UNKNOWN,
     PAPER,
@@ -71,7 +71,7 @@ def run(params: Parameters, layout: Layout) -> None:
         card = before.card.model_copy(update={"class_names": [names[i] for i in before.card.class_ids]})
         base = manifest_rows.training(schema.read(layout.work.base, schema.MANIFEST))
         labels = manifest_rows.columns(base, card.class_ids)
-        statistics = statistics_of(update, features(base, network), labels, network.num_classes)
+        statistics = update.learner.measured(features(base, network), labels, network.num_classes)
     else:
         news = unlearned(manifest, before.card, classes, this, layout)
         learned, card = news.num_rows, extended(before.card, news, names)
@@ -79,7 +79,7 @@ def run(params: Parameters, layout: Layout) -> None:
         if known is None:  # a model from elsewhere, whose own images nobody has here
             of_known, news = of_its_classes(news, before.card)
             labels = manifest_rows.columns(of_known, before.card.class_ids)
-            known = statistics_of(update, features(of_known, before.network), labels, before.network.num_classes)
+            known = update.learner.measured(features(of_known, before.network), labels, before.network.num_classes)
         annotated = AnnotatedFeatures(features(news, before.network), manifest_rows.columns(news, card.class_ids))
         network, statistics = learn(update, before.network.cpu(), known, annotated)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest

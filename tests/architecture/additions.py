@@ -101,11 +101,11 @@ LEARNER = '''
 from typing import Literal
 
 from oltr_core.learners.fine_tune import heads_of
+from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.imprint import Imprint
-from oltr_core.spec import Spec
 
 
-class Timid(Spec):
+class Timid(LearnerSpec):
     """As `imprint`, the new rows at half their length."""
 
     name: Literal["timid"] = "timid"

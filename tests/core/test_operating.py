@@ -19,7 +19,7 @@ from oltr_core.metrics.detection import auroc
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet
 from oltr_core.models.heads import Cosine
-from oltr_core.operating.learning import Update, learn, statistics_of
+from oltr_core.operating.learning import Update, learn
 from oltr_core.operating.rejection import (
     accepting_at_most,
     can_reject,
@@ -139,8 +139,8 @@ def test_a_network_without_a_memory_measures_distances_to_the_class_means(known)
 
 def test_statistics_keep_the_exemplars_that_the_learner_asks_for(known):
     _, _, features, labels = known
-    assert statistics_of(Update(), features, labels, 5).exemplars == {}
-    asked = statistics_of(Update(learner=ExemplarReplay(exemplars=3)), features, labels, 5).exemplars
+    assert Update().learner.measured(features, labels, 5).exemplars == {}
+    asked = ExemplarReplay(exemplars=3).measured(features, labels, 5).exemplars
     assert torch.bincount(asked["labels"]).tolist() == [3] * 5
 
 

@@ -21,7 +21,7 @@ close = torch.testing.assert_close
 
 
 def statistics_of(features, labels, num_classes):
-    return LEARNER.measured(measure(features, labels, num_classes), features, labels)
+    return LEARNER.measured(features, labels, num_classes)
 
 
 def test_it_is_least_squares_on_the_projected_features():
@@ -81,7 +81,7 @@ def test_the_head_computes_what_was_solved_for_and_pseudo_features_stand_for_wha
     features = torch.nn.functional.normalize(outputs.features, dim=2)
     old = labels < 4
     before = measure(features[old], labels[old], 4)
-    whole = LEARNER.measured(before, features[old], labels[old])
+    whole = LEARNER.measured(features[old], labels[old], 4)
     answered = AnnotatedFeatures(features[~old][:9], labels[~old][:9])
     network, statistics = LEARNER(parent, whole if measured else before, answered, torch.Generator().manual_seed(0))
     assert network.spec.head == RandomProjection(size=40)

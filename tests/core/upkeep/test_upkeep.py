@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,8 +334,8 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     model = checkpoint.load(path)
     labels, answered = torch.tensor([0, 0, 1, 1]), AnnotatedFeatures(features[4:7], torch.tensor([0, 0, 2]))
     ridge = Ridge(projection=8)
-    statistics = ridge.measured(measure(features[:4], labels, 2, exemplars=2), features[:4], labels)
-    statistics = grow(statistics, answered)
+    exemplars = measure(features[:4], labels, 2, exemplars=2).exemplars
+    statistics = grow(replace(ridge.measured(features[:4], labels, 2), exemplars=exemplars), answered)
     assert len(statistics.exemplars["labels"]) == 4
     checkpoint.save(path, model.network, model.card, model.score_state, statistics)
     assert models.without(path, features[[1, 3]], [], torch.tensor([0, -1]))
@@ -346,7 +347,7 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     torch.testing.assert_close(after.totals["scatter"], whole.totals["scatter"])
     assert after.counts.tolist() == whole.counts.tolist() == [3, 2, 1]
     left = [0, 2, 3]
-    projected = ridge.measured(measure(features[left], labels[left], 2), features[left], labels[left]).projected
+    projected = ridge.measured(features[left], labels[left], 2).projected
     projected["weights"] = after.projected["weights"]
     torch.testing.assert_close(after.projected, projected, rtol=1e-5, atol=1e-6)
     assert after.exemplars["labels"].tolist() == [0, 1], "no feature of either image is left"
