@@ -9,6 +9,8 @@ from oltr_core.spec import Spec
 class LearnerSpec(Spec):
     """One learner's settings; `__call__` extends a network, see `oltr_core.learners`."""
 
-    def measured(self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int) -> ClassStatistics:
+    def measured(
+        self, features: Float[Tensor, "N E D"], labels: Int[Tensor, "N"], num_classes: int
+    ) -> ClassStatistics:
         """The statistics of a full training's features, before there is any annotation."""
         return measure(features, labels, num_classes)
