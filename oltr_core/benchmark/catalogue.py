@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,6 +39,7 @@ SLOTS = {
     "Learners of annotations": (Learner, "learner"),
     "Fair features, for programs: no setting names them": (Fairness, "fairness"),
 }
+SHOWN = 3  # figures or tables in a cell
 RECIPES = ("cifar100-lt-rivals", "cifar100-lt-strong")
 INTRODUCTION = """# Methods
 
@@ -77,14 +79,20 @@ def row(member: Any, found: Compared) -> str:
     texts = str(member.__doc__), str(module.__doc__)
     what, source = (text.strip().splitlines()[0].replace("|", "\\|") for text in texts)
     paper = paper_of(" ".join([*texts, *found.published]))
-    links = ", ".join(link(stem) for stem in found.used)
-    said = "; ".join(found.published), "; ".join(found.ours)
+    links = some([link(stem) for stem in found.used])
+    said = some(found.published), some(found.ours)
     return f"| {' | '.join([f'[{member().name}]({file})', what, source, paper, *said, links])} |"
 
 
 def recipe(name: str, differs: set[Pair], found: Compared) -> str:
     """One line of a table of recipes."""
     return f"| {name} | {members_of(differs)} | {'; '.join(found.published)} | {'; '.join(found.ours)} |"
+
+
+def some(texts: Sequence[str]) -> str:
+    """The first texts, and how many there are beside: what nearly every table uses says little of the method."""
+    more = len(texts) - SHOWN
+    return "; ".join(texts) if more <= 0 else f"{'; '.join(texts[:SHOWN])}; {more} more"
 
 
 def paper_of(text: str) -> str:

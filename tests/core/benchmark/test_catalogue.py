@@ -78,7 +78,9 @@ def test_a_row_says_what_a_method_is_and_where_it_comes_from():
     said = catalogue.row(Lifted, Compared(("1.0 (Table 4; x)",), ("2.0",), ("a", "b")))
     assert said.startswith("| [lifted](../oltr_core/losses/lifted.py) | L = 1/(2 \\|P\\|) Σ")
     assert "| Lifted structured embedding (Song et al., CVPR 2016, Eq. 4)" in said
-    assert said.endswith("| Table 4 | 1.0 (Table 4; x) | 2.0 | [a](results/a.md), [b](results/b.md) |")
+    assert said.endswith("| Table 4 | 1.0 (Table 4; x) | 2.0 | [a](results/a.md); [b](results/b.md) |")
+    assert catalogue.some(list("abc")) == "a; b; c"
+    assert catalogue.some(list("abcde")) == "a; b; c; 2 more"
     assert catalogue.row(Timm, Compared()).endswith("|  |  |  |  |")
 
 
