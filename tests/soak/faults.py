@@ -40,10 +40,11 @@ class Fault:
     what: str  # alone, group: SIGKILL of the process, of its group; full, size: no space, no larger files; down, gone
     who: str = ""  # the process by its command; "": the one that was started, after a time; or the service
     at: float = 0  # the number of its change of a file; or seconds; or bytes
+    path: str = ""  # a pattern: of its changes of files whose place in the workspace it matches
 
     @property
     def key(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps({k: v for k, v in asdict(self).items() if k != "path" or v}, sort_keys=True)
 
 
 # --- workspaces to start from ---------------------------------------------------------------------------------
@@ -213,7 +214,8 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
     fired.unlink(missing_ok=True)
     more: dict[str, str] = {}
     if fault.who:
-        of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "what": fault.what, "fired": str(fired)}
+        of = {"root": str(layout.root), "who": fault.who, "at": fault.at, "path": fault.path, "what": fault.what}
+        of["fired"] = str(fired)
         more = injected(of)
     if fault.what == "size":  # files of so many bytes at most, as where a quota or a disk ends
         # what it says goes through a pipe: the limit is not for the file that keeps it
@@ -255,7 +257,7 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
             (folder / "remote").rename(layout.remote)
     if fault.what in ("down", "gone") and fault.who == "mlflow":
         edit(layout, lambda p: p["tracking"].update(uri=""))
-    happened = hit or fired.exists() or fault.what in ("full", "size", "down")
+    happened = hit or fired.exists() or fault.what in ("size", "down")
     yield {"code": code, "said": (folder / "said").read_text(errors="replace"), "hit": happened}
 
 

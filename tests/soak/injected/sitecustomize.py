@@ -1,13 +1,15 @@
 """Loaded at the start of every Python process of a soak: counts its changes of files in the workspace, fails one.
 
 OLTR_FAULT is JSON: root (the workspace), and log (a file for one line per change) or: who (the process, by its
-command), at (the number of its change, from 1), what (alone or group: SIGKILL; full: no space from there on), fired
-(a file that says that it has happened: it happens once).
+command), at (the number of its change, from 1), path (a pattern: changes of other files in the workspace are not
+counted), what (alone or group: SIGKILL; full: no space from there on), fired (a file that says that it has happened: it
+happens once).
 """
 
 import errno
 import json
 import os
+import re
 import signal
 import sys
 
@@ -45,13 +47,16 @@ def install(fault: dict) -> None:
         if not changes or not isinstance(path, (str, bytes)):
             return
         path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
-        if not path.startswith(root):
+        if not path.startswith(root) or path == fault.get("fired"):
+            return
+        if not re.search(fault.get("path", ""), path[len(root) + 1 :]):
             return
         count += 1
         if log is not None:
             os.write(log, f"{who}\t{count}\t{event}\t{path[len(root) + 1 :]}\n".encode())
         elif fault["what"] == "full":
             if count >= fault["at"] and event in ("open", "os.mkdir"):
+                os.close(os.open(fault["fired"], os.O_WRONLY | os.O_CREAT))
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         elif count == fault["at"] and not os.path.exists(fault["fired"]):  # noqa: PTH110
             os.close(os.open(fault["fired"], os.O_WRONLY | os.O_CREAT))
