@@ -14,7 +14,7 @@ from oltr_core import schema
 from oltr_core.prediction.answers import ASKED_FOR, Prediction
 
 _KINDS = {f.name: str(f.type) for f in fields(Prediction)}
-csv.field_size_limit(2**31 - 1)  # the best of many thousand classes are one cell
+_LONGEST = 2**31 - 1  # characters of a cell: the best of many thousand classes are one
 
 
 def header(about: Mapping[str, Any]) -> list[str]:
@@ -82,9 +82,19 @@ def _rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
             end, torn = end + len(text), not text.endswith(b"\n")
             yield text.decode("utf-8", "replace")
 
-    for row in csv.reader(lines(), strict=True):
+    rows = csv.reader(lines(), strict=True)
+    while (row := _next(rows)) is not None:
         if not torn:
             yield end, row
+
+
+def _next(rows: Iterator[list[str]]) -> list[str] | None:
+    """The next row, with cells of any length; the limit is of the whole process, and others count on it."""
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        return next(rows, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _value(name: str, cell: str) -> Any:

@@ -11,7 +11,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from oltr_core.prediction import Prediction, opened
+from oltr_core.prediction import Prediction, cells, opened
 from oltr_core.prediction import files as module
 
 KINDS = pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
@@ -195,6 +195,14 @@ def test_a_torn_row_is_removed_also_where_a_cell_has_an_end_of_a_line(tmp_path, 
         assert len(file.answered) == 2
         assert "1\n.png" in file.answered
     assert path.read_bytes() == whole
+
+
+def test_a_long_cell_is_read_and_the_limit_of_the_process_stays(tmp_path):
+    limit = csv.field_size_limit()
+    path = tmp_path / "a.csv"
+    path.write_text("path,generation\r\n" + "x" * 2 * limit + ",0001\r\n")
+    assert [len(found.path) for found in cells.read(path)] == [2 * limit]
+    assert csv.field_size_limit() == limit
 
 
 def test_csv_files_with_other_columns_or_of_somebody_else_are_refused_and_left_as_they_are(tmp_path):

@@ -1,9 +1,9 @@
 """Loaded at the start of every Python process of a soak: counts its changes of files in the workspace, fails one.
 
 OLTR_FAULT is JSON: root (the workspace), and log (a file for one line per change) or: who (the process, by its
-command), at (the number of its change, from 1), path (a pattern: changes of other files in the workspace are not
-counted), what (alone or group: SIGKILL; full: no space from there on), fired (a file that says that it has happened: it
-happens once).
+command), at (the number of its change, from 1), path (a pattern: changes of other files in the workspace are
+not counted), what (alone or group: SIGKILL; full: no space from there on), fired (a file that says that it has
+happened: it happens once).
 """
 
 import errno
