@@ -1,7 +1,7 @@
 """Ten failures where a loop leaves the most behind, one after the other in one workspace, change nothing.
 
-`make test-soak` tries hundreds. These are named by the file that is being written, so that they stay where they are when
-the code changes.
+`make test-soak` tries hundreds. These are named by the file that is being written, so that they stay where they are
+when the code changes.
 """
 
 from __future__ import annotations
