@@ -25,7 +25,7 @@ from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.models import NetworkSpec
-from oltr_core.operating.learning import Update, learn, statistics_of
+from oltr_core.operating.learning import Update, learn
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, ingest
 
@@ -103,7 +103,7 @@ def learned(folder: Path, names: list[str], classes: int, answers: int, dim: int
     found: dict[str, float] = {"classes": classes, "answers": answers, "dim": dim}
     for learner in (member() for member in learners.MEMBERS if member().name in names):
         update = Update(learner=learner)
-        statistics = statistics_of(update, features, old, classes)
+        statistics = update.learner.measured(features, old, classes)
         start, cpu = time.perf_counter(), time.process_time()
         network, grown = learn(update, parent, statistics, annotated)
         found[f"{learner.name}_seconds"] = round(time.perf_counter() - start, 3)
