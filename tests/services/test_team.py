@@ -134,7 +134,7 @@ def test_a_worker_elsewhere_makes_what_a_loop_makes_on_the_services_of_compose(
     import psycopg2
 
     (prefect, mlflow), git = team, tmp_path / "git"
-    office = new_world(tmp_path / "office")
+    office = new_world(tmp_path / "office", databases=False)
     shared = {"tracking": {"uri": mlflow}, "storage": {"remote": "s3://dvc/world"}, "versions": {"commit": True}}
     edit(office, lambda params: params.update(shared))
     commit(office, "services of the team")
