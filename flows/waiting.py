@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
-from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import People
 from oltr_core.settings.whole import load_settings
@@ -21,8 +20,9 @@ def standing(layout: Layout, name: str) -> collecting.Standing:
 
 def days(layout: Layout, name: str) -> float:
     """How long the batch of generation `name` has been out."""
-    out = [e.at for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("exported", name)]
-    return (datetime.fromisoformat(clock.now()) - datetime.fromisoformat(out[0])).total_seconds() / 86400
+    out = collecting.sent_out(layout, name)
+    assert out is not None, "who waits for answers has sent the batch out"
+    return (datetime.fromisoformat(clock.now()) - out).total_seconds() / 86400
 
 
 def sentence(layout: Layout, name: str, there: collecting.Standing | None = None) -> str:

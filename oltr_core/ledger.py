@@ -130,14 +130,18 @@ def append(path: Path, event: Event) -> bool:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        write_head(path)
+        _write_head(path, len(lines) + 1, line)
     return True
 
 
 def write_head(path: Path) -> None:
     """Say that the ledger ends with its last line as it is now. The caller has read it, or written its lines."""
     lines = _whole_lines(path)
-    head = {"lines": len(lines), "last": digest.of_bytes(lines[-1])}
+    _write_head(path, len(lines), lines[-1])
+
+
+def _write_head(path: Path, lines: int, last: bytes) -> None:
+    head = {"lines": lines, "last": digest.of_bytes(last)}
     write_atomically(head_of(path), json.dumps(head) + "\n")
 
 

@@ -86,9 +86,8 @@ def _told(uri: str) -> Iterator[None]:
     except ValueError as error:  # botocore's own, without the name of what is wrong
         raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL, such as https://host:9000") from error
     except (BotoCoreError, ClientError) as error:
-        answered = (
-            getattr(error, "response", None) or {}
-        )  # None: a connection that was closed, or not answered in time
+        # None: a connection that was closed, or not answered in time
+        answered = getattr(error, "response", None) or {}
         code = answered.get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "NoSuchBucket", "404"):
             why = f"{uri}: there is no such object or bucket; correct the address in params.yaml"

@@ -33,6 +33,7 @@ from oltr_core.strategies import (
 from oltr_core.training import LearningRates, Phase, Schedule, Train
 
 S = TypeVar("S", bound=Spec)
+SUM = 3.0  # weight that makes the mean over three experts their sum, with which rates are published
 #: how a softmax classifier goes on after its training: the logit scale suits logits without a bound
 _PLAIN = {
     "update": Update(score=Msp(), learner=ImprintReplay(learning_rate=0.1, logit_scale=1)),

@@ -46,7 +46,6 @@ from oltr_core.training.mixing import Mixup
 S = TypeVar("S", bound=Spec)
 TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 BESIDE = 0.1  # weight of a loss between features beside cross-entropy; ours, no paper says one
-SUM = 3.0  # of the losses of three experts, as published with the rate, in the place of their mean
 SECOND_STAGE = 10  # epochs on a trunk that rests, as published
 FEW_SHOT = {"FSLwF": WeightGenerator(), "Model Regression": ModelRegression(), "MetaModelNet": MetaModelNet()}
 
@@ -61,8 +60,8 @@ def after(plain: Method) -> list[Method]:
     """The rivals of a plain training: other first stages in its place, and second stages that go on from it."""
     mixed = _first(plain, mix=Mixup(alpha=1.0))
     tailed = _first(plain, weight_decay=5e-4)  # RIDE, SADE and BalPoE
-    ride = _first(tailed, losses=[LDAM(weight=SUM), Diversity(weight=0.45 * SUM)])
-    priors = LogitAdjusted(tau=(0.0, 1.0, 2.0), weight=SUM)
+    ride = _first(tailed, losses=[LDAM(weight=methods.SUM), Diversity(weight=0.45 * methods.SUM)])
+    priors = LogitAdjusted(tau=(0.0, 1.0, 2.0), weight=methods.SUM)
     balpoe = _first(tailed, losses=[priors], mix=Mixup(alpha=0.4), nesterov=True)
     cosine = Cosine(scale=30.0)
     rows = {

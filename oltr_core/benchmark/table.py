@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,39 +59,30 @@ def _large(name: str, title: str, figures: published.Published) -> Table:
     return Table(title, data, methods, epochs=0, seeds=range(1), published=figures, recipe=True)
 
 
+#: on the digits: a network per seed, trained as in the stages
+_digits = partial(Table, seeded=True, epochs=0, seeds=range(5), threads=1)
+
 TABLES = {
-    "digits": Table(
+    "digits": _digits(
         "The dynamic loop on 1,797 handwritten digit scans",
         image_sets.digits,
         methods.digits,
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
         tuning=range(100, 110),
-        threads=1,  # as in the stages
         goals=_GOALS,
     ),
-    "digits-selection": Table(
+    "digits-selection": _digits(
         "Which images people are asked about, on the digits",
         image_sets.digits,
         methods.selection,
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
         tuning=range(100, 110),
-        threads=1,
     ),
-    "digits-shares": Table(  # Fig. 12a
+    "digits-shares": _digits(  # Fig. 12a
         "Ways of asking about 10, 20 and 30 % of what arrives, on the digits",
         image_sets.digits_shares,
         methods.selection,
         metrics=("1/loop/unknown_accuracy", "2/loop/unknown_accuracy", "2/loop/known_accuracy"),
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
-        threads=1,
     ),
-    "digits-imbalance": Table(  # Fig. 11a
+    "digits-imbalance": _digits(  # Fig. 11a
         "OLTR++ and a plain softmax on four imbalances of the digits",
         image_sets.digits_tail,
         methods.imbalance,
@@ -102,29 +94,17 @@ TABLES = {
             "0/open/unknown_recall",
             "0/open/auroc",
         ),
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
-        threads=1,
     ),
-    "ablation": Table(  # Fig. 9
+    "ablation": _digits(  # Fig. 9
         "OLTR++ on the digits, without one part at a time",
         image_sets.digits_at_rest,
         methods.ablation,
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
-        threads=1,
     ),
-    "digits-learners": Table(
+    "digits-learners": _digits(
         "Learners in the dynamic loop on the digits",
         image_sets.digits,
         learners.digits,
-        seeded=True,
-        epochs=0,
-        seeds=range(5),
         tuning=range(100, 110),
-        threads=1,
     ),
     "digits-cameras": Table(  # the question of the paper's Table 6
         "Fair features on digits of two cameras", groups.two_cameras, groups.methods, seeded=True, epochs=0, threads=1

@@ -7,7 +7,7 @@ heads.
 from __future__ import annotations
 
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.methods import cifar_recipe
+from oltr_core.benchmark.methods import SUM, cifar_recipe
 from oltr_core.losses import BalancedSoftmax, CrossEntropy, LargeMargin, Loss, Mutual
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone, FusedResNet32, ResNet32
@@ -19,8 +19,7 @@ from oltr_core.training.mixing import Mixup
 _COSINE = Cosine(scale=30.0)
 _PLAIN = ResNet32(shared_stages=2)
 _FUSED = FusedResNet32()
-_SUM = 3.0  # of the losses of three experts in the place of their mean, as SHIKE has it, with its rate
-_SUMMED = {"losses": [CrossEntropy(weight=_SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
+_SUMMED = {"losses": [CrossEntropy(weight=SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
 
 
 def strong(epochs: int) -> list[Method]:
@@ -55,7 +54,7 @@ def fused(epochs: int) -> list[Method]:
 
 def variants(epochs: int) -> list[Method]:
     """Three experts with one first stage or another, for validation images to choose among."""
-    mutual = [CrossEntropy(weight=_SUM), Mutual(weight=_SUM)]
+    mutual = [CrossEntropy(weight=SUM), Mutual(weight=SUM)]
     wide = {"batch_size": 256, "learning_rates": LearningRates(trunk=0.3, heads=0.3)}
     firsts: dict[str, tuple[Backbone, dict]] = {
         "3 experts": (_PLAIN, {}),
@@ -75,7 +74,7 @@ def _both(epochs: int, name: str, backbone: Backbone, fields: dict) -> list[Meth
 
     Without `fields` it is that of `strong`; with them it is SHIKE's, whose experts end in a ReLU.
     """
-    late, weight = _late(epochs), _SUM if fields else 1.0
+    late, weight = _late(epochs), SUM if fields else 1.0
     first = _representation(epochs - late, **fields)
     seconds = {
         "balanced softmax": _classifier(late, BalancedSoftmax(weight=weight)),

@@ -138,5 +138,12 @@ def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], n
 def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:
     """When the loop goes on without the answers that are missing; None: never, or the batch is not out yet."""
     days = settings.deadline_days if isinstance(settings, People) else 0
-    out = [e.at for e in ledger.read(layout.ledger) if e.event == "exported" and e.generation == name]
-    return datetime.fromisoformat(out[0]) + timedelta(days=days) if days and out else None
+    out = sent_out(layout, name) if days else None
+    return out + timedelta(days=days) if out else None
+
+
+def sent_out(layout: Layout, name: str) -> datetime | None:
+    """When the batch of generation `name` went to people first; None: it is not out yet."""
+    times = (e.at for e in ledger.read(layout.ledger) if e.event == "exported" and e.generation == name)
+    out = next(times, None)
+    return datetime.fromisoformat(out) if out else None
