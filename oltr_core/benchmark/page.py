@@ -37,7 +37,8 @@ def page(
     if not cells:
         empty = [f"# {table.title}", first, f"Not run yet: `{command}`.", figures(table, methods, cells), then]
         return "\n\n".join(part for part in empty if part) + "\n"
-    short = f" {length} epochs, shorter than the table's {table.epochs}." if length != table.epochs else ""
+    than = "shorter" if length < table.epochs else "longer"
+    short = f" {length} epochs, {than} than the table's {table.epochs}." if length != table.epochs else ""
     encodings = sorted({cell["note"] for cell in cells if cell["note"]})
     note = f" Images: {'; '.join(encodings)}." if encodings else ""
     parts = [

@@ -46,10 +46,10 @@ def run(
     """Bring the cells of `seeds` (default: the published ones) up to date and write docs/results/<name>.md; 0.
 
     `root` is the folder of benchmarks. `epochs` other than the table's make a table of its own name, marked as
-    shorter; so does `validation`, which measures on the validation images and looks at neither test nor open images.
-    `rows` names the methods to compute, all if empty; several processes may compute rows of one table. With
-    `page_only` nothing is computed and the page written from the cells there are. Raises ValueError where the data
-    are missing, and for a table, a row or a number of epochs that there is not.
+    shorter or longer; so does `validation`, which measures on the validation images and looks at neither test nor
+    open images. `rows` names the methods to compute, all if empty; several processes may compute rows of one table.
+    With `page_only` nothing is computed and the page written from the cells there are. Raises ValueError where the
+    data are missing, and for a table, a row or a number of epochs that there is not.
     """
     table = find(name)
     if epochs and not table.epochs:

@@ -173,6 +173,15 @@ TABLES = {
         published=published.CIFAR100_OPEN,
         by_score=True,
     ),
+    "cifar100-open-resnet18": Table(
+        "CIFAR-100 and TinyImageNet, ResNet-18",
+        image_sets.cifar100_open,
+        two_stages.complete,
+        epochs=100,
+        seeds=range(1),
+        published=published.CIFAR100_OPEN,
+        by_score=True,
+    ),
     "cifar100-lt-scores": Table(
         "Every score of the unknown, on CIFAR-100-LT and TinyImageNet",
         image_sets.cifar100_lt,

@@ -10,8 +10,8 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.methods import SUM, cifar_recipe
 from oltr_core.losses import BalancedSoftmax, CrossEntropy, LargeMargin, Loss, Mutual
 from oltr_core.models import NetworkSpec
-from oltr_core.models.backbones import Backbone, FusedResNet32, ResNet32
-from oltr_core.models.heads import Cosine, MetaEmbedding
+from oltr_core.models.backbones import Backbone, FusedResNet32, ResNet18Cifar, ResNet32
+from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.samplers import ClassAware
 from oltr_core.training import LearningRates, Phase, Schedule
 from oltr_core.training.mixing import Mixup
@@ -19,6 +19,7 @@ from oltr_core.training.mixing import Mixup
 _COSINE = Cosine(scale=30.0)
 _PLAIN = ResNet32(shared_stages=2)
 _FUSED = FusedResNet32()
+_WIDE = {1: ResNet18Cifar(), 3: ResNet18Cifar(shared_stages=3)}
 _SUMMED = {"losses": [CrossEntropy(weight=SUM)], "learning_rates": LearningRates(trunk=0.15, heads=0.15)}
 
 
@@ -50,6 +51,27 @@ def strong(epochs: int) -> list[Method]:
 def fused(epochs: int) -> list[Method]:
     """The two rows with the first stage that was the best of `variants`."""
     return _both(epochs, "3 experts, fused", _FUSED, _SUMMED)
+
+
+def complete(epochs: int) -> list[Method]:
+    """ResNet-18 for sets without a long tail: plain, and in two stages as in `strong`, with one and three experts.
+
+    Plain: a linear head, crop and flip, one phase (OpenOOD's recipe of 100 epochs). Experts share three of four
+    stages, and their losses are summed.
+    """
+    late, base = _late(epochs), cifar_recipe()
+    plain = _stage("all", epochs, head=None, learning_rates=LearningRates(trunk=0.1, heads=0.1))
+    linear = NetworkSpec(backbone=_WIDE[1], attention="none", last_relu=True, normalise=False, head=Linear())
+    rows = [Method(name="cross-entropy", train=base.model_copy(update={"network": linear, "phases": [plain]}))]
+    for experts, name in ((1, ""), (3, ", 3 experts")):
+        weight = SUM if experts > 1 else 1.0
+        first = _representation(epochs - late, losses=[CrossEntropy(weight=weight)])
+        seconds = {
+            "cross-entropy, two stages": _classifier(late, CrossEntropy(weight=weight)),
+            "OLTR++": _embedding(late, fresh=True, weight=weight),
+        }
+        rows += [_method(f"{row}{name}", [first, phase], experts, _WIDE[experts]) for row, phase in seconds.items()]
+    return rows
 
 
 def variants(epochs: int) -> list[Method]:

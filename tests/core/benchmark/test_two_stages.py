@@ -36,6 +36,24 @@ def test_rows_of_as_many_experts_share_a_first_stage_and_train_a_new_classifier_
     assert losses == [*four, *four, *summed]
 
 
+def test_rows_of_a_set_without_a_long_tail_are_a_plain_network_and_two_stages_on_a_trunk_of_one_or_three_experts():
+    plain, *staged = (row.train for row in two_stages.complete(100))
+    (phase,) = plain.phases
+    assert (phase.epochs, phase.weight_decay, phase.learning_rates.trunk, phase.learning_rates.heads) == (100, 5e-4, 0.1, 0.1)  # fmt: skip # noqa: E501
+    assert (plain.network.head.name, plain.network.normalise, plain.network.last_relu) == ("linear", False, True)
+    assert (plain.augment.pad, plain.augment.flip, plain.augment.policy, plain.augment.cutout) == (4, True, None, 0)
+    assert [train.network.experts for train in staged] == [1, 1, 3, 3]
+    assert [train.network.backbone.shared_stages for train in staged] == [2, 2, 3, 3]
+    for train in staged:
+        first, second = train.phases
+        assert (first.epochs, second.epochs, second.freeze, second.fresh_head) == (90, 10, ["trunk"], True)
+        assert first == staged[0].phases[0].model_copy(update={"losses": first.losses})
+        assert [loss.weight for loss in first.losses] == [train.network.experts]
+    losses = [[(loss.name, round(loss.weight, 2)) for loss in train.phases[1].losses] for train in staged]
+    of_one = [[("cross_entropy", 1)], [("cross_entropy", 1), ("large_margin", 0.1)]]
+    assert losses == [*of_one, *([(name, round(3 * weight, 2)) for name, weight in row] for row in of_one)]
+
+
 def _first(train: Train, **fields) -> Train:
     return train.model_copy(update={"phases": [train.phases[0].model_copy(update=fields), *train.phases[1:]]})
 
