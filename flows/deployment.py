@@ -136,6 +136,7 @@ def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
         return None
     if not there.waits:
         return None
+    steps.keep_shown(layout, name)
     said = waiting.sentence(layout, name, there)
     if there.found.wrong:
         told = notify.news(layout, "to correct", there.found.refusal)

@@ -15,6 +15,7 @@ from flows.progress import WATCH, note, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
 from oltr_core.ledger import Event, State
+from oltr_core.settings.annotator import LabelStudioAnnotator
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import Settings, load_settings
 from tasks import annotator, clock, gate, notify, ray, storage
@@ -175,7 +176,7 @@ def export_batch(layout: Layout, name: str) -> int:
     """Hand the batch of generation `name` to the annotator; returns how many images people are asked about."""
     settings = load_settings(layout).annotator
     with WATCH.lap("export"):
-        digest = annotator.of(settings).publish(layout, settings, name)
+        digest = annotator.of(settings).publish(layout, settings, name, storage)
         asked = len(batches_of_questions.asked(layout, name))
         folder = layout.export(name).folder.relative_to(layout.root).as_posix()
         details = {"images": asked, "folder": folder}
@@ -184,6 +185,16 @@ def export_batch(layout: Layout, name: str) -> int:
 
         say(f"exported the batch of {name}: {counted(asked, 'images')} in {folder}")
         return asked
+
+
+def keep_shown(layout: Layout, name: str) -> None:
+    """While people are waited for: renew addresses of the batch's pictures that end before long."""
+    settings = load_settings(layout).annotator
+    if isinstance(settings, LabelStudioAnnotator) and settings.pictures:
+        try:
+            annotator.of(settings).publish(layout, settings, name, storage)
+        except OSError as error:
+            say(f"addresses of pictures were not renewed: {masked(str(error))}")
 
 
 def import_annotations(layout: Layout, name: str, partial: bool = False) -> int | None:
@@ -201,6 +212,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
             say(f"{there.missing} yet{then}")
+            keep_shown(layout, name)
             return None
         _store(layout, settings, name, found)
         if partial and found.wrong:

@@ -96,7 +96,7 @@ def finish_forgetting(layout: Layout) -> str:
         return ""
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
-    from tasks import annotator, clock, mlflow
+    from tasks import annotator, clock, mlflow, storage
     from tasks.dvc import inputs, objects, repository
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
@@ -124,7 +124,7 @@ def finish_forgetting(layout: Layout) -> str:
     shown, unsearched = mlflow.replace(layout, settings.tracking, digests)
     for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
         path.unlink()  # copies that no run and no batch here refers to
-    annotator.of(settings.annotator).forget(layout, settings.annotator, images)
+    annotator.of(settings.annotator).forget(layout, settings.annotator, images, storage)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
     found = search.holding([*layout.owned, *shown, *objects.folders(layout)], traces)
     inside = [str(path) for path in found if path.resolve().is_relative_to(layout.root.resolve())]
