@@ -32,15 +32,16 @@ def look(layout: Layout) -> dict[str, Any]:
 
     Raises ValueError without a champion or a batch, and for a champion that was changed after its seal.
     """
+    from flows import units
     from flows.champion import champion_of
     from oltr_core.settings.whole import load_settings
     from oltr_core.stages import monitoring
     from oltr_core.upkeep import arrivals
-    from tasks import clock, ray
+    from tasks import clock
 
     settings, champion = load_settings(layout), champion_of(layout)
     ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
-    with ray.using(layout):
+    with units.using(layout):
         seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}
     seen = json.loads(json.dumps(seen))  # as it is read again

@@ -97,7 +97,7 @@ def finish_forgetting(layout: Layout) -> str:
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
     from tasks import annotator, clock, mlflow, storage
-    from tasks.dvc import inputs, objects, repository
+    from tasks.dvc import copies, inputs, objects, repository
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
 
@@ -118,6 +118,7 @@ def finish_forgetting(layout: Layout) -> str:
         inputs.record(layout, batch.name, clock.now())
     repository.record(layout, *forgetting.shown(layout))
     repository.push(layout, *here, stages=layout.dvc_lock.exists())
+    copies.forget_features(layout, storage)  # of all images: their digests do not say of which
     stray = search.holding([layout.dvc_cache, layout.remote], traces)
     dropped = objects.drop(layout, pending["objects"], stray)
     digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
