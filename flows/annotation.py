@@ -24,9 +24,9 @@ def annotate() -> None:
 def export(layout: Layout, generation: str | None, kind: str | None) -> None:
     """Write the batch of a generation (the newest by default): a page to answer in, a CSV, pictures."""
     from flows import steps
-    from flows.loop import alone
     from tasks import workspace
     from tasks.annotator import other_formats
+    from tasks.lock import alone
 
     settings = workspace.settings(layout).annotator
     with alone(layout):
@@ -81,12 +81,10 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
 def collect(layout: Layout, generation: str | None) -> None:
     """Import the annotations that are there, all or some, checked against what was asked."""
     from flows import steps
-    from flows.loop import alone
     from tasks import workspace
 
     settings = workspace.settings(layout)
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
             place = getattr(settings.annotator, "path", getattr(settings.annotator, "url", settings.annotator.name))

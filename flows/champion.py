@@ -47,10 +47,8 @@ def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | N
     as params.yaml: train.transform says.
     """
     from flows import steps
-    from flows.loop import alone
 
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 
@@ -87,8 +85,8 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
     from flows import steps
-    from flows.loop import alone
     from tasks import clock, gate
+    from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
 
     with alone(layout):

@@ -68,8 +68,8 @@ def init(folder: Path, like: str) -> None:
 @command("oltr upgrade", "oltr --workspace ~/birds upgrade", reads=False)
 def upgrade(layout: Layout) -> None:
     """Bring a workspace that an older version made up to date; params.yaml as it was stays beside the new one."""
-    from flows.loop import alone
     from tasks import workspace
+    from tasks.lock import alone
 
     with alone(layout):
         changed = workspace.upgrade(layout)
@@ -108,13 +108,11 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
 def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""
     from flows import steps
-    from flows.loop import alone
     from oltr_core.measured import counted
     from tasks import workspace
 
     wanted = [b.batch for b in workspace.settings(layout).sources]
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         for batch in batches or wanted:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")

@@ -58,10 +58,8 @@ def who(layout: Layout, by: str | None) -> str:
 def record(layout: Layout, do: Callable[[], tuple[str, list[str]]]) -> None:
     """Let `do` record something, in the workspace held and repaired; say what was done and what to warn of."""
     from flows import steps
-    from flows.loop import alone
 
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         done, warnings = do()
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)

@@ -16,13 +16,14 @@ from prefect.states import Completed
 
 from flows import monitoring, plan, steps, waiting
 from flows.generation import WAITING, annotation, loop, named
-from flows.loop import Busy, alone, check_parameters
+from flows.loop import check_parameters
 from flows.upkeep import finish_forgetting
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
 from tasks import clock, notify
+from tasks.lock import Busy
 
 PATIENCE = 600  # seconds that a run waits for another one in its workspace
 IMPORTED = "AnswersImported"
@@ -44,8 +45,7 @@ def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> 
     if whole:
         check_parameters(layout)
     try:
-        with alone(layout, PATIENCE):
-            steps.repair(layout)
+        with steps.held(layout, PATIENCE):
             finish_forgetting(layout)
             return do(layout)
     except Busy as error:

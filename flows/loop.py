@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -30,8 +29,7 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
     from tasks import workspace
 
     settings = workspace.settings(layout)
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         if said := finish_forgetting(layout):
             print(said)
         wanted = plan.finished(layout) + more if more else generations or 3
@@ -54,32 +52,6 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         finally:
             server.stop()
     print(masked(summary(layout, settings)))
-
-
-class Busy(ValueError):
-    """Another process works in the workspace."""
-
-
-@contextlib.contextmanager
-def alone(layout: Layout, patience: float = 0) -> Iterator[None]:
-    """Hold the workspace: two loops in one would overwrite each other's work. The system frees it when we die.
-
-    Raises Busy where another holds it for longer than `patience` seconds.
-    """
-    from filelock import FileLock, Timeout
-
-    layout.lock.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.lock, timeout=patience)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            f"{layout.root.resolve()}: another `oltr loop` is at work in this workspace; wait for it or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_parameters(layout: Layout) -> None:

@@ -107,9 +107,9 @@ def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[
 @click.argument("destination", type=click.Path(path_type=Path))
 def backup(layout: Layout, destination: Path) -> None:
     """Copy this workspace, its history and databases into a new folder, and read the copy again."""
-    from flows.loop import alone
     from oltr_core.settings.whole import load_settings
     from tasks import backup as copies
+    from tasks.lock import alone
 
     settings = load_settings(layout)
     with alone(layout):

@@ -6,18 +6,18 @@ commands call these.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flows.progress import WATCH, note, say
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
+from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.ledger import Event, State
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import Settings, load_settings
-from tasks import annotator, clock, gate, notify, ray, storage
+from tasks import annotator, clock, gate, lock, notify, ray, storage
 from tasks.annotator import batch as batches_of_questions
 from tasks.annotator import collecting, records
 from tasks.dvc import batches, git, inputs, pointers, remotes, repository, sealing, stages
@@ -27,6 +27,14 @@ from tasks.dvc import repair as dvc_repair
 def state_of(layout: Layout) -> State:
     """The state of the workspace by its ledger."""
     return ledger.replay(ledger.read(layout.ledger))
+
+
+@contextmanager
+def held(layout: Layout, patience: float = 0) -> Iterator[None]:
+    """Hold the workspace, repaired. Raises Busy where another does so for longer than `patience` seconds."""
+    with lock.alone(layout, patience):
+        repair(layout)
+        yield
 
 
 def repair(layout: Layout) -> None:
@@ -111,11 +119,8 @@ def import_model(layout: Layout, file: Path, name: str | None, classes: Path | N
         there = state.opened[-1] if state.opened else f"an {IMPORTED} model"
         raise ValueError(f"{layout.root}: a model is imported into a new workspace; this one has {there}")
     remotes.set_remote(layout, load_settings(layout).storage.remote)
-    folder, whole = layout.unsealed(IMPORTED), layout.generation(IMPORTED).folder
-    for left in (folder.folder, whole):  # of a call that was cut off: the ledger has nothing of it
-        if left.exists():
-            shutil.rmtree(left)
-    details = foreign.fill(folder, layout, file, name, classes)
+    sealing.discard_model(layout)
+    details = foreign.fill(layout.unsealed(IMPORTED), layout, file, name, classes)
     sealing.take_in_model(layout, details, clock.now())
     return f"{file.name}, {details['classes']} classes, is the parent of the first generation"
 
@@ -148,7 +153,7 @@ def seal(layout: Layout, name: str) -> str:
 
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
-    write_atomically(layout.untold, name)
+    notify.due(layout, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     lines = [f"generation {name} is {verdict}", *reasons]
     if verdict == "refused":
@@ -162,13 +167,13 @@ def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
 def tell(layout: Layout) -> None:
     """Send the message about the newest generation with a verdict, once its batch is out; sent before, nothing."""
     state = state_of(layout)
-    name = layout.untold.read_text() if layout.untold.exists() else ""
+    name = notify.untold(layout)
     if name in state.verdicts and name in state.exported:
         asked = len(batches_of_questions.asked(layout, name))
         about = f"{load_settings(layout).workspace.name}: generation {name} is {state.verdicts[name]}"
         if (undelivered := notify.tell(f"{about}; {asked} images wait for annotations")) is not None:
             say(undelivered)
-        layout.untold.unlink()
+        notify.sent(layout)
 
 
 def export_batch(layout: Layout, name: str) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
+from shutil import disk_usage, which
 from urllib.parse import urlsplit
 
 from oltr_core import ledger
@@ -31,7 +31,6 @@ def create(folder: Path, like: str = "digits") -> str:
     fresh = not (folder / "params.yaml").exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
         raise ValueError(f"{folder}: expected an empty or new folder, or a workspace; found other files in it")
-    folder.mkdir(parents=True, exist_ok=True)
     written = workspace.create(folder, like)
     if not fresh:
         if remote := remotes.follow_origin(Layout(folder)):
@@ -147,7 +146,7 @@ def _pipeline(layout: Layout) -> str:
         raise ValueError(f"{layout.dvc_yaml}: this file is not here; `oltr init` writes a workspace")
     if layout.dvc_yaml.read_text() != dvc_yaml():
         raise ValueError(f"{layout.dvc_yaml}: these are not the stages of this version; run `oltr upgrade`")
-    if not shutil.which("git"):
+    if not which("git"):
         raise ValueError("git is not installed; a workspace is versioned with git and DVC")
     return "dvc.yaml and git are here"
 
@@ -219,7 +218,7 @@ def _servers(layout: Layout) -> str:
 
 
 def _space(layout: Layout) -> str:
-    free = shutil.disk_usage(layout.root).free / 1e9
+    free = disk_usage(layout.root).free / 1e9
     if free < FREE_GB:
         raise ValueError(f"{free:.1f} GB free where the workspace is; the embedded loop needs {FREE_GB:g} GB")
     return f"{free:.0f} GB free"

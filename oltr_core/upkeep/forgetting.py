@@ -78,7 +78,7 @@ def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
     The folder gets every generation that knows an image, cleaned, and pieces of all that is to go, for the search at
     the end. Raises ValueError when one of those generations was edited since it was sealed.
     """
-    shutil.rmtree(layout.forgetting, ignore_errors=True)
+    discard(layout)
     layout.forgetting.mkdir(parents=True)
     ids, state = sorted(set(image_ids)), ledger.replay(ledger.read(layout.ledger))
     digests: dict[str, str] = {}
@@ -122,6 +122,11 @@ def end(layout: Layout, at: str) -> None:
     details = {"images": state.forgetting["images"], "generations": digests}
     ledger.append(layout.ledger, ledger.Event("forgotten", state.champion, digest.of_value(details), at, details))
     shutil.rmtree(layout.forgetting)
+
+
+def discard(layout: Layout) -> None:
+    """Remove what was prepared."""
+    shutil.rmtree(layout.forgetting, ignore_errors=True)
 
 
 def traces(layout: Layout) -> list[bytes]:

@@ -45,6 +45,13 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str, 
     return run
 
 
+def discard_model(layout: Layout) -> None:
+    """Remove what a call that was cut off left of an imported model, of which the ledger has nothing."""
+    for left in (layout.unsealed(IMPORTED).folder, layout.generation(IMPORTED).folder):
+        if left.exists():
+            shutil.rmtree(left)
+
+
 def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
     """Give the folder of an imported model, filled under its unfinished name, its own; then DVC, then the ledger.
 

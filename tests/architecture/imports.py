@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ NEVER = {
         "flows",
     },
     "tasks": {"flows", "torch", "torchvision", "timm"},
-    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray"},
+    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray", "filelock"},
 }  # fmt: skip
 
 #: package -> what its files may not import while they are being imported (inside a function they may)
@@ -24,6 +25,10 @@ NOT_AT_IMPORT = {
     "flows": {"mlflow", "dvc", "prefect.server"},
     "tasks": {"mlflow", "dvc", "great_expectations", "ray"},
 }
+
+#: calls that change files, which flows leave to tasks and the core, and what they may import of shutil
+EFFECTS = re.compile(r"write_\w+|unlink|rmdir|rmtree|mkdir|touch|rename|symlink_to|copyfile|copytree")
+LOOKS = {"shutil.which", "shutil.disk_usage"}
 
 #: what flows may import of the core: at the top, and inside a function
 CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline", "dvc_yaml"}
@@ -115,6 +120,8 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
             yield f"{where}; {package} may not at import time"
         if package == "tasks" and found.top == "tasks" and _other_task(relative, found.name):
             yield f"{where}; a task may not import another task"
+        if package == "flows" and found.top == "shutil" and found.name not in LOOKS:
+            yield f"{where}; flows leave effects to tasks"
         if package == "flows" and found.top == "oltr_core":
             allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
             room = found.name.split(".")[1]
@@ -122,6 +129,16 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
                 yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
         if package == "oltr_core" and found.top == "oltr_core":
             yield from _floor_violation(relative, found, where)
+    if package == "flows":
+        yield from _effects(relative, ast.parse(source if source is not None else path.read_text()))
+
+
+def _effects(relative: Path, tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if EFFECTS.fullmatch(name):
+                yield f"{relative}:{node.lineno} calls {name}; flows leave effects to tasks"
 
 
 def _other_task(relative: Path, name: str) -> bool:
