@@ -81,7 +81,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                     time.sleep(1)
                     if next(came):
                         deploying.answers_are_in(name_of(layout), clock.now())
-            raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.prefect_home / 'worker.log'}")
+            raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.worker_log}")
     finally:
         server.stop()
 

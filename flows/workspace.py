@@ -28,17 +28,18 @@ def create(folder: Path, like: str = "digits") -> str:
     from tasks import workspace
     from tasks.dvc import remotes
 
-    fresh = not (folder / "params.yaml").exists()
+    layout = Layout(folder)
+    fresh = not layout.params.exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
         raise ValueError(f"{folder}: expected an empty or new folder, or a workspace; found other files in it")
     written = workspace.create(folder, like)
     if not fresh:
-        if remote := remotes.follow_origin(Layout(folder)):
+        if remote := remotes.follow_origin(layout):
             written.append(f".dvc/config.local (the data are in the remote of the clone's origin, {remote})")
         added = f"added {', '.join(written)}" if written else "nothing was missing"
         return f"{folder} is a workspace already; {added}"
     place = quote(str(folder))
-    to_edit, others = f"\npoint `sources` in {folder / 'params.yaml'} at your images", ""
+    to_edit, others = f"\npoint `sources` in {layout.params} at your images", ""
     if like == "digits":
         to_edit, others = "", f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
     return (

@@ -77,6 +77,7 @@ class Layout:
     ledger = _At("data/ledger.jsonl")
     run = _At("data/run.yaml")  # which generation is being made, from which parent, and how (train or update)
     raw = _At("data/raw")
+    ingesting = _Each("data/raw/.{}.lock")  # held while this batch is packed
     truth = _At("data/truth")  # labels held back from the loop; read by the truth annotator and by nothing else
     truth_of = _Each("data/truth/{}.parquet")  # of a batch
     annotations = _At("data/annotations")
@@ -101,7 +102,9 @@ class Layout:
     traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
     monitored = _At("data/monitor.jsonl")  # one line per look of `oltr monitor` at a batch
     lock = _At("data/loop.lock")  # held by the process that drives the loop
-    results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
+    results = _At("docs/results")
+    result = _Each("docs/results/{}.md")  # a page of `oltr bench`,
+    cells = _Each("docs/results/{}.jsonl")  # and the cells it was made of
 
     # --- what the tools around the loop keep
     dvc_config = _At(".dvc/config")
@@ -111,6 +114,9 @@ class Layout:
     scratch = _At(".oltr/scratch")  # where `oltr reproduce` works; its process holds the lock of its folder there
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
+    prefect_log = _At(".oltr/prefect/server.log")
+    worker_log = _At(".oltr/prefect/worker.log")
+    deployed = _At(".oltr/prefect/deploy.yaml")  # prefect.yaml for another kind of pool, as it was deployed last
     served = _At(".oltr/prefect/served")  # where `oltr serve` answers, for other commands in this workspace
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
     told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
@@ -228,6 +234,7 @@ class _Artifacts(Folder):
     intervals = _At("intervals.json")  # of the figures that evaluate measures
     slices = _At("slices.json")  # the same figures per value of attributes
     plots = _At("plots")
+    plot = _Each("plots/{}.csv")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     worth = _At("worth.json")  # errors by training images since the last full training, and what is worth most next
     selection = _At("selection.parquet")
@@ -236,6 +243,7 @@ class _Artifacts(Folder):
     report = _At("report.html")
     summary = _At("summary.json")  # the headline figures: what DVC shows first
     trends = _At("trends")  # tables for plots: the training, epoch by epoch, and the generations of this line
+    trend = _Each("trends/{}.csv")
     lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first
 
 

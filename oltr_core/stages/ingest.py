@@ -49,7 +49,7 @@ def run(
     access = access or SourceAccess(layout.root)
     limits = Limits(**settings.ingest.model_dump())
     layout.raw.mkdir(parents=True, exist_ok=True)
-    with FileLock(layout.raw / f".{batch}.lock"):  # of two at once the second waits, and then finds the batch there
+    with FileLock(layout.ingesting(batch)):  # of two at once the second waits, and then finds the batch there
         if final.card.exists():
             return _unchanged(final, made_from)
         part = Batch(layout.raw / f".{batch}.part")

@@ -6,7 +6,6 @@ trends/*.csv. The page holds no time and no path of this machine, so a generatio
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from base64 import b64encode
@@ -21,7 +20,16 @@ from oltr_core import charts, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import HEADLINE, OF_CLASS, SMALLER, SUMMARY, counted, read_all, read_intervals
+from oltr_core.measured import (
+    HEADLINE,
+    OF_CLASS,
+    SMALLER,
+    SUMMARY,
+    counted,
+    read_all,
+    read_intervals,
+    write_table,
+)  # fmt: skip
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
@@ -164,11 +172,8 @@ def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
     for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
         points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
         tables[name.replace("/", "_")] = (("generation", name), points)
-    layout.work.trends.mkdir(exist_ok=True)
     for name, (header, rows) in tables.items():
-        with (layout.work.trends / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([header, *rows])
+        write_table(layout.work.trend(name), header, rows)
 
 
 def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

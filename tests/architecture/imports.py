@@ -169,3 +169,25 @@ def _floor_violation(relative: Path, found: Import, where: str) -> Iterator[str]
 
 def python_files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
+
+
+#: whose files are not a workspace's, or are named by their content, whatever they hold
+NAMED_ELSEWHERE = {
+    "oltr_core/layout.py", "oltr_core/benchmark/catalogue.py", "oltr_core/benchmark/large_sets.py",
+    "oltr_core/ingest/batch_writer.py", "oltr_core/prediction/files.py", "oltr_core/training/resume.py",
+    "oltr_core/verification.py", "tasks/annotator/collecting.py", "tasks/annotator/records.py", "tasks/quality.py",
+}  # fmt: skip
+
+FILE = re.compile(r".*\.(csv|jsonl?|yaml|parquet|html|md|log|db|lock)")
+
+
+def names_spelled(path: Path, source: str | None = None) -> Iterator[str]:
+    """`file:line` of every path that ends in the name of a file as text, which `Layout` alone spells."""
+    relative = path.relative_to(ROOT)
+    if relative.as_posix() in NAMED_ELSEWHERE:
+        return
+    for node in ast.walk(ast.parse(source if source is not None else path.read_text())):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            ends = [part.value for part in ast.walk(node.right) if isinstance(part, ast.Constant)]
+            if any(isinstance(end, str) and FILE.fullmatch(end) for end in ends):
+                yield f"{relative}:{node.lineno} spells {ast.unparse(node.right)}; oltr_core/layout.py does that"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.architecture.imports import NEVER, ROOT, python_files, violations
+from tests.architecture.imports import NEVER, ROOT, names_spelled, python_files, violations
 
 
 @pytest.mark.parametrize("package", sorted(NEVER))
@@ -42,6 +42,17 @@ def test_the_rule_can_fail(file, source, expected):
     found = list(violations(ROOT / file, source))
     assert len(found) == 1
     assert expected in found[0]
+
+
+@pytest.mark.parametrize("package", sorted(NEVER))
+def test_the_layout_alone_spells_names_of_files(package):
+    found = [sentence for path in python_files(package) for sentence in names_spelled(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("source", ["x = folder / 'history.csv'", "x = folder / f'{name}.json'"])
+def test_a_name_that_is_spelled_elsewhere_is_found(source):
+    assert len(list(names_spelled(ROOT / "oltr_core/stages/evaluate.py", source))) == 1
 
 
 def test_what_only_type_checkers_import_is_not_an_import():
