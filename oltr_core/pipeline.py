@@ -20,8 +20,8 @@ _SHARED = (
 )  # fmt: skip
 #: what every stage executes that has a network,
 _NETWORK = (
-    "checkpoint.py", "devices.py", "images", "interfaces.py", "measured.py", "models", "schema.py", "seeding.py",
-    "settings/compute.py", "settings/costs.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
+    "checkpoint.py", "devices.py", "images", "interfaces.py", "manifest_rows.py", "measured.py", "models",
+    "schema.py", "seeding.py", "settings/compute.py", "settings/costs.py", "shapes.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
 _TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
@@ -110,8 +110,7 @@ TABLE = (
         code=(
             *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
             "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py",
-            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "stages/slices.py",
-            "strategies",
+            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
         ),
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
@@ -38,7 +38,7 @@ from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import changes, comparison, manifest_rows, slices, worth
+from oltr_core.stages import changes, comparison, slices, worth
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"

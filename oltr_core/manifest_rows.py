@@ -1,7 +1,8 @@
-"""Rows of the manifest, picked by split and class, as the stages that run a network need them."""
+"""Rows of the manifest, picked by split and class, as what runs a network needs them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,17 @@ def columns(rows: pa.Table, class_ids: list[int], other: int | None = None) -> t
     found = [place.get(class_id, other) for class_id in rows.column("class_id").to_pylist()]
     assert None not in found, "a row of a class that the model does not have"
     return torch.tensor(found, dtype=torch.long)
+
+
+def attributes(rows: pa.Table, layout: Layout) -> list[dict[str, Any]]:
+    """What the source knew of each image beside its label: name -> value."""
+    wanted, found = set(rows.column("image_id").to_pylist()), {}
+    for batch in sorted(set(rows.column("batch").to_pylist())):
+        index = schema.read(layout.batch(batch).index, schema.INDEX, ["image_id", "attributes"])
+        of = zip(index.column("image_id").to_pylist(), index.column("attributes").to_pylist(), strict=True)
+        found |= {(batch, image): json.loads(text) for image, text in of if text and image in wanted}
+    places = zip(rows.column("batch").to_pylist(), rows.column("image_id").to_pylist(), strict=True)
+    return [found.get(place, {}) for place in places]
 
 
 def register(layout: Layout) -> list[dict[str, Any]]:
