@@ -33,8 +33,7 @@ def export(layout: Layout, generation: str | None, kind: str | None) -> None:
         name = _sealed(layout, generation)
         steps.export_batch(layout, name)
         if kind:
-            inbox = getattr(settings, "path", "")
-            back = f": put what is answered into {inbox} as {name}.*" if inbox else ""
+            back = f": put what is answered into {settings.inbox} as {name}.*" if settings.inbox else ""
             click.echo(f"{other_formats.write(layout, name, kind)}{back}")
 
 
@@ -47,7 +46,6 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     """Answer the batch in a browser on this machine; the answers go straight into the inbox. Ctrl-C ends it."""
     from threading import Event
 
-    from oltr_core.settings.annotator import FolderAnnotator
     from oltr_core.settings.masking import masked
     from oltr_core.settings.workspace import name_of
     from tasks import clock, workspace
@@ -55,7 +53,7 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     from tasks.prefect import deploying
 
     settings = workspace.settings(layout).annotator
-    if not isinstance(settings, FolderAnnotator):
+    if not settings.inbox:
         raise ValueError(
             f"params.yaml: annotator: expected one that takes answers from people, found {settings.name!r}; write "
             "annotator: {name: folder, path: data/inbox}"
@@ -83,11 +81,11 @@ def collect(layout: Layout, generation: str | None) -> None:
     from flows import steps
     from tasks import workspace
 
-    settings = workspace.settings(layout)
+    settings = workspace.settings(layout).annotator
     with steps.held(layout):
         name = _sealed(layout, generation)
         if steps.import_annotations(layout, name, partial=True) is None:
-            place = getattr(settings.annotator, "path", getattr(settings.annotator, "url", settings.annotator.name))
+            place = settings.inbox or settings.address or settings.name
             raise ValueError(
                 f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
             )

@@ -119,7 +119,7 @@ def backup(layout: Layout, destination: Path) -> None:
         "MLflow's artifacts": settings.tracking.artifacts,
         "Prefect's database": os.environ.get("PREFECT_API_URL", ""),
         "copies of data in DVC's remote": settings.storage.remote,
-        "tasks of Label Studio": getattr(settings.annotator, "url", ""),
+        f"tasks of {settings.annotator.name.replace('_', ' ').title()}": settings.annotator.address,
     }
     outside += [f"{what} at {address}" for what, address in elsewhere.items() if address]
     click.echo(masked("\n".join([said, *(f"not in it: {what}" for what in outside)])))

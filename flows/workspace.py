@@ -206,7 +206,7 @@ def _servers(layout: Layout) -> str:
     named = {
         "PREFECT_API_URL": os.environ.get("PREFECT_API_URL", ""),
         "params.yaml: tracking.uri": settings.tracking.uri,
-        "params.yaml: annotator.url": getattr(settings.annotator, "url", ""),
+        "params.yaml: annotator": settings.annotator.address,
     }
     found = {name: urlsplit(address) for name, address in named.items()}
     plain = [

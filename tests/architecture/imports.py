@@ -127,6 +127,8 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
         if package == "flows" and found.top == "oltr_core":
             allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
             room = found.name.split(".")[1]
+            if found.name.startswith("oltr_core.settings.annotator."):
+                yield f"{where}; the annotators' modules, and their settings, answer what differs among them"
             if room not in allowed:
                 yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
         if package == "oltr_core" and found.top == "oltr_core":
