@@ -101,10 +101,12 @@ def paper_of(text: str) -> str:
 
 
 def link(stem: str) -> str:
+    """The page of a table's results, named by its stem."""
     return f"[{stem}](results/{stem}.md)"
 
 
 def main() -> None:
+    """Write docs/methods.md."""
     write_atomically(ROOT / "docs" / "methods.md", page(Layout(ROOT)))
 
 

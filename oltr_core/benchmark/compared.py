@@ -26,6 +26,8 @@ HEADLINES = {
 
 
 class Compared(NamedTuple):
+    """What is known of a method beside its docstring: texts of a figure and its source each."""
+
     published: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
     used: tuple[str, ...] = ()  # stems of the tables that have finished rows with it, beside those of `ours`
@@ -91,6 +93,7 @@ def differences(table: Table) -> dict[str, set[Pair]]:
 
 
 def of_one_training(methods: list[Method]) -> bool:
+    """Whether all rows begin with the same network, so that they differ in what comes after its training."""
     return len(methods) > 1 and all(method.train == methods[0].train for method in methods)
 
 
@@ -151,6 +154,7 @@ def _what(figure: str) -> str:
 
 
 def members_of(pairs: set[Pair]) -> str:
+    """The names of the members, in their order."""
     return ", ".join(sorted({name for _, name in pairs}))
 
 

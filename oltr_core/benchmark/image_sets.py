@@ -218,6 +218,7 @@ def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def files_of(root: Path | None, name: str, split: str) -> list[Path]:
+    """The Parquet files of one split of a set below `root`; none where it is not there."""
     return sorted((root / name).glob(f"{split}-*.parquet")) if root is not None else []
 
 
@@ -253,6 +254,7 @@ def as_jpeg(images: Tensor, quality: int = QUALITY) -> Tensor:
 
 
 def to_jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
+    """The image as a JPEG file of this quality, 0 to 100."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
