@@ -78,13 +78,13 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
 @NEWEST
 def collect(layout: Layout, generation: str | None) -> None:
     """Import the annotations that are there, all or some, checked against what was asked."""
-    from flows import steps
+    from flows import answers, steps
     from tasks import workspace
 
     settings = workspace.settings(layout).annotator
     with steps.held(layout):
         name = _sealed(layout, generation)
-        if steps.import_annotations(layout, name, partial=True) is None:
+        if answers.import_annotations(layout, name, partial=True) is None:
             place = settings.inbox or settings.address or settings.name
             raise ValueError(
                 f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
@@ -135,15 +135,15 @@ def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: 
 
     IMAGE is an id, the first letters of one, an address, or a file. It holds from the next generation on.
     """
-    from flows import steps
+    from flows import answers
 
     person = who(layout, by)
-    record(layout, lambda: steps.correct(layout, image, label, reason, person, new))
+    record(layout, lambda: answers.correct(layout, image, label, reason, person, new))
 
 
 def _sealed(layout: Layout, name: str | None) -> str:
     """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if not state.generations:
         raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
     if name is not None and name not in state.generations:

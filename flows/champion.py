@@ -26,7 +26,7 @@ def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
         champion = champion_of(layout)
-        generation = ledger.replay(ledger.read(layout.ledger)).parents.get(champion, GENESIS)
+        generation = ledger.state_of(layout.ledger).parents.get(champion, GENESIS)
         if generation == GENESIS:
             raise ValueError(f"{champion} has no parent to go back to; it was the beginning")
     _move(layout, generation, "rolled_back", reason)
@@ -84,7 +84,7 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
-    from flows import steps
+    from flows import shown
     from tasks import clock, gate
     from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
@@ -92,13 +92,13 @@ def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     with alone(layout):
         gate.move(layout, name, event, reason, clock.now())
         prepare_environment(layout)
-        steps.mirror(layout)
+        shown.mirror(layout)
     click.echo(f"{name} is the champion now; the next generation builds on it")
 
 
 def champion_of(layout: Layout) -> str:
     """The champion's name. Raises ValueError where there is none yet."""
-    name = ledger.replay(ledger.read(layout.ledger)).champion
+    name = ledger.state_of(layout.ledger).champion
     if name == GENESIS:
         raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")
     return name

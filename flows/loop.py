@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from flows import plan, steps, waiting
+from flows import plan, shown, steps, waiting
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
@@ -36,11 +36,11 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         step = plan.next_step(layout, wanted)
         if step is None:
             prepare_environment(layout)
-            steps.catch_up(layout)
+            shown.catch_up(layout)
             done = f"{plan.finished(layout)} generations are finished"
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
-        champion = ledger.replay(ledger.read(layout.ledger)).champion
+        champion = ledger.state_of(layout.ledger).champion
         with inputs.original_pointers(layout):  # what comes next is built on it
             ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
         prepare_environment(layout)
@@ -91,7 +91,7 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
 def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:
     """Generation 0, or one that was cut off, up to its training."""
     what, name = step
-    if what == "annotate" or name in steps.state_of(layout).sealed or layout.generation(name).folder.is_dir():
+    if what == "annotate" or name in ledger.state_of(layout.ledger).sealed or layout.generation(name).folder.is_dir():
         return HeadStart({})
     to_do = [(steps.ingest, batch) for batch in steps.pending_batches(layout, settings, name)]
     to_do += [(steps.open_generation, name), *((steps.run_stage, stage) for stage in ("code", "curate", "train"))]
@@ -111,7 +111,7 @@ def summary(layout: Layout, settings: Settings) -> str:
     from tasks import annotator
     from tasks.dvc import git
 
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     here = Path(sys.executable).parent
     lines = ["", table(layout), ""]
     waits = plan.unannotated(layout)

@@ -17,7 +17,7 @@ class Step(NamedTuple):
 
 def next_step(layout: Layout, generations: int) -> Step | None:
     """The next thing to do until `generations` have a verdict and their batches are out; None: nothing."""
-    state, name = ledger.replay(ledger.read(layout.ledger)), upcoming(layout)
+    state, name = ledger.state_of(layout.ledger), upcoming(layout)
     if name in state.opened:
         return Step("make", name)
     if len(state.verdicts) >= generations:
@@ -28,7 +28,7 @@ def next_step(layout: Layout, generations: int) -> Step | None:
 
 def upcoming(layout: Layout) -> str:
     """The generation that is being made, up to its exported batch, or else the one to be opened next."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if state.unfinished is not None:
         return state.unfinished
     out = not state.opened or state.opened[-1] in state.exported
@@ -48,4 +48,4 @@ def unannotated(layout: Layout) -> str | None:
 
 def finished(layout: Layout) -> int:
     """How many generations have a verdict."""
-    return len(ledger.replay(ledger.read(layout.ledger)).verdicts)
+    return len(ledger.state_of(layout.ledger).verdicts)

@@ -57,7 +57,7 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
         if said:
             click.echo(said)
         ids = forgetting.find(layout, images) if images else []
-        left = sorted({*ids} - ledger.replay(ledger.read(layout.ledger)).forgotten)
+        left = sorted({*ids} - ledger.state_of(layout.ledger).forgotten)
         if ids and not left and not said:
             click.echo("these images were forgotten before")
         if left:
@@ -86,7 +86,7 @@ def finish_forgetting(layout: Layout) -> str:
 
     Raises ValueError naming the files of this workspace where something is left.
     """
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     pending = state.forgetting
     if not pending:
         if layout.forgetting.exists():  # of a removal that never began, or that is over

@@ -163,7 +163,7 @@ def _inputs(layout: Layout) -> str:
 def _history(layout: Layout) -> str:
     from tasks.dvc import inputs
 
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if state.forgetting:
         raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
     with inputs.original_pointers(layout):

@@ -100,7 +100,7 @@ def tested(loaded: Loaded) -> pl.DataFrame:
 
 def line(layout: Layout, name: str) -> list[Generation]:
     """The sealed generation `name` and its ancestors, newest first."""
-    parents = ledger.replay(ledger.read(layout.ledger)).parents
+    parents = ledger.state_of(layout.ledger).parents
     found = []
     while name != GENESIS and layout.generation(name).model.exists():
         found.append(layout.generation(name))

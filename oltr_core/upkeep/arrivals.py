@@ -42,14 +42,14 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
 
 def taken_in(layout: Layout, batch: str) -> str:
     """The newest generation, if it knows `batch`; else ""."""
-    newest = ledger.replay(ledger.read(layout.ledger)).generations[-1:]
+    newest = ledger.state_of(layout.ledger).generations[-1:]
     known = [schema.read(layout.generation(n).manifest, schema.MANIFEST, ["batch"]).column("batch") for n in newest]
     return newest[0] if newest and batch in known[0].to_pylist() else ""
 
 
 def nothing_to_look_at(layout: Layout) -> str:
     """Why a look would tell nothing; "" where there is a batch that no generation has taken in, and a champion."""
-    if not layout.batches or ledger.replay(ledger.read(layout.ledger)).champion == GENESIS:
+    if not layout.batches or ledger.state_of(layout.ledger).champion == GENESIS:
         return "there is no model yet that could look at a batch"
     newest = in_order(layout.batches)[-1].name
     before = taken_in(layout, newest)

@@ -80,7 +80,7 @@ def seal(layout: Layout, at: str) -> str:
     Returns the digest of the folder. Cut off before the name, it starts over; after it, it goes on from there.
     """
     run = load_run(layout)
-    if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
+    if run.generation not in ledger.state_of(layout.ledger).opened:
         raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
     if final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not

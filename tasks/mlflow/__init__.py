@@ -210,7 +210,7 @@ def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:
     from urllib.parse import quote
 
     connect(layout, tracking)
-    sealed = ledger.replay(ledger.read(layout.ledger)).sealed
+    sealed = ledger.state_of(layout.ledger).sealed
     of = {run.data.tags["oltr.digest"]: run.info for run in runs(tracking)}
     found = [of[digest] for digest in sealed.values() if digest in of][-most:]
     if len(found) < 2:
@@ -226,7 +226,7 @@ def reports(layout: Layout, tracking: Tracking, names: Iterable[str]) -> dict[st
     """
     if not tracking.uri.startswith("http"):
         return {}
-    sealed = ledger.replay(ledger.read(layout.ledger)).sealed
+    sealed = ledger.state_of(layout.ledger).sealed
     of = {run.data.tags["oltr.digest"]: run.info for run in runs(tracking)}
     server = re.sub(r"//[^/]*@", "//", tracking.uri.rstrip("/"))  # who may not log in there gets no password from us
     return {
