@@ -18,7 +18,7 @@ def annotate() -> None:
     """The batch for people, out and back."""
 
 
-@command("oltr annotate export 0001", "oltr annotate export --as camtrap_dp", group=annotate)
+@command("oltr annotate export 0001", "oltr annotate export --as camtrap_dp", group=annotate, reads=False)
 @NEWEST
 @click.option("--as", "kind", type=click.Choice(FORMATS), help="Also write it for another tool, beside the page.")
 def export(layout: Layout, generation: str | None, kind: str | None) -> None:
@@ -37,7 +37,7 @@ def export(layout: Layout, generation: str | None, kind: str | None) -> None:
             click.echo(f"{other_formats.write(layout, name, kind)}{back}")
 
 
-@command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open")
+@command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open", reads=False)
 @NEWEST
 @click.option("--once", is_flag=True, help="End after the first time that answers are saved.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Serve there (default: a free port).")
@@ -74,7 +74,7 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
         done.wait()
 
 
-@command("oltr annotate import 0001", group=annotate, name="import")
+@command("oltr annotate import 0001", group=annotate, name="import", reads=False)
 @NEWEST
 def collect(layout: Layout, generation: str | None) -> None:
     """Import the annotations that are there, all or some, checked against what was asked."""
@@ -91,7 +91,7 @@ def collect(layout: Layout, generation: str | None) -> None:
             )
 
 
-@command("oltr annotate status", group=annotate)
+@command("oltr annotate status", group=annotate, reads=False)
 def status(layout: Layout) -> None:
     """How far people are with each batch: asked, annotated, imported; and the rows that cannot be imported."""
     from flows.tables import rendered

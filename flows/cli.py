@@ -39,7 +39,7 @@ for stage in TABLE:  # each reads the sections that it depends on, and writes do
     command(*lines, reads=False, name=stage.name, help=about, short_help=stage.does)(partial(run_stage, stage.name))
 
 
-@command("oltr loop", "oltr loop --generations 5", "oltr loop --more 1")
+@command("oltr loop", "oltr loop --generations 5", "oltr loop --more 1", reads=False)
 @click.option("--generations", type=click.IntRange(min=1), help="Go on until this many are finished (default: 3).")
 @click.option("--more", type=click.IntRange(min=1), help="Make this many more.")
 def loop(layout: Layout, generations: int | None, more: int | None) -> None:
@@ -103,7 +103,7 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
         click.echo("this workspace is fit to run" + ("; the lines marked ! are advice" if hints else ""))
 
 
-@command("oltr ingest", "oltr ingest batch-1")
+@command("oltr ingest", "oltr ingest batch-1", reads=False)
 @click.argument("batches", nargs=-1)
 def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""

@@ -71,8 +71,8 @@ def command(
 ) -> Callable[..., click.Command]:
     """A command of `group` whose function gets the workspace first; `fields` are click's own.
 
-    It `reads` the settings first, whether or not it needs them: what is wrong with params.yaml is told by the first
-    command after it was written.
+    It `reads` the settings first, needed or not, unless it does so itself: what is wrong with params.yaml is told by
+    the first command after it was written.
     """
 
     def made(do: Callable[..., Any]) -> click.Command:

@@ -46,10 +46,12 @@ def _said(layout: Layout, pattern: str, given: dict[str, Any]) -> str:
 
     `newest` is the one that was opened last, `upcoming` the one that is being made or comes next.
     """
-    newest = upcoming = "unknown"
-    with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
-        newest, upcoming = (ledger.state_of(layout.ledger).opened or ["none"])[-1], plan.upcoming(layout)
-    return f"{name_of(layout)}-{pattern.format(**given, newest=newest, upcoming=upcoming)}"
+    names = {"newest": "unknown", "upcoming": "unknown"}
+    if any(f"{{{name}}}" in pattern for name in names):
+        with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
+            state = ledger.state_of(layout.ledger)
+            names = {"newest": (state.opened or ["none"])[-1], "upcoming": plan.upcoming(state)}
+    return f"{name_of(layout)}-{pattern.format(**given, **names)}"
 
 
 def named(pattern: str) -> Callable[[], str]:

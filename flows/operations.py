@@ -18,7 +18,7 @@ from oltr_core.settings.masking import masked
 NOTIFY = click.option("--notify", help="Tell people by this notification block of the server: TYPE/NAME.")
 
 
-@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker")
+@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker", reads=False)
 @NOTIFY
 @click.option("--pool", default="", help="One of definitions.work_pools in prefect.yaml (default: as written there).")
 def deploy(layout: Layout, notify: str | None, pool: str) -> None:
@@ -36,7 +36,7 @@ def deploy(layout: Layout, notify: str | None, pool: str) -> None:
     click.echo(f"deployed {', '.join(names)}; {workers} runs them")
 
 
-@command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team")
+@command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team", reads=False)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=4200, help="Of the server; 0: a free one (default: 4200)."
 )
