@@ -96,8 +96,9 @@ def finish_forgetting(layout: Layout) -> str:
         return ""
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
-    from tasks import annotator, clock, mlflow
+    from tasks import annotator, clock
     from tasks.dvc import inputs, objects, repository
+    from tasks.mlflow import replacing
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
 
@@ -121,7 +122,7 @@ def finish_forgetting(layout: Layout) -> str:
     stray = search.holding([layout.dvc_cache, layout.remote], traces)
     dropped = objects.drop(layout, pending["objects"], stray)
     digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
-    shown, unsearched = mlflow.replace(layout, settings.tracking, digests)
+    shown, unsearched = replacing.replace(layout, settings.tracking, digests)
     search.remove([layout.exports, layout.mlflow_artifacts], traces)  # copies that no run and no batch refers to
     annotator.of(settings.annotator).forget(layout, settings.annotator, images)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)

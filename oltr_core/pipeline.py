@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent
 PARENT = "data/generations/${parent}"
 #: what every stage executes
 _SHARED = (
-    "__init__.py", "digest.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py", "settings/masking.py",
-    "settings/reading.py", "stages/__init__.py",
+    "__init__.py", "digest.py", "files.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py",
+    "settings/masking.py", "settings/reading.py", "stages/__init__.py",
 )  # fmt: skip
 #: what every stage executes that has a network,
 _NETWORK = (
