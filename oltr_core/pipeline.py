@@ -58,8 +58,9 @@ TABLE = (
         "curate",
         "Turn raw images and annotations into the tables of this generation.",
         code=(
-            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
-            "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py", "verification.py",
+            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "pages.py", "schema.py",
+            "settings/curate.py", "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py",
+            "verification.py",
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
@@ -124,8 +125,9 @@ TABLE = (
         "Write the report of this generation as one HTML file.",
         code=(
             "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
-            "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py", "stages/galleries.py",
-            "stages/headings.py", "stages/report.py", "stages/report_charts.py", "stages/templates",
+            "pages.py", "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py",
+            "stages/galleries.py", "stages/headings.py", "stages/report.py", "stages/report_charts.py",
+            "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",

@@ -7,11 +7,10 @@ import io
 import shutil
 from dataclasses import dataclass
 
-import jinja2
 import numpy as np
 import polars as pl
 
-from oltr_core import charts, schema
+from oltr_core import charts, pages, schema
 from oltr_core.layout import Analysis, write_atomically
 
 MOST, SOME = 40, 8  # a table of more rows than the first is shown by so many; all of them are in the CSV
@@ -41,12 +40,7 @@ class Result:
 def write(result: Result, place: Analysis) -> list[str]:
     """Write the page and a CSV per table, in the place of those before; the names of the files."""
     shutil.rmtree(place.folder, ignore_errors=True)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("oltr_core.analyses", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.templates("oltr_core.analyses")
     environment.filters["cell"] = _cell
     page = environment.get_template("page.html.jinja").render(result=result, style=STYLE, most=MOST, some=SOME)
     write_atomically(place.page, page)

@@ -59,7 +59,7 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "engine", "files", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features",
+        "shots", "devices", "engine", "files", "pages", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features",
         "verification", "standing", "roll_up", "projection",
     },
     {"spec", "shapes"},
