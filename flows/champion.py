@@ -8,7 +8,7 @@ import click
 
 from flows.command import NEWEST, REASON, command
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import GENESIS, Generation, Layout
 
 
 @command("oltr promote 0002 --reason 'better on the night camera'")
@@ -72,11 +72,9 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
     def shown(share: Share | None) -> str:
         return "-" if share is None else f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
-    name = generation or champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     rows = [
         [of.name, f"{of.threshold:.4g}", *map(shown, of[2:5]), *["-" if of[5] is None else f"{of[5]:.1f}"]]
-        for of in costs(layout.generation(name), keep, load_params(layout).update.costs)
+        for of in costs(verified(layout, generation), keep, load_params(layout).update.costs)
     ]
     head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted", "cost of 1,000"]
     click.echo(rendered(head, rows, right=head[1:]))
@@ -94,6 +92,13 @@ def _move(layout: Layout, name: str, event: str, reason: str) -> None:
         prepare_environment(layout)
         shown.mirror(layout)
     click.echo(f"{name} is the champion now; the next generation builds on it")
+
+
+def verified(layout: Layout, name: str | None = None) -> Generation:
+    """The sealed generation `name`, by default the champion. Raises ValueError where it is none or was changed."""
+    sealed = layout.generation(name or champion_of(layout))
+    ledger.verify_sealed(layout.ledger, sealed.folder)
+    return sealed
 
 
 def champion_of(layout: Layout) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from flows.command import AS_JSON, command
-from oltr_core import ledger
 from oltr_core.layout import Layout
 
 
@@ -32,14 +31,13 @@ def look(layout: Layout) -> dict[str, Any]:
 
     Raises ValueError without a champion or a batch, and for a champion that was changed after its seal.
     """
-    from flows.champion import champion_of
+    from flows.champion import verified
     from oltr_core.settings.whole import load_settings
     from oltr_core.stages import monitoring
     from oltr_core.upkeep import arrivals
     from tasks import clock, ray
 
-    settings, champion = load_settings(layout), champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
+    settings, champion = load_settings(layout), verified(layout).name
     with ray.using(layout):
         seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}

@@ -59,7 +59,8 @@ def register(layout: Layout) -> list[dict[str, Any]]:
 def standing(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
     """The rows that no class of theirs has left: without those whose class was split or retired."""
     gone = [i for i, end in stands_for(classes).items() if end is None]
-    return rows.filter(_invert(_is_in(rows.column("class_id"), pa.array(gone, pa.int32()))))
+    there = _is_in(rows.column("class_id"), pa.array(gone, pa.int32()))
+    return rows.filter(pc.invert(there))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | None:
@@ -75,7 +76,3 @@ def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | No
 
 def _is_in(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=values)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _invert(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.invert(column)  # pyright: ignore[reportAttributeAccessIssue]

@@ -178,7 +178,7 @@ class Parts:
         self.about = about
         for left in self.folder.glob(".*"):  # a part that was not whole
             left.unlink()
-        within = self._joined_parts()
+        within = _about(path)["parts"] if path.exists() else 0
         for part in self._parts():  # a kill came after they had become part of the file
             if int(part.stem) < within:
                 part.unlink()
@@ -187,9 +187,6 @@ class Parts:
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.parquet"))
-
-    def _joined_parts(self) -> int:
-        return _about(self.path)["parts"] if self.path.exists() else 0
 
     def _sources(self) -> list[Path]:
         return [*([self.path] if self.path.exists() else []), *self._parts()]
