@@ -110,8 +110,8 @@ TABLE = (
         "Choose the images most worth a person's minute.",
         code=(
             *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
-            "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py",
-            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
+            "pictures.py", "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py",
+            "stages/gold.py", "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
         ),
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",
@@ -125,7 +125,7 @@ TABLE = (
         "Write the report of this generation as one HTML file.",
         code=(
             "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
-            "pages.py", "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py",
+            "pages.py", "pictures.py", "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py",
             "stages/galleries.py", "stages/headings.py", "stages/report.py", "stages/report_charts.py",
             "stages/templates",
         ),

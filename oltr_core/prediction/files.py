@@ -199,9 +199,9 @@ class Parts:
                     yield from batch.column(0).to_pylist()
 
     def _schema(self, **more: Any) -> pa.Schema:
-        columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name not in ASKED_FOR]
-        asked = self.about["top_k"] > 1, self.about["references"] > 0, self.about["of_batch"], self.about["of_batch"]
-        columns += [column for column, wanted in zip(_COLUMNS, asked, strict=True) if wanted]
+        plain = [f for f in fields(Prediction) if f.name not in ASKED_FOR]
+        kinds = {f.name: pa.field(f.name, _KINDS[str(f.type)]) for f in plain} | {c.name: c for c in _COLUMNS}
+        columns = [kinds[name] for name in cells.header(self.about)]
         return pa.schema(columns, {_ABOUT: json.dumps({**self.about, **more})})
 
     def add(self, prediction: Prediction) -> None:

@@ -59,8 +59,8 @@ FLOORS = [
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "engine", "files", "pages", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features",
-        "verification", "standing", "roll_up", "projection",
+        "shots", "devices", "engine", "files", "pages", "pictures", "pipeline", "dvc_yaml", "class_statistics",
+        "pseudo_features", "verification", "standing", "roll_up", "projection",
     },
     {"spec", "shapes"},
 ]  # fmt: skip
