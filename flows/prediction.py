@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.champion import champion_of
+from flows.champion import champion_of, verified
 from flows.command import AS_JSON, command
-from oltr_core import ledger
 from oltr_core.layout import Layout
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def predict(
 
     name = champion_of(layout)
     images = iter(()) if batch else images_at(paths, storage.source_access(layout), sys.stdin.buffer)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    model = loaded(layout.generation(name).model, name, device)
+    model = loaded(verified(layout, name).model, name, device)
     near = gallery(layout, name, model, references, how["batch_size"]) if references else None
     how |= {"model": model, "generation": name, "gallery": near}
     if batch:
@@ -97,10 +95,9 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
     """
     from oltr_core.prediction import graph, loaded
 
-    name = generation or champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    graph.write(onnx, loaded(layout.generation(name).model, name), name)
-    click.echo(f"{onnx}: generation {name}, {onnx.stat().st_size / 2**20:.1f} MiB")
+    sealed = verified(layout, generation)
+    graph.write(onnx, loaded(sealed.model, sealed.name), sealed.name)
+    click.echo(f"{onnx}: generation {sealed.name}, {onnx.stat().st_size / 2**20:.1f} MiB")
 
 
 @command(

@@ -89,7 +89,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
     again.annotations.mkdir(parents=True, exist_ok=True)
     again.raw.mkdir(parents=True, exist_ok=True)
-    pulled, forgotten = [], ledger.replay(ledger.read(layout.ledger)).forgotten
+    pulled, forgotten = [], ledger.state_of(layout.ledger).forgotten
     for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
         path = again.root / relative
         if path.name == GENESIS:

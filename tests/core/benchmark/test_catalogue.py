@@ -20,12 +20,12 @@ from oltr_core.operating.learning import Update
 from oltr_core.scores import Msp, Odin
 from tests.core.training.worlds import recipe
 
-RESULTS = Layout(ROOT).results
+LAYOUT = Layout(ROOT)
 PAGE = (ROOT / "docs" / "methods.md").read_text()
 
 
 def test_the_page_is_that_of_the_code():
-    assert catalogue.page(RESULTS) == PAGE, "`make generated` writes it anew"
+    assert catalogue.page(LAYOUT) == PAGE, "`make generated` writes it anew"
     files = [line.split("](../")[1].split(")")[0] for line in PAGE.splitlines() if line.startswith("| [")]
     assert all((ROOT / file).is_file() for file in files)
     assert len(files) == sum(len(catalogue.members(slot)) for slot, _ in catalogue.SLOTS.values())
@@ -40,7 +40,7 @@ def line(name: str, heading: str) -> list[str]:
 
 @pytest.mark.parametrize("stem", ["cifar100-lt-rivals", "cifar100-lt-strong", "digits-learners"])
 def test_ours_is_the_mean_of_the_cells(stem):
-    kept, table = records.read(RESULTS / f"{stem}.jsonl"), TABLES[stem]
+    kept, table = records.read(LAYOUT.cells(stem)), TABLES[stem]
     name, heading = {
         "cifar100-lt-rivals": ("tau_norm", "Heads"),
         "cifar100-lt-strong": ("resnet32_fused", "Backbones"),
