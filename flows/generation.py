@@ -12,13 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect import artifacts, flow, tags, task
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -184,13 +178,15 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
         rows = [{"what": "verdict", "figure": verdict}]
         rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for m, k, _ in HEADLINE]
         key = f"{name_of(layout)}-generation-{name}"
-        create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
+        why = "; ".join(reasons) or f"generation {name}"
+        artifacts.create_table_artifact(rows, key=f"{key}-headline", description=why)
         link_report(layout, name, reports.address(layout, name))
         sheet = sealed.contact_sheet
         if sheet.exists() and sheet.stat().st_size <= PICTURE_BYTES:
             # inline, because a page served over http may not show a file of this machine
             picture = f"data:image/png;base64,{base64.b64encode(sheet.read_bytes()).decode()}"
-            create_image_artifact(picture, key=f"{key}-batch", description=f"The batch of generation {name}")
+            said = f"The batch of generation {name}"
+            artifacts.create_image_artifact(picture, key=f"{key}-batch", description=said)
 
 
 def link_report(layout: Layout, name: str, address: str) -> None:
@@ -198,9 +194,9 @@ def link_report(layout: Layout, name: str, address: str) -> None:
     file, key = str(layout.generation(name).report.resolve()), f"{name_of(layout)}-generation-{name}-report"
     said = f"The report of generation {name}"
     if address:
-        create_link_artifact(address, link_text=file, key=key, description=said)
+        artifacts.create_link_artifact(address, link_text=file, key=key, description=said)
     else:
-        create_markdown_artifact(f"`{file}`", key=key, description=said)
+        artifacts.create_markdown_artifact(f"`{file}`", key=key, description=said)
 
 
 def settle() -> None:

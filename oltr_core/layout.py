@@ -155,17 +155,10 @@ class Layout:
     @property
     def owned(self) -> list[Path]:
         """What the loop and its tools write: everything below this folder that is no file of a user's."""
-        data = (self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store)
+        data = [self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store]
         databases = self.root.glob(f"{self.mlflow_db.name}*")  # SQLite has files beside it
-        return [
-            *data,
-            self.analyses,
-            self.work.folder,
-            self.remote.parent,
-            self.dvc,
-            self.mlflow_artifacts,
-            *databases,
-        ]
+        tools = [self.analyses, self.work.folder, self.remote.parent, self.dvc, self.mlflow_artifacts]
+        return [*data, *tools, *databases]
 
     def export(self, name: str) -> Export:
         return Export(self.exports / name)

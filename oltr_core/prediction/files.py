@@ -258,13 +258,9 @@ def _parts_of(path: Path) -> Path:
 
 def _about(path: Path) -> dict[str, Any]:
     """What a Parquet file of ours says of itself. Raises ValueError for any other."""
+    older = {"parts": 0, "references": 0, "of_batch": False}
     try:
-        return {
-            "parts": 0,
-            "references": 0,
-            "of_batch": False,
-            **json.loads((pq.read_schema(path).metadata or {})[_ABOUT]),
-        }
+        return older | json.loads((pq.read_schema(path).metadata or {})[_ABOUT])
     except (pa.ArrowInvalid, KeyError):
         raise ValueError(f"{path}: expected predictions that `oltr predict` wrote; name another file") from None
 

@@ -26,14 +26,9 @@ from tasks.dvc.stages import let_dvc_find_oltr
 
 #: the tables of a generation, by their names in Layout
 TABLES = {
-    "base": schema.MANIFEST,
-    "manifest": schema.MANIFEST,
-    "classes": schema.CLASSES,
-    "predictions": schema.PREDICTIONS,
-    "selection": schema.SELECTION,
-}
-
-
+    "base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES,
+    "predictions": schema.PREDICTIONS, "selection": schema.SELECTION,
+}  # fmt: skip
 #: what figures of version 0.1 may differ by: class means are summed in another order and precision since
 ROUNDING = 1e-3
 
