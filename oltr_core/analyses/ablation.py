@@ -25,7 +25,7 @@ SHAPE = {
 
 def run(layout: Layout, generation: str = "", table: str = "ablation") -> Result:
     """Of the published seeds of a table, against its first row; no model of this workspace takes part."""
-    path, tuning = layout.results / f"{table}.jsonl", find(table).tuning
+    path, tuning = layout.cells(table), find(table).tuning
     found = differences([cell for cell in records.read(path).cells.values() if cell["seed"] not in tuning])
     if found.is_empty():
         raise ValueError(

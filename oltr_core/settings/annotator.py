@@ -11,13 +11,32 @@ from oltr_core.spec import Spec
 WEEK = 7.0  # days that an address in S3 can be signed for
 
 
-class TruthAnnotator(Spec):
+class AnnotatorSpec(Spec):
+    """What commands ask the settings of every annotator; these are the answers of a machine."""
+
+    @property
+    def inbox(self) -> str:
+        """The folder that tables of answers come back to, relative to the workspace or absolute; "": none."""
+        return ""
+
+    @property
+    def address(self) -> str:
+        """The server that has the tasks; "": none."""
+        return ""
+
+    @property
+    def pictures_at(self) -> str:
+        """Where pictures lie that people are shown for some days, until `publish` renews it; "": nowhere."""
+        return ""
+
+
+class TruthAnnotator(AnnotatorSpec):
     """Labels held back in data/truth: for embedded and benchmark data."""
 
     name: Literal["truth"] = "truth"
 
 
-class People(Spec):
+class People(AnnotatorSpec):
     """What is the same for all annotators that are people: how long the loop waits for them."""
 
     # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
@@ -34,6 +53,11 @@ class FolderAnnotator(People):
 
     name: Literal["folder"] = "folder"
     path: str = "data/inbox"  # relative to the workspace, or absolute
+
+    @property
+    def inbox(self) -> str:
+        """The folder of `path`."""
+        return self.path
 
 
 class LabelStudioAnnotator(People):
@@ -63,6 +87,16 @@ class LabelStudioAnnotator(People):
         if days != WEEK and not self.pictures:
             raise ValueError(f"pictures_days {days:g} does nothing without pictures, their place in S3; name it")
         return self
+
+    @property
+    def address(self) -> str:
+        """The server of `url`."""
+        return self.url
+
+    @property
+    def pictures_at(self) -> str:
+        """The place in S3 of `pictures`."""
+        return self.pictures
 
 
 Annotator = Annotated[TruthAnnotator | FolderAnnotator | LabelStudioAnnotator, Field(discriminator="name")]
