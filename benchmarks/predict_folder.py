@@ -108,19 +108,25 @@ def predicting(model: Checkpoint, folder: Path, turn: int, o: argparse.Namespace
     return o.images / (times[-1] - start), (o.images - 1 - first) / (times[-1] - times[first])
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of_both(doc: str | None, images: int) -> argparse.ArgumentParser:
+    """What `serving.py` is told too; `images` is the default number of them."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet32", help="resnet32, resnet10 or a timm model")
     parser.add_argument("--side", type=int, default=32, help="pixels that the network sees")
-    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--images", type=int, default=images)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--classes", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3, help="turns after the first, which warms up")
+    parser.add_argument("--json", action="store_true", help="all sides and their ratios as one last line")
+    return parser
+
+
+def options() -> argparse.Namespace:
+    parser = options_of_both(__doc__, images=8192)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--json", action="store_true", help="both sides and their ratio as one last line")
     return parser.parse_args()
 
 

@@ -36,7 +36,7 @@ import onnxruntime
 import psutil
 import torch
 from input_pipeline import written  # this folder is where a script is started
-from predict_folder import made
+from predict_folder import made, options_of_both
 
 import oltr_core
 from oltr_core import checkpoint
@@ -174,17 +174,9 @@ def summary(turns: list[dict[str, dict[str, float]]], load: float, o: argparse.N
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet32", help="resnet32, resnet10 or a timm model")
-    parser.add_argument("--side", type=int, default=32, help="pixels that the network sees")
-    parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=100)
+    parser = options_of_both(__doc__, images=1024)
     parser.add_argument("--requests", type=int, default=100, help="of one image each")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3, help="turns after the first, which warms up")
-    parser.add_argument("--device", default="cpu", choices=["cpu"])
-    parser.add_argument("--json", action="store_true", help="one line of JSON, which is printed anyhow")
+    parser.set_defaults(device="cpu")
     return parser.parse_args()
 
 

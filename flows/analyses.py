@@ -6,9 +6,8 @@ import inspect
 
 import click
 
-from flows.champion import champion_of
+from flows.champion import champion_of, verified
 from flows.command import command
-from oltr_core import ledger
 from oltr_core.layout import Layout
 
 
@@ -42,7 +41,7 @@ def analyse(layout: Layout, name: str | None, show: bool, generation: str | None
     if not (given.get("table") or ("table" in takes and takes["table"].default)):
         generation = generation or champion_of(layout)
         for one in filter(None, (generation, given.get("against"))):
-            ledger.verify_sealed(layout.ledger, layout.generation(one).folder)
+            verified(layout, one)
     place = layout.analysis(generation or "tables", name)
     made = write(call(layout, generation or "", **given), place)
     click.echo(f"{place.page}: beside it {', '.join(made[1:])}")

@@ -18,27 +18,26 @@ def annotate() -> None:
     """The batch for people, out and back."""
 
 
-@command("oltr annotate export 0001", "oltr annotate export --as camtrap_dp", group=annotate)
+@command("oltr annotate export 0001", "oltr annotate export --as camtrap_dp", group=annotate, reads=False)
 @NEWEST
 @click.option("--as", "kind", type=click.Choice(FORMATS), help="Also write it for another tool, beside the page.")
 def export(layout: Layout, generation: str | None, kind: str | None) -> None:
     """Write the batch of a generation (the newest by default): a page to answer in, a CSV, pictures."""
     from flows import steps
-    from flows.loop import alone
     from tasks import workspace
     from tasks.annotator import other_formats
+    from tasks.lock import alone
 
     settings = workspace.settings(layout).annotator
     with alone(layout):
         name = _sealed(layout, generation)
         steps.export_batch(layout, name)
         if kind:
-            inbox = getattr(settings, "path", "")
-            back = f": put what is answered into {inbox} as {name}.*" if inbox else ""
+            back = f": put what is answered into {settings.inbox} as {name}.*" if settings.inbox else ""
             click.echo(f"{other_formats.write(layout, name, kind)}{back}")
 
 
-@command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open")
+@command("oltr annotate open", "oltr annotate open 0001 --once", group=annotate, name="open", reads=False)
 @NEWEST
 @click.option("--once", is_flag=True, help="End after the first time that answers are saved.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Serve there (default: a free port).")
@@ -47,7 +46,6 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     """Answer the batch in a browser on this machine; the answers go straight into the inbox. Ctrl-C ends it."""
     from threading import Event
 
-    from oltr_core.settings.annotator import FolderAnnotator
     from oltr_core.settings.masking import masked
     from oltr_core.settings.workspace import name_of
     from tasks import clock, workspace
@@ -55,7 +53,7 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
     from tasks.prefect import deploying
 
     settings = workspace.settings(layout).annotator
-    if not isinstance(settings, FolderAnnotator):
+    if not settings.inbox:
         raise ValueError(
             f"params.yaml: annotator: expected one that takes answers from people, found {settings.name!r}; write "
             "annotator: {name: folder, path: data/inbox}"
@@ -76,26 +74,24 @@ def answer(layout: Layout, generation: str | None, once: bool, port: int, no_bro
         done.wait()
 
 
-@command("oltr annotate import 0001", group=annotate, name="import")
+@command("oltr annotate import 0001", group=annotate, name="import", reads=False)
 @NEWEST
 def collect(layout: Layout, generation: str | None) -> None:
     """Import the annotations that are there, all or some, checked against what was asked."""
-    from flows import steps
-    from flows.loop import alone
+    from flows import answers, steps
     from tasks import workspace
 
-    settings = workspace.settings(layout)
-    with alone(layout):
-        steps.repair(layout)
+    settings = workspace.settings(layout).annotator
+    with steps.held(layout):
         name = _sealed(layout, generation)
-        if steps.import_annotations(layout, name, partial=True) is None:
-            place = getattr(settings.annotator, "path", getattr(settings.annotator, "url", settings.annotator.name))
+        if answers.import_annotations(layout, name, partial=True) is None:
+            place = settings.inbox or settings.address or settings.name
             raise ValueError(
                 f"{place}: there is no annotation of the batch of {name} yet; `oltr annotate status` counts them"
             )
 
 
-@command("oltr annotate status", group=annotate)
+@command("oltr annotate status", group=annotate, reads=False)
 def status(layout: Layout) -> None:
     """How far people are with each batch: asked, annotated, imported; and the rows that cannot be imported."""
     from flows.tables import rendered
@@ -139,15 +135,15 @@ def correct(layout: Layout, image: str, label: str, new: bool, reason: str, by: 
 
     IMAGE is an id, the first letters of one, an address, or a file. It holds from the next generation on.
     """
-    from flows import steps
+    from flows import answers
 
     person = who(layout, by)
-    record(layout, lambda: steps.correct(layout, image, label, reason, person, new))
+    record(layout, lambda: answers.correct(layout, image, label, reason, person, new))
 
 
 def _sealed(layout: Layout, name: str | None) -> str:
     """`name` if it is sealed, by default the newest generation. Raises ValueError naming those that are."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if not state.generations:
         raise ValueError(f"{layout.root}: no generation is sealed yet; `oltr loop` makes the first")
     if name is not None and name not in state.generations:

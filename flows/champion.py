@@ -8,7 +8,7 @@ import click
 
 from flows.command import NEWEST, REASON, command
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import GENESIS, Generation, Layout
 
 
 @command("oltr promote 0002 --reason 'better on the night camera'")
@@ -26,7 +26,7 @@ def rollback(layout: Layout, generation: str | None, reason: str) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
         champion = champion_of(layout)
-        generation = ledger.replay(ledger.read(layout.ledger)).parents.get(champion, GENESIS)
+        generation = ledger.state_of(layout.ledger).parents.get(champion, GENESIS)
         if generation == GENESIS:
             raise ValueError(f"{champion} has no parent to go back to; it was the beginning")
     _move(layout, generation, "rolled_back", reason)
@@ -47,10 +47,8 @@ def import_model(layout: Layout, file: Path, timm: str | None, classes: Path | N
     as params.yaml: train.transform says.
     """
     from flows import steps
-    from flows.loop import alone
 
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         click.echo(steps.import_model(layout, file.expanduser(), timm, classes and classes.expanduser()))
 
 
@@ -74,11 +72,9 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
     def shown(share: Share | None) -> str:
         return "-" if share is None else f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
-    name = generation or champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     rows = [
         [of.name, f"{of.threshold:.4g}", *map(shown, of[2:5]), *["-" if of[5] is None else f"{of[5]:.1f}"]]
-        for of in costs(layout.generation(name), keep, load_params(layout).update.costs)
+        for of in costs(verified(layout, generation), keep, load_params(layout).update.costs)
     ]
     head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted", "cost of 1,000"]
     click.echo(rendered(head, rows, right=head[1:]))
@@ -86,21 +82,28 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
-    from flows import steps
-    from flows.loop import alone
+    from flows import shown
     from tasks import clock, gate
+    from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
 
     with alone(layout):
         gate.move(layout, name, event, reason, clock.now())
         prepare_environment(layout)
-        steps.mirror(layout)
+        shown.mirror(layout)
     click.echo(f"{name} is the champion now; the next generation builds on it")
+
+
+def verified(layout: Layout, name: str | None = None) -> Generation:
+    """The sealed generation `name`, by default the champion. Raises ValueError where it is none or was changed."""
+    sealed = layout.generation(name or champion_of(layout))
+    ledger.verify_sealed(layout.ledger, sealed.folder)
+    return sealed
 
 
 def champion_of(layout: Layout) -> str:
     """The champion's name. Raises ValueError where there is none yet."""
-    name = ledger.replay(ledger.read(layout.ledger)).champion
+    name = ledger.state_of(layout.ledger).champion
     if name == GENESIS:
         raise ValueError(f"{layout.root}: there is no champion yet; `oltr loop` makes the first generation")
     return name

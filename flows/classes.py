@@ -125,7 +125,7 @@ def take_in(layout: Layout, file: Path, reason: str, by: str | None) -> None:
 
 
 def _change(layout: Layout, what: str, arguments: tuple[Any, ...], reason: str, by: str | None) -> None:
-    from flows import steps
+    from flows import answers
 
     person = who(layout, by)
-    record(layout, lambda: steps.change_classes(layout, what, arguments, reason, person))
+    record(layout, lambda: answers.change_classes(layout, what, arguments, reason, person))

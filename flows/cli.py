@@ -39,7 +39,7 @@ for stage in TABLE:  # each reads the sections that it depends on, and writes do
     command(*lines, reads=False, name=stage.name, help=about, short_help=stage.does)(partial(run_stage, stage.name))
 
 
-@command("oltr loop", "oltr loop --generations 5", "oltr loop --more 1")
+@command("oltr loop", "oltr loop --generations 5", "oltr loop --more 1", reads=False)
 @click.option("--generations", type=click.IntRange(min=1), help="Go on until this many are finished (default: 3).")
 @click.option("--more", type=click.IntRange(min=1), help="Make this many more.")
 def loop(layout: Layout, generations: int | None, more: int | None) -> None:
@@ -68,8 +68,8 @@ def init(folder: Path, like: str) -> None:
 @command("oltr upgrade", "oltr --workspace ~/birds upgrade", reads=False)
 def upgrade(layout: Layout) -> None:
     """Bring a workspace that an older version made up to date; params.yaml as it was stays beside the new one."""
-    from flows.loop import alone
     from tasks import workspace
+    from tasks.lock import alone
 
     with alone(layout):
         changed = workspace.upgrade(layout)
@@ -103,18 +103,16 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
         click.echo("this workspace is fit to run" + ("; the lines marked ! are advice" if hints else ""))
 
 
-@command("oltr ingest", "oltr ingest batch-1")
+@command("oltr ingest", "oltr ingest batch-1", reads=False)
 @click.argument("batches", nargs=-1)
 def ingest(layout: Layout, batches: tuple[str, ...]) -> None:
     """Take raw batches of params.yaml in: packed, checked, given to DVC. Without names: all of them."""
     from flows import steps
-    from flows.loop import alone
     from oltr_core.measured import counted
     from tasks import workspace
 
     wanted = [b.batch for b in workspace.settings(layout).sources]
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         for batch in batches or wanted:
             card = steps.ingest(layout, batch)
             click.echo(f"{batch}: {counted(card['images'], 'images')}, {card['quarantined']} in quarantine")

@@ -58,10 +58,8 @@ def who(layout: Layout, by: str | None) -> str:
 def record(layout: Layout, do: Callable[[], tuple[str, list[str]]]) -> None:
     """Let `do` record something, in the workspace held and repaired; say what was done and what to warn of."""
     from flows import steps
-    from flows.loop import alone
 
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         done, warnings = do()
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)
@@ -73,8 +71,8 @@ def command(
 ) -> Callable[..., click.Command]:
     """A command of `group` whose function gets the workspace first; `fields` are click's own.
 
-    It `reads` the settings first, whether or not it needs them: what is wrong with params.yaml is told by the first
-    command after it was written.
+    It `reads` the settings first, needed or not, unless it does so itself: what is wrong with params.yaml is told by
+    the first command after it was written.
     """
 
     def made(do: Callable[..., Any]) -> click.Command:

@@ -86,8 +86,7 @@ def _change(was: float | None, now: float | None, paired: dict[str, Any] | None)
 
 
 def _settings(layout: Layout, before: str, after: str) -> dict[str, list[str | None]]:
-    from oltr_core.settings.reading import read_yaml
-    from tasks.mlflow import flat
+    from oltr_core.settings.reading import flat, read_yaml
 
     of = []
     for name in (before, after):

@@ -32,7 +32,7 @@ def cost(layout: Layout, as_json: bool) -> None:
 
 def of(layout: Layout) -> dict[str, Any]:
     """`generations`, a row each with `seconds` per stage, and `advice`: worth.json of the newest that has one."""
-    names = ledger.replay(ledger.read(layout.ledger)).generations
+    names = ledger.state_of(layout.ledger).generations
     sealed = [layout.generation(name) for name in names if layout.generation(name).folder.is_dir()]
     known = [generation for generation in sealed if generation.worth.exists()]  # version 0.1 has none
     rows = json.loads(known[-1].cost.read_text()) if known else []

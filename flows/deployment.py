@@ -14,15 +14,17 @@ from typing import Any
 from prefect import flow, tags
 from prefect.states import Completed
 
-from flows import monitoring, plan, steps, waiting
+from flows import monitoring, plan, shown, steps, waiting
 from flows.generation import WAITING, annotation, loop, named
-from flows.loop import Busy, alone, check_parameters
+from flows.loop import check_parameters
 from flows.upkeep import finish_forgetting
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
 from tasks import clock, notify
+from tasks.lock import Busy
 
 PATIENCE = 600  # seconds that a run waits for another one in its workspace
 IMPORTED = "AnswersImported"
@@ -44,8 +46,7 @@ def held(workspace: str, do: Callable[[Layout], Any], *, whole: bool = True) -> 
     if whole:
         check_parameters(layout)
     try:
-        with alone(layout, PATIENCE):
-            steps.repair(layout)
+        with steps.held(layout, PATIENCE):
             finish_forgetting(layout)
             return do(layout)
     except Busy as error:
@@ -67,7 +68,7 @@ def retrain(workspace: str = ".") -> Any:
     """Make one generation more, by a full training whatever the schedule of params.yaml says."""
 
     def make(layout: Layout) -> Any:
-        begun = steps.state_of(layout).unfinished is not None  # it is finished as it was begun
+        begun = ledger.state_of(layout.ledger).unfinished is not None  # it is finished as it was begun
         return _make(layout, 2 if begun else 1, full_training=True)
 
     return held(workspace, make)
@@ -100,7 +101,7 @@ def _look(layout: Layout) -> Any:
         return Completed(name=NOTHING, message=why)
     before = len(arrivals.looks(layout))
     seen, rule = monitoring.look(layout), load_settings(layout).schedule.monitor
-    steps.catch_up(layout)
+    shown.catch_up(layout)
     if not seen["recommended"]:
         return Completed(name=NOTHING, message=seen["sentence"])
     quiet = arrivals.quiet(rule.quiet_hours, datetime.fromisoformat(clock.now()))
@@ -149,7 +150,7 @@ def _make(layout: Layout, more: int, full_training: bool = False, reminds: bool 
     before = plan.finished(layout)
     step = plan.next_step(layout, before + more)
     if step and step.what == "annotate" and (state := _unanswered(layout, step.name, reminds)):
-        steps.catch_up(layout)
+        shown.catch_up(layout)
         return state
     with tags(name_of(layout)):  # those of a deployment are not its inner runs'
         loop(str(layout.root), before + more, full_training)

@@ -12,20 +12,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect import artifacts, flow, tags, task
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import plan, steps, waiting
+from flows import answers, plan, shown, steps, waiting
 from flows.headstart import begun, joined
 from flows.history import metrics_of
 from flows.progress import WATCH, log
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
@@ -45,10 +40,12 @@ def _said(layout: Layout, pattern: str, given: dict[str, Any]) -> str:
 
     `newest` is the one that was opened last, `upcoming` the one that is being made or comes next.
     """
-    newest = upcoming = "unknown"
-    with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
-        newest, upcoming = (steps.state_of(layout).opened or ["none"])[-1], plan.upcoming(layout)
-    return f"{name_of(layout)}-{pattern.format(**given, newest=newest, upcoming=upcoming)}"
+    names = {"newest": "unknown", "upcoming": "unknown"}
+    if any(f"{{{name}}}" in pattern for name in names):
+        with suppress(ValueError, OSError):  # of a ledger that cannot be read; the run itself says so
+            state = ledger.state_of(layout.ledger)
+            names = {"newest": (state.opened or ["none"])[-1], "upcoming": plan.upcoming(state)}
+    return f"{name_of(layout)}-{pattern.format(**given, **names)}"
 
 
 def named(pattern: str) -> Callable[[], str]:
@@ -88,7 +85,7 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
 
 def _mirror(layout: Layout) -> None:
     """Show in MLflow; the report of what is shown now on a tracking server opens from there."""
-    for name, address in steps.mirror(layout).items():
+    for name, address in shown.mirror(layout).items():
         link_report(layout, name, address)
 
 
@@ -99,7 +96,7 @@ validate = _task(steps.validate, "quality-{name}", retry=False)
 seal = _task(steps.seal, "seal-{name}", seconds=MOVING)
 judge = _task(steps.judge, "gate-{name}", retry=False)
 export_batch = _task(steps.export_batch, "export-{name}", seconds=OUTSIDE)
-import_annotations = _task(steps.import_annotations, "import-{name}", seconds=OUTSIDE)
+import_annotations = _task(answers.import_annotations, "import-{name}", seconds=OUTSIDE)
 mirror = _task(_mirror, "mirror-{newest}", retry=False, seconds=OUTSIDE)
 
 
@@ -111,8 +108,8 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     """
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
-    steps.commit_last(layout)
-    steps.tell(layout)
+    shown.commit_last(layout)
+    shown.tell(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
@@ -122,7 +119,7 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
             with tags(name_of(layout), "generation"):
                 generation(workspace, step.name, full_training)
             mirrored.append(mirror.submit(layout))
-    if not mirrored and steps.mlflow_is_behind(layout):  # a kill left it undone
+    if not mirrored and shown.mlflow_is_behind(layout):  # a kill left it undone
         mirrored.append(mirror.submit(layout))
     for future in mirrored:
         future.wait()
@@ -142,7 +139,7 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
     """Make generation `name`, from wherever it was left; returns the verdict."""
     layout = Layout(Path(workspace))
     settings = load_settings(layout)
-    if name not in steps.state_of(layout).sealed:
+    if name not in ledger.state_of(layout.ledger).sealed:
         # what the head start has ingested is not pending any more, and yet a task of this run
         for batch in dict.fromkeys([*begun("ingest"), *steps.pending_batches(layout, settings, name)]):
             ingest(layout, batch)
@@ -152,11 +149,11 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
         seal(layout, name)
     verdict, reasons = judge(layout, name)
     export_batch(layout, name)
-    steps.commit(layout, name, verdict)
+    shown.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
     if advice := steps.recommended(layout):
         log("\n".join(advice))  # the terminal has it below the table
-    steps.tell(layout)
+    shown.tell(layout)
     return verdict
 
 
@@ -181,13 +178,15 @@ def show(layout: Layout, name: str, verdict: str, reasons: list[str]) -> None:
         rows = [{"what": "verdict", "figure": verdict}]
         rows += [{"what": k, "figure": f"{values[m]:.3f}" if m in values else "–"} for m, k, _ in HEADLINE]
         key = f"{name_of(layout)}-generation-{name}"
-        create_table_artifact(rows, key=f"{key}-headline", description="; ".join(reasons) or f"generation {name}")
+        why = "; ".join(reasons) or f"generation {name}"
+        artifacts.create_table_artifact(rows, key=f"{key}-headline", description=why)
         link_report(layout, name, reports.address(layout, name))
         sheet = sealed.contact_sheet
         if sheet.exists() and sheet.stat().st_size <= PICTURE_BYTES:
             # inline, because a page served over http may not show a file of this machine
             picture = f"data:image/png;base64,{base64.b64encode(sheet.read_bytes()).decode()}"
-            create_image_artifact(picture, key=f"{key}-batch", description=f"The batch of generation {name}")
+            said = f"The batch of generation {name}"
+            artifacts.create_image_artifact(picture, key=f"{key}-batch", description=said)
 
 
 def link_report(layout: Layout, name: str, address: str) -> None:
@@ -195,9 +194,9 @@ def link_report(layout: Layout, name: str, address: str) -> None:
     file, key = str(layout.generation(name).report.resolve()), f"{name_of(layout)}-generation-{name}-report"
     said = f"The report of generation {name}"
     if address:
-        create_link_artifact(address, link_text=file, key=key, description=said)
+        artifacts.create_link_artifact(address, link_text=file, key=key, description=said)
     else:
-        create_markdown_artifact(f"`{file}`", key=key, description=said)
+        artifacts.create_markdown_artifact(f"`{file}`", key=key, description=said)
 
 
 def settle() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from flows import plan, steps, waiting
+from flows import plan, shown, steps, waiting
 from flows.headstart import HeadStart
 from flows.history import table
 from flows.progress import WATCH, account, say
@@ -30,19 +29,18 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
     from tasks import workspace
 
     settings = workspace.settings(layout)
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         if said := finish_forgetting(layout):
             print(said)
         wanted = plan.finished(layout) + more if more else generations or 3
         step = plan.next_step(layout, wanted)
         if step is None:
             prepare_environment(layout)
-            steps.catch_up(layout)
+            shown.catch_up(layout)
             done = f"{plan.finished(layout)} generations are finished"
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return
-        champion = ledger.replay(ledger.read(layout.ledger)).champion
+        champion = ledger.state_of(layout.ledger).champion
         with inputs.original_pointers(layout):  # what comes next is built on it
             ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
         prepare_environment(layout)
@@ -54,32 +52,6 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         finally:
             server.stop()
     print(masked(summary(layout, settings)))
-
-
-class Busy(ValueError):
-    """Another process works in the workspace."""
-
-
-@contextlib.contextmanager
-def alone(layout: Layout, patience: float = 0) -> Iterator[None]:
-    """Hold the workspace: two loops in one would overwrite each other's work. The system frees it when we die.
-
-    Raises Busy where another holds it for longer than `patience` seconds.
-    """
-    from filelock import FileLock, Timeout
-
-    layout.lock.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.lock, timeout=patience)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            f"{layout.root.resolve()}: another `oltr loop` is at work in this workspace; wait for it or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_parameters(layout: Layout) -> None:
@@ -119,7 +91,7 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
 def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:
     """Generation 0, or one that was cut off, up to its training."""
     what, name = step
-    if what == "annotate" or name in steps.state_of(layout).sealed or layout.generation(name).folder.is_dir():
+    if what == "annotate" or name in ledger.state_of(layout.ledger).sealed or layout.generation(name).folder.is_dir():
         return HeadStart({})
     to_do = [(steps.ingest, batch) for batch in steps.pending_batches(layout, settings, name)]
     to_do += [(steps.open_generation, name), *((steps.run_stage, stage) for stage in ("code", "curate", "train"))]
@@ -139,7 +111,7 @@ def summary(layout: Layout, settings: Settings) -> str:
     from tasks import annotator
     from tasks.dvc import git
 
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     here = Path(sys.executable).parent
     lines = ["", table(layout), ""]
     waits = plan.unannotated(layout)

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from flows.command import AS_JSON, command
-from oltr_core import ledger
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.layout import Layout
 
 
 @command("oltr ingest batch-7 && oltr monitor", "oltr monitor --json | jq .places")
@@ -20,7 +19,7 @@ def monitor(layout: Layout, as_json: bool) -> None:
     Says how much of it is unknown, how far it lies from the images of the last full training, and whether that is
     worth a generation by params.yaml: schedule.monitor. Each look is a line of data/monitor.jsonl.
     """
-    from flows.loop import alone
+    from tasks.lock import alone
 
     with alone(layout):
         seen = look(layout)
@@ -32,20 +31,14 @@ def look(layout: Layout) -> dict[str, Any]:
 
     Raises ValueError without a champion or a batch, and for a champion that was changed after its seal.
     """
-    from flows.champion import champion_of
+    from flows.champion import verified
     from oltr_core.settings.whole import load_settings
     from oltr_core.stages import monitoring
     from oltr_core.upkeep import arrivals
     from tasks import clock, ray
 
-    settings, champion = load_settings(layout), champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(champion).folder)
+    settings, champion = load_settings(layout), verified(layout).name
     with ray.using(layout):
         seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}
-    seen = json.loads(json.dumps(seen))  # as it is read again
-    before = arrivals.looks(layout)
-    if not before or {k: v for k, v in before[-1].items() if k != "at"} != seen:
-        lines = map(json.dumps, [*before, {"at": clock.now(), **seen}])
-        write_atomically(layout.monitored, "".join(f"{line}\n" for line in lines))
-    return seen
+    return arrivals.add(layout, seen, clock.now())

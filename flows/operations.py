@@ -18,7 +18,7 @@ from oltr_core.settings.masking import masked
 NOTIFY = click.option("--notify", help="Tell people by this notification block of the server: TYPE/NAME.")
 
 
-@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker")
+@command("oltr deploy", "oltr deploy --notify slack-webhook/team", "oltr deploy --pool docker", reads=False)
 @NOTIFY
 @click.option("--pool", default="", help="One of definitions.work_pools in prefect.yaml (default: as written there).")
 def deploy(layout: Layout, notify: str | None, pool: str) -> None:
@@ -36,7 +36,7 @@ def deploy(layout: Layout, notify: str | None, pool: str) -> None:
     click.echo(f"deployed {', '.join(names)}; {workers} runs them")
 
 
-@command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team")
+@command("oltr serve", "oltr serve --port 0 --notify slack-webhook/team", reads=False)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=4200, help="Of the server; 0: a free one (default: 4200)."
 )
@@ -81,7 +81,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                     time.sleep(1)
                     if next(came):
                         deploying.answers_are_in(name_of(layout), clock.now())
-            raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.prefect_home / 'worker.log'}")
+            raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.worker_log}")
     finally:
         server.stop()
 
@@ -107,9 +107,9 @@ def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[
 @click.argument("destination", type=click.Path(path_type=Path))
 def backup(layout: Layout, destination: Path) -> None:
     """Copy this workspace, its history and databases into a new folder, and read the copy again."""
-    from flows.loop import alone
     from oltr_core.settings.whole import load_settings
     from tasks import backup as copies
+    from tasks.lock import alone
 
     settings = load_settings(layout)
     with alone(layout):
@@ -119,7 +119,7 @@ def backup(layout: Layout, destination: Path) -> None:
         "MLflow's artifacts": settings.tracking.artifacts,
         "Prefect's database": os.environ.get("PREFECT_API_URL", ""),
         "copies of data in DVC's remote": settings.storage.remote,
-        "tasks of Label Studio": getattr(settings.annotator, "url", ""),
+        f"tasks of {settings.annotator.name.replace('_', ' ').title()}": settings.annotator.address,
     }
     outside += [f"{what} at {address}" for what, address in elsewhere.items() if address]
     click.echo(masked("\n".join([said, *(f"not in it: {what}" for what in outside)])))

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from oltr_core import ledger
 from oltr_core.layout import Layout, generation_name
+from oltr_core.ledger import State
 
 
 class Step(NamedTuple):
@@ -17,7 +18,8 @@ class Step(NamedTuple):
 
 def next_step(layout: Layout, generations: int) -> Step | None:
     """The next thing to do until `generations` have a verdict and their batches are out; None: nothing."""
-    state, name = ledger.replay(ledger.read(layout.ledger)), upcoming(layout)
+    state = ledger.state_of(layout.ledger)
+    name = upcoming(state)
     if name in state.opened:
         return Step("make", name)
     if len(state.verdicts) >= generations:
@@ -26,9 +28,8 @@ def next_step(layout: Layout, generations: int) -> Step | None:
     return Step("annotate", waits) if waits else Step("make", name)
 
 
-def upcoming(layout: Layout) -> str:
+def upcoming(state: State) -> str:
     """The generation that is being made, up to its exported batch, or else the one to be opened next."""
-    state = ledger.replay(ledger.read(layout.ledger))
     if state.unfinished is not None:
         return state.unfinished
     out = not state.opened or state.opened[-1] in state.exported
@@ -48,4 +49,4 @@ def unannotated(layout: Layout) -> str | None:
 
 def finished(layout: Layout) -> int:
     """How many generations have a verdict."""
-    return len(ledger.replay(ledger.read(layout.ledger)).verdicts)
+    return len(ledger.state_of(layout.ledger).verdicts)

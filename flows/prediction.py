@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.champion import champion_of
+from flows.champion import champion_of, verified
 from flows.command import AS_JSON, command
-from oltr_core import ledger
 from oltr_core.layout import Layout
 
 if TYPE_CHECKING:
@@ -68,19 +67,18 @@ def predict(
         raise click.UsageError("give PATHS, or --batch (which --by goes with, and --resume does not)")
     if batch and workers is not None:
         raise click.UsageError("--workers decodes PATHS ahead of the network; leave it out with --batch")
-    from oltr_core.prediction import gallery, images_at, loaded
+    from oltr_core import prediction
     from tasks import storage
 
     name = champion_of(layout)
-    images = iter(()) if batch else images_at(paths, storage.source_access(layout), sys.stdin.buffer)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    model = loaded(layout.generation(name).model, name, device)
-    near = gallery(layout, name, model, references, how["batch_size"]) if references else None
+    images = iter(()) if batch else prediction.images_at(paths, storage.source_access(layout), sys.stdin.buffer)
+    model = prediction.loaded(verified(layout, name).model, name, device)
+    near = prediction.gallery(layout, name, model, references, how["batch_size"]) if references else None
     how |= {"model": model, "generation": name, "gallery": near}
     if batch:
-        answers = partial(_answers_of_batch, layout=layout, batch=batch, by=by, **how)
+        answers = partial(_of_batch, layout=layout, batch=batch, by=by, **how)
     else:
-        answers = partial(_answers, fetch=storage.read, workers=2 if workers is None else workers, **how)
+        answers = partial(prediction.predict, fetch=storage.read, workers=2 if workers is None else workers, **how)
     if output is None:
         _print(answers(images), as_json)
     else:
@@ -97,10 +95,9 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
     """
     from oltr_core.prediction import graph, loaded
 
-    name = generation or champion_of(layout)
-    ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
-    graph.write(onnx, loaded(layout.generation(name).model, name), name)
-    click.echo(f"{onnx}: generation {name}, {onnx.stat().st_size / 2**20:.1f} MiB")
+    sealed = verified(layout, generation)
+    graph.write(onnx, loaded(sealed.model, sealed.name), sealed.name)
+    click.echo(f"{onnx}: generation {sealed.name}, {onnx.stat().st_size / 2**20:.1f} MiB")
 
 
 @command(
@@ -128,13 +125,7 @@ def convert(layout: Layout, predictions: Path, target: Path, like: str) -> None:
     click.echo(f"{target}: {written} predictions{more}")
 
 
-def _answers(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
-    from oltr_core.prediction import predict
-
-    return predict(images, **how)
-
-
-def _answers_of_batch(images: Iterable[str], **how: Any) -> Iterator[Prediction]:
+def _of_batch(_: Iterable[str], **how: Any) -> Iterator[Prediction]:
     from oltr_core.prediction import predict_batch
 
     return predict_batch(**how)

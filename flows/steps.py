@@ -6,27 +6,30 @@ commands call these.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows import answers
 from flows.progress import WATCH, note, say
 from oltr_core import ledger
-from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
-from oltr_core.ledger import Event, State
+from oltr_core.layout import GENESIS, IMPORTED, Layout
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import Settings, load_settings
-from tasks import annotator, clock, gate, notify, ray, storage
+from tasks import annotator, clock, gate, lock, notify, ray, storage
 from tasks.annotator import batch as batches_of_questions
-from tasks.annotator import collecting, records
-from tasks.dvc import batches, git, inputs, pointers, remotes, repository, sealing, stages
+from tasks.annotator import records
+from tasks.dvc import batches, pointers, remotes, repository, sealing, stages
 from tasks.dvc import repair as dvc_repair
 
 
-def state_of(layout: Layout) -> State:
-    """The state of the workspace by its ledger."""
-    return ledger.replay(ledger.read(layout.ledger))
+@contextmanager
+def held(layout: Layout, patience: float = 0) -> Iterator[None]:
+    """Hold the workspace, repaired. Raises Busy where another does so for longer than `patience` seconds."""
+    with lock.alone(layout, patience):
+        repair(layout)
+        yield
 
 
 def repair(layout: Layout) -> None:
@@ -65,13 +68,13 @@ def ingest(layout: Layout, batch: str) -> dict[str, Any]:
 
 def open_generation(layout: Layout, name: str, full_training: bool = False) -> None:
     """Open generation `name`, or restore what its opening wrote. `full_training`: whatever the schedule says."""
-    settings, state = load_settings(layout), state_of(layout)
+    settings, state = load_settings(layout), ledger.state_of(layout.ledger)
     remotes.set_remote(layout, settings.storage.remote)
     if name in state.opened:
         sealing.reopen(layout, name)
         return
-    keep_ids(layout)
-    import_late(layout)
+    answers.keep_ids(layout)
+    answers.import_late(layout)
     every = settings.schedule.full_training_every
     number = state.next_number
     full = full_training or state.champion == GENESIS or (every and number > 0 and number % every == 0)
@@ -106,16 +109,13 @@ def import_model(layout: Layout, file: Path, name: str | None, classes: Path | N
     """
     from oltr_core import foreign
 
-    state = state_of(layout)
+    state = ledger.state_of(layout.ledger)
     if state.opened or state.champion != GENESIS:
         there = state.opened[-1] if state.opened else f"an {IMPORTED} model"
         raise ValueError(f"{layout.root}: a model is imported into a new workspace; this one has {there}")
     remotes.set_remote(layout, load_settings(layout).storage.remote)
-    folder, whole = layout.unsealed(IMPORTED), layout.generation(IMPORTED).folder
-    for left in (folder.folder, whole):  # of a call that was cut off: the ledger has nothing of it
-        if left.exists():
-            shutil.rmtree(left)
-    details = foreign.fill(folder, layout, file, name, classes)
+    sealing.discard_model(layout)
+    details = foreign.fill(layout.unsealed(IMPORTED), layout, file, name, classes)
     sealing.take_in_model(layout, details, clock.now())
     return f"{file.name}, {details['classes']} classes, is the parent of the first generation"
 
@@ -148,27 +148,15 @@ def seal(layout: Layout, name: str) -> str:
 
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
-    write_atomically(layout.untold, name)
+    notify.due(layout, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     lines = [f"generation {name} is {verdict}", *reasons]
     if verdict == "refused":
-        champion = state_of(layout).champion
+        champion = ledger.state_of(layout.ledger).champion
         lines.append(f"{champion} stays champion; the next generation learns these answers again, with those to come")
         lines.append(f"`oltr promote {name}` makes it champion anyway; `gate` in params.yaml says what may fall")
     say("\n           ".join(lines))
     return verdict, reasons
-
-
-def tell(layout: Layout) -> None:
-    """Send the message about the newest generation with a verdict, once its batch is out; sent before, nothing."""
-    state = state_of(layout)
-    name = layout.untold.read_text() if layout.untold.exists() else ""
-    if name in state.verdicts and name in state.exported:
-        asked = len(batches_of_questions.asked(layout, name))
-        about = f"{load_settings(layout).workspace.name}: generation {name} is {state.verdicts[name]}"
-        if (undelivered := notify.tell(f"{about}; {asked} images wait for annotations")) is not None:
-            say(undelivered)
-        layout.untold.unlink()
 
 
 def export_batch(layout: Layout, name: str) -> int:
@@ -184,160 +172,3 @@ def export_batch(layout: Layout, name: str) -> int:
 
         say(f"exported the batch of {name}: {counted(asked, 'images')} in {folder}")
         return asked
-
-
-def import_annotations(layout: Layout, name: str, partial: bool = False) -> int | None:
-    """Import the annotations of the batch of `name`; None while some are missing, else how many are there now.
-
-    `partial`, and an annotator's deadline that is over, take what is there. Raises ValueError with file and line of
-    those that cannot be imported: while others are missing too, and with `partial`, after the others are in.
-    """
-    settings, now = load_settings(layout).annotator, clock.now()
-    with WATCH.lap("annotate"):
-        there = collecting.standing(layout, settings, name, now)
-        found, end = there.found, there.end
-        if there.waits and not partial:
-            if found.wrong:  # whoever wrote them has to know
-                raise ValueError(found.refusal)
-            then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
-            say(f"{there.missing} yet{then}")
-            return None
-        _store(layout, settings, name, found)
-        if partial and found.wrong:
-            took = (
-                f"{found.there} annotations of the batch of {name} are imported; correct the others and import again"
-            )
-            raise ValueError("\n".join([*([took] if found.there else []), found.refusal]))
-        if partial and there.asked:
-            if found.there and not found.new:
-                say(f"there is no new annotation of the batch of {name}; {found.there} are imported")
-            return found.there or None
-        if found.wrong:
-            say(f"left out, and learned later when they are corrected:\n{found.refusal}")
-        if found.missing:
-            over = f" at its deadline, {end:%Y-%m-%d %H:%M} UTC" if end and there.over else ""
-            why = over or ", as annotator.share allows"
-            say(f"{there.missing}{why}: the loop goes on, and learns them when they come")
-        if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
-            ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
-        return found.there
-
-
-def import_late(layout: Layout) -> None:
-    """Before the next generation: what has come since of every batch that is out, so that it learns it too."""
-    settings = load_settings(layout).annotator
-    state = state_of(layout)
-    for name in (name for name in state.generations if name in state.exported):
-        if annotator.of(settings).instructions(layout, settings, name):  # people are asked
-            found = collecting.found(layout, settings, name, clock.now())
-            _store(layout, settings, name, found)
-            if found.wrong:
-                wrong = f"{len(found.wrong)} answers to the batch of {name} cannot be imported"
-                say(f"{wrong}; `oltr annotate status` names them")
-
-
-def _store(layout: Layout, settings: Any, name: str, found: collecting.Found) -> None:
-    """Keep the new answers to the batch of `name`; without any, nothing changes."""
-    if found.new:
-        near = collecting.near_names(layout, name, found.new)
-        _keep(layout, *collecting.store(layout, settings, name, found.new, clock.now()))
-        before = found.there - len(found.new)
-        say(f"imported {len(found.new)} annotations of the batch of {name}; {before} were there before")
-        for sentence in near:
-            say(sentence)
-
-
-def _keep(layout: Layout, path: Path, event: Event) -> None:
-    """Give the folder of a new file of what people said to DVC, and tell the ledger."""
-    inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
-    repository.add(layout, path.parent)
-    repository.push(layout, path.parent)
-    event.details["dvc"] = pointers.of(layout, path.parent)
-    ledger.append(layout.ledger, event)
-
-
-def keep_ids(layout: Layout) -> None:
-    """Before the next generation: ids that a generation of another line gave stay with the names of their classes."""
-    state, line = state_of(layout), []
-    while (newest := state.parents.get(line[-1]) if line else state.champion) in state.parents:
-        line.append(newest)
-    others = [name for name in state.generations if name not in line]
-    if not others:
-        return
-    from tasks.annotator import register
-
-    if strays := register.strays(layout, others):
-        details = {"reason": "given by a generation of another line", "by": "oltr"}
-        _keep(layout, *register.store(layout, strays, clock.now(), details))
-
-
-def change_classes(
-    layout: Layout, what: str, arguments: Sequence[object], reason: str, by: str
-) -> tuple[str, list[str]]:
-    """Record an operation of `oltr_core.curation.changes` on the class register.
-
-    Returns what was done, in words, and what to warn of. Raises ValueError where the register does not allow it.
-    """
-    from tasks.annotator import register
-
-    keep_ids(layout)
-    rows, warnings = register.change(layout, what, *arguments)
-    path, event = register.store(layout, rows, clock.now(), {"reason": reason, "by": by})
-    _keep(layout, path, event)
-    return register.said(layout, rows, event.generation), warnings
-
-
-def correct(layout: Layout, image: str, label: str, reason: str, by: str, new: bool = False) -> tuple[str, list[str]]:
-    """Record that `label` is right for an image. Returns what was done, in words, and what to warn of."""
-    from tasks.annotator import corrections
-
-    keep_ids(layout)
-    row, warnings = corrections.correction(layout, image, label, new)
-    _keep(layout, *corrections.store(layout, row | {"annotator": by, "reason": reason}, clock.now()))
-    before = row["label_before"] or "no label"
-    return f"{row['image_id'][:12]} is {row['label']} from generation {row['generation']} on (was {before})", warnings
-
-
-def mirror(layout: Layout) -> dict[str, str]:
-    """Show in MLflow what is sealed, and who is champion. A tracking server that is down stops nothing.
-
-    Returns the generations that were added on a tracking server, and where the report of each opens there.
-    """
-    from tasks import mlflow
-
-    with WATCH.lap("mirror to MLflow (in the background)"):
-        try:
-            tracking = load_settings(layout).tracking
-            return mlflow.reports(layout, tracking, mlflow.mirror(layout, tracking))
-        except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
-            why = " ".join(str(error).split())[:200]
-            say(f"MLflow does not show this yet ({why}); the next generation tries again")
-            return {}
-
-
-def catch_up(layout: Layout) -> None:
-    """What a kill took after the export of the last generation: its place in MLflow, its commit and its message."""
-    commit_last(layout)
-    tell(layout)
-    if mlflow_is_behind(layout):
-        mirror(layout)
-
-
-def mlflow_is_behind(layout: Layout) -> bool:
-    """Whether MLflow may not show all of the history; costs no import of it and asks no server."""
-    from tasks import mlflow
-
-    return mlflow.behind(layout, load_settings(layout).tracking)
-
-
-def commit_last(layout: Layout) -> None:
-    """The commit of the last generation with a verdict, where it is wanted and was not made."""
-    if verdicts := state_of(layout).verdicts:
-        commit(layout, *list(verdicts.items())[-1])
-
-
-def commit(layout: Layout, name: str, verdict: str) -> None:
-    """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
-    if load_settings(layout).versions.commit and not git.tagged(layout, name):
-        revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
-        say(f"committed generation {name} as {revision[:12]} on oltr/generations")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -46,21 +45,19 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     Without IMAGES, go on with what was cut off.
     """
     from flows import steps
-    from flows.loop import alone
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting
 
     if images and not yes:
         click.confirm(f"Forget {counted(len(images), 'images')} for good?", abort=True)
-    with alone(layout):
-        steps.repair(layout)
+    with steps.held(layout):
         said = finish_forgetting(layout)
         if not images and not said:
             raise ValueError("oltr forget: expected ids or addresses of images, found none, and nothing was cut off")
         if said:
             click.echo(said)
         ids = forgetting.find(layout, images) if images else []
-        left = sorted({*ids} - ledger.replay(ledger.read(layout.ledger)).forgotten)
+        left = sorted({*ids} - ledger.state_of(layout.ledger).forgotten)
         if ids and not left and not said:
             click.echo("these images were forgotten before")
         if left:
@@ -89,15 +86,19 @@ def finish_forgetting(layout: Layout) -> str:
 
     Raises ValueError naming the files of this workspace where something is left.
     """
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     pending = state.forgetting
     if not pending:
-        shutil.rmtree(layout.forgetting, ignore_errors=True)  # of one that never began, or that is over
+        if layout.forgetting.exists():  # of a removal that never began, or that is over
+            from oltr_core.upkeep import forgetting
+
+            forgetting.discard(layout)
         return ""
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
-    from tasks import annotator, clock, mlflow
+    from tasks import annotator, clock
     from tasks.dvc import inputs, objects, repository
+    from tasks.mlflow import replacing
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
 
@@ -121,9 +122,8 @@ def finish_forgetting(layout: Layout) -> str:
     stray = search.holding([layout.dvc_cache, layout.remote], traces)
     dropped = objects.drop(layout, pending["objects"], stray)
     digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
-    shown, unsearched = mlflow.replace(layout, settings.tracking, digests)
-    for path in search.holding([layout.exports, layout.mlflow_artifacts], traces):
-        path.unlink()  # copies that no run and no batch here refers to
+    shown, unsearched = replacing.replace(layout, settings.tracking, digests)
+    search.remove([layout.exports, layout.mlflow_artifacts], traces)  # copies that no run and no batch refers to
     annotator.of(settings.annotator).forget(layout, settings.annotator, images)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
     found = search.holding([*layout.owned, *shown, *objects.folders(layout)], traces)
@@ -154,8 +154,8 @@ def finish_forgetting(layout: Layout) -> str:
 @YES
 def clean(layout: Layout, yes: bool) -> None:
     """Remove this workspace's generations, batches and history, after asking. Never touches a user's images."""
-    from flows.loop import alone
     from tasks import workspace
+    from tasks.lock import alone
 
     lines = workspace.removable(layout)
     if not lines:
@@ -173,8 +173,8 @@ def clean(layout: Layout, yes: bool) -> None:
 @YES
 def gc(layout: Layout, yes: bool) -> None:
     """Remove what no generation, batch or cache key refers to, after showing it."""
-    from flows.loop import alone
     from oltr_core.upkeep import garbage
+    from tasks.lock import alone
 
     found = garbage.leftovers(layout)
     lines = [f"{item.path} ({item.bytes / 2**20:.1f} MiB): {item.why}" for item in found]

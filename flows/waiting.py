@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime
 
 from oltr_core.layout import Layout
-from oltr_core.settings.annotator import People
 from oltr_core.settings.whole import load_settings
 from tasks import annotator, clock
 from tasks.annotator import collecting
@@ -55,5 +54,4 @@ def changed(look: Callable[[], object]) -> Iterator[bool]:
 
 def late(layout: Layout, name: str) -> bool:
     """Whether people are to be reminded: `annotator.remind_after_days` are over since the batch went out."""
-    settings = load_settings(layout).annotator
-    return days(layout, name) >= (settings.remind_after_days if isinstance(settings, People) else 0)
+    return days(layout, name) >= collecting.patience(load_settings(layout).annotator).remind_after_days

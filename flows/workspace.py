@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
+from shutil import disk_usage, which
 from urllib.parse import urlsplit
 
 from oltr_core import ledger
@@ -28,18 +28,18 @@ def create(folder: Path, like: str = "digits") -> str:
     from tasks import workspace
     from tasks.dvc import remotes
 
-    fresh = not (folder / "params.yaml").exists()
+    layout = Layout(folder)
+    fresh = not layout.params.exists()
     if fresh and folder.is_dir() and any(p.name != ".git" for p in folder.iterdir()):
         raise ValueError(f"{folder}: expected an empty or new folder, or a workspace; found other files in it")
-    folder.mkdir(parents=True, exist_ok=True)
     written = workspace.create(folder, like)
     if not fresh:
-        if remote := remotes.follow_origin(Layout(folder)):
+        if remote := remotes.follow_origin(layout):
             written.append(f".dvc/config.local (the data are in the remote of the clone's origin, {remote})")
         added = f"added {', '.join(written)}" if written else "nothing was missing"
         return f"{folder} is a workspace already; {added}"
     place = quote(str(folder))
-    to_edit, others = f"\npoint `sources` in {folder / 'params.yaml'} at your images", ""
+    to_edit, others = f"\npoint `sources` in {layout.params} at your images", ""
     if like == "digits":
         to_edit, others = "", f"\nfor images of your own, `oltr init DIR --like` one of:\n{kinds.listing()}"
     return (
@@ -147,7 +147,7 @@ def _pipeline(layout: Layout) -> str:
         raise ValueError(f"{layout.dvc_yaml}: this file is not here; `oltr init` writes a workspace")
     if layout.dvc_yaml.read_text() != dvc_yaml():
         raise ValueError(f"{layout.dvc_yaml}: these are not the stages of this version; run `oltr upgrade`")
-    if not shutil.which("git"):
+    if not which("git"):
         raise ValueError("git is not installed; a workspace is versioned with git and DVC")
     return "dvc.yaml and git are here"
 
@@ -163,7 +163,7 @@ def _inputs(layout: Layout) -> str:
 def _history(layout: Layout) -> str:
     from tasks.dvc import inputs
 
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if state.forgetting:
         raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
     with inputs.original_pointers(layout):
@@ -206,7 +206,7 @@ def _servers(layout: Layout) -> str:
     named = {
         "PREFECT_API_URL": os.environ.get("PREFECT_API_URL", ""),
         "params.yaml: tracking.uri": settings.tracking.uri,
-        "params.yaml: annotator.url": getattr(settings.annotator, "url", ""),
+        "params.yaml: annotator": settings.annotator.address,
     }
     found = {name: urlsplit(address) for name, address in named.items()}
     plain = [
@@ -219,7 +219,7 @@ def _servers(layout: Layout) -> str:
 
 
 def _space(layout: Layout) -> str:
-    free = shutil.disk_usage(layout.root).free / 1e9
+    free = disk_usage(layout.root).free / 1e9
     if free < FREE_GB:
         raise ValueError(f"{free:.1f} GB free where the workspace is; the embedded loop needs {FREE_GB:g} GB")
     return f"{free:.0f} GB free"

@@ -111,11 +111,7 @@ def shorten(text: str, room: float) -> str:
     return text if len(text) <= letters else text[: max(1, letters - 1)] + "…"
 
 
-def histogram(
-    series: Mapping[str, Sequence[float]],
-    title: str,
-    mark: tuple[float, str] | None = None,
-) -> str:
+def histogram(series: Mapping[str, Sequence[float]], title: str, mark: tuple[float, str] | None = None) -> str:
     """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line."""
     values = [v for part in series.values() for v in part] + ([mark[0]] if mark else [])
     if not values:

@@ -27,12 +27,7 @@ VERSION = 3
 ThresholdBy = Literal["known_kept", "shots_kept", "unknown_accepted", "cheapest", "paper"]
 _CARD = "oltr.card"
 _SCORE, _STATISTICS = "score.", "statistics."
-_GROUPS = (
-    "kept",
-    "totals",
-    "exemplars",
-    "projected",
-)  # of the statistics: dicts; all but `kept` since version 3
+_GROUPS = ("kept", "totals", "exemplars", "projected")  # of the statistics: dicts; all but `kept` since version 3
 
 
 class Answers(Spec):

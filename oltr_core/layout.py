@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+
+# who is told a name here writes the file
+from oltr_core.files import is_unfinished, rename_into_place, sqlite_address, sync, write_atomically  # noqa: F401
 
 GENESIS = "genesis"  # the parent of the first generation: no classes, no images
 IMPORTED = "imported"  # in its place, a model from elsewhere: classes, no images
@@ -77,6 +77,7 @@ class Layout:
     ledger = _At("data/ledger.jsonl")
     run = _At("data/run.yaml")  # which generation is being made, from which parent, and how (train or update)
     raw = _At("data/raw")
+    ingesting = _Each("data/raw/.{}.lock")  # held while this batch is packed
     truth = _At("data/truth")  # labels held back from the loop; read by the truth annotator and by nothing else
     truth_of = _Each("data/truth/{}.parquet")  # of a batch
     annotations = _At("data/annotations")
@@ -101,7 +102,9 @@ class Layout:
     traces = _At("data/.forgetting/traces.json")  # pieces of what is to go, written last
     monitored = _At("data/monitor.jsonl")  # one line per look of `oltr monitor` at a batch
     lock = _At("data/loop.lock")  # held by the process that drives the loop
-    results = _At("docs/results")  # pages of `oltr bench`, and the cells they were made of
+    results = _At("docs/results")
+    result = _Each("docs/results/{}.md")  # a page of `oltr bench`,
+    cells = _Each("docs/results/{}.jsonl")  # and the cells it was made of
 
     # --- what the tools around the loop keep
     dvc_config = _At(".dvc/config")
@@ -111,6 +114,9 @@ class Layout:
     scratch = _At(".oltr/scratch")  # where `oltr reproduce` works; its process holds the lock of its folder there
     prefect_home = _At(".oltr/prefect")
     prefect_db = _At(".oltr/prefect/prefect.db")
+    prefect_log = _At(".oltr/prefect/server.log")
+    worker_log = _At(".oltr/prefect/worker.log")
+    deployed = _At(".oltr/prefect/deploy.yaml")  # prefect.yaml for another kind of pool, as it was deployed last
     served = _At(".oltr/prefect/served")  # where `oltr serve` answers, for other commands in this workspace
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
     told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
@@ -149,17 +155,10 @@ class Layout:
     @property
     def owned(self) -> list[Path]:
         """What the loop and its tools write: everything below this folder that is no file of a user's."""
-        data = (self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store)
+        data = [self.raw, self.truth, self.annotations, self.generations, self.exports, self.failures, self.store]
         databases = self.root.glob(f"{self.mlflow_db.name}*")  # SQLite has files beside it
-        return [
-            *data,
-            self.analyses,
-            self.work.folder,
-            self.remote.parent,
-            self.dvc,
-            self.mlflow_artifacts,
-            *databases,
-        ]
+        tools = [self.analyses, self.work.folder, self.remote.parent, self.dvc, self.mlflow_artifacts]
+        return [*data, *tools, *databases]
 
     def export(self, name: str) -> Export:
         return Export(self.exports / name)
@@ -228,6 +227,7 @@ class _Artifacts(Folder):
     intervals = _At("intervals.json")  # of the figures that evaluate measures
     slices = _At("slices.json")  # the same figures per value of attributes
     plots = _At("plots")
+    plot = _Each("plots/{}.csv")
     gate = _At("gate.json")  # this model against the champion at its opening, on the same images
     worth = _At("worth.json")  # errors by training images since the last full training, and what is worth most next
     selection = _At("selection.parquet")
@@ -236,6 +236,7 @@ class _Artifacts(Folder):
     report = _At("report.html")
     summary = _At("summary.json")  # the headline figures: what DVC shows first
     trends = _At("trends")  # tables for plots: the training, epoch by epoch, and the generations of this line
+    trend = _Each("trends/{}.csv")
     lineage = _At("lineage.json")  # headline metrics of this generation and its ancestors, oldest first
 
 
@@ -269,55 +270,3 @@ def in_order(batches: Iterable[Batch]) -> list[Batch]:
         return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in found]
 
     return sorted(batches, key=parts)
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write `path` so that a reader, or a run after a crash, sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")  # of two machines, one each
-    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
-def is_unfinished(path: Path) -> bool:
-    """Whether this is what `write_atomically` left when its process on this machine was killed."""
-    found = re.fullmatch(rf"\..+\.{re.escape(platform.node())}-(\d+)\.tmp", path.name)
-    return found is not None and path.is_file() and not _runs(int(found[1]))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
-
-
-def rename_into_place(temporary: Path, final: Path) -> None:
-    """Give a finished folder its name, durably: its files are on the disk before the name is."""
-    for path in (*filter(Path.is_file, temporary.rglob("*")), temporary):
-        sync(path)
-    temporary.rename(final)
-    sync(final.parent)
-
-
-def sqlite_address(file: Path, driver: str = "pysqlite") -> str:
-    """SQLAlchemy's address of an SQLite file; letters with a meaning in an address are encoded."""
-    path = str(file.resolve())
-    if quote(path) == path:
-        return f"sqlite:///{path}" if driver == "pysqlite" else f"sqlite+{driver}:///{path}"
-    # with the driver's name: MLflow takes what follows sqlite:/// for a path, and makes a folder `file:` for it
-    return f"sqlite+{driver}:///file:{quote(path)}?uri=true"
-
-
-def sync(path: Path) -> None:
-    """Make the content of a file, or a rename inside a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -195,6 +195,11 @@ class State:
         return max((int(name) for name in self.opened), default=-1) + 1
 
 
+def state_of(path: Path) -> State:
+    """The state that the history in `path` leaves. Raises ValueError as `read` does."""
+    return replay(read(path))
+
+
 def replay(events: list[Event]) -> State:
     """Fold the history into the state it leaves."""
     state = State()
@@ -248,7 +253,7 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
 
     `of` is the digest of a file.
     """
-    state = replay(read(path))
+    state = state_of(path)
     expected = state.sealed.get(folder.name)
     if expected is None:
         if folder.name == GENESIS:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def share(part: int, of: int) -> list[float]:
 
     low, high = binomtest(part, of).proportion_ci(method="wilson")
     return [part / of, float(low), float(high)]
+
+
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table of figures as CSV, in a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of figures; none where a version that did not write it made the generation."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def read_intervals(path: Path) -> dict[str, tuple[float, float]]:

@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).parent
 PARENT = "data/generations/${parent}"
 #: what every stage executes
 _SHARED = (
-    "__init__.py", "digest.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py", "settings/masking.py",
-    "settings/reading.py", "stages/__init__.py",
+    "__init__.py", "digest.py", "files.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py",
+    "settings/masking.py", "settings/reading.py", "stages/__init__.py",
 )  # fmt: skip
 #: what every stage executes that has a network,
 _NETWORK = (
-    "checkpoint.py", "devices.py", "images", "interfaces.py", "measured.py", "models", "schema.py", "seeding.py",
-    "settings/compute.py", "settings/costs.py", "shapes.py", "stages/manifest_rows.py", "standing.py",
+    "checkpoint.py", "devices.py", "images", "interfaces.py", "manifest_rows.py", "measured.py", "models",
+    "schema.py", "seeding.py", "settings/compute.py", "settings/costs.py", "shapes.py", "standing.py",
 )  # fmt: skip
 #: and that has a trained one
 _TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
@@ -58,8 +58,9 @@ TABLE = (
         "curate",
         "Turn raw images and annotations into the tables of this generation.",
         code=(
-            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "schema.py", "settings/curate.py",
-            "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py", "verification.py",
+            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "pages.py", "schema.py",
+            "settings/curate.py", "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py",
+            "verification.py",
         ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
@@ -109,9 +110,8 @@ TABLE = (
         "Choose the images most worth a person's minute.",
         code=(
             *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
-            "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py", "stages/gold.py",
-            "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "stages/slices.py",
-            "strategies",
+            "pictures.py", "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py",
+            "stages/gold.py", "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
         ),
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",
@@ -125,8 +125,9 @@ TABLE = (
         "Write the report of this generation as one HTML file.",
         code=(
             "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
-            "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py", "stages/galleries.py",
-            "stages/headings.py", "stages/report.py", "stages/report_charts.py", "stages/templates",
+            "pages.py", "pictures.py", "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py",
+            "stages/galleries.py", "stages/headings.py", "stages/report.py", "stages/report_charts.py",
+            "stages/templates",
         ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",

@@ -140,7 +140,7 @@ def move(layout: Layout, name: str, event: str, reason: str, at: str) -> None:
 
     Raises ValueError when the generation is not sealed, was edited since, or is the champion already.
     """
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     if name not in state.sealed:
         known = ", ".join(state.sealed) or "none"
         raise ValueError(f"{name}: expected a sealed generation (there are: {known}); see `oltr generations`")

@@ -27,6 +27,21 @@ def news(layout: Layout, what: str, text: str) -> bool:
     return now != told
 
 
+def due(layout: Layout, name: str) -> None:
+    """Write down that the message about generation `name` is to be sent, whatever happens before it is."""
+    write_atomically(layout.untold, name)
+
+
+def untold(layout: Layout) -> str:
+    """The generation whose message was not sent yet; "" where there is none."""
+    return layout.untold.read_text() if layout.untold.exists() else ""
+
+
+def sent(layout: Layout) -> None:
+    """The message that was `untold` is out."""
+    layout.untold.unlink()
+
+
 def tell(text: str) -> str | None:
     """Post {"text": text}; returns None when sent or not configured, else one sentence of what went wrong."""
     url = os.environ.get("OLTR_WEBHOOK_URL", "")

@@ -29,11 +29,7 @@ ANALYSES: dict[str, tuple[str, str, Callable[..., Result]]] = {
     "memory": ("Fig. 13-15", "what the memory feature adds, in pictures", memory.run),
     "attributes": ("Table 10", "coefficients that fire for images of an attribute", attributes.run),
     "imbalance": ("Fig. 11a", "accuracy and F against imbalance, from a benchmark table", imbalance.run),
-    "exploration": (
-        "Fig. 12a",
-        "accuracy against answers; --table: of strategies",
-        exploration.run,
-    ),
+    "exploration": ("Fig. 12a", "accuracy against answers; --table: of strategies", exploration.run),
 }
 
 

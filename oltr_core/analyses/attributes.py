@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from oltr_core import manifest_rows
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import head_of, memory_feature
 from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import grid
 from oltr_core.layout import Layout
-from oltr_core.stages.slices import attributes_of
 
 COLUMNS = ("label", "source", "group_id")  # beside those of the index column `attributes`
 LEAST = 5  # images with a value, and without it
@@ -75,7 +75,7 @@ def values_of(layout: Layout, rows: pl.DataFrame, attribute: str) -> list[str | 
     """The value of each row. Raises ValueError naming the columns that there are."""
     if attribute in COLUMNS:
         return rows[attribute].to_list()
-    each = attributes_of(rows.to_arrow(), layout)
+    each = manifest_rows.attributes(rows.to_arrow(), layout)
     known = sorted({name for one in each for name in one})
     if attribute not in known:
         raise ValueError(

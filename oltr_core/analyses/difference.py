@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +10,8 @@ import polars as pl
 from oltr_core import charts
 from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import Series, plot
-from oltr_core.layout import Layout
+from oltr_core.layout import Generation, Layout
+from oltr_core.measured import read_table
 
 #: file of plots -> heading, x, y, what it shows
 CURVES = {
@@ -39,10 +38,10 @@ def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) ->
         [(key, *values) for key, values in found["settings"].items()],
         {"setting": pl.String, "before": pl.String, "after": pl.String}, orient="row",
     )  # fmt: skip
-    of = {name: layout.generation(name).plots for name in dict.fromkeys((before, after))}
-    drawn = [_curve(of, file, *how) for file, how in CURVES.items()]
-    drawn += [_classes(of[before], of[after]), _history(of[after], after)]
-    drawn += [_confusion(folder, name) for name, folder in of.items()]
+    was, now = map(layout.generation, (before, after))
+    both = [was, now] if before != after else [was]
+    drawn = [_curve(both, file, *how) for file, how in CURVES.items()]
+    drawn += [_classes(was, now), _history(now), *map(_confusion, both)]
     paired = table.filter(pl.col("low").is_not_null())
     tables = {"figures": paired, "figures-without-interval": table.filter(pl.col("low").is_null())}
     about = [
@@ -57,29 +56,23 @@ def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) ->
     return Result(f"Generations {before} and {after}", about, [one for one in drawn if one], tables)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of plots; none in a generation of a version that did not write it."""
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-
-
 def _points(rows: Sequence[Mapping[str, str]], x: str, y: str) -> list[tuple[float, float]]:
     return [(float(row[x]), float(row[y])) for row in rows]
 
 
-def _curve(of: Mapping[str, Path], file: str, heading: str, x: str, y: str, caption: str) -> Figure | None:
-    lines = {name: _points(_rows(folder / f"{file}.csv"), x, y) for name, folder in of.items()}
+def _curve(generations: Sequence[Generation], file: str, heading: str, x: str, y: str, caption: str) -> Figure | None:
     series = [
-        Series(f"generation {name}", points, colour, joined=True)
-        for (name, points), colour in zip(lines.items(), COLOURS, strict=False)
-        if points
+        Series(f"generation {of.name}", points, colour, joined=True)
+        for of, colour in zip(generations, COLOURS, strict=False)
+        if (points := _points(read_table(of.plot(file)), x, y))
     ]
     x_name, y_name = (f"{name.replace('_', ' ')}, share" for name in (x, y))
     return Figure(heading, plot(series, heading, x_name, y_name, y_range=(0.0, 1.0)), caption) if series else None
 
 
-def _classes(*folders: Path) -> Figure | None:
+def _classes(*generations: Generation) -> Figure | None:
     """The change of accuracy of each class that both tested, by its training images at generation 0."""
-    before, after = ({row["class"]: row for row in _rows(folder / "per_class.csv")} for folder in folders)
+    before, after = ({row["class"]: row for row in read_table(of.plot("per_class"))} for of in generations)
     tested = [name for name in before if name in after and _images(before[name]) and _images(after[name])]
     points = [
         (max(1.0, float(after[name]["training_images"])), 100 * (_accuracy(after[name]) - _accuracy(before[name])))
@@ -102,22 +95,21 @@ def _accuracy(row: Mapping[str, str]) -> float:
     return float(row["accuracy"])
 
 
-def _history(folder: Path, name: str) -> Figure | None:
-    rows = _rows(folder / "history.csv")
+def _history(of: Generation) -> Figure | None:
+    rows = read_table(of.plot("history"))
     groups = sorted({row["group"] for row in rows})
     series = [
         Series(f"classes known since {group}", points, colour, joined=True)
         for group, colour in zip(groups, COLOURS, strict=False)
         if (points := _points([row for row in rows if row["group"] == group], "generation", "accuracy"))
     ]
-    heading = f"Accuracy of what was known since when, up to generation {name}"
+    heading = f"Accuracy of what was known since when, up to generation {of.name}"
     said = plot(series, heading, "generation", "accuracy", y_range=(0.0, 1.0), whole_x=True) if series else ""
     return Figure(heading, said, "") if series else None
 
 
-def _confusion(folder: Path, name: str) -> Figure | None:
-    pairs = [(row["actual"], row["predicted"]) for row in _rows(folder / "confusion.csv")]
-    about = f"Generation {name}: what test images are, and what was said of them"
-    return (
-        Figure(f"Answers of generation {name}", charts.matrix(pairs, about, "class", "answer"), "") if pairs else None
-    )
+def _confusion(of: Generation) -> Figure | None:
+    pairs = [(row["actual"], row["predicted"]) for row in read_table(of.plot("confusion"))]
+    about = f"Generation {of.name}: what test images are, and what was said of them"
+    drawn = charts.matrix(pairs, about, "class", "answer") if pairs else ""
+    return Figure(f"Answers of generation {of.name}", drawn, "") if pairs else None

@@ -63,7 +63,7 @@ def of_line(layout: Layout, generation: str) -> Result:
 
 def of_table(layout: Layout, table: str) -> Result:
     """Of the published seeds of a table whose rows are strategies; no model of this workspace takes part."""
-    path, seeds = layout.results / f"{table}.jsonl", find(table).tuning
+    path, seeds = layout.cells(table), find(table).tuning
     cells = [cell for cell in records.read(path).cells.values() if cell["seed"] not in seeds]
     found = curves(cells)
     if found.is_empty():

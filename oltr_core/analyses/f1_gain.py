@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from oltr_core import manifest_rows
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import Loaded
 from oltr_core.analyses.page import Figure, Result
@@ -24,7 +25,6 @@ from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.shots import shot
 from oltr_core.spec import parse
-from oltr_core.stages import manifest_rows
 
 COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 

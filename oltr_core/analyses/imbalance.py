@@ -25,7 +25,7 @@ SHAPE = {
 
 def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -> Result:
     """Of the published seeds of a table whose rows are trained on tails; no model of this workspace takes part."""
-    path, tuning = layout.results / f"{table}.jsonl", find(table).tuning
+    path, tuning = layout.cells(table), find(table).tuning
     kept = records.read(path)
     found = curves(kept._replace(cells={key: c for key, c in kept.cells.items() if c["seed"] not in tuning}))
     if found.is_empty():

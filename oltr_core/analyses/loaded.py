@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, ledger, schema
+from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint, read_card
 from oltr_core.frames import read
 from oltr_core.inference import features_of
@@ -19,7 +19,6 @@ from oltr_core.layout import GENESIS, Generation, Layout
 from oltr_core.models.heads import MetaEmbeddingHead
 from oltr_core.schema import UNKNOWN
 from oltr_core.seeding import numpy_generator
-from oltr_core.stages import manifest_rows
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def tested(loaded: Loaded) -> pl.DataFrame:
 
 def line(layout: Layout, name: str) -> list[Generation]:
     """The sealed generation `name` and its ancestors, newest first."""
-    parents = ledger.replay(ledger.read(layout.ledger)).parents
+    parents = ledger.state_of(layout.ledger).parents
     found = []
     while name != GENESIS and layout.generation(name).model.exists():
         found.append(layout.generation(name))

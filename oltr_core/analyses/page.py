@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import shutil
 from dataclasses import dataclass
+from html import escape
 
-import jinja2
 import numpy as np
 import polars as pl
 
-from oltr_core import charts, schema
+from oltr_core import charts, pages, schema
 from oltr_core.layout import Analysis, write_atomically
+from oltr_core.pictures import address, encoded, scaled
 
 MOST, SOME = 40, 8  # a table of more rows than the first is shown by so many; all of them are in the CSV
 #: beside the colours of charts
@@ -41,12 +40,7 @@ class Result:
 def write(result: Result, place: Analysis) -> list[str]:
     """Write the page and a CSV per table, in the place of those before; the names of the files."""
     shutil.rmtree(place.folder, ignore_errors=True)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("oltr_core.analyses", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.templates("oltr_core.analyses")
     environment.filters["cell"] = _cell
     page = environment.get_template("page.html.jinja").render(result=result, style=STYLE, most=MOST, some=SOME)
     write_atomically(place.page, page)
@@ -65,19 +59,6 @@ def _cell(value: object) -> str:
 
 def picture(pixels: np.ndarray, what: str, side: int = 72) -> str:
     """An <img> of pixels [H, W, 3], its longer side brought to `side`; `what` is its alternative text."""
-    from html import escape
-
-    from PIL import Image
-
-    height, width, _ = pixels.shape
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    out = io.BytesIO()
-    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX).save(
-        out, "JPEG", quality=85
-    )
-    data = base64.b64encode(out.getvalue()).decode()
-    return (
-        f'<img src="data:image/jpeg;base64,{data}" width="{size[0]}" height="{size[1]}" '
-        f'alt="{escape(what)}" title="{escape(what)}">'
-    )
+    image, said = scaled(pixels, side), escape(what)
+    source = address(encoded(image, "JPEG", quality=85), "JPEG")
+    return f'<img src="{source}" width="{image.width}" height="{image.height}" alt="{said}" title="{said}">'

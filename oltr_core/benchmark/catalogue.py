@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from oltr_core.augmentation.policies import Policy
@@ -52,15 +51,15 @@ generated` writes this page from the code and the cells.
 COLUMNS = f"| name | what it is | source | in the paper | published | ours | also in rows of |\n|{7 * '---|'}"
 
 
-def page(results: Path) -> str:
-    """The whole page; `results` is the folder of published cells."""
-    found = compared(results)
+def page(layout: Layout) -> str:
+    """The whole page; the cells published are those in `layout`."""
+    found = compared(layout)
     parts = [INTRODUCTION]
     for heading, (slot, key) in SLOTS.items():
         rows = [row(member, found.get((key, member().name), Compared())) for member in members(slot)]
         parts.append("\n".join([f"## {heading}\n\n{COLUMNS}", *rows]) + "\n")
     for table in RECIPES:
-        lines = [recipe(*of) for of in of_recipes(results, table)]
+        lines = [recipe(*of) for of in of_recipes(layout, table)]
         head = f"## Whole recipes: the table {table}\n\n| row | differs from the first by | published | ours |"
         parts.append("\n".join([f"{head}\n|---|---|---|---|", *lines]) + "\n")
     return "\n".join(parts)
@@ -102,12 +101,13 @@ def paper_of(text: str) -> str:
 
 
 def link(stem: str) -> str:
+    """The page of a table's results, named by its stem."""
     return f"[{stem}](results/{stem}.md)"
 
 
 def main() -> None:
-    layout = Layout(ROOT)
-    write_atomically(ROOT / "docs" / "methods.md", page(layout.results))
+    """Write docs/methods.md."""
+    write_atomically(ROOT / "docs" / "methods.md", page(Layout(ROOT)))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from oltr_core.benchmark import records
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.records import Cell, Records
 from oltr_core.benchmark.table import TABLES, Table
+from oltr_core.layout import Layout
 
 Pair = tuple[str, str]  # key of the settings, name of the member
 #: keys of the settings whose members are compared: of the training, and of what follows it
@@ -26,17 +26,19 @@ HEADLINES = {
 
 
 class Compared(NamedTuple):
+    """What is known of a method beside its docstring: texts of a figure and its source each."""
+
     published: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
     used: tuple[str, ...] = ()  # stems of the tables that have finished rows with it, beside those of `ours`
 
 
-def compared(results: Path) -> dict[Pair, Compared]:
+def compared(layout: Layout) -> dict[Pair, Compared]:
     """What tables and cells say of every member of a slot that they name.
 
     Of a table speaks the row that differs from its first by the fewest members, this one among them.
     """
-    kept = {path.stem: records.read(path) for path in sorted(results.glob("*.jsonl"))}
+    kept = {path.stem: records.read(path) for path in sorted(layout.results.glob("*.jsonl"))}
     published: dict[Pair, list[str]] = {}
     ours: dict[Pair, dict[str, str]] = {}
     for name, table in TABLES.items():
@@ -66,9 +68,9 @@ def compared(results: Path) -> dict[Pair, Compared]:
     }
 
 
-def of_recipes(results: Path, name: str) -> Iterator[tuple[str, set[Pair], Compared]]:
+def of_recipes(layout: Layout, name: str) -> Iterator[tuple[str, set[Pair], Compared]]:
     """Every row of a table, how it differs from the first, and its figures; then what is published of no row."""
-    table, kept = TABLES[name], records.read(results / f"{name}.jsonl")
+    table, kept = TABLES[name], records.read(layout.cells(name))
     rows = differences(table)
     for row, differs in rows.items():
         ours = measured_as(kept, table, row, name)
@@ -91,6 +93,7 @@ def differences(table: Table) -> dict[str, set[Pair]]:
 
 
 def of_one_training(methods: list[Method]) -> bool:
+    """Whether all rows begin with the same network, so that they differ in what comes after its training."""
     return len(methods) > 1 and all(method.train == methods[0].train for method in methods)
 
 
@@ -151,6 +154,7 @@ def _what(figure: str) -> str:
 
 
 def members_of(pairs: set[Pair]) -> str:
+    """The names of the members, in their order."""
     return ", ".join(sorted({name for _, name in pairs}))
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from oltr_core.benchmark.data import BenchmarkData, Stream, from_stream
 from oltr_core.images.decode import identity_of_pixels
 from oltr_core.ingest.longtail import Draw, Exponential, Pareto, take
+from oltr_core.pictures import encoded
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -218,6 +219,7 @@ def cifar(root: Path | None, name: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def files_of(root: Path | None, name: str, split: str) -> list[Path]:
+    """The Parquet files of one split of a set below `root`; none where it is not there."""
     return sorted((root / name).glob(f"{split}-*.parquet")) if root is not None else []
 
 
@@ -247,12 +249,11 @@ def as_jpeg(images: Tensor, quality: int = QUALITY) -> Tensor:
 
     out = torch.empty_like(images)
     for i, image in enumerate(images):
-        encoded = BytesIO(to_jpeg(Image.fromarray(image.permute(1, 2, 0).numpy()), quality))
-        out[i] = torch.from_numpy(np.array(Image.open(encoded).convert("RGB"))).permute(2, 0, 1)
+        file = BytesIO(to_jpeg(Image.fromarray(image.permute(1, 2, 0).numpy()), quality))
+        out[i] = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)
     return out
 
 
 def to_jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+    """The image as a JPEG file of this quality, 0 to 100."""
+    return encoded(image, "JPEG", quality=quality)

@@ -103,6 +103,7 @@ as it is; the others have its images, lengths and schedule, and the training of 
 
 
 def main() -> None:
+    """Write docs/large_sets.md."""
     from oltr_core.benchmark.table import TABLES
     from oltr_core.layout import write_atomically
 

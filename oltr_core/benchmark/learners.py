@@ -44,19 +44,10 @@ def digits(epochs: int) -> list[Method]:
 
 def _rows(train: Train) -> list[Method]:
     learners: list[Learner] = [
-        ImprintReplay(),
-        ImprintReplay(covariance="full"),
-        StreamingLDA(),
-        StreamingLDA(unbiased=False),
-        Ridge(),
-        NearestClassMean(),
-        Imprint(),
-        Imprint(weights="energy"),
-        LearningWithoutForgetting(),
-        AdversarialContinualLearning(),
-        FineTuneNewOnly(),
-        ExemplarReplay(),
-    ]
+        ImprintReplay(), ImprintReplay(covariance="full"), StreamingLDA(), StreamingLDA(unbiased=False), Ridge(),
+        NearestClassMean(), Imprint(), Imprint(weights="energy"), LearningWithoutForgetting(),
+        AdversarialContinualLearning(), FineTuneNewOnly(), ExemplarReplay(),
+    ]  # fmt: skip
     names = {
         2: "imprint_replay, full covariance",
         4: "slda, as published",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from oltr_core.augmentation import Augment
 from oltr_core.augmentation.policies import AutoAugment
@@ -52,8 +52,8 @@ def digits(epochs: int) -> list[Method]:
 
     def plain(name: str, sampler: Sampler) -> Method:
         phases = [
-            _with(first, name="first", head=None),
-            _with(second, name="second", losses=[CrossEntropy()], sampler=sampler),
+            changed(first, name="first", head=None),
+            changed(second, name="second", losses=[CrossEntropy()], sampler=sampler),
         ]
         return Method(name=name, train=Train(network=network, phases=phases), **_PLAIN)
 
@@ -86,17 +86,17 @@ def ablation(epochs: int) -> list[Method]:
     full = Train()
     first, second = full.phases
 
-    def network(**change) -> Train:
-        return _with(full, network=_with(full.network, **change))
+    def network(**change: Any) -> Train:
+        return changed(full, network=changed(full.network, **change))
 
-    def head(**change) -> Train:
+    def head(**change: Any) -> Train:
         return network(head=MetaEmbedding(**change))
 
-    def phase(**change) -> Train:
-        return _with(full, phases=[first, _with(second, **change)])
+    def phase(**change: Any) -> Train:
+        return changed(full, phases=[first, changed(second, **change)])
 
     slow = [LearningRates(trunk=p.learning_rates.trunk / 3, heads=p.learning_rates.heads / 3) for p in full.phases]
-    slowly = [_with(p, learning_rates=rates) for p, rates in zip(full.phases, slow, strict=True)]
+    slowly = [changed(p, learning_rates=rates) for p, rates in zip(full.phases, slow, strict=True)]
     rows = {
         "OLTR++": full,
         "no memory feature (Eq. 2)": head(memory=False),
@@ -108,7 +108,7 @@ def ablation(epochs: int) -> list[Method]:
         "squash of the authors' code": head(squash="linear"),
         "no class-aware sampling": phase(sampler=Instance()),
         # at the full rates it diverges within three epochs
-        "features of free length, rates / 3": _with(network(normalise=False), phases=slowly),
+        "features of free length, rates / 3": changed(network(normalise=False), phases=slowly),
         "with the last ReLU": network(last_relu=True),
     }
     return [Method(name=name, train=train) for name, train in rows.items()]
@@ -128,14 +128,14 @@ def cifar(epochs: int) -> list[Method]:
     base = cifar_recipe()
     late = max(1, epochs // 5)
 
-    def phase(name: str, epochs: int, losses: list[Loss], warmup: float = 0.0, **fields) -> Phase:
+    def phase(name: str, epochs: int, losses: list[Loss], warmup: float = 0.0, **fields: Any) -> Phase:
         fields = {"batch_size": 128, "weight_decay": 2e-4, "schedule": Schedule(warmup=warmup)} | fields
         return Phase(name=name, epochs=epochs, losses=losses, **fields)
 
     def one(name: str, loss: Loss, head: HeadSpec) -> Method:
         network = NetworkSpec(backbone=ResNet32(), attention="none", last_relu=True, normalise=False, head=head)
         phases = [phase("all", epochs, [loss], warmup=0.05)]
-        return Method(name=name, train=_with(base, network=network, phases=phases), **_PLAIN)
+        return Method(name=name, train=changed(base, network=network, phases=phases), **_PLAIN)
 
     def oltr(name: str, loss: Loss, experts: int = 1) -> Method:
         network = NetworkSpec(backbone=ResNet32(), experts=experts, head=MetaEmbedding(scale=24.0))
@@ -143,7 +143,7 @@ def cifar(epochs: int) -> list[Method]:
         rates = LearningRates(trunk=0.01, heads=0.05)
         losses = [CrossEntropy(), LargeMargin()]
         second = phase("meta_embedding", late, losses, sampler=ClassAware(), learning_rates=rates)
-        return Method(name=name, train=_with(base, network=network, phases=[first, second]))
+        return Method(name=name, train=changed(base, network=network, phases=[first, second]))
 
     return [
         one("cross-entropy", CrossEntropy(), Linear()),
@@ -156,5 +156,6 @@ def cifar(epochs: int) -> list[Method]:
     ]
 
 
-def _with(spec: S, **change) -> S:
+def changed(spec: S, **change: Any) -> S:
+    """The Spec with other values of these fields, which are not validated."""
     return spec.model_copy(update=change)

@@ -20,7 +20,7 @@ from oltr_core.training import Train, direct_features
 
 
 def against(network: Network, data: BenchmarkData, train: Train, tested: Outputs) -> dict[str, float]:
-    """ "<open set>/<score>/{auroc, fpr95, error}", and what an untrained statistic tells apart.
+    """Of "<open set>/<score>/{auroc, fpr95, error}" the values, and what an untrained statistic tells apart.
 
     Scores have their defaults and are fitted on what the pipeline keeps of the training images, and on validation
     images where there are any (`openmax` has no figure without). `tested`: outputs of the test images. A network

@@ -27,10 +27,12 @@ def predict(
 
 
 def device_of(network: Network) -> torch.device:
+    """Where its weights are."""
     return next(network.parameters()).device
 
 
 def resident(images: Tensor, train: Train, device: torch.device) -> Resident:
+    """Images uint8 [N, 3, H, W] on `device`, brought to the size of the transform where they have another."""
     if images.shape[2] != train.transform.size:
         canvas = train.transform.canvas
         images = torch.stack([canvas(image.permute(1, 2, 0).numpy()) for image in images])

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 
 class Paired(NamedTuple):
+    """A mean difference and its interval, in the unit of the rows."""
+
     mean: float
     half_width: float  # of the 95 % t interval
 

@@ -113,19 +113,7 @@ PLACES_LT = {
     "cRT, Decoupling in Table 4": _closed(37.3, 40.6, 39.1, 28.6),
     "OLTR++, Table 4": _table_4(44.0, 40.6, 28.5, 39.3, 43.7, 40.2, 28.0, 50.0),
 }
-_MEGAFACE = (
-    "many",
-    "few",
-    "one-shot",
-    "zero-shot",
-    "all",
-    "male",
-    "female",
-    "Caucasian",
-    "Asian",
-    "Indian",
-    "African",
-)
+_MEGAFACE = "many few one-shot zero-shot all male female Caucasian Asian Indian African".split()
 MS1M_LT = {
     title: {f"MegaFace/{name}": value for name, value in zip(_MEGAFACE[-len(of) :], of, strict=True)}
     for title, of in {

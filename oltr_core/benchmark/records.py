@@ -23,11 +23,14 @@ Cell = dict[str, Any]
 
 
 class Records(NamedTuple):
+    """The content of a file."""
+
     cells: dict[tuple[str, int], Cell]  # by method and seed
     settings: dict[str, dict[str, Any]]  # of a method, by their digest
 
 
 def digest_of_method(method: Method) -> str:
+    """16 hexadecimal digits: of all settings of a row, its name among them."""
     return digest.of_value(method.model_dump(mode="json"))[:16]
 
 
@@ -56,6 +59,7 @@ def add(path: Path, cell: Cell, method: Method) -> None:
 
 
 def write(path: Path, found: Records) -> None:
+    """Write the cells, and the settings that one of them was computed with."""
     used = {cell["spec"] for cell in found.cells.values()}
     settings = [{"spec": spec, "settings": of} for spec, of in found.settings.items() if spec in used]
     lines = [json.dumps(line) for line in [*settings, *found.cells.values()]]

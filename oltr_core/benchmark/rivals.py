@@ -7,10 +7,11 @@ hyper-parameters are those of the methods' papers, but for what docs/results/cif
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 from oltr_core.benchmark import methods
 from oltr_core.benchmark.cell import Method
+from oltr_core.benchmark.methods import changed
 from oltr_core.benchmark.router import Routed
 from oltr_core.losses import (
     BBN,
@@ -39,11 +40,9 @@ from oltr_core.models.heads import (
     WeightGenerator,
 )
 from oltr_core.samplers import Bilateral, ClassAware
-from oltr_core.spec import Spec
 from oltr_core.training import LearningRates, Phase
 from oltr_core.training.mixing import Mixup
 
-S = TypeVar("S", bound=Spec)
 TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 BESIDE = 0.1  # weight of a loss between features beside cross-entropy; ours, no paper says one
 SECOND_STAGE = 10  # epochs on a trunk that rests, as published
@@ -87,14 +86,14 @@ def after(plain: Method) -> list[Method]:
         "RIDE": Routed(**dict(_network(ride, 3, head=cosine))),
         "BalPoE": _network(balpoe, 3, head=cosine),
     }
-    return [_with(method, name=name) for name, method in rows.items()]
+    return [changed(method, name=name) for name, method in rows.items()]
 
 
 def exponents(epochs: int) -> list[Method]:
     """The exponents of tau-norm to choose from, on validation images."""
     plain = methods.cifar(epochs)[0]
     taus = [i / 10 for i in range(11)]
-    return [_with(_then(plain, _made(TauNorm(tau=tau))), name=f"tau {tau}") for tau in taus]
+    return [changed(_then(plain, _made(TauNorm(tau=tau))), name=f"tau {tau}") for tau in taus]
 
 
 def _made(head: HeadSpec) -> Phase:
@@ -102,7 +101,7 @@ def _made(head: HeadSpec) -> Phase:
     return Phase(name=head.name, epochs=0, head=head)
 
 
-def _retrained(head: HeadSpec, **fields) -> Phase:
+def _retrained(head: HeadSpec, **fields: Any) -> Phase:
     """Kang et al.'s second stage: class-aware batches; their rate 0.2 is for batches of 512."""
     rates = LearningRates(trunk=0.05, heads=0.05)
     fields |= {"batch_size": 128, "sampler": ClassAware(), "learning_rates": rates}
@@ -126,25 +125,21 @@ def _mislas() -> Phase:
 def _metric(method: Method, loss: Loss) -> Method:
     """A loss between features beside cross-entropy: of length 1, on batches of four images a class."""
     mixed = _first(method, losses=[CrossEntropy(), loss], sampler=ClassAware())
-    network = _with(mixed.train.network, normalise=True, head=Cosine(scale=30.0))
-    return _with(mixed, train=_with(mixed.train, network=network))
+    network = changed(mixed.train.network, normalise=True, head=Cosine(scale=30.0))
+    return changed(mixed, train=changed(mixed.train, network=network))
 
 
-def _first(method: Method, **change) -> Method:
+def _first(method: Method, **change: Any) -> Method:
     """The method with another first phase."""
     first, *others = method.train.phases
-    return _with(method, train=_with(method.train, phases=[_with(first, **change), *others]))
+    return changed(method, train=changed(method.train, phases=[changed(first, **change), *others]))
 
 
 def _then(method: Method, phase: Phase) -> Method:
-    return _with(method, train=_with(method.train, phases=[*method.train.phases, phase]))
+    return changed(method, train=changed(method.train, phases=[*method.train.phases, phase]))
 
 
 def _network(method: Method, experts: int, backbone: ResNet32 | None = None, head: HeadSpec | None = None) -> Method:
     old = method.train.network
-    network = _with(old, experts=experts, backbone=backbone or old.backbone, head=head or old.head)
-    return _with(method, train=_with(method.train, network=network))
-
-
-def _with(spec: S, **change) -> S:
-    return spec.model_copy(update=change)
+    network = changed(old, experts=experts, backbone=backbone or old.backbone, head=head or old.head)
+    return changed(method, train=changed(method.train, network=network))

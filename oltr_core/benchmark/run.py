@@ -67,7 +67,7 @@ def run(
         return 0
     stem = name if length == table.epochs else f"{name}-{length}-epochs"
     stem += "-validation" if validation else ""
-    path = layout.results / f"{stem}.jsonl"
+    path = layout.cells(stem)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = partial(
         _cells, name=name, layout=layout, root=root, path=path, length=length, device=device, validation=validation,
@@ -81,7 +81,7 @@ def run(
     code = digest_of_code()
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""
-    shown = layout.results / f"{stem}.md"
+    shown = layout.result(stem)
     with records.alone(path):
         found = records.read(path)
         before = shown.read_text() if shown.exists() else ""

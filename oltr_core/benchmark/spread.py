@@ -16,6 +16,7 @@ def by_seed(cells: list[Cell], row: str, name: str) -> dict[int, float]:
 
 
 def mean_of(values: dict[int, float]) -> str:
+    """`mean ± standard deviation` over the seeds, the second where there are several; "" for none."""
     if not values:
         return ""
     spread = f" ± {statistics.pstdev(values.values()):.1f}" if len(values) > 1 else ""
@@ -23,6 +24,7 @@ def mean_of(values: dict[int, float]) -> str:
 
 
 def difference(row: dict[int, float], first: dict[int, float]) -> str:
+    """`mean [95 % interval]` of the paired differences, bold where it excludes zero; "" where there are none."""
     found = paired(row, first)
     if found is None or all(row[seed] == first[seed] for seed in row.keys() & first.keys()):
         return ""

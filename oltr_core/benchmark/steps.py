@@ -40,7 +40,7 @@ FromAll = Callable[[Network, Tensor, Tensor], Network]
 def steps(
     network: Network, features: Tensor, stream: Stream, update: Update, from_all: FromAll | None = None
 ) -> dict[str, float]:
-    """ "<metric>/<generation>" and "end/<metric>" -> value.
+    """Values of "<metric>/<generation>" and "end/<metric>".
 
     The network's columns are the labels of the training images in their order; `features` [N, E, D] are the stream's.
     With `from_all`, each generation's network is made from the features of all images, also those of generation 0.

@@ -56,8 +56,8 @@ def fused(epochs: int) -> list[Method]:
 def complete(epochs: int) -> list[Method]:
     """ResNet-18 for sets without a long tail: plain, and in two stages as in `strong`, with one and three experts.
 
-    Plain: a linear head, crop and flip, one phase (OpenOOD's recipe of 100 epochs). Experts share three of four
-    stages, and their losses are summed.
+    Plain: a linear head, crop and flip, one phase, as long as OpenOOD's networks train (100 epochs). Experts share
+    three of four stages, and their losses are summed.
     """
     late, base = _late(epochs), cifar_recipe()
     plain = _stage("all", epochs, head=None, learning_rates=LearningRates(trunk=0.1, heads=0.1))

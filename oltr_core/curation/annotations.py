@@ -119,9 +119,7 @@ def consensus(
     """
     votes = votes_of(answers, names)
     counted = votes.group_by("image_id", "answer").agg(
-        pl.col("verdict", "label").first(),
-        n=pl.len(),
-        label_source=pl.col("annotator").unique().sort().str.join("+"),
+        pl.col("verdict", "label").first(), n=pl.len(), label_source=pl.col("annotator").unique().sort().str.join("+")
     )
     of_image = votes.group_by("image_id").agg(total=pl.len(), batch_id=pl.col("batch_id").min())
     found = counted.join(of_image, on="image_id")

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
 import polars as pl
 
-from oltr_core import charts, schema
+from oltr_core import charts, pages, schema
 from oltr_core.frames import read
 from oltr_core.layout import Layout
 from oltr_core.measured import counted
@@ -60,16 +59,13 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
     tail = charts.bars(classes["name"].to_list(), classes["train"].to_list(), "training images per class", colours)
     groups = dict(classes.group_by("shot").len().iter_rows())
     legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
-    loader = jinja2.PackageLoader("oltr_core.curation", "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
+    environment = pages.templates("oltr_core.curation")
     environment.filters["base64"] = lambda data: b64encode(data).decode()
     page = environment.get_template("data_card.html.jinja").render(
         title=title, style=charts.STYLE, run=facts.run, tail=tail, legend=legend, problems=problems, tables=tables,
         sheets=_sheets(layout, facts, classes),
     )  # fmt: skip
-    layout.work.data_card.write_text(page)
+    layout.work.data_card.write_text(page + "\n")
     layout.work.data_card_text.write_text(_markdown(title, facts.run, tables, problems))
 
 

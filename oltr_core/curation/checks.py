@@ -49,7 +49,7 @@ class Context:
     def of(cls, layout: Layout, curate: Curate) -> Context:
         run = load_run(layout)
         parent = read(layout.generation(run.parent).manifest, schema.MANIFEST)
-        gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+        gone = ledger.state_of(layout.ledger).forgotten
         return cls(run, read(layout.work.classes, schema.CLASSES), parent, curate, gone)
 
 

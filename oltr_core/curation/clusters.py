@@ -37,7 +37,8 @@ def expand(answers: Iterable[Mapping[str, Any]], clusters: Mapping[str, int | No
         if name:
             of = said.setdefault((int(name[1]), answer.get("annotator")), {})
             of.setdefault((answer.get("verdict"), answer.get("label")), answer.get("where"))
-    torn = {_file(a) for a in answers if "problem" in a and not _known(str(a.get("image_id")), clusters)}
+    wrong = [a for a in answers if "problem" in a and a.get("image_id") not in clusters]
+    torn = {_file(a) for a in wrong if not _NAME.fullmatch(str(a.get("image_id")))}
     found: list[Mapping[str, Any]] = []
     done = set()
     for answer, name in zip(answers, named, strict=True):
@@ -62,10 +63,6 @@ def expand(answers: Iterable[Mapping[str, Any]], clusters: Mapping[str, int | No
             each = {"seconds": _divided(answer.get("seconds"), len(mine))}
             found += [{**answer, **each, "image_id": image_id} for image_id in mine]
     return found
-
-
-def _known(image_id: str, clusters: Mapping[str, int | None]) -> bool:
-    return image_id in clusters or _NAME.fullmatch(image_id) is not None
 
 
 def _file(answer: Mapping[str, Any]) -> str:

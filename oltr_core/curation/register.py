@@ -48,12 +48,6 @@ def parents(classes: pl.DataFrame) -> dict[str, str]:
     return standing.parents(classes.iter_rows(named=True))
 
 
-def of_status(classes: pl.DataFrame, status: str) -> dict[str, int]:
-    """The names that stand for classes of that status, with their ids."""
-    ends = standing.ends(classes.iter_rows(named=True))
-    return {name: class_id for name, class_id in every_id(classes).items() if ends[class_id]["status"] == status}
-
-
 def replay(classes: pl.DataFrame, operations: pl.DataFrame, generation: str, parent: str) -> pl.DataFrame:
     """The register that generation `generation` begins with: `classes` of its `parent`, and what was done since.
 
@@ -111,7 +105,8 @@ def split_since(classes: pl.DataFrame, operations: pl.DataFrame) -> dict[str, in
     """Names and aliases of the classes that are split now, and the first generation that asked about their images."""
     splits = operations.filter(pl.col("operation") == "split").sort("number").select("class_id", "generation")
     newest = {class_id: _number(generation) for class_id, generation in splits.iter_rows()}
-    return {name: newest.get(class_id, 0) for name, class_id in of_status(classes, "split").items()}
+    ends = standing.ends(classes.iter_rows(named=True))
+    return {name: newest.get(i, 0) for name, i in every_id(classes).items() if ends[i]["status"] == "split"}
 
 
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from oltr_core.images.shards import Shards
+from oltr_core.pictures import encoded, scaled
 
 SIDE = 48  # pixels of the longer side
 IN_ALL, PER_CLASS = 600, 8
@@ -28,12 +28,4 @@ def thumbnails(index: pa.Table, folder: Path) -> pa.Table:
 
 def thumbnail(pixels: np.ndarray) -> bytes:
     """The image as a JPEG of at most SIDE pixels a side; smaller ones are enlarged without smoothing."""
-    from PIL import Image
-
-    height, width, _ = pixels.shape
-    scale = SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
-    out = io.BytesIO()
-    Image.fromarray(pixels).resize(size, how).save(out, "JPEG", quality=85)
-    return out.getvalue()
+    return encoded(scaled(pixels, SIDE), "JPEG", quality=85)

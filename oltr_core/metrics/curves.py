@@ -27,10 +27,7 @@ def risk(scores: Float[Tensor, "B"], correct: Bool[Tensor, "B"], points: int = 2
     order = scores.argsort(stable=True)
     errors = (~correct[order]).double().cumsum(0)
     taken = torch.linspace(1, len(order), min(points, len(order))).round().long()
-    return {
-        "coverage": (taken.double() / len(order)).tolist(),
-        "risk": (errors[taken - 1] / taken).tolist(),
-    }
+    return {"coverage": (taken.double() / len(order)).tolist(), "risk": (errors[taken - 1] / taken).tolist()}
 
 
 def histogram(scores: Float[Tensor, "B"], labels: Int[Tensor, "B"], bins: int = 30) -> Columns:

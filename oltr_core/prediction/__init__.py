@@ -9,13 +9,6 @@ from oltr_core.prediction.requests import predict_rows
 from oltr_core.prediction.run import loaded, predict, predictions
 
 __all__ = [
-    "Prediction",
-    "gallery",
-    "images_at",
-    "loaded",
-    "opened",
-    "predict",
-    "predict_batch",
-    "predict_rows",
+    "Prediction", "gallery", "images_at", "loaded", "opened", "predict", "predict_batch", "predict_rows",
     "predictions",
-]
+]  # fmt: skip

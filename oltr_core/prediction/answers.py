@@ -63,12 +63,7 @@ def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | N
 
 
 def answered(
-    model: Checkpoint,
-    score: Score,
-    images: Tensor,
-    generation: str,
-    top_k: int = 1,
-    gallery: Gallery | None = None,
+    model: Checkpoint, score: Score, images: Tensor, generation: str, top_k: int = 1, gallery: Gallery | None = None
 ) -> Iterator[dict[str, Any]]:
     """The fields of a Prediction, but for the path, of each of `images`: uint8 [B, 3, S, S] on the network's device.
 

@@ -72,11 +72,7 @@ def pixels(address: str, fetch: Fetch | None = None) -> np.ndarray | str:
 
 
 def decoded(
-    addresses: Iterable[str],
-    transform: Transform,
-    batch_size: int,
-    workers: int,
-    fetch: Fetch | None = None,
+    addresses: Iterable[str], transform: Transform, batch_size: int, workers: int, fetch: Fetch | None = None
 ) -> Iterator[Part]:
     """Parts of `batch_size` addresses in their order, at most four per worker ahead of whoever takes them.
 

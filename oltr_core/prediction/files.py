@@ -178,7 +178,7 @@ class Parts:
         self.about = about
         for left in self.folder.glob(".*"):  # a part that was not whole
             left.unlink()
-        within = self._joined_parts()
+        within = _about(path)["parts"] if path.exists() else 0
         for part in self._parts():  # a kill came after they had become part of the file
             if int(part.stem) < within:
                 part.unlink()
@@ -187,9 +187,6 @@ class Parts:
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.parquet"))
-
-    def _joined_parts(self) -> int:
-        return _about(self.path)["parts"] if self.path.exists() else 0
 
     def _sources(self) -> list[Path]:
         return [*([self.path] if self.path.exists() else []), *self._parts()]
@@ -202,9 +199,9 @@ class Parts:
                     yield from batch.column(0).to_pylist()
 
     def _schema(self, **more: Any) -> pa.Schema:
-        columns = [pa.field(f.name, _KINDS[str(f.type)]) for f in fields(Prediction) if f.name not in ASKED_FOR]
-        asked = self.about["top_k"] > 1, self.about["references"] > 0, self.about["of_batch"], self.about["of_batch"]
-        columns += [column for column, wanted in zip(_COLUMNS, asked, strict=True) if wanted]
+        plain = [f for f in fields(Prediction) if f.name not in ASKED_FOR]
+        kinds = {f.name: pa.field(f.name, _KINDS[str(f.type)]) for f in plain} | {c.name: c for c in _COLUMNS}
+        columns = [kinds[name] for name in cells.header(self.about)]
         return pa.schema(columns, {_ABOUT: json.dumps({**self.about, **more})})
 
     def add(self, prediction: Prediction) -> None:
@@ -261,13 +258,9 @@ def _parts_of(path: Path) -> Path:
 
 def _about(path: Path) -> dict[str, Any]:
     """What a Parquet file of ours says of itself. Raises ValueError for any other."""
+    older = {"parts": 0, "references": 0, "of_batch": False}
     try:
-        return {
-            "parts": 0,
-            "references": 0,
-            "of_batch": False,
-            **json.loads((pq.read_schema(path).metadata or {})[_ABOUT]),
-        }
+        return older | json.loads((pq.read_schema(path).metadata or {})[_ABOUT])
     except (pa.ArrowInvalid, KeyError):
         raise ValueError(f"{path}: expected predictions that `oltr predict` wrote; name another file") from None
 

@@ -75,3 +75,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected `key: value` lines, found {type(value).__name__}")
     return value
+
+
+def flat(value: Any, path: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} -> {"a.b": "1"}; a list is one value."""
+    if not isinstance(value, dict) or not value:
+        return {path: masked(str(value))[:6000]}
+    inner = (flat(of_key, f"{path}.{key}".lstrip(".")) for key, of_key in value.items())
+    return {name: text for part in inner for name, text in part.items()}

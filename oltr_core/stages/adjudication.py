@@ -13,9 +13,8 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from oltr_core import schema
+from oltr_core import manifest_rows, schema
 from oltr_core.interfaces import Picks
-from oltr_core.stages import manifest_rows
 from oltr_core.standing import ends
 
 _ORDER = ("test", "val", "train")

@@ -26,7 +26,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, ledger
+from oltr_core import checkpoint, ledger, manifest_rows
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout, write_atomically
@@ -40,7 +40,6 @@ from oltr_core.seeding import numpy_generator
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS, shot
 from oltr_core.spec import parse
-from oltr_core.stages import manifest_rows
 
 FIGURES = ("closed/", "now/", "open/")  # what a pair of models is compared by beside what the gate judges
 

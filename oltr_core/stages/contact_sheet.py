@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from oltr_core.pictures import encoded, scaled
+
 TILE = 72  # pixels
 CAPTION = 14
 COLUMNS = 12
@@ -28,16 +30,10 @@ def draw(images: Iterable[np.ndarray], captions: list[str]) -> bytes:
         pen.text((2, TILE // 2), "nothing to ask", fill=INK)
     for place, (pixels, caption) in enumerate(zip(images, captions, strict=False)):
         left, top = place % columns * TILE, place // columns * (TILE + CAPTION)
-        tile = Image.fromarray(pixels)
-        scale = (TILE - 4) / max(tile.size)
-        wide, high = (max(1, round(side * scale)) for side in tile.size)
-        # enlarged pixels stay pixels; a photograph is averaged down
-        tile = tile.resize((wide, high), Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
-        sheet.paste(tile, (left + (TILE - wide) // 2, top + (TILE - high) // 2))
+        tile = scaled(pixels, TILE - 4)
+        sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
         pen.text((left + TILE // 2, top + TILE), caption, fill=INK, anchor="ma")
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=False)
-    return buffer.getvalue()
+    return encoded(sheet, "PNG", optimize=False)
 
 
 def tiles(sheet: bytes, places: Iterable[int]) -> list[np.ndarray]:

@@ -59,7 +59,7 @@ def run(params: Parameters, layout: Layout) -> None:
     of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
     asked = doubted, corrections, since, adjudicated, of_gold
     built = build(images, before, classes, answers, this.generation, params.curate, *asked)
-    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    gone = ledger.state_of(layout.ledger).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)
     checks.enforce(built.manifest, context, "curate: manifest")
     schema.write(layout.work.manifest, built.manifest.to_arrow(), schema.MANIFEST)

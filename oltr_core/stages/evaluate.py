@@ -8,38 +8,32 @@ unknown, and the register has no answer that would be right.
 
 from __future__ import annotations
 
-import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
-from oltr_core.layout import GENESIS, IMPORTED, Layout, write_atomically
+from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, Work, write_atomically
+from oltr_core.measured import read_table, write_table
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.comparison import LEVEL
 from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
-from oltr_core.operating.rejection import (
-    Evaluate,
-    operating_point,
-    reference_from_statistics,
-    reference_of_answers,
-)
+from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics, reference_of_answers
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import changes, comparison, manifest_rows, slices, worth
+from oltr_core.stages import changes, comparison, slices, worth
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -84,7 +78,7 @@ def run(params: Parameters, layout: Layout) -> None:
     is_val &= labels != OPEN
     test = images.filter(pa.array(is_test.tolist()))
     tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
-    history = [*read_history(layout.generation(this.parent).plots / "history.csv"), *tested.history(this.generation)]
+    history = [*read_history(layout.generation(this.parent)), *tested.history(this.generation)]
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
@@ -108,7 +102,7 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test), not begins)
     result.write(layout, "evaluate")
     said = card.threshold, probability[is_test]
-    write_plots(layout.work.plots, tested, scores[is_test], *said, card.answer_names, history)
+    write_plots(layout.work, tested, scores[is_test], *said, card.answer_names, history)
     answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
     comparison.write(this, model, images, answers, rows, classes, layout, size, sliced)
     write_intervals(layout, this, tested, scores[is_test], card.threshold, result)
@@ -175,7 +169,7 @@ def write_intervals(
 
 
 def write_plots(
-    folder: Path,
+    work: Work,
     tested: Evaluation,
     scores: Tensor,
     threshold: float,
@@ -204,17 +198,13 @@ def write_plots(
         "confusion": curves.confusion([shown[k] for k in tested.labels.tolist()], [shown[k] for k in said.tolist()]),
         "history": {name: [getattr(row, name) for row in history] for name in History._fields},
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, columns in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+        write_table(work.plot(name), columns, zip(*columns.values(), strict=True))
 
 
-def read_history(path: Path) -> list[History]:
+def read_history(parent: Generation) -> list[History]:
     """The accuracies that the parent's line has left behind; none before the first generation."""
-    rows = csv.DictReader(path.read_text().splitlines() if path.exists() else [])
+    rows = read_table(parent.plot("history"))
     return [History(r["generation"], r["group"], float(r["accuracy"]), int(r["images"])) for r in rows]
 
 

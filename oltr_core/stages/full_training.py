@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from oltr_core import checkpoint, digest, engine, schema
+from oltr_core import checkpoint, digest, engine, manifest_rows, schema
 from oltr_core.devices import enough, resolve
 from oltr_core.images.dataset import open_images
 from oltr_core.images.shards import Shards
@@ -17,7 +17,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.pipeline import BY_NAME, code_digests
 from oltr_core.settings.compute import Compute
-from oltr_core.stages import manifest_rows, say
+from oltr_core.stages import say
 from oltr_core.training import Report, Train, fit, parallel
 
 EVERY = 3.0  # seconds between lines of progress

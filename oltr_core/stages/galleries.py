@@ -6,7 +6,6 @@ tables give equal pictures.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from oltr_core.images.shards import Shards
+from oltr_core.pictures import address, encoded
 
 SIDE = 96  # pixels of the longer side; smaller images keep theirs
 SHOWN = 24  # images of a gallery
@@ -28,7 +28,7 @@ def picture(pixels: np.ndarray) -> str:
 
     image = Image.fromarray(pixels)
     image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-    return min(_encoded(image, "png"), _encoded(image, "jpeg"), key=len)
+    return min(_address(image, "PNG"), _address(image, "JPEG"), key=len)
 
 
 def sheet(png: bytes) -> str:
@@ -36,15 +36,13 @@ def sheet(png: bytes) -> str:
     from PIL import Image
 
     if len(png) <= LARGEST_PNG:
-        return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        return address(png, "PNG")
     with Image.open(io.BytesIO(png)) as image:
-        return _encoded(image, "jpeg")
+        return _address(image, "JPEG")
 
 
-def _encoded(image: Any, kind: str) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=80)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _address(image: Any, form: str) -> str:
+    return address(encoded(image, form, quality=80), form)
 
 
 def pairs(known: pl.DataFrame, train: pl.DataFrame, names: Mapping[int, str], shards: Shards) -> list[dict[str, Any]]:

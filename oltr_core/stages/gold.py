@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oltr_core import schema
-from oltr_core.stages import manifest_rows
+from oltr_core import manifest_rows, schema
 
 
 def known(manifest: pa.Table) -> pa.Table:

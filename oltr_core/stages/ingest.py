@@ -49,7 +49,7 @@ def run(
     access = access or SourceAccess(layout.root)
     limits = Limits(**settings.ingest.model_dump())
     layout.raw.mkdir(parents=True, exist_ok=True)
-    with FileLock(layout.raw / f".{batch}.lock"):  # of two at once the second waits, and then finds the batch there
+    with FileLock(layout.ingesting(batch)):  # of two at once the second waits, and then finds the batch there
         if final.card.exists():
             return _unchanged(final, made_from)
         part = Batch(layout.raw / f".{batch}.part")
@@ -78,7 +78,7 @@ def _resume(
     part: Batch, batch: RawBatch, made_from: str, layout: Layout, sources: list[Source], access: SourceAccess
 ) -> BatchWriter:
     """An writer that goes on with what an earlier run finished, if that came from the same sources."""
-    known = held_elsewhere(layout.batches), ledger.replay(ledger.read(layout.ledger)).forgotten
+    known = held_elsewhere(layout.batches), ledger.state_of(layout.ledger).forgotten
     note = part.folder / "made_from"
     if note.exists() and note.read_text() == made_from:
         writer = BatchWriter(part, batch.batch, *known)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
@@ -23,7 +23,6 @@ from oltr_core.scores import Score
 from oltr_core.seeding import torch_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.spec import parse
-from oltr_core.stages import manifest_rows, slices
 
 SAMPLE = 5000  # images of a batch that are looked at, drawn by chance
 PLACES = ("site", "location", "camera", "station")  # attributes that a source may give; the first that there is
@@ -131,7 +130,7 @@ def _places(
 
 def attribute(rows: pa.Table, layout: Layout) -> tuple[str | None, list[str | None]]:
     """The first of PLACES that any of `rows` has; and its value per row."""
-    known = slices.attributes_of(rows, layout)
+    known = manifest_rows.attributes(rows, layout)
     for name in PLACES:
         if any(name in attributes for attributes in known):
             return name, [None if a.get(name) is None else str(a[name]) for a in known]

@@ -6,39 +6,24 @@ trends/*.csv. The page holds no time and no path of this machine, so a generatio
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import polars as pl
 
-from oltr_core import charts, schema
+from oltr_core import charts, pages, schema
 from oltr_core.frames import read
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
-from oltr_core.measured import HEADLINE, OF_CLASS, SMALLER, SUMMARY, counted, read_all, read_intervals
+from oltr_core.measured import HEADLINE, OF_CLASS, SMALLER, SUMMARY, counted, read_all, read_intervals, write_table
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.workspace import Workspace
 from oltr_core.spec import Spec
 from oltr_core.stages import galleries, report_charts
 from oltr_core.stages.contact_sheet import MOST, tiles
-from oltr_core.stages.headings import (
-    COMPARED,
-    DRAWN,
-    FOLLOWED,
-    FURTHER,
-    GROUPS,
-    LINES,
-    SLICED,
-    TRENDS,
-    VERBS,
-    WRONG,
-)
+from oltr_core.stages.headings import COMPARED, DRAWN, FOLLOWED, FURTHER, GROUPS, LINES, SLICED, TRENDS, VERBS, WRONG
 
 LISTED = 100  # images in conflict; agreement.json has all
 ROWS = 2000  # classes of the table of classes
@@ -77,13 +62,8 @@ def run(params: Parameters, layout: Layout) -> None:
     since = train.drop_nulls("labelled_in").group_by("labelled_in")
     people, gate = json.loads(work.agreement.read_text()), json.loads(work.gate.read_text())
     paired = gate.get("differences", {})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("oltr_core.stages", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = (_source(environment, file) for file in ("report.css", "report.js"))
+    environment = pages.templates("oltr_core.stages")
+    style, script = (pages.source(environment, file) for file in ("report.css", "report.js"))
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:z.1f}"
     environment.filters["range"] = lambda v: f"{100 * v[0]:z.1f}–{100 * v[1]:z.1f}"
     environment.filters["counted"] = counted
@@ -93,7 +73,8 @@ def run(params: Parameters, layout: Layout) -> None:
         run=this,
         style=charts.STYLE + style,
         script=script,
-        policy=_policy(script),
+        # it may run this script and show the pictures that are in it, and loads nothing
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {pages.hashed(script)}",
         headline=HEADLINE,
         lineage=lineage,
         parent=lineage[-2] if len(lineage) > 1 else None,
@@ -142,17 +123,6 @@ def run(params: Parameters, layout: Layout) -> None:
     work.report.write_text(page)
 
 
-def _source(environment: jinja2.Environment, file: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, file)[0]
-
-
-def _policy(script: str) -> str:
-    """The page may run this script and show the pictures that are in it, and loads nothing."""
-    of_script = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{of_script}'"
-
-
 def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
     """Tables that DVC plots: loss and accuracy of the training, and headline figures over generations."""
     log = layout.work.training_log
@@ -164,11 +134,8 @@ def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
     for name in TRENDS:  # a file each: a generation without the figure has no row, for DVC would draw a blank as 0
         points = [(g["generation"], g["metrics"][name]) for g in lineage if name in g["metrics"]]
         tables[name.replace("/", "_")] = (("generation", name), points)
-    layout.work.trends.mkdir(exist_ok=True)
     for name, (header, rows) in tables.items():
-        with (layout.work.trends / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([header, *rows])
+        write_table(layout.work.trend(name), header, rows)
 
 
 def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pyarrow as pa
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.devices import prepare
 from oltr_core.images.shards import Shards
 from oltr_core.interfaces import Outputs, Picks, SelectionContext, concatenate
@@ -25,7 +25,7 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run
 from oltr_core.shapes import Tensor
 from oltr_core.spec import Spec
-from oltr_core.stages import adjudication, gold, manifest_rows, monitoring
+from oltr_core.stages import adjudication, gold, monitoring
 from oltr_core.stages.contact_sheet import draw
 from oltr_core.stages.selection_context import context_of, outputs_of, questionable
 from oltr_core.strategies import Contextual

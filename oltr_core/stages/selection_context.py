@@ -7,13 +7,13 @@ import json
 import pyarrow as pa
 import torch
 
+from oltr_core import manifest_rows
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs, SelectionContext
 from oltr_core.layout import Layout
 from oltr_core.scores import Score
 from oltr_core.spec import parse
-from oltr_core.stages import manifest_rows
 
 
 def outputs_of(rows: pa.Table, model: Checkpoint, layout: Layout, batch_size: int) -> Outputs:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
 
-from oltr_core import schema
+from oltr_core import manifest_rows
 from oltr_core.checkpoint import Card
 from oltr_core.layout import Layout, write_atomically
 from oltr_core.measured import OF_SLICE, Measured
@@ -30,7 +29,7 @@ def values_of(images: pa.Table, names: Sequence[str], layout: Layout) -> Sliced:
     """
     if not names:
         return {}
-    of_image = attributes_of(images, layout)
+    of_image = manifest_rows.attributes(images, layout)
     there = sorted({SOURCE, *(name for attributes in of_image for name in attributes)})
     for name in names:
         if images.num_rows and name not in there:
@@ -39,17 +38,6 @@ def values_of(images: pa.Table, names: Sequence[str], layout: Layout) -> Sliced:
             )
     columns: Sliced = {name: [None if name not in of else str(of[name]) for of in of_image] for name in names}
     return columns | ({SOURCE: images.column(SOURCE).to_pylist()} if SOURCE in names else {})
-
-
-def attributes_of(images: pa.Table, layout: Layout) -> list[dict[str, Any]]:
-    """What the source knew of each image beside its label: name -> value."""
-    wanted, found = set(images.column("image_id").to_pylist()), {}
-    for batch in sorted(set(images.column("batch").to_pylist())):
-        index = schema.read(layout.batch(batch).index, schema.INDEX, ["image_id", "attributes"])
-        rows = zip(index.column("image_id").to_pylist(), index.column("attributes").to_pylist(), strict=True)
-        found |= {(batch, image): json.loads(text) for image, text in rows if text and image in wanted}
-    places = zip(images.column("batch").to_pylist(), images.column("image_id").to_pylist(), strict=True)
-    return [found.get(place, {}) for place in places]
 
 
 def pick(sliced: Sliced, rows: Tensor) -> Sliced:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, ledger, schema
+from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Card, Checkpoint, digest_of
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
@@ -33,7 +33,7 @@ from oltr_core.operating.rejection import (
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
-from oltr_core.stages import manifest_rows, say
+from oltr_core.stages import say
 from oltr_core.standing import ids_of_names, parents, stands_for
 
 NEVER = (

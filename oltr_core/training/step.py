@@ -62,7 +62,8 @@ class Stepper:
             try:
                 return self._step(phase, optimizer, images, targets, context, streams)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if not _is_out_of_memory(error) or self.pieces >= len(images) // streams:
+                full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+                if not full or self.pieces >= len(images) // streams:
                     raise
                 if parallel.size() > 1:  # the other ranks are waiting in the middle of this very step
                     raise ValueError(
@@ -152,7 +153,3 @@ def _weighted(parts: list[tuple[float, dict[str, Tensor]]]) -> dict[str, Tensor]
     if len(parts) == 1:
         return parts[0][1]
     return {name: torch.stack([share * part[name] for share, part in parts]).sum() for name in parts[0][1]}
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

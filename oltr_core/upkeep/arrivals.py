@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oltr_core import ledger, schema
-from oltr_core.layout import GENESIS, Layout, in_order
+from oltr_core.layout import GENESIS, Layout, in_order, write_atomically
 from oltr_core.measured import counted
 from oltr_core.settings.operations import Monitor
 
@@ -42,14 +42,14 @@ def recommendation(layout: Layout, seen: dict[str, Any], limits: Monitor) -> dic
 
 def taken_in(layout: Layout, batch: str) -> str:
     """The newest generation, if it knows `batch`; else ""."""
-    newest = ledger.replay(ledger.read(layout.ledger)).generations[-1:]
+    newest = ledger.state_of(layout.ledger).generations[-1:]
     known = [schema.read(layout.generation(n).manifest, schema.MANIFEST, ["batch"]).column("batch") for n in newest]
     return newest[0] if newest and batch in known[0].to_pylist() else ""
 
 
 def nothing_to_look_at(layout: Layout) -> str:
     """Why a look would tell nothing; "" where there is a batch that no generation has taken in, and a champion."""
-    if not layout.batches or ledger.replay(ledger.read(layout.ledger)).champion == GENESIS:
+    if not layout.batches or ledger.state_of(layout.ledger).champion == GENESIS:
         return "there is no model yet that could look at a batch"
     newest = in_order(layout.batches)[-1].name
     before = taken_in(layout, newest)
@@ -68,3 +68,12 @@ def looks(layout: Layout) -> list[dict[str, Any]]:
     """What `oltr monitor` saw so far, oldest first."""
     written = layout.monitored.read_text() if layout.monitored.exists() else ""
     return [json.loads(line) for line in written.splitlines()]
+
+
+def add(layout: Layout, seen: dict[str, Any], at: str) -> dict[str, Any]:
+    """Add a look of the time `at` to the history; the same one twice is one line. Returns it as it is read again."""
+    seen, before = json.loads(json.dumps(seen)), looks(layout)
+    if not before or {k: v for k, v in before[-1].items() if k != "at"} != seen:
+        lines = map(json.dumps, [*before, {"at": at, **seen}])
+        write_atomically(layout.monitored, "".join(f"{line}\n" for line in lines))
+    return seen

@@ -46,7 +46,7 @@ def find(layout: Layout, names: Collection[str]) -> list[str]:
         raise ValueError("data/raw: there is no batch of images here")
     columns = "image_id", "address"
     rows = pl.concat([scan(b.index, schema.INDEX).select(columns) for b in layout.batches]).collect()
-    forgotten = ledger.replay(ledger.read(layout.ledger)).forgotten
+    forgotten = ledger.state_of(layout.ledger).forgotten
     sealed = [scan(g.manifest, schema.MANIFEST).select(columns) for g in _generations(layout)]
     before = pl.concat(sealed).collect() if sealed else rows.clear()
     before = before.filter(pl.col("image_id").is_in(forgotten))
@@ -78,9 +78,9 @@ def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
     The folder gets every generation that knows an image, cleaned, and pieces of all that is to go, for the search at
     the end. Raises ValueError when one of those generations was edited since it was sealed.
     """
-    shutil.rmtree(layout.forgetting, ignore_errors=True)
+    discard(layout)
     layout.forgetting.mkdir(parents=True)
-    ids, state = sorted(set(image_ids)), ledger.replay(ledger.read(layout.ledger))
+    ids, state = sorted(set(image_ids)), ledger.state_of(layout.ledger)
     digests: dict[str, str] = {}
     mine = pl.col("image_id").is_in(ids)
     others = {digest.of_bytes(v) for b in layout.batches for v in _bytes_of(b, ~mine)}  # one may be in two encodings
@@ -111,17 +111,22 @@ def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
 
 def begin(layout: Layout, details: dict[str, Any], at: str) -> None:
     """Say in the ledger what is to go, at the time `at`, ISO 8601. From here on it is finished, not given up."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     ledger.append(layout.ledger, ledger.Event("forgetting", state.champion, digest.of_value(details), at, details))
 
 
 def end(layout: Layout, at: str) -> None:
     """The tombstone, with the digests that sealed generations have from now on."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     digests = {name: now for name, now in state.forgetting["generations"].items() if name in state.sealed}
     details = {"images": state.forgetting["images"], "generations": digests}
     ledger.append(layout.ledger, ledger.Event("forgotten", state.champion, digest.of_value(details), at, details))
     shutil.rmtree(layout.forgetting)
+
+
+def discard(layout: Layout) -> None:
+    """Remove what was prepared."""
+    shutil.rmtree(layout.forgetting, ignore_errors=True)
 
 
 def traces(layout: Layout) -> list[bytes]:
@@ -131,7 +136,7 @@ def traces(layout: Layout) -> list[bytes]:
 
 def replace_generations(layout: Layout) -> None:
     """Put the cleaned generations in the place of those that show an image. Raises ValueError for an edited one."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     for ready in (Generation(p) for p in sorted(layout.forgetting.iterdir()) if p.is_dir() and p.name[0] != "."):
         final = layout.generation(ready.name).folder
         if final.is_dir():  # else a run before this was cut off between the two names

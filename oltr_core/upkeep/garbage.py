@@ -56,7 +56,7 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     used = _keys_in_use(layout)
     for folder in _inside(layout.store / "features"):
         if folder.name not in used:

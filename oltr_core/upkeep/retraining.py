@@ -19,7 +19,7 @@ from oltr_core.shots import FEW
 
 def reasons(layout: Layout, limits: Evidence) -> list[str]:
     """What speaks for a full training of the champion's line; of one trained in full, that updates were refused."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     champion = state.champion
     full = _trained_in_full(layout, champion)
     if full is None:

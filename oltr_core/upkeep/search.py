@@ -37,6 +37,12 @@ def holding(places: Iterable[Path], wanted: Iterable[bytes]) -> list[Path]:
     return sorted(file for file in files if by_start and _file_holds(file, by_start))
 
 
+def remove(places: Iterable[Path], wanted: Iterable[bytes]) -> None:
+    """Remove the files that `holding` finds."""
+    for path in holding(places, wanted):
+        path.unlink()
+
+
 def holds(stream: BinaryIO, wanted: Iterable[bytes]) -> bool:
     """Whether what can be read and sought in `stream`, to its end, holds one of the `wanted` pieces."""
     by_start = _by_start(wanted)

@@ -39,7 +39,7 @@ def sightings(layout: Layout, path: Path) -> list[Sighting]:
         raise ValueError(f"{path}: {error}") from None
     mine = {identity(data), identity_of_pixels(pixels)}
     known = [*mine, *_near(layout, perceptual_hash(pixels))]
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     found = []
     for name in state.opened:
         manifest = layout.generation(name).manifest

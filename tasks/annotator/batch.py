@@ -44,7 +44,7 @@ def asked(layout: Layout, name: str) -> list[str]:
 
 def selected(layout: Layout, name: str) -> list[dict[str, Any]]:
     """The rows of the selection of generation `name`, best first, but those of images that were forgotten since."""
-    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    gone = ledger.state_of(layout.ledger).forgotten
     rows = schema.read(layout.generation(name).selection, schema.SELECTION).sort_by("rank").to_pylist()
     return [row for row in rows if row["image_id"] not in gone]
 
@@ -66,7 +66,7 @@ def names_meant(layout: Layout, name: str) -> dict[str, str]:
     """
     from tasks.annotator import register as now  # brings polars, which asking does not need
 
-    there = ledger.replay(ledger.read(layout.ledger)).champion != GENESIS
+    there = ledger.state_of(layout.ledger).champion != GENESIS
     since = _meant(now.current(layout).to_dicts()) if there else {}
     return {word: word for word in since} | class_names(layout, name)
 
@@ -211,7 +211,7 @@ def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[
     """The rows that can be imported, and a sentence for each other one; those of forgotten images are neither."""
     from oltr_core.curation.annotations import sort_answers
 
-    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    gone = ledger.state_of(layout.ledger).forgotten
     left = [row for row in rows if row.get("image_id") not in gone]
     return sort_answers(left, asked(layout, name), f"batch {name}")
 

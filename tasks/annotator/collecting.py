@@ -48,12 +48,12 @@ class Standing(NamedTuple):
 
 def standing(layout: Layout, settings: Any, name: str, now: str) -> Standing:
     """How far people are at the time `now` with the batch of generation `name`."""
-    asked, each, end = len(batch.asked(layout, name)), wanted(settings), deadline(layout, settings, name)
+    asked, of, end = len(batch.asked(layout, name)), patience(settings), deadline(layout, settings, name)
     there = found(layout, settings, name, now) if asked else Found([], 0, [], 0)
-    none = "no answer" if each == 1 else f"fewer than {each} answers"
+    none = "no answer" if of.answers_per_image == 1 else f"fewer than {of.answers_per_image} answers"
     missing = f"{there.missing} of {asked} images of the batch of {name} have {none}"
     over = end is not None and end <= datetime.fromisoformat(now)
-    waits = bool(there.missing) and not over and not enough(settings, there.missing, asked)
+    waits = bool(there.missing) and not over and asked - there.missing < of.share * asked
     return Standing(there, asked, missing, end, over, waits)
 
 
@@ -70,22 +70,16 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     for row in (*before, *good):
         people.setdefault(row["image_id"], set()).add(row["annotator"])
     settled = {row["image_id"] for row in rows if row.get("settled")}
+    each = patience(settings).answers_per_image
     missing = sum(
-        len(people.get(image, ())) < wanted(settings) and not (image in settled and people.get(image))
-        for image in set(asked)
+        len(people.get(image, ())) < each and not (image in settled and people.get(image)) for image in set(asked)
     )
     return Found(new, len(before) + len(new), wrong, missing)
 
 
-def wanted(settings: Any) -> int:
-    """How many people answer each image; the truth needs no second opinion."""
-    return settings.answers_per_image if isinstance(settings, People) else 1
-
-
-def enough(settings: Any, missing: int, asked: int) -> bool:
-    """Whether so many images have their answers that the loop need not wait for the others."""
-    share = settings.share if isinstance(settings, People) else 1.0
-    return asked - missing >= share * asked
+def patience(settings: Any) -> People:
+    """How long, and for how many answers, is waited; a machine answers once and at once."""
+    return settings if isinstance(settings, People) else People(remind_after_days=0)
 
 
 def imported(layout: Layout, name: str) -> list[dict[str, Any]]:
@@ -137,7 +131,7 @@ def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], n
 
 def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:
     """When the loop goes on without the answers that are missing; None: never, or the batch is not out yet."""
-    days = settings.deadline_days if isinstance(settings, People) else 0
+    days = patience(settings).deadline_days
     out = sent_out(layout, name) if days else None
     return out + timedelta(days=days) if out else None
 

@@ -49,7 +49,7 @@ def find(layout: Layout, image: str) -> str:
     rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches])
     ways = (known, pl.col("address").is_in(layout.addresses(image)))
     ids = next(filter(None, (sorted(set(rows.filter(so).collect()["image_id"])) for so in ways)), [])
-    gone = ledger.replay(ledger.read(layout.ledger)).forgotten
+    gone = ledger.state_of(layout.ledger).forgotten
     if len(ids) > 1:
         shown = ", ".join(i[:16] for i in ids[:4])
         raise ValueError(f"{image}: {len(ids)} images are called so ({shown}, ...); give more letters of the id")
@@ -61,7 +61,7 @@ def find(layout: Layout, image: str) -> str:
 def known_of(layout: Layout, image_id: str) -> dict[str, Any]:
     """label, label_source, split and reason: by the newest correction, the champion's manifest, or its own batch."""
     columns = ["label", "label_source", "split", "reason"]
-    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    champion = ledger.state_of(layout.ledger).champion
     manifest = scan(layout.generation(champion).manifest, schema.MANIFEST).filter(image_id=image_id).collect()
     if manifest.height:
         found = manifest.select(columns).row(0, named=True)

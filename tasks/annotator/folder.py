@@ -56,15 +56,15 @@ def files_of(inbox: Path, name: str) -> list[Path]:
     return [p for p in found if p.suffix.lower() in (*TABLES, *WORKBOOKS, JSON) and p.is_file()]
 
 
-def inbox_of(layout: Layout, settings: FolderAnnotator) -> Path:
+def inbox_of(layout: Layout, settings: Annotator) -> Path:
     """The folder that answers come back to."""
-    return layout.root / Path(settings.path).expanduser()
+    return layout.root / Path(settings.inbox).expanduser()
 
 
 def stamp(layout: Layout, settings: Annotator) -> frozenset[tuple[Path, int, int]]:
     """Name, time and size of each file in the inbox: two stamps differ when answers have come. Empty without one."""
     found = set()
-    for path in inbox_of(layout, settings).rglob("*") if isinstance(settings, FolderAnnotator) else ():
+    for path in inbox_of(layout, settings).rglob("*") if settings.inbox else ():
         with suppress(OSError):  # it was moved meanwhile
             stat = path.stat()
             found.add((path, stat.st_mtime_ns, stat.st_size))

@@ -99,16 +99,8 @@ def _camtrap_dp(layout: Layout, name: str, rows: list[dict[str, Any]]) -> Path:
     write_atomically(export.media, _csv(MEDIA, media))
     write_atomically(export.deployments, _csv(DEPLOYMENTS, places))
     tables = (export.deployments, export.media, export.observations)
-    resources = [
-        {
-            "name": path.stem,
-            "path": path.name,
-            "profile": "tabular-data-resource",
-            "format": "csv",
-            "encoding": "utf-8",
-        }
-        for path in tables
-    ]
+    same = {"profile": "tabular-data-resource", "format": "csv", "encoding": "utf-8"}
+    resources = [{"name": path.stem, "path": path.name, **same} for path in tables]
     package = {"name": f"oltr-{name}", "profile": PACKAGE, "created": made, "resources": resources}
     write_atomically(export.package, json.dumps(package, indent=1) + "\n")
     return export.package

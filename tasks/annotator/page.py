@@ -7,16 +7,13 @@ one script and the one style that may work, and images come from the page alone.
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from oltr_core import charts
 from oltr_core.layout import Layout, write_atomically
+from oltr_core.pages import hashed, source, templates
 from tasks.annotator import content
 
 STYLE = "annotate.css"
@@ -46,32 +43,18 @@ def html(
     layout: Layout, name: str, pages: Sequence[list[dict[str, Any]]], number: int, inbox: str = "", post: str = ""
 ) -> str:
     """Page `number` of `pages`. `post`: the address, relative to the page's, that takes answers; "" for none."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tasks.annotator", "templates"), autoescape=True, trim_blocks=True
-    )
-    style = charts.STYLE + _source(environment, STYLE)
-    script = "\n".join(_source(environment, file) for file in SCRIPTS)
+    environment = templates("tasks.annotator")
+    style = charts.STYLE + source(environment, STYLE)
+    script = "\n".join(source(environment, file) for file in SCRIPTS)
     data = content.facts(layout, name, pages[number - 1])
     data |= {"inbox": inbox, "post": post, "page": number, "pages": [file_name(n + 1) for n in range(len(pages))]}
     return environment.get_template("annotate.html.jinja").render(
-        data=data,
-        style=style,
-        script=script,
-        policy=_policy(style, script, "'self'" if post else "'none'"),
+        data=data, style=style, script=script, policy=_policy(style, script, "'self'" if post else "'none'")
     )
 
 
 def _policy(style: str, script: str, connect: str) -> str:
-    only = {"script": script, "style": style}
-    hashes = {
-        f"{kind}-src": f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for kind, text in only.items()
-    }
-    rules = {"default-src": "'none'", **hashes, "img-src": "data:", "connect-src": connect}
-    rules |= {"base-uri": "'none'", "form-action": "'none'", "require-trusted-types-for": "'script'"}
+    rules = {"default-src": "'none'", "script-src": hashed(script), "style-src": hashed(style), "img-src": "data:"}
+    rules |= {"connect-src": connect, "base-uri": "'none'", "form-action": "'none'"}
+    rules |= {"require-trusted-types-for": "'script'"}
     return "; ".join(f"{key} {value}" for key, value in rules.items())
-
-
-def _source(environment: jinja2.Environment, file: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, file)[0]

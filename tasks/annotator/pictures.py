@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
-
 import numpy as np
+
+from oltr_core.pictures import address, encoded
 
 SMALL = 96  # pixels a side up to which an image is kept as it is, for the browser to enlarge without smoothing
 #: (pixels of the longer side, JPEG quality), the best first
@@ -24,19 +23,19 @@ def picture(pixels: np.ndarray, most: int) -> str:
     An image that no form makes as small as that comes in the smallest.
     """
     if is_small(pixels) and len(png := _encoded(pixels, "PNG")) <= most:
-        return _uri(png, "png")
+        return address(png, "PNG")
     data = b""
     for side, quality in FORMS:
         pixels = _within(pixels, side)  # from the one before: a photograph is made smaller once
         data = _encoded(pixels, "JPEG", quality=quality)
         if len(data) <= most:
             break
-    return _uri(data, "jpeg")
+    return address(data, "JPEG")
 
 
 def thumbnail(pixels: np.ndarray) -> str:
     """The uint8 image [H, W, 3] as a data URI of at most THUMBNAIL pixels a side."""
-    return _uri(_encoded(_within(pixels, THUMBNAIL), "JPEG", quality=80), "jpeg")
+    return address(_encoded(_within(pixels, THUMBNAIL), "JPEG", quality=80), "JPEG")
 
 
 def _within(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -52,10 +51,4 @@ def _within(pixels: np.ndarray, side: int) -> np.ndarray:
 def _encoded(pixels: np.ndarray, form: str, **how: int) -> bytes:
     from PIL import Image
 
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, form, **how)
-    return out.getvalue()
-
-
-def _uri(data: bytes, form: str) -> str:
-    return f"data:image/{form};base64,{b64encode(data).decode()}"
+    return encoded(Image.fromarray(pixels), form, **how)

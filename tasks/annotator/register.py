@@ -23,12 +23,12 @@ _EVENT = "class_{}"
 
 def coming(layout: Layout) -> str:
     """The generation that is opened next: the first that an operation of now holds for."""
-    return generation_name(ledger.replay(ledger.read(layout.ledger)).next_number)
+    return generation_name(ledger.state_of(layout.ledger).next_number)
 
 
 def current(layout: Layout) -> pl.DataFrame:
     """The register that the next generation would begin with. Raises ValueError before the first generation."""
-    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    champion = ledger.state_of(layout.ledger).champion
     if champion == GENESIS:
         raise ValueError(f"{layout.root}: there is no class yet; `oltr loop` makes the first generation")
     classes = read(layout.generation(champion).classes, schema.CLASSES)
@@ -37,7 +37,7 @@ def current(layout: Layout) -> pl.DataFrame:
 
 def listing(layout: Layout) -> list[dict[str, Any]]:
     """Every class of the register as it stands, as rows, with `images`: labelled ones of the champion's manifest."""
-    classes, champion = current(layout), ledger.replay(ledger.read(layout.ledger)).champion
+    classes, champion = current(layout), ledger.state_of(layout.ledger).champion
     labels = scan(layout.generation(champion).manifest, schema.MANIFEST)
     labels = labels.filter(pl.col("split").is_in(["train", "val", "test"])).select("label").collect()["label"]
     of_label, counts = register.every_id(classes), Counter[int]()
@@ -101,7 +101,7 @@ def strays(layout: Layout, others: list[str]) -> list[dict[str, Any]]:
 
     So that no later generation gives its id to another class, and a label that names it finds it again.
     """
-    champion = ledger.replay(ledger.read(layout.ledger)).champion
+    champion = ledger.state_of(layout.ledger).champion
     here = read(layout.generation(champion).classes, schema.CLASSES)
     added = operations_of(layout).filter(pl.col("operation") == "added")
     # by name too: version 0.1 could give a name one id in a refused generation and another in the next

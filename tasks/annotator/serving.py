@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from oltr_core.layout import Layout, write_atomically
-from oltr_core.settings.annotator import FolderAnnotator
+from oltr_core.settings.annotator import Annotator
 from tasks.annotator import batch, content, folder, page
 
 HOST = "127.0.0.1"
@@ -32,7 +32,7 @@ POST = "answers/"  # the address of the answers, relative to the page's
 
 @contextmanager
 def running(
-    layout: Layout, settings: FolderAnnotator, name: str, port: int, saved: Callable[[str], object]
+    layout: Layout, settings: Annotator, name: str, port: int, saved: Callable[[str], object]
 ) -> Iterator[str]:
     """Serve the pages of the batch of generation `name` while the block runs; gives the address of the first.
 
@@ -47,7 +47,7 @@ def running(
     kind.inbox, kind.saved = folder.inbox_of(layout, settings), staticmethod(saved)
     kind.layout, kind.batch = layout, name
     pages = content.pages_of(layout, name)
-    made = cache(lambda number: page.html(layout, name, pages, number, inbox=settings.path, post=POST).encode())
+    made = cache(lambda number: page.html(layout, name, pages, number, inbox=settings.inbox, post=POST).encode())
     kind.pages = {page.file_name(n): partial(made, n) for n in range(1, len(pages) + 1)}
     thread = Thread(target=partial(bound.serve_forever, poll_interval=0.05), daemon=True)
     thread.start()

@@ -70,6 +70,6 @@ def inputs(layout: Layout, run: Run) -> dict[str, Any]:
     answered = [p for p in sorted(layout.annotations.glob("*")) if p.is_dir() and not p.name.startswith(".")]
     paths = [*(batch.folder for batch in layout.batches), *answered, layout.generation(run.parent).folder]
     found = {path.relative_to(layout.root).as_posix(): pointers.pointer(path) for path in paths}
-    sealed = ledger.replay(ledger.read(layout.ledger)).sealed.get(run.parent, "")
+    sealed = ledger.state_of(layout.ledger).sealed.get(run.parent, "")
     found[paths[-1].relative_to(layout.root).as_posix()]["sealed"] = sealed
     return found

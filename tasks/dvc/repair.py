@@ -146,7 +146,7 @@ def at_work(layout: Layout) -> str:
 
 def without_pointer(layout: Layout) -> list[Path]:
     """Finished data whose pointer is missing or torn. Raises ValueError where such data are not as they were."""
-    state = ledger.replay(ledger.read(layout.ledger))
+    state = ledger.state_of(layout.ledger)
     found = [path for path in _finished(layout, state) if path.exists() and not _is_pointer(path)]
     for path in found:
         _verify(layout, path)

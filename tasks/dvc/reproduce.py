@@ -26,14 +26,9 @@ from tasks.dvc.stages import let_dvc_find_oltr
 
 #: the tables of a generation, by their names in Layout
 TABLES = {
-    "base": schema.MANIFEST,
-    "manifest": schema.MANIFEST,
-    "classes": schema.CLASSES,
-    "predictions": schema.PREDICTIONS,
-    "selection": schema.SELECTION,
-}
-
-
+    "base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES,
+    "predictions": schema.PREDICTIONS, "selection": schema.SELECTION,
+}  # fmt: skip
 #: what figures of version 0.1 may differ by: class means are summed in another order and precision since
 ROUNDING = 1e-3
 
@@ -89,7 +84,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
     again.annotations.mkdir(parents=True, exist_ok=True)
     again.raw.mkdir(parents=True, exist_ok=True)
-    pulled, forgotten = [], ledger.replay(ledger.read(layout.ledger)).forgotten
+    pulled, forgotten = [], ledger.state_of(layout.ledger).forgotten
     for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
         path = again.root / relative
         if path.name == GENESIS:

@@ -45,6 +45,13 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str, 
     return run
 
 
+def discard_model(layout: Layout) -> None:
+    """Remove what a call that was cut off left of an imported model, of which the ledger has nothing."""
+    for left in (layout.unsealed(IMPORTED).folder, layout.generation(IMPORTED).folder):
+        if left.exists():
+            shutil.rmtree(left)
+
+
 def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
     """Give the folder of an imported model, filled under its unfinished name, its own; then DVC, then the ledger.
 
@@ -73,7 +80,7 @@ def seal(layout: Layout, at: str) -> str:
     Returns the digest of the folder. Cut off before the name, it starts over; after it, it goes on from there.
     """
     run = load_run(layout)
-    if run.generation not in ledger.replay(ledger.read(layout.ledger)).opened:
+    if run.generation not in ledger.state_of(layout.ledger).opened:
         raise ValueError(f"{layout.run}: generation {run.generation} was never opened; `oltr loop` opens one")
     final = layout.generation(run.generation)
     if final.folder.is_dir():  # the folder that has this name is whole, whether the ledger has its seal or not

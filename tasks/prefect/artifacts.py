@@ -36,7 +36,7 @@ def _database_of_others(layout: Layout) -> str:
     if named and named not in database_address(layout).values():
         return named
     home = Path(os.environ.get("PREFECT_HOME") or layout.prefect_home)
-    return "" if home.resolve() == layout.prefect_home.resolve() else str(home / "prefect.db")
+    return "" if home.resolve() == layout.prefect_home.resolve() else str(home / layout.prefect_db.name)
 
 
 def _from_server(keys: list[str], pieces: list[str]) -> None:

@@ -41,9 +41,8 @@ def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[s
     _prepare(layout, pools, names)
     command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all"]
     if pool:
-        chosen = layout.prefect_home / "deploy.yaml"
-        write_atomically(chosen, yaml.safe_dump(written, sort_keys=False))
-        command += ["--prefect-file", str(chosen)]
+        write_atomically(layout.deployed, yaml.safe_dump(written, sort_keys=False))
+        command += ["--prefect-file", str(layout.deployed)]
     env = {**os.environ, "OLTR_NAME": name, "OLTR_FOLDER": str(layout.root.resolve())}
     done = subprocess.run(command, cwd=layout.root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -158,7 +157,7 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str], of: 
 def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker of the pool, ended with the block; it ends with this process too, whatever happens to that."""
     layout.prefect_home.mkdir(parents=True, exist_ok=True)
-    with (layout.prefect_home / "worker.log").open("ab") as log:
+    with layout.worker_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.prefect.deploying"],
             cwd=layout.root, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,

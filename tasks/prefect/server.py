@@ -89,7 +89,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = self.url
         layout.prefect_home.mkdir(parents=True, exist_ok=True)
-        self.log = layout.prefect_home / "server.log"
+        self.log = layout.prefect_log
         unneeded = () if every_service else UNNEEDED
         off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in unneeded}
         with self.log.open("wb") as log:

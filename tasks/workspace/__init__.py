@@ -29,7 +29,8 @@ IGNORED = (
     "# what a run leaves behind; data/.gitignore says what git sees under data/\n/mlflow.db\n/mlartifacts/\n/.oltr/\n"
 )
 #: what differs between the repository and a workspace of its own, and what every run rewrites
-REPOSITORY_OWN = (".gitignore", ".dvc/config", "data/run.yaml")
+HERE = Layout(Path())
+REPOSITORY_OWN = (".gitignore", str(HERE.dvc_config), str(HERE.run))
 
 
 def files(like: str = "digits", name: str = "") -> dict[str, bytes]:
@@ -51,14 +52,14 @@ def files(like: str = "digits", name: str = "") -> dict[str, bytes]:
     params = PROFILES[like]()
     if name:
         params = params.model_copy(update={"workspace": Workspace(name=name)})
-    texts = {"params.yaml": params_yaml(params), "dvc.yaml": dvc_yaml.dvc_yaml(), "data/run.yaml": RUN}
-    texts |= {".dvc/config": CONFIG, ".gitignore": IGNORED}
-    found |= {path: text.encode() for path, text in texts.items()}
-    tables = {"base": schema.MANIFEST, "manifest": schema.MANIFEST, "classes": schema.CLASSES}
-    for table, kind in tables.items():
+    texts = {HERE.params: params_yaml(params), HERE.dvc_yaml: dvc_yaml.dvc_yaml(), HERE.run: RUN}
+    texts |= {HERE.dvc_config: CONFIG, HERE.root / ".gitignore": IGNORED}
+    found |= {str(path): text.encode() for path, text in texts.items()}
+    of = HERE.generation(GENESIS)
+    for table, kind in {of.base: schema.MANIFEST, of.manifest: schema.MANIFEST, of.classes: schema.CLASSES}.items():
         sink = io.BytesIO()
         pq.write_table(schema.empty(kind), sink, compression="zstd", store_schema=True)
-        found[f"data/generations/{GENESIS}/{table}.parquet"] = sink.getvalue()
+        found[str(table)] = sink.getvalue()
     return found
 
 
@@ -107,7 +108,7 @@ def upgrade(layout: Layout) -> list[str]:
     if history and not ledger.head_of(layout.ledger).exists():
         ledger.write_head(layout.ledger)
         changed.append("data/ledger.head: the ledger as it is now; from now on nothing can be cut off it unnoticed")
-    template = resources.files(__name__) / "template" / "prefect.yaml"
+    template = resources.files(__name__) / "template" / layout.prefect_yaml.name
     if layout.prefect_yaml.exists() and "flows.serve.tend" in layout.prefect_yaml.read_text():
         write_atomically(layout.prefect_yaml, template.read_bytes())
         changed.append("prefect.yaml: the flow of this version; deploy it again")
@@ -144,20 +145,10 @@ def _git(folder: Path, *arguments: str) -> int:
 
 def removable(layout: Layout) -> list[Path]:
     """What the loop made in this workspace and nobody else put there, as far as it exists."""
-    dvc = layout.root / ".dvc"
     made = [layout.ledger, layout.monitored, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
-    made += [
-        ledger.head_of(layout.ledger),
-        layout.raw,
-        layout.truth,
-        layout.work.folder,
-        layout.exports,
-        layout.analyses,
-        layout.failures,
-        layout.timings,
-        layout.store,
-    ]
-    made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent, dvc / "cache", dvc / "tmp"]
+    made += [ledger.head_of(layout.ledger), layout.raw, layout.truth, layout.work.folder, layout.exports]
+    made += [layout.analyses, layout.failures, layout.timings, layout.store]
+    made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent, layout.dvc_cache, layout.dvc / "tmp"]
     made += [p for p in sorted(layout.generations.glob("*")) if p.name not in (GENESIS, "README.md")]
     made += [p for p in sorted(layout.annotations.glob("*")) if p.name != "README.md"]
     made += sorted(layout.data.glob("ledger.torn-*"))
@@ -172,4 +163,4 @@ def clean(layout: Layout) -> None:
         else:
             shutil.rmtree(path)
     write_atomically(layout.run, RUN)
-    write_atomically(layout.root / ".dvc" / "config", CONFIG)
+    write_atomically(layout.dvc_config, CONFIG)

@@ -210,7 +210,7 @@ def forget(layout, settings, image_ids):
 '''
 
 ANNOTATOR_SETTINGS = '''
-class ParrotAnnotator(Spec):
+class ParrotAnnotator(AnnotatorSpec):
     """One answer for every image."""
 
     name: Literal["parrot"] = "parrot"

@@ -11,7 +11,7 @@ from tests.architecture.imports import ROOT
 def executed(stage: str) -> set[str]:
     """Paths below oltr_core, those of templates that a file renders included."""
     files = set(code.executed(f"oltr_core.stages.{stage}").values())
-    files |= {p for f in files if '"templates"' in f.read_text() for p in (f.parent / "templates").iterdir()}
+    files |= {p for f in files if 'templates("' in f.read_text() for p in (f.parent / "templates").iterdir()}
     return {f.relative_to(ROOT / "oltr_core").as_posix() for f in files}
 
 

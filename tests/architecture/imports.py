@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ NEVER = {
         "flows",
     },
     "tasks": {"flows", "torch", "torchvision", "timm"},
-    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray"},
+    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray", "filelock"},
 }  # fmt: skip
 
 #: package -> what its files may not import while they are being imported (inside a function they may)
@@ -24,6 +25,10 @@ NOT_AT_IMPORT = {
     "flows": {"mlflow", "dvc", "prefect.server"},
     "tasks": {"mlflow", "dvc", "great_expectations", "ray"},
 }
+
+#: calls that change files, which flows leave to tasks and the core, and what they may import of shutil
+EFFECTS = re.compile(r"write_\w+|unlink|rmdir|rmtree|mkdir|touch|rename|symlink_to|copyfile|copytree")
+LOOKS = {"shutil.which", "shutil.disk_usage"}
 
 #: what flows may import of the core: at the top, and inside a function
 CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline", "dvc_yaml"}
@@ -47,18 +52,20 @@ FLOORS = [
     {"profiles", "preflight"},
     {"params"},
     {"operating", "prediction", "upkeep", "foreign"},
-    {"learners", "training", "inference"},
+    {"learners", "training", "inference", "manifest_rows"},
     {"checkpoint", "metrics"},
     {"augmentation", "losses", "samplers", "scores", "strategies", "models", "fairness", "curation"},
     {"ingest"},
     {"images"},
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
-        "shots", "devices", "engine", "pipeline", "dvc_yaml", "class_statistics", "pseudo_features", "verification",
-        "standing", "roll_up", "projection",
+        "shots", "devices", "engine", "files", "pages", "pictures", "pipeline", "dvc_yaml", "class_statistics",
+        "pseudo_features", "verification", "standing", "roll_up", "projection",
     },
     {"spec", "shapes"},
 ]  # fmt: skip
+#: on one line of the picture less than they could be: who does not import whom, though it lies below
+APART = {("analyses", "stages")}
 #: floors whose files may import one another: the ground floor of plain modules
 OPEN_FLOORS = {10, 11}
 
@@ -115,13 +122,27 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
             yield f"{where}; {package} may not at import time"
         if package == "tasks" and found.top == "tasks" and _other_task(relative, found.name):
             yield f"{where}; a task may not import another task"
+        if package == "flows" and found.top == "shutil" and found.name not in LOOKS:
+            yield f"{where}; flows leave effects to tasks"
         if package == "flows" and found.top == "oltr_core":
             allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
             room = found.name.split(".")[1]
+            if found.name.startswith("oltr_core.settings.annotator."):
+                yield f"{where}; the annotators' modules, and their settings, answer what differs among them"
             if room not in allowed:
                 yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
         if package == "oltr_core" and found.top == "oltr_core":
             yield from _floor_violation(relative, found, where)
+    if package == "flows":
+        yield from _effects(relative, ast.parse(source if source is not None else path.read_text()))
+
+
+def _effects(relative: Path, tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if EFFECTS.fullmatch(name):
+                yield f"{relative}:{node.lineno} calls {name}; flows leave effects to tasks"
 
 
 def _other_task(relative: Path, name: str) -> bool:
@@ -146,9 +167,31 @@ def _floor_violation(relative: Path, found: Import, where: str) -> Iterator[str]
         yield f"{where}; there is no such room"
     elif other == mine:
         return
-    elif its_floor < my_floor or (its_floor == my_floor and my_floor not in OPEN_FLOORS):
+    elif (mine, other) in APART or its_floor < my_floor or (its_floor == my_floor and my_floor not in OPEN_FLOORS):
         yield f"{where}; oltr_core/{mine} may only import from floors below its own"
 
 
 def python_files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
+
+
+#: whose files are not a workspace's, or are named by their content, whatever they hold
+NAMED_ELSEWHERE = {
+    "oltr_core/layout.py", "oltr_core/benchmark/catalogue.py", "oltr_core/benchmark/large_sets.py",
+    "oltr_core/ingest/batch_writer.py", "oltr_core/prediction/files.py", "oltr_core/training/resume.py",
+    "oltr_core/verification.py", "tasks/annotator/collecting.py", "tasks/annotator/records.py", "tasks/quality.py",
+}  # fmt: skip
+
+FILE = re.compile(r".*\.(csv|jsonl?|yaml|parquet|html|md|log|db|lock)")
+
+
+def names_spelled(path: Path, source: str | None = None) -> Iterator[str]:
+    """`file:line` of every path that ends in the name of a file as text, which `Layout` alone spells."""
+    relative = path.relative_to(ROOT)
+    if relative.as_posix() in NAMED_ELSEWHERE:
+        return
+    for node in ast.walk(ast.parse(source if source is not None else path.read_text())):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            ends = [part.value for part in ast.walk(node.right) if isinstance(part, ast.Constant)]
+            if any(isinstance(end, str) and FILE.fullmatch(end) for end in ends):
+                yield f"{relative}:{node.lineno} spells {ast.unparse(node.right)}; oltr_core/layout.py does that"

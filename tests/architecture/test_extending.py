@@ -109,6 +109,7 @@ settings = load_settings(layout).annotator
 rows = annotator.of(settings).collect(layout, settings, "0000", "2026-01-01T00:00:00+00:00")
 good, wrong = batch.sort(layout, "0000", rows)
 assert ([row["label"] for row in good], wrong) == (["owl"], [])
+assert (settings.inbox, settings.address) == ("", "")
 wanted = re.findall(r"^    (\\w+)\\(layout", annotator.__doc__, re.MULTILINE)
 assert len(wanted) == 5 and all(callable(getattr(annotator.of(settings), name)) for name in wanted)
 """,

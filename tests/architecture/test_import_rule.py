@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.architecture.imports import NEVER, ROOT, python_files, violations
+from tests.architecture.imports import NEVER, ROOT, names_spelled, python_files, violations
 
 
 @pytest.mark.parametrize("package", sorted(NEVER))
@@ -21,6 +21,7 @@ def test_no_file_imports_what_its_room_may_not(package):
     [
         ("oltr_core/stages/train.py", "from oltr_core.benchmark import x", "only import from floors below"),
         ("oltr_core/benchmark/run.py", "from oltr_core.stages import x", "only import from floors below"),
+        ("oltr_core/analyses/memory.py", "from oltr_core.stages import x", "only import from floors below"),
         ("oltr_core/metrics.py", "import mlflow", "imports mlflow; oltr_core may not"),
         ("oltr_core/losses/focal.py", "from oltr_core.samplers import x", "only import from floors below"),
         ("oltr_core/models/network.py", "def f():\n    import oltr_core.training", "only import from floors below"),
@@ -32,12 +33,28 @@ def test_no_file_imports_what_its_room_may_not(package):
         ("flows/loop.py", "from oltr_core.stages import run", "flows may import dvc_yaml, layout, ledger, pipeline"),
         ("flows/loop.py", "def f():\n    from oltr_core.models import x", "flows may import analyses, benchmark"),
         ("flows/loop.py", "def f():\n    import torch", "imports torch; flows may not"),
+        ("flows/loop.py", "from filelock import FileLock", "imports filelock.FileLock; flows may not"),
+        ("flows/loop.py", "from oltr_core.settings.annotator import People", "the annotators' modules"),
+        ("flows/loop.py", "import shutil", "imports shutil; flows leave effects to tasks"),
+        ("flows/loop.py", "def f(file):\n    file.unlink()", "calls unlink; flows leave effects to tasks"),
+        ("flows/loop.py", "def f(file):\n    write_atomically(file, 'x')", "calls write_atomically; flows leave"),
     ],
 )  # fmt: skip
 def test_the_rule_can_fail(file, source, expected):
     found = list(violations(ROOT / file, source))
     assert len(found) == 1
     assert expected in found[0]
+
+
+@pytest.mark.parametrize("package", sorted(NEVER))
+def test_the_layout_alone_spells_names_of_files(package):
+    found = [sentence for path in python_files(package) for sentence in names_spelled(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("source", ["x = folder / 'history.csv'", "x = folder / f'{name}.json'"])
+def test_a_name_that_is_spelled_elsewhere_is_found(source):
+    assert len(list(names_spelled(ROOT / "oltr_core/stages/evaluate.py", source))) == 1
 
 
 def test_what_only_type_checkers_import_is_not_an_import():

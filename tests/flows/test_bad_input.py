@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import plan, steps, workspace
+from flows import answers, plan, steps, workspace
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
@@ -135,7 +135,7 @@ def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
     """An annotation of an image that was never selected, typing errors, and no annotation yet."""
     inbox = photos.data / "inbox"
     inbox.mkdir()
-    assert steps.import_annotations(photos, "0000") is None
+    assert answers.import_annotations(photos, "0000") is None
     rows = (photos.exports / "0000" / "batch.csv").read_text().splitlines()
     asked = [line.split(",")[1] for line in rows[1:]]
     for text, sentence in (
@@ -146,11 +146,11 @@ def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
     ):
         (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{text}\n")
         with pytest.raises(ValueError, match=sentence) as caught:
-            steps.import_annotations(photos, "0000", partial=True)
+            answers.import_annotations(photos, "0000", partial=True)
         sentence_of(caught)
     (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{asked[0]},label,ant\n{asked[0]},label,bee\n")
     with pytest.raises(ValueError, match=r"0000.csv:2: folder answers this image twice \(.*\n.*0000.csv:3: folder"):
-        steps.import_annotations(photos, "0000", partial=True)
+        answers.import_annotations(photos, "0000", partial=True)
     status = run(photos, sys.executable, "-m", "flows.cli", "annotate", "status")
     assert status.returncode == 0, status.stderr
     assert "0000.csv:3: folder answers this image twice" in status.stdout
@@ -166,11 +166,11 @@ def annotations_of_people_come_in(photos: Layout) -> None:
     asked = [line.split(",")[1] for line in rows[1:]]
     file = photos.data / "inbox" / "0000.csv"
     file.write_text("image_id,verdict,label,annotator\n" + f"{asked[0]},,ant,eve\n")
-    assert steps.import_annotations(photos, "0000") is None
-    assert steps.import_annotations(photos, "0000", partial=True) == 1
+    assert answers.import_annotations(photos, "0000") is None
+    assert answers.import_annotations(photos, "0000", partial=True) == 1
     file.write_text("image_id,verdict,label,annotator\n" + "".join(f"{i},,ant,eve\n" for i in asked))
-    assert steps.import_annotations(photos, "0000") == len(asked)
-    assert steps.import_annotations(photos, "0000") == len(asked)
+    assert answers.import_annotations(photos, "0000") == len(asked)
+    assert answers.import_annotations(photos, "0000") == len(asked)
     assert len(list(photos.annotations.glob("0000/*.parquet"))) == 2
     assert plan.next_step(photos, 2) == plan.Step("make", "0001")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import steps
+from flows import answers, steps
 from oltr_core import digest, ledger, schema, verification
 from oltr_core.layout import Layout
 from tasks.dvc import inputs, pointers, repository, sealing, stages
@@ -110,13 +110,13 @@ def test_truth_that_was_set_to_one_class_answers_nothing(world, looped):
     schema.write(path, pl.read_parquet(path).with_columns(label=pl.lit("7")).to_arrow(), schema.TRUTH)
     before = world.ledger.read_bytes()
     with pytest.raises(ValueError, match=r"batch-0\.parquet: this file was changed after it came in") as caught:
-        steps.import_annotations(world, "0001")
+        answers.import_annotations(world, "0001")
     assert world.ledger.read_bytes() == before
     assert not world.annotations_of("0001").exists()
     assert run(world, "oltr", "check").returncode == 2
     follow(str(caught.value))
     assert path.read_bytes() == original
-    assert steps.import_annotations(world, "0001") == 83
+    assert answers.import_annotations(world, "0001") == 83
 
 
 def test_a_partial_import_does_not_give_dvc_an_older_file_that_was_changed(world, looped):
@@ -130,7 +130,7 @@ def test_a_partial_import_does_not_give_dvc_an_older_file_that_was_changed(world
     text = world.params.read_text()
     world.params.write_text(re.sub(r"annotator:\n(  .*\n)+", "annotator: {name: folder, path: data/inbox}\n", text))
     with pytest.raises(ValueError, match="this file was changed after it came in"):
-        steps.import_annotations(world, "0000", partial=True)
+        answers.import_annotations(world, "0000", partial=True)
     assert moved_pointers(world) == ""
 
 

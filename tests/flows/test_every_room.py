@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import tasks
-from flows import steps
+from flows import answers, shown, steps
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -169,7 +169,7 @@ def test_without_an_export_nobody_is_asked(unsealed, monkeypatch):
 
 def test_without_an_annotator_the_loop_waits(world, monkeypatch):
     monkeypatch.setattr(truth, "collect", lambda *a: [])
-    assert steps.import_annotations(world, "0000") is None
+    assert answers.import_annotations(world, "0000") is None
     assert "imported" not in events(world)
 
 
@@ -178,7 +178,7 @@ def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, 
         raise ConnectionError("connection refused")
 
     monkeypatch.setattr(mlflow, "mirror", down)
-    steps.mirror(world)
+    shown.mirror(world)
     assert "MLflow does not show this yet (connection refused)" in capsys.readouterr().err
 
 
@@ -193,12 +193,12 @@ def test_a_message_that_a_kill_took_is_sent_by_the_next_loop_and_once(world, mon
     before = world.ledger.read_bytes()
     world.ledger.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))  # the batch is not out
     ledger.write_head(world.ledger)
-    steps.catch_up(world)
+    shown.catch_up(world)
     assert said == []
     world.ledger.write_bytes(before)
     ledger.write_head(world.ledger)
-    steps.catch_up(world)
-    steps.catch_up(world)
+    shown.catch_up(world)
+    shown.catch_up(world)
     budget = len(steps.batches_of_questions.asked(world, "0000"))
     assert said == [f"digits: generation 0000 is promoted; {budget} images wait for annotations"]
 

@@ -26,6 +26,7 @@ from oltr_core.settings.whole import load_settings
 from oltr_core.upkeep import forgetting, search
 from tasks import mlflow, storage, workspace
 from tasks.dvc import batches, objects, pointers, remotes, repository, stages
+from tasks.mlflow import replacing
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
 from tests.core.images.test_decode import natural
@@ -43,7 +44,7 @@ STEPS = (
     (repository, "record"),
     (repository, "push"),
     (objects, "drop"),
-    (mlflow, "replace"),
+    (replacing, "replace"),
     (artifacts, "remove"),
     (forgetting, "end"),
 )

@@ -9,10 +9,10 @@ from filelock import Timeout
 
 from flows import progress, steps
 from flows.headstart import HeadStart, begun, joined
-from flows.loop import alone
 from flows.progress import recorded, say
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from tasks.lock import alone
 from tests.core.data_world import workspace
 
 

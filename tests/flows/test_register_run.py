@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
-from flows import steps
+from flows import answers, steps
 from oltr_core import checkpoint, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import load_sections
@@ -56,7 +56,7 @@ class World:
         steps.judge(layout, name)
         steps.export_batch(layout, name)
         self.answer(name)
-        assert steps.import_annotations(layout, name) is not None
+        assert answers.import_annotations(layout, name) is not None
 
     def answer(self, name: str) -> None:
         layout = self.layout
@@ -106,7 +106,7 @@ def world(tmp_path_factory) -> World:
     w = World(layout)
 
     def change(what: str, *arguments: object) -> None:
-        steps.change_classes(layout, what, arguments, "why not", "ann")
+        answers.change_classes(layout, what, arguments, "why not", "ann")
 
     w.make("0000")
     w.make("0001")
@@ -126,7 +126,7 @@ def world(tmp_path_factory) -> World:
     w.make("0007")
     w.make("0008")
     image = w.manifest("0008").filter(split="train", label_source="source").sort("image_id")["image_id"][0]
-    steps.correct(layout, image[:16], "loops", "it has a loop", "ann")
+    answers.correct(layout, image[:16], "loops", "it has a loop", "ann")
     w.make("0009")
     return w
 

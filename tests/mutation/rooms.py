@@ -91,6 +91,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/ingest/test_camera_traps.py",
     ],
     "oltr_core/interfaces.py": [f"{CORE}/equations/test_interfaces.py", f"{CORE}/equations/test_strategies.py"],
+    "oltr_core/files.py": [f"{CORE}/test_layout.py"],
     "oltr_core/layout.py": [f"{CORE}/test_layout.py"],
     "oltr_core/learners": [
         f"{CORE}/equations/test_learners.py",
@@ -104,6 +105,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/contracts/test_losses.py",
         f"{CORE}/test_defaults.py",
     ],
+    "oltr_core/manifest_rows.py": [f"{CORE}/stages/test_wiring.py", f"{CORE}/stages/test_register_stages.py"],
     "oltr_core/measured.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/metrics": [f"{CORE}/equations/test_open_set.py", f"{CORE}/equations/test_metrics.py"],
     "oltr_core/metrics/comparison.py": [f"{CORE}/equations/test_comparison.py"],
@@ -134,6 +136,8 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/dvc_yaml.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/pipeline.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/projection.py": [f"{CORE}/equations/test_projection.py"],
+    "oltr_core/pages.py": [f"{CORE}/stages/test_report.py", f"{TASKS}/test_page.py"],
+    "oltr_core/pictures.py": [f"{CORE}/stages/test_contact_sheet.py", f"{CORE}/stages/test_galleries.py"],
     "oltr_core/prediction": [
         f"{CORE}/stages/test_predict.py",
         f"{CORE}/stages/test_prediction_files.py",
@@ -231,6 +235,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/dvc/reproduce.py": [f"{TASKS}/test_reproduce.py", f"{TASKS}/test_sealing.py"],
     "tasks/dvc/sealing.py": [f"{TASKS}/test_sealing.py"],
     "tasks/gate.py": [f"{TASKS}/test_gate.py"],
+    "tasks/lock.py": ["tests/flows/test_progress.py"],
     "tasks/mlflow": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_mlflow.py"],
     "tasks/mlflow/database.py": [f"{TASKS}/test_mlflow_database.py"],
     "tasks/notify.py": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_waiting.py"],

@@ -50,7 +50,7 @@ def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
     assert workspace._servers(layout).startswith("! params.yaml: tracking.uri is plain http to mlflow.example: ")
     layout.params.write_text(written.replace("http:", "https:") % "'http://studio.example'")
     monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.7:4200/api")
-    said = "! PREFECT_API_URL is plain http to 10.0.0.7, params.yaml: annotator.url is plain http to studio.example: "
+    said = "! PREFECT_API_URL is plain http to 10.0.0.7, params.yaml: annotator is plain http to studio.example: "
     assert workspace._servers(layout).startswith(said)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     layout.params.write_text("{}")

@@ -19,6 +19,7 @@ from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from tasks import mlflow as tracking
+from tasks.mlflow import connection, replacing
 from tests.architecture.imports import imports_of
 from tests.core.stages import loop_world as world
 
@@ -300,7 +301,7 @@ def test_artifacts_of_a_tracking_server_are_left_to_it_unless_params_yaml_names_
         (Tracking(artifacts="files"), f"{here}files"),
         (Tracking(), f"{here}mlartifacts"),
     ):
-        assert tracking._artifacts(layout, settings) == place
+        assert connection._artifacts(layout, settings) == place
 
 
 def test_a_row_that_cannot_be_read_is_answered_with_the_reason_and_the_others_as_ever(shown, tmp_path):
@@ -381,5 +382,5 @@ def test_parameters_are_read_from_the_sealed_generation(shown):
     ],
 )
 def test_where_files_are_kept_is_a_folder_to_search_or_named_as_not_searched(uri, place, folders, unsearched):
-    found = tracking._kept(Tracking(uri=uri), place)
+    found = replacing._kept(Tracking(uri=uri), place)
     assert ([str(folder) for folder in found[0]], found[1]) == (folders, unsearched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from flows import steps
+from flows import answers
 from oltr_core import ledger, schema, verification
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.layout import Layout
@@ -43,7 +43,7 @@ def layout(tmp_path) -> Layout:
 
 
 def keep(layout: Layout, what: str, *arguments: object) -> list[str]:
-    """What `steps.change_classes` does, but for DVC."""
+    """What `answers.change_classes` does, but for DVC."""
     rows, warnings = register.change(layout, what, *arguments)
     _, told = register.store(layout, rows, AT, {"reason": "so", "by": "ann"})
     ledger.append(layout.ledger, told)
@@ -238,12 +238,12 @@ def test_people_may_write_the_name_of_a_merged_class(layout):
 
 def test_ids_are_kept_before_a_generation_of_another_line_is_opened(layout, monkeypatch):
     kept = []
-    monkeypatch.setattr(steps, "_keep", lambda layout, path, event: kept.append(event))
-    steps.keep_ids(layout)
+    monkeypatch.setattr(answers, "_keep", lambda layout, path, event: kept.append(event))
+    answers.keep_ids(layout)
     put_annotations(layout, "0000", [answer(100, "zebra")])
     generation(layout, 1, "0000")
-    steps.keep_ids(layout)
+    answers.keep_ids(layout)
     assert kept == [], "there is one line"
     event(layout, "rolled_back", "0000")
-    steps.keep_ids(layout)
+    answers.keep_ids(layout)
     assert [(e.event, e.details["classes"][0]["name"]) for e in kept] == [("class_added", "zebra")]

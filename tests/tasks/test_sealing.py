@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import plan, steps
+from flows import answers, plan, steps
 from flows import workspace as looked
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.pipeline import KEPT, STAGES
-from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
+from oltr_core.settings.annotator import FolderAnnotator, People, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, truth
@@ -292,11 +292,11 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
     wrong = {**rows[0], "image_id": "f" * 64}
     monkeypatch.setattr(truth, "collect", lambda *arguments: [*rows[:2], wrong])
     with pytest.raises(ValueError, match="^batch 0000:3: image_id: this image was never selected"):
-        steps.import_annotations(asked, "0000")
+        answers.import_annotations(asked, "0000")
     assert not list(asked.annotations_of("0000").glob("*.parquet")), "the loop waits for them, so nothing is taken"
     assert "imported" not in events(asked)
     monkeypatch.setattr(truth, "collect", lambda *arguments: [*rows, wrong])
-    assert steps.import_annotations(asked, "0000") == len(mine)
+    assert answers.import_annotations(asked, "0000") == len(mine)
     assert "batch 0000:4: image_id: this image was never selected" in capsys.readouterr().err
     event = ledger.read(asked.ledger)[-1]
     kept = {"data/annotations/0000": pointers.pointer(asked.annotations_of("0000"))}
@@ -311,11 +311,11 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
 def test_answers_that_are_not_all_there_wait_unless_part_of_them_is_wanted(asked, monkeypatch):
     rows = truth.collect(asked, None, "0000", world.AT)[:2]  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
-    assert steps.import_annotations(asked, "0000") is None
+    assert answers.import_annotations(asked, "0000") is None
     assert not list(asked.annotations_of("0000").glob("*.parquet"))
     new = collecting.found(asked, TruthAnnotator(), "0000", world.AT).new
     path, _ = collecting.store(asked, TruthAnnotator(), "0000", new, world.AT)  # and then a kill
-    assert steps.import_annotations(asked, "0000", partial=True) == 2
+    assert answers.import_annotations(asked, "0000", partial=True) == 2
     assert [e.digest for e in ledger.read(asked.ledger) if e.event == "imported"] == [path.stem]
 
 
@@ -345,19 +345,19 @@ def test_what_can_be_imported_is_and_the_rest_when_it_is_corrected_and_again_not
     put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02", f"{three},,dog,2026-01-02")
     put(asked, f"{two},,dgo,2026-01-02", file="0000-ben.csv")
     with pytest.raises(ValueError, match="^2 annotations of the batch of 0000 are imported; correct") as caught:
-        steps.import_annotations(asked, "0000", partial=True)
+        answers.import_annotations(asked, "0000", partial=True)
     lines = str(caught.value).splitlines()[1:]
     assert [line.partition(": label")[0].rpartition("/")[2] for line in lines] == ["0000.csv:3", "0000-ben.csv:2"]
     assert imports(asked) == [2]
     put(asked, f"{one},,cat,2026-01-02", f"{two},,cat,2026-01-02", f"{three},,dog,2026-01-03", file="0000.csv")
     (asked.root / "data" / "inbox" / "0000-ben.csv").unlink()
-    assert steps.import_annotations(asked, "0000", partial=True) == 3
+    assert answers.import_annotations(asked, "0000", partial=True) == 3
     assert imports(asked) == [2, 1]
     before = asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())
-    assert steps.import_annotations(asked, "0000", partial=True) == 3
+    assert answers.import_annotations(asked, "0000", partial=True) == 3
     put(asked, f"{one},,cat,2026-01-02", file="0000-again.csv")
     (asked.root / "data" / "inbox" / "0000-again.csv").rename(asked.root / "data" / "inbox" / "0000 (1).csv")
-    assert steps.import_annotations(asked, "0000") == 3
+    assert answers.import_annotations(asked, "0000") == 3
     assert (asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())) == before
 
 
@@ -368,11 +368,11 @@ def test_with_two_answers_per_image_the_loop_waits_for_another_person(asked, cap
     put(asked, *rows)
     put(asked, rows[0], file="0000-ben.csv")
     put(asked, rows[1], file="0000-cy.csv")
-    assert steps.import_annotations(asked, "0000") is None
+    assert answers.import_annotations(asked, "0000") is None
     said = "1 of 3 images of the batch of 0000 have fewer than 2 answers yet"
     assert said in capsys.readouterr().err
     put(asked, *rows[1:], file="0000-cy.csv")
-    assert steps.import_annotations(asked, "0000") == 6
+    assert answers.import_annotations(asked, "0000") == 6
 
 
 def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_answers_land(asked, capsys):
@@ -380,14 +380,14 @@ def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_ans
     ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     one, two, three = batch.asked(asked, "0000")
     put(asked, f"{one},,cat,2026-01-02")
-    assert steps.import_annotations(asked, "0000") is None, "a third is less than 0.6"
+    assert answers.import_annotations(asked, "0000") is None, "a third is less than 0.6"
     put(asked, f"{one},,cat,2026-01-02", f"{two},new_class,wild bore,2026-01-02")
-    assert steps.import_annotations(asked, "0000") == 2
+    assert answers.import_annotations(asked, "0000") == 2
     said = "1 of 3 images of the batch of 0000 have no answer, as annotator.share allows: the loop goes on"
     assert said in capsys.readouterr().err
     assert plan.next_step(asked, 2) == plan.Step("make", "0001")
     put(asked, f"{three},new_class,Wild  Bore,2026-01-02", file="0000-ben.csv")
-    steps.import_late(asked)
+    answers.import_late(asked)
     assert imports(asked) == [2, 1]
     assert set(batch.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
     assert "new class" not in capsys.readouterr().err
@@ -398,10 +398,10 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
     one, two, three = batch.asked(asked, "0000")
     new = [(one, "wild boar"), (two, "Wild Boar"), (three, "sea cow")]
     put(asked, *(f"{image},new_class,{label},2026-01-02" for image, label in new))
-    assert steps.import_annotations(asked, "0000") == 3
+    assert answers.import_annotations(asked, "0000") == 3
     assert "new class" not in capsys.readouterr().err, "they differ in capitals alone, and are one"
     put(asked, *(f"{image},new_class,{label},2026-01-03" for image, label in [(two, "wild bore"), (three, "cat")]))
-    steps.import_annotations(asked, "0000", partial=True)
+    answers.import_annotations(asked, "0000", partial=True)
     told = (
         "new class 'wild bore'; a class 'wild boar' exists: answer again, or later `oltr classes merge 'wild bore' "
     )
@@ -414,7 +414,7 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
 def test_where_the_right_answer_is_marked_no_other_person_is_waited_for(asked, monkeypatch):
     rows = [dict(row) for row in truth.collect(asked, TruthAnnotator(), "0000", world.AT)]
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
-    monkeypatch.setattr(collecting, "wanted", lambda settings: 2)
+    monkeypatch.setattr(collecting, "patience", lambda settings: People(answers_per_image=2))
     assert collecting.found(asked, TruthAnnotator(), "0000", world.AT).missing == 3
     rows[0]["settled"] = True
     rows[1] |= {"settled": True, "problem": "wrong"}
@@ -428,15 +428,15 @@ def test_at_the_deadline_the_loop_goes_on_and_says_how_many_answers_are_missing(
     put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02")
     monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-07T23:59:59+00:00")
     with pytest.raises(ValueError, match="no class is called 'cta'"):
-        steps.import_annotations(asked, "0000")
+        answers.import_annotations(asked, "0000")
     put(asked, f"{one},,cat,2026-01-02")
-    assert steps.import_annotations(asked, "0000") is None
+    assert answers.import_annotations(asked, "0000") is None
     said = "2 of 3 images of the batch of 0000 have no answer"
     assert f"{said} yet; from 2026-01-08 00:00 UTC on the loop goes on without them" in capsys.readouterr().err
     assert plan.next_step(asked, 2) == plan.Step("annotate", "0000")
     monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-08T00:00:00+00:00")
     put(asked, f"{one},,cat,2026-01-02", f"{two},,cta,2026-01-02")
-    assert steps.import_annotations(asked, "0000") == 1
+    assert answers.import_annotations(asked, "0000") == 1
     told = capsys.readouterr().err
     assert f"{said} at its deadline, 2026-01-08 00:00 UTC: the loop goes on" in told
     assert "0000.csv:3: label: no class is called 'cta'" in told
@@ -448,7 +448,7 @@ def test_at_the_deadline_the_loop_goes_on_and_says_how_many_answers_are_missing(
     assert "1 answers to the batch of 0000 cannot be imported" in capsys.readouterr().err
     put(asked, f"{three},,dog,2026-01-10", file="0000-late.csv")
     (asked.root / "data" / "inbox" / "0000.csv").unlink()
-    assert steps.import_annotations(asked, "0000") == 3, "a later generation is open"
+    assert answers.import_annotations(asked, "0000") == 3, "a later generation is open"
     inputs.verify(asked, read_all=True)
 
 
@@ -456,7 +456,7 @@ def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_c
     by_people(asked, days=0.5)
     ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     monkeypatch.setattr(steps.clock, "now", lambda: "2026-01-01T12:00:00+00:00")
-    assert steps.import_annotations(asked, "0000") == 0
+    assert answers.import_annotations(asked, "0000") == 0
     assert "3 of 3 images of the batch of 0000 have no answer at its deadline" in capsys.readouterr().err
     assert plan.next_step(asked, 2) == plan.Step("make", "0001")
     inputs.verify(asked, read_all=True)
@@ -464,7 +464,7 @@ def test_a_batch_that_nobody_answered_in_time_is_left_and_learned_when_answers_c
     steps.open_generation(asked, "0001")
     assert imports(asked) == [0]
     put(asked, f"{batch.asked(asked, '0000')[0]},,cat,2026-01-02")
-    steps.import_late(asked)
+    answers.import_late(asked)
     assert imports(asked) == [0, 1]
     inputs.verify(asked, read_all=True)
 
@@ -475,7 +475,7 @@ def test_a_late_answer_may_use_the_names_of_now_and_an_older_one_stays_what_it_i
     ledger.append(asked.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     assert set(batch.names_meant(asked, "0000")) == {"cat", "dog"}
     put(asked, f"{batch.asked(asked, '0000')[0]},new_class,eel,2026-01-02")
-    steps.import_annotations(asked, "0000", partial=True)
+    answers.import_annotations(asked, "0000", partial=True)
     register.store(asked, [{"operation": "renamed", "class_id": 0, "name": "house cat"}], world.AT, {})
     eel = {"operation": "added", "class_id": 2, "name": "eel", "generation": "0000"}
     register.store(asked, [eel], world.AT, {})
@@ -484,7 +484,7 @@ def test_a_late_answer_may_use_the_names_of_now_and_an_older_one_stays_what_it_i
     assert batch.names_meant(asked, "0000") == {name: name for name in names}
     assert set(batch.class_names(asked, "0000")) == {"cat", "dog"}, "what the page of that batch shows"
     assert collecting.found(asked, FolderAnnotator(), "0000", world.AT).new == []
-    assert steps.import_annotations(asked, "0000", partial=True) == 1
+    assert answers.import_annotations(asked, "0000", partial=True) == 1
 
 
 # --- made again -------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from oltr_core.layout import Layout
-from tasks import clock, mlflow, notify
+from oltr_core.settings.reading import flat
+from tasks import clock, notify
 from tasks.dvc import environment, stages
 
 
@@ -73,7 +74,7 @@ def test_an_address_that_cannot_be_opened_stops_nothing_and_is_not_repeated(monk
 
 
 def test_parameters_are_shown_flat():
-    assert mlflow.flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
+    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from flows import deployment, generation, plan, steps, waiting
+from flows import answers, deployment, generation, plan, shown, steps, waiting
 from flows.generation import WAITING
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -34,7 +34,7 @@ def made(tmp_path_factory) -> Layout:
 @pytest.fixture
 def layout(made, tmp_path, monkeypatch) -> Layout:
     shutil.copytree(made.root, tmp_path / "world", symlinks=True)
-    monkeypatch.setattr(steps, "catch_up", lambda _: None)  # MLflow, which others ask
+    monkeypatch.setattr(shown, "catch_up", lambda _: None)  # MLflow, which others ask
     return Layout(tmp_path / "world")
 
 
@@ -70,7 +70,7 @@ def test_a_wrong_row_while_others_are_missing_is_told_once_per_content_and_is_no
     assert "imported" not in {event.event for event in ledger.read(layout.ledger)}
     put(layout, f"{two},,cta")
     with pytest.raises(ValueError, match="no class is called 'cta'"):  # on a terminal it is said at once
-        steps.import_annotations(layout, "0000")
+        answers.import_annotations(layout, "0000")
 
 
 def test_people_are_reminded_from_so_many_days_on_and_once_a_day(layout, now):

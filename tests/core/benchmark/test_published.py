@@ -31,7 +31,7 @@ PUBLISHED = {
     "cifar100-lt-rivals": ("cifar100-lt-rivals", 0),
     "cifar100-lt-exponents-validation": ("cifar100-lt-exponents", 0),
     "cifar100-lt-variants-validation": ("cifar100-lt-variants", 0),
-    "cifar100-open-20-epochs": ("cifar100-open", 20),
+    "cifar100-open-resnet18": ("cifar100-open-resnet18", 0),
     "tiny-imagenet-lt-strong": ("tiny-imagenet-lt-strong", 0),
     "tiny-imagenet-lt-learners": ("tiny-imagenet-lt-learners", 0),
 }

@@ -11,13 +11,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from oltr_core import checkpoint, digest, foreign, ledger, schema
+from oltr_core import checkpoint, digest, foreign, ledger, manifest_rows, schema
 from oltr_core.class_statistics import measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import features_of
 from oltr_core.layout import IMPORTED, Layout
 from oltr_core.settings.operations import Evidence, Gate
-from oltr_core.stages import curate, evaluate, manifest_rows, report, select, train, update
+from oltr_core.stages import curate, evaluate, report, select, train, update
 from oltr_core.upkeep import retraining
 from tasks import gate
 from tests.core.stages import loop_world as world

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.images.dataset import from_pixels
 from oltr_core.images.shards import Shards
@@ -30,7 +30,6 @@ from oltr_core.prediction import graph, predict
 from oltr_core.prediction.answers import answered
 from oltr_core.scores import MEMBERS, Energy, Entropy, Gen, Knn, Odin
 from oltr_core.seeding import torch_generator
-from oltr_core.stages import manifest_rows
 from tests.core.stages import loop_world as world
 
 ROOT = Path(__file__).parents[3]

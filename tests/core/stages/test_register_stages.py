@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from oltr_core import checkpoint, foreign, schema
+from oltr_core import checkpoint, foreign, manifest_rows, schema
 from oltr_core.frames import read
 from oltr_core.images.dataset import from_pixels
 from oltr_core.images.shards import Shards
@@ -23,7 +23,7 @@ from oltr_core.prediction import Prediction, graph, images_at
 from oltr_core.prediction import predict as predict_images
 from oltr_core.settings import budget
 from oltr_core.settings.reading import load_run
-from oltr_core.stages import comparison, curate, evaluate, manifest_rows, select, update
+from oltr_core.stages import comparison, curate, evaluate, select, update
 from tests.core.data_world import recorded
 from tests.core.stages import loop_world as world
 from tests.core.stages.test_wiring import TRAIN

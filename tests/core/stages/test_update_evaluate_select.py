@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flows.cli import oltr
-from oltr_core import checkpoint, digest, engine, ledger, metrics, schema
+from oltr_core import checkpoint, digest, engine, ledger, manifest_rows, metrics, schema
 from oltr_core.images.shards import Shards
 from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
@@ -28,7 +28,7 @@ from oltr_core.prediction.trade_off import costs
 from oltr_core.scores import Entropy
 from oltr_core.settings.costs import Costs
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, manifest_rows, select, update
+from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, select, update
 from oltr_core.stages.evaluate import NOT_YET
 from tests.core.elsewhere import Elsewhere
 from tests.core.stages import loop_world as world

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from oltr_core import checkpoint, schema
+from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.class_statistics import measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify, features_of
@@ -25,7 +25,7 @@ from oltr_core.operating.selection import Select, pick
 from oltr_core.scores import Energy, Knn, operating_threshold
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run, load_sections
-from oltr_core.stages import curate, evaluate, manifest_rows, monitoring, select, update
+from oltr_core.stages import curate, evaluate, monitoring, select, update
 from oltr_core.strategies import Random
 from tests.core.stages import loop_world as world
 

@@ -1,7 +1,8 @@
-"""Rows of the manifest, picked by split and class, as the stages that run a network need them."""
+"""Rows of the manifest, picked by split and class, as what runs a network needs them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,17 @@ def columns(rows: pa.Table, class_ids: list[int], other: int | None = None) -> t
     return torch.tensor(found, dtype=torch.long)
 
 
+def attributes(rows: pa.Table, layout: Layout) -> list[dict[str, Any]]:
+    """What the source knew of each image beside its label: name -> value."""
+    wanted, found = set(rows.column("image_id").to_pylist()), {}
+    for batch in sorted(set(rows.column("batch").to_pylist())):
+        index = schema.read(layout.batch(batch).index, schema.INDEX, ["image_id", "attributes"])
+        of = zip(index.column("image_id").to_pylist(), index.column("attributes").to_pylist(), strict=True)
+        found |= {(batch, image): json.loads(text) for image, text in of if text and image in wanted}
+    places = zip(rows.column("batch").to_pylist(), rows.column("image_id").to_pylist(), strict=True)
+    return [found.get(place, {}) for place in places]
+
+
 def register(layout: Layout) -> list[dict[str, Any]]:
     """The rows of classes.parquet."""
     return schema.read(layout.work.classes, schema.CLASSES).to_pylist()
@@ -47,7 +59,8 @@ def register(layout: Layout) -> list[dict[str, Any]]:
 def standing(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
     """The rows that no class of theirs has left: without those whose class was split or retired."""
     gone = [i for i, end in stands_for(classes).items() if end is None]
-    return rows.filter(_invert(_is_in(rows.column("class_id"), pa.array(gone, pa.int32()))))
+    there = _is_in(rows.column("class_id"), pa.array(gone, pa.int32()))
+    return rows.filter(pc.invert(there))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | None:
@@ -63,7 +76,3 @@ def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | No
 
 def _is_in(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=values)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _invert(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.invert(column)  # pyright: ignore[reportAttributeAccessIssue]
