@@ -23,10 +23,11 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """What the terminal has shown already, for the log of Prefect's run, and of one that joins what is done here."""
-    if (record := _record.get()) is not None:
+    """What the terminal has shown already, for the log of this run, or of the one that joins what is done here."""
+    if (record := _record.get()) is None:
+        log(text)
+    else:  # in no run yet, and Prefect may be half imported: to import a part of it here can fail
         record.append(text)
-    log(text)
 
 
 def log(text: str) -> None:

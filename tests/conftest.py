@@ -38,7 +38,7 @@ COSTLY = ("looped", "s3_server")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """One worker runs all tests that use the same costly fixture, and else all tests of a file; slow ones first."""
+    """One worker runs all tests that use the same costly fixture, and else all tests of a file; the longest first."""
     for item in items:
         path = item.path.relative_to(config.rootpath)
         fixture = next((name for name in COSTLY if name in item.fixturenames), None)
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
         if fixture or path.parts[1] in ("flows", "services"):  # servers, and commands in processes of their own
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:  # a long test that begins last would keep the other worker waiting
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        items.sort(key=lambda item: (COSTLY[0] not in item.fixturenames, item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Comments, docstrings and the layout of the text are no part of it: they change n
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import oltr_core
@@ -17,11 +18,12 @@ CELL = "oltr_core.benchmark.cell"
 
 def digest_of_code(start: str = CELL) -> str:
     """16 hexadecimal digits: of the statements of `start` and of what it imports."""
-    return digest.of_value({module: _statements(path) for module, path in executed(start).items()})[:16]
+    return digest.of_value({module: _statements(path.read_text()) for module, path in executed(start).items()})[:16]
 
 
-def _statements(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+@cache
+def _statements(text: str) -> str:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = node.body[ast.get_docstring(node) is not None :] or [ast.Pass()]
@@ -44,9 +46,16 @@ def executed(start: str = CELL) -> dict[str, Path]:
         if name in found or not path.is_file():
             continue
         found[name] = path
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == oltr_core.__name__:
-                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        waiting += _imported(path.read_text())
         parent = name.rpartition(".")[0]
         waiting += [parent] if parent else []  # importing a.b executes a
     return dict(sorted(found.items()))
+
+
+@cache
+def _imported(text: str) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == oltr_core.__name__:
+            found += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from oltr_core import learners
+from tests.core.scripts import last_line
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-
-
-def _last_line(script: str, *options: str) -> dict:
-    command = [sys.executable, f"benchmarks/{script}.py", *options, "--json"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_step_time_compares_a_step_its_memory_and_scoring(tmp_path):
     sizes = ["--backbone", "resnet32", "--size", "8", "--batch", "4", "--threads", "1"]
     plot = tmp_path / "cost.svg"
-    result = _last_line(
+    result = last_line(
         "step_time", *sizes, "--classes", "5", "50", "--repeats", "2", "--warmup", "1", "--plot", str(plot)
     )
     for row in result["classes"].values():
@@ -38,13 +24,13 @@ def test_step_time_compares_a_step_its_memory_and_scoring(tmp_path):
 
 
 def test_input_pipeline_compares_shards_with_image_folder():
-    result = _last_line("input_pipeline", "--side", "32", "--images", "40", "--batch", "8", "--workers", "0")
+    result = last_line("input_pipeline", "--side", "32", "--images", "40", "--batch", "8", "--workers", "0")
     assert result["ratio"] == pytest.approx(result["ours"] / result["image_folder"], abs=0.01)
 
 
 def test_predict_folder_compares_a_folder_with_the_plain_forward_pass():
     sizes = ["--side", "16", "--images", "64", "--batch", "16", "--workers", "0", "--repeats", "1"]
-    result = _last_line("predict_folder", *sizes, "--clock", "cpu")
+    result = last_line("predict_folder", *sizes, "--clock", "cpu")
     assert result["ratio"] == pytest.approx(result["plain"] / result["steady"], abs=1e-3)
     assert result["ratios"] == [result["ratio"]]
     assert min(result["whole"], result["decode"]) > 0
@@ -52,26 +38,26 @@ def test_predict_folder_compares_a_folder_with_the_plain_forward_pass():
 
 def test_precision_compares_a_step_in_either():
     sizes = ["--size", "8", "--batch", "4", "--classes", "5", "--threads", "1", "--repeats", "2", "--warmup", "1"]
-    result = _last_line("precision", *sizes)
+    result = last_line("precision", *sizes)
     expected = result["float32_step_ms"] / result["bfloat16_step_ms"]
     assert result["ratio"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_train_epoch_divides_a_step_and_compares_its_kinds():
     sizes = ["--batch", "4", "--threads", "1", "--repeats", "1", "--warmup", "1"]
-    rows = _last_line("train_epoch", *sizes, "--experts", "1", "2", "--kinds", "plain", "bfloat16")["experts"]
+    rows = last_line("train_epoch", *sizes, "--experts", "1", "2", "--kinds", "plain", "bfloat16")["experts"]
     for row in rows.values():
         assert row["bfloat16 / plain"] == pytest.approx(row["step, bfloat16_ms"] / row["step, plain_ms"], abs=2e-3)
         assert row["epoch_s"] == pytest.approx(row["step, plain_ms"] / 1000 * (10_847 // 4), abs=0.1)
         assert min(row[f"{part}_ms"] for part in ("data", "forward", "backward", "optimiser")) > 0
-    waits = _last_line("train_epoch", *sizes, "--spin", "--turns", "1")
+    waits = last_line("train_epoch", *sizes, "--spin", "--turns", "1")
     assert waits["ratio"] == pytest.approx(
         waits["step_ms"]["GOMP_SPINCOUNT=1000"][0] / waits["step_ms"]["default"][0], abs=1e-3
     )
 
 
 def test_increment_times_every_learner_and_weighs_its_checkpoint():
-    result = _last_line("increment", "--learn", "--classes", "20", "--answers", "40", "--dim", "8")
+    result = last_line("increment", "--learn", "--classes", "20", "--answers", "40", "--dim", "8")
     for learner in learners.MEMBERS:
         assert result[f"{learner().name}_seconds"] > 0
     assert result["totals_bytes"] == 8 * (21 * 8 + 8 * 8 + 21 + 1)  # sums, scatter, weights, degrees
@@ -84,6 +70,6 @@ def test_increment_times_every_learner_and_weighs_its_checkpoint():
 
 
 def test_bootstrap_times_intervals_and_changes_of_every_figure():
-    result = _last_line("bootstrap", "60", "30", "4", "20")
+    result = last_line("bootstrap", "60", "30", "4", "20")
     assert result["figures"] == [23, 23]
     assert min(result["intervals_s"], result["changes_s"]) > 0

@@ -1,123 +1,19 @@
-"""Worlds for the flow tests: small, made by the real command line, and shared where a test only reads."""
+"""Fixtures of the flow tests that several files share: workspaces after whole loops."""
 
 from __future__ import annotations
 
-import atexit
-import os
-import re
-import resource
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 from oltr_core.layout import Layout
-from tasks.mlflow import database
-from tasks.prefect.server import QUIET
-
-BIN = Path(sys.executable).parent
-PLANTED = "hunter2-of-the-environment"  # a secret that nothing may say or keep
-SECRETS = {"AWS_ACCESS_KEY_ID": "us", "AWS_SECRET_ACCESS_KEY": PLANTED, "LABEL_STUDIO_API_KEY": PLANTED}
-SECRETS |= {"OLTR_WEBHOOK_URL": f"http://127.0.0.1:9/{PLANTED}"}
-PATIENCE = 400  # seconds: a loop of two short generations takes 25 s on two quiet cores
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a user's shell in which `oltr` and `dvc` are found; no Prefect server is named in it."""
-    # PREFECT_HOME among them: a command that a test called in this process has set it, to another workspace's
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AWS_", "MLFLOW_S3"))}
-    path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
-    me = {f"GIT_{who}_{what}": "tests@oltr" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return {**kept, **QUIET, **me, "PATH": path, "OMP_NUM_THREADS": "1", **more}
-
-
-def run(
-    layout: Layout, *command: str, patience: float = PATIENCE, given: str | None = None, **more: str
-) -> subprocess.CompletedProcess[str]:
-    there = {"cwd": layout.root, "env": environment(**more), "timeout": patience, "input": given}
-    return subprocess.run(command, capture_output=True, text=True, check=False, **there)
-
-
-def stages_run(output: str) -> list[str]:
-    """What DVC did: the stage `code`, which writes digests of the installed code, and what those have made stale."""
-    return re.findall(r"Running stage '(\w+)'", output)
-
-
-def processes_of(layout: Layout) -> list[str]:
-    """Command lines of processes that work in this workspace."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if (entry / "cwd").resolve() == layout.root.resolve():
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue  # it ended while we looked
-    return found
-
-
-@contextmanager
-def processor_seconds() -> Iterator[list[float]]:
-    """What the commands run inside cost the processor; other work on the machine does not change it."""
-    spent: list[float] = []
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    yield spent
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
-def edit(layout: Layout, change: Callable[[dict], object]) -> None:
-    params = yaml.safe_load(layout.params.read_text())
-    change(params)
-    layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def shorten(params: dict) -> None:
-    """Two epochs a phase: these tests ask whether, not how well."""
-    for phase in params["train"]["phases"]:
-        phase["epochs"] = 2
-    params["gate"] = {"tolerances": {"known_accuracy": 1.0}, "least_learned": 0}  # so short a training shows nothing
-
-
-def new_world(root: Path, *, databases: bool = True) -> Layout:
-    """`oltr init`, with a short training, committed; `databases` are copies of empty ones, which saves 11 s."""
-    layout = Layout(root)
-    made = subprocess.run(["oltr", "init", str(root)], env=environment(), capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-    edit(layout, shorten)
-    commit(layout, "start")
-    if databases:
-        empty = _empty_databases()
-        layout.prefect_home.mkdir(parents=True)
-        shutil.copy(empty.prefect_db, layout.prefect_db)
-        shutil.copy(empty.mlflow_db, layout.mlflow_db)
-    return layout
-
-
-@cache
-def _empty_databases() -> Layout:
-    """A folder with Prefect's and MLflow's databases as the first loop of a workspace makes them."""
-    layout = Layout(Path(tempfile.mkdtemp(prefix="oltr-databases-")))
-    atexit.register(shutil.rmtree, layout.root, ignore_errors=True)
-    layout.prefect_home.mkdir(parents=True)
-    done = run(layout, "prefect", "server", "database", "upgrade", "--yes", PREFECT_HOME=str(layout.prefect_home))
-    assert done.returncode == 0, done.stderr
-    database.make(layout)
-    return layout
-
-
-def commit(layout: Layout, message: str) -> None:
-    for command in (["git", "add", "--all"], ["git", "commit", "--quiet", "--message", message]):
-        done = run(layout, *command)
-        assert done.returncode == 0, done.stderr
+from tests.flows.team import prefect_home, team, url  # noqa: F401  (fixtures)
+from tests.flows.worlds import ANY_LETTERS, HIDDEN, SECRETS, UNANSWERED, commit, copied, edit, new_world, run
+from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
 
 
 @dataclass(frozen=True)
@@ -132,7 +28,7 @@ class Looped:
 @pytest.fixture(scope="session")
 def looped(tmp_path_factory) -> Looped:
     """Two generations on the digits, by one command: one embedded server for all the tests that read the result."""
-    layout = new_world(tmp_path_factory.mktemp("looped") / "world", databases=False)
+    layout = new_world(tmp_path_factory.mktemp("looped") / ANY_LETTERS)
     done = run(layout, "oltr", "loop", "--generations", "2", **SECRETS)
     assert done.returncode == 0, done.stderr
     result = Looped(layout, done.stdout, done.stderr)
@@ -143,5 +39,72 @@ def looped(tmp_path_factory) -> Looped:
 @pytest.fixture
 def world(looped, tmp_path) -> Layout:
     """A copy of it that a test may change, its remote included."""
-    shutil.copytree(looped.layout.root, tmp_path / "world", symlinks=True)
-    return Layout(tmp_path / "world")
+    return copied(looped.layout, tmp_path / "world")
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A workspace after `oltr forget`, what the command said, and the image in pieces and where they were before."""
+
+    layout: Layout
+    done: subprocess.CompletedProcess[str]
+    pieces: list[bytes]
+    before: list[Path]
+
+
+@pytest.fixture(scope="session")
+def forgotten(looped, tmp_path_factory) -> Forgotten:
+    """In a copy of those two generations an answered image is looked up by its pixels, and forgotten."""
+    import numpy as np
+    import polars as pl
+    from PIL import Image
+
+    from oltr_core import checkpoint
+    from oltr_core.images.shards import Shards
+    from oltr_core.ingest.thumbnails import thumbnail
+    from oltr_core.settings.whole import load_settings
+    from oltr_core.upkeep import models, search
+    from tasks import mlflow
+
+    layout = copied(looped.layout, tmp_path_factory.mktemp("forgotten") / ANY_LETTERS)
+    shutil.rmtree(layout.mlflow_artifacts)  # MLflow's database names them where they were
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, at its import
+        assert mlflow.mirror(layout, load_settings(layout).tracking) == ["0000", "0001"]
+    manifest = pl.read_parquet(layout.generation("0001").manifest, glob=False)
+    answered = manifest.filter(pl.col("label_source") == "truth", split="train").sort("image_id").row(0, named=True)
+    pixels = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
+    index = pl.read_parquet(layout.batch(answered["batch"]).index, glob=False)
+    _, of_it = models.features(layout, [answered["image_id"]], checkpoint.load(layout.generation("0001").model))
+    values = [pixels.tobytes(), thumbnail(pixels), *(row.numpy().tobytes() for row in of_it[0])]
+    values += [layout.generation(name).contact_sheet.read_bytes() for name in ("0000", "0001")]
+    assert index.height
+    pieces = [piece for value in values for piece in search.pieces(value)]
+    before = search.holding([layout.data, *layout.owned], pieces)
+    photo = layout.root / "photo.png"
+    Image.fromarray(pixels).save(photo)
+    asked = run(layout, "oltr", "check", str(photo))
+    assert f"it was in training since generation 0001, as '{answered['label']}'" in asked.stdout, asked.stderr
+    photo.unlink()
+    done = run(layout, "oltr", "forget", answered["address"], "--yes")
+    assert "forgot 1 image:" in done.stdout
+    left = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
+    assert np.array_equal(left, np.zeros((1, 1, 3), np.uint8))
+    return Forgotten(layout, done, pieces, before)
+
+
+@pytest.fixture(scope="session")
+def gone_on(forgotten, tmp_path_factory) -> Looped:
+    """A third generation after it, in a workspace from a backup, whose tracking server does not answer."""
+    folder = tmp_path_factory.mktemp("gone-on")
+    saved = run(forgotten.layout, "oltr", "backup", str(folder / "kept"))
+    assert saved.returncode == 0, saved.stderr
+    assert "all digests agree" in saved.stdout
+    layout = Layout(folder / "restored")
+    layout.root.mkdir()
+    restored = run(layout, "oltr", "restore", str(folder / "kept"))
+    assert restored.returncode == 0, restored.stderr
+    edit(layout, lambda params: params["tracking"].update(uri=HIDDEN))
+    done = run(layout, "oltr", "loop", "--more", "1", **UNANSWERED)
+    assert done.returncode == 0, done.stderr
+    return Looped(layout, done.stdout, done.stderr)

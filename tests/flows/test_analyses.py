@@ -15,7 +15,7 @@ from flows.cli import oltr
 from oltr_core import checkpoint, schema
 from oltr_core.layout import Layout
 from tests.architecture.imports import ROOT
-from tests.flows.conftest import run
+from tests.flows.worlds import run
 
 
 def asked(layout: Layout, *words: str) -> tuple[str, BaseException | None]:

@@ -13,11 +13,11 @@ from flows import answers, plan, steps, workspace
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
-from oltr_core.pipeline import STAGES
 from oltr_core.settings.whole import load_settings
+from oltr_core.stages import code
 from tasks import workspace as files
 from tasks.dvc import stages
-from tests.flows.conftest import edit, run, shorten
+from tests.flows.worlds import computed, edit, run, shorten
 
 
 def write_images(folder: Path, count: int, hue: int, seed: int) -> None:
@@ -57,13 +57,12 @@ def ingest_and_open(layout: Layout) -> None:
     for batch in steps.pending_batches(layout, settings, "0000"):
         steps.ingest(layout, batch)
     steps.open_generation(layout, "0000")
-    steps.run_stage(layout, "code")
+    code.run(code.Parameters(), layout)  # which the stages that tests begin depend on
 
 
 def generation(layout: Layout) -> None:
     ingest_and_open(layout)
-    for each in STAGES:
-        steps.run_stage(layout, each)
+    computed(layout)
     steps.seal(layout, "0000")
     steps.judge(layout, "0000")
     steps.export_batch(layout, "0000")

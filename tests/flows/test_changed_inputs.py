@@ -15,7 +15,7 @@ from flows import answers, steps
 from oltr_core import digest, ledger, schema, verification
 from oltr_core.layout import Layout
 from tasks.dvc import inputs, pointers, repository, sealing, stages
-from tests.flows.conftest import commit, environment, run, stages_run
+from tests.flows.worlds import commit, environment, run, stages_run
 
 
 def unlocked(path: Path) -> Path:

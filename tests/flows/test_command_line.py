@@ -19,8 +19,7 @@ from flows import cli
 from oltr_core.layout import Layout
 from tasks import workspace
 from tests.core.images.test_decode import natural
-from tests.flows.conftest import run
-from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
+from tests.flows.worlds import run
 
 NOWHERE = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
 
@@ -70,7 +69,7 @@ def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_pa
         assert asks.wait(30) == 0
 
 
-def test_images_on_a_store_of_this_machine_are_taken_in_whatever_proxy_is_set(tmp_path, s3, s3_server):  # noqa: F811
+def test_images_on_a_store_of_this_machine_are_taken_in_whatever_proxy_is_set(tmp_path, s3, s3_server):
     client, layout = s3._client(), Layout(tmp_path / "world")
     client.create_bucket(Bucket="behind")
     for n in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.flows.conftest import commit, new_world, run
+from tests.flows.worlds import commit, new_world, run
 
 pytestmark = pytest.mark.slow
 

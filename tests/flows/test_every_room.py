@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from oltr_core.settings.whole import load_settings
 from tasks import gate, mlflow, notify, workspace
 from tasks.annotator import truth
 from tasks.dvc import repository, sealing, stages
+from tests.flows.worlds import computed
 
 
 def shorten(layout: Layout) -> None:
@@ -28,14 +30,18 @@ def shorten(layout: Layout) -> None:
     layout.params.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def make(layout: Layout, name: str = "0000") -> None:
+def by_dvc(layout: Layout) -> None:
+    for each in STAGES:
+        steps.run_stage(layout, each)
+
+
+def make(layout: Layout, name: str = "0000", compute: Callable[[Layout], None] = by_dvc) -> None:
     """One generation, step by step as the flow goes."""
     settings = load_settings(layout)
     for batch in steps.pending_batches(layout, settings, name):
         steps.ingest(layout, batch)
     steps.open_generation(layout, name)
-    for each in STAGES:
-        steps.run_stage(layout, each)
+    compute(layout)
     steps.seal(layout, name)
     steps.judge(layout, name)
     steps.export_batch(layout, name)
@@ -48,7 +54,7 @@ def finished(tmp_path_factory) -> Layout:
     workspace.create(layout.root)
     shorten(layout)
     with contextlib.chdir(layout.root):  # as the command line does: DVC works where it is called
-        make(layout)
+        make(layout, compute=computed)
     return layout
 
 

@@ -1,4 +1,4 @@
-"""Ten failures where a loop leaves the most behind, one after the other in one workspace, change nothing.
+"""Twelve failures where a loop leaves the most behind, one after the other in one workspace, change nothing.
 
 `make test-soak` tries hundreds. These are named by the file that is being written, so that they stay where they are
 when the code changes.
@@ -6,10 +6,12 @@ when the code changes.
 
 from __future__ import annotations
 
-from tests.flows.conftest import new_world, run
+from oltr_core import digest, ledger
+from tests.flows.worlds import new_world, processes_of, run
 from tests.soak.facts import history, left_over, results
 from tests.soak.faults import Fault, failed
 
+NAMED = ("alone", "loop", r"^\.oltr/remote/")  # the seal has its name; the ledger does not know it yet
 #: in the order in which a loop comes to them: what fails, of which process, at its first change of which files
 IN_TURN = (
     ("group", "loop", r"^\.oltr/mlflow\.part"),  # MLflow's database is made
@@ -20,25 +22,35 @@ IN_TURN = (
     ("group", "update", r"^data/work/\.model\.safetensors"),
     ("alone", "loop", r"^dvc\.lock"),  # DVC notes what a stage made
     ("full", "loop", r"^data/generations/"),  # no space for the seal
+    ("alone", "loop", r"^data/generations/[^/]+/environment\.json"),  # its files are being gathered
+    NAMED,
     ("group", "loop", r"^data/\.ledger\.head"),  # the seal is in the ledger, its digest is not beside it
     ("alone", "loop", r"^data/exports/"),  # the batch goes out
 )
 
 
-def test_ten_failures_one_after_the_other_change_nothing(looped, tmp_path):
+def test_twelve_failures_one_after_the_other_change_nothing(looped, tmp_path):
     layout = new_world(tmp_path / "world", databases=False)
+    folder, before = layout.generation("0000").folder, ""
     for what, who, path in IN_TURN:
+        assert folder.exists() == bool(before), path
         row = failed(Fault("new", "loop", what, who, 1, path), layout, tmp_path)
         assert row["hit"], (path, row)
         assert not row["wrong"], (path, row)
+        if path == NAMED[-1]:
+            before = digest.of_folder(folder)
+            assert [event.event for event in ledger.read(layout.ledger)] == ["ingested", "opened"]
     done = run(layout, "oltr", "loop", "--generations", "1")
     assert done.returncode == 0, done.stderr
-    first = {file: digest for file, digest in results(looped.layout).items() if file.startswith("0000/")}
+    assert digest.of_folder(folder) == before, "what had its name was final"
+    ledger.verify_sealed(layout.ledger, folder)
+    first = {file: of for file, of in results(looped.layout).items() if file.startswith("0000/")}
     assert results(layout) == first
     wanted = [event for event in history(looped.layout) if event[1] != "0001"]
     assert [event for event in history(layout) if event[0] != "ingested"] == [
         event for event in wanted if event[0] not in ("ingested", "imported")
     ]
     assert not left_over(layout)
+    assert not processes_of(layout)
     checked = run(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout

@@ -18,23 +18,19 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from mlflow.artifacts import download_artifacts as mlflow_download
-from PIL import Image
 
 from flows.cli import oltr
-from oltr_core import checkpoint, ledger
-from oltr_core.images.shards import Shards
-from oltr_core.ingest.thumbnails import thumbnail
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
-from oltr_core.upkeep import forgetting, models, search
+from oltr_core.upkeep import forgetting, search
 from tasks import mlflow, storage, workspace
 from tasks.dvc import batches, objects, pointers, remotes, repository, stages
 from tasks.mlflow import replacing
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
 from tests.core.images.test_decode import natural
-from tests.flows.conftest import commit, edit, environment, new_world, run
-from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
+from tests.flows.worlds import ANY_LETTERS, commit, environment, run
 
 WHEN = "2026-05-01T00:00:00Z"
 ADDRESS = "photos/dog/02.png"
@@ -247,7 +243,7 @@ def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_
 
 def test_a_remote_that_is_no_folder_is_asked_for_what_the_cache_has_lost_and_searched_to_its_last_object(
     photos,
-    s3,  # noqa: F811
+    s3,
 ):
     client, pieces = s3._client(), shown(photos, ADDRESS)
     client.create_bucket(Bucket="forgetful")
@@ -374,24 +370,10 @@ def test_without_a_name_there_must_be_something_to_end(photos):
 # --- a whole loop ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def looped_where_the_path_has_any_letters(tmp_path_factory) -> Layout:
-    """Two generations on the digits, in a workspace that nobody else reads."""
-    layout = new_world(tmp_path_factory.mktemp("forgotten") / 'Zoë\'s "x" 50%25 #1 ?x [a]')
-
-    def knn(params: dict) -> None:
-        params["update"]["score"] = {"name": "knn"}
-
-    edit(layout, knn)
-    done = run(layout, "oltr", "loop", "--generations", "2")
-    assert done.returncode == 0, done.stderr
-    assert "does not show this yet" not in done.stderr
-    commit(layout, "two generations")
-    return layout
-
-
-def test_everything_works_where_the_path_has_any_letters(looped_where_the_path_has_any_letters):
-    layout = looped_where_the_path_has_any_letters
+def test_everything_works_where_the_path_has_any_letters(looped):
+    layout = looped.layout
+    assert layout.root.name == ANY_LETTERS
+    assert "does not show this yet" not in looped.progress
     assert ledger.replay(ledger.read(layout.ledger)).champion == "0001"
     assert "url = ../.oltr/remote" in layout.dvc_config.read_text()
     assert layout.prefect_db.exists()
@@ -406,41 +388,12 @@ def test_everything_works_where_the_path_has_any_letters(looped_where_the_path_h
     assert {r.data.tags["oltr.generation"] for r in mlflow.runs(settings)} == {"0000", "0001"}
 
 
-@pytest.fixture(scope="module")
-def forgotten(
-    looped_where_the_path_has_any_letters,
-) -> tuple[Layout, list[bytes], subprocess.CompletedProcess[str], list[Path]]:
-    """An answered image is looked up by its pixels, and forgotten."""
-    layout = looped_where_the_path_has_any_letters
-    manifest = pl.read_parquet(layout.generation("0001").manifest, glob=False)
-    answered = manifest.filter(pl.col("label_source") == "truth", split="train").sort("image_id").row(0, named=True)
-    pixels = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
-    index = pl.read_parquet(layout.batch(answered["batch"]).index, glob=False)
-    model = checkpoint.load(layout.generation("0001").model)
-    _, of_it = models.features(layout, [answered["image_id"]], model)
-    values = [pixels.tobytes(), thumbnail(pixels), *(row.numpy().tobytes() for row in of_it[0])]
-    values += [layout.generation(name).contact_sheet.read_bytes() for name in ("0000", "0001")]
-    assert index.height
-    pieces = [piece for value in values for piece in search.pieces(value)]
-    before = search.holding([layout.data, *layout.owned], pieces)
-    photo = layout.root / "photo.png"
-    Image.fromarray(pixels).save(photo)
-    asked = run(layout, "oltr", "check", str(photo))
-    assert f"it was in training since generation 0001, as '{answered['label']}'" in asked.stdout, asked.stderr
-    photo.unlink()
-    done = run(layout, "oltr", "forget", answered["address"], "--yes")
-    assert "forgot 1 image:" in done.stdout
-    left = Shards(layout.raw).read(answered["batch"], answered["shard"], answered["row"])
-    assert np.array_equal(left, np.zeros((1, 1, 3), np.uint8))
-    return layout, pieces, done, before
-
-
 def test_after_a_loop_nothing_of_a_forgotten_image_is_in_any_file_or_database(forgotten):
-    layout, pieces, done, before = forgotten
+    layout, pieces, done = forgotten.layout, forgotten.pieces, forgotten.done
     assert done.returncode == 0, done.stderr
-    places = {path.relative_to(layout.root).as_posix().split("/")[0] for path in before}
+    places = {path.relative_to(layout.root).as_posix().split("/")[0] for path in forgotten.before}
     assert places >= {"data", "mlartifacts", ".oltr", ".dvc"}
-    names = {path.name for path in before}
+    names = {path.name for path in forgotten.before}
     assert names >= {
         "batch.png",
         "report.html",
@@ -456,7 +409,7 @@ def test_after_a_loop_nothing_of_a_forgotten_image_is_in_any_file_or_database(fo
 
 
 def test_mlflow_shows_the_cleaned_generations_as_the_same_runs(forgotten):
-    layout, *_ = forgotten
+    layout = forgotten.layout
     settings = load_settings(layout).tracking
     client = mlflow.connect(layout, settings)
     sealed = ledger.replay(ledger.read(layout.ledger)).sealed
@@ -474,7 +427,7 @@ def test_mlflow_shows_the_cleaned_generations_as_the_same_runs(forgotten):
 
 
 def test_a_clone_pulls_all_that_is_named_and_the_old_generation_says_why_it_cannot_be_made_again(forgotten, tmp_path):
-    layout, *_ = forgotten
+    layout = forgotten.layout
     commit(layout, "forgotten")
     clone = Layout(tmp_path / "clone")
     subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
@@ -487,17 +440,8 @@ def test_a_clone_pulls_all_that_is_named_and_the_old_generation_says_why_it_cann
     assert "Traceback" not in again.stderr
 
 
-def test_the_loop_goes_on_after_it_in_a_workspace_from_a_backup(forgotten, tmp_path):
-    original, pieces, *_ = forgotten
-    layout, kept = Layout(tmp_path / "restored"), str(tmp_path / "kept")
-    saved = run(original, "oltr", "backup", kept)
-    assert saved.returncode == 0, saved.stderr
-    assert "all digests agree" in saved.stdout
-    layout.root.mkdir()
-    restored = run(layout, "oltr", "restore", kept)
-    assert restored.returncode == 0, restored.stderr
-    more = run(layout, "oltr", "loop", "--more", "1")
-    assert more.returncode == 0, more.stderr
+def test_the_loop_goes_on_after_it_in_a_workspace_from_a_backup(forgotten, gone_on):
+    layout = gone_on.layout
     (image_id,) = ledger.replay(ledger.read(layout.ledger)).forgotten
     assert image_id not in pl.read_parquet(layout.generation("0002").manifest, glob=False)["image_id"].to_list()
-    assert_gone(layout, pieces)
+    assert_gone(layout, forgotten.pieces)

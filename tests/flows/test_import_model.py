@@ -6,7 +6,7 @@ import json
 
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED
-from tests.flows.conftest import new_world, run
+from tests.flows.worlds import new_world, run
 
 
 def test_a_loop_begins_with_an_imported_model_and_its_first_generation_can_be_made_again(looped, tmp_path):

@@ -14,7 +14,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute
 from oltr_core.stages import monitoring as looking
 from tasks import clock
-from tests.flows.conftest import edit
+from tests.flows.worlds import edit
 
 
 def lines(layout: Layout) -> list[dict]:

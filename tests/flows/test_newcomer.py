@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
-from tests.flows.conftest import edit, environment, run, shorten
+from tests.flows.worlds import edit, environment, give_databases, run, shorten
 from tests.tasks import browser
 from tests.tasks.browser import Page
 
@@ -70,6 +70,7 @@ def test_photographs_become_a_classifier_that_learns_a_new_class_from_the_page(t
     command = ["oltr", "init", str(layout.root), "--like", "small_photos"]
     made = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
+    give_databases(layout)
     for animal in COAT:
         for n in range(14 if animal != NEW else 0):
             photograph(layout.root / "images" / "labelled" / animal / f"{n}.png", animal, rng)

@@ -14,7 +14,8 @@ from oltr_core import checkpoint, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
 from tasks.dvc import environment, remotes, repository
-from tests.flows.conftest import commit, edit, run
+from tasks.dvc.reproduce import compare, restore
+from tests.flows.worlds import commit, computed, edit, run
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "workspace-0.1" / "workspace.tar.xz"
 
@@ -97,35 +98,43 @@ def test_old_tables_and_checkpoints_are_read(upgraded):
     assert model.statistics is not None
 
 
-@pytest.mark.parametrize("name", ["0000", "0001"])
-def test_its_generations_are_made_again_with_equal_content(upgraded, name):
+def alike(layout: Layout, name: str, equal: dict[str, bool]) -> bool:
     """On the kind of processor that made them; on another, sums round differently, and trained weights differ."""
-    made_on = json.loads(upgraded.generation(name).environment.read_text())["processor"]
-    done = run(upgraded, "oltr", "reproduce", name)
-    lines = {
-        line.split()[1]: line[0] for line in (done.stdout + done.stderr).splitlines() if line[:2] in ("= ", "≠ ")
-    }
-    assert {lines[table] for table in ("base.parquet", "manifest.parquet", "classes.parquet")} == {"="}, done.stderr
-    if made_on == environment.processor():
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"{name} came out equal" in done.stdout
-        assert set(lines.values()) == {"="}
+    assert [equal[table] for table in ("base.parquet", "manifest.parquet", "classes.parquet")] == [True] * 3
+    made_on = json.loads(layout.generation(name).environment.read_text())["processor"]
+    return all(equal.values()) or made_on != environment.processor()
+
+
+def test_its_first_generation_is_made_again_with_equal_content_by_the_command(upgraded):
+    done = run(upgraded, "oltr", "reproduce", "0000")
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line[:2] in ("= ", "≠ ")]
+    equal = {line.split()[1]: line[0] == "=" for line in lines}
+    assert alike(upgraded, "0000", equal), done.stdout + done.stderr
+    assert (done.returncode == 0) == ("0000 came out equal" in done.stdout) == all(equal.values()), done.stderr
+
+
+def test_its_second_generation_is_made_again_with_equal_content(upgraded, tmp_path):
+    again = Layout(tmp_path / "again")
+    again.root.mkdir()
+    restore(upgraded, "0001", again)
+    computed(again)
+    compared = compare(upgraded.generation("0001"), again)
+    assert alike(upgraded, "0001", {c.file: c.equal for c in compared}), compared
 
 
 def test_the_loop_goes_on_from_it_and_a_full_training_too(upgraded):
     edit(upgraded, lambda p: p["compute"].update(workers=0, threads=2, batch_size=64))
-    done = run(upgraded, "oltr", "loop", "--more", "1")
+    edit(upgraded, lambda p: p["schedule"].update(full_training_every=3))
+    edit(upgraded, lambda p: [phase.update(epochs=1) for phase in p["train"]["phases"]])
+    done = run(upgraded, "oltr", "loop", "--more", "2")
     assert done.returncode == 0, done.stderr
     assert "nothing was trained: generation 0002 extends the classifier of 0001" in done.stderr
     state = ledger.replay(ledger.read(upgraded.ledger))
-    assert list(state.sealed) == ["0000", "0001", "0002"]
+    assert list(state.sealed) == ["0000", "0001", "0002", "0003"]
     card = checkpoint.read_card(upgraded.generation("0002").model)
     parent = checkpoint.read_card(upgraded.generation("0001").model)
     assert card.trunk_digest == parent.trunk_digest
     assert card.recipe == parent.recipe
     assert len(card.class_ids) >= len(parent.class_ids)
-    edit(upgraded, lambda p: p["schedule"].update(full_training_every=3))
-    done = run(upgraded, "oltr", "loop", "--more", "1")
-    assert done.returncode == 0, done.stderr
     assert checkpoint.read_card(upgraded.generation("0003").model).trunk_digest != card.trunk_digest
     assert run(upgraded, "oltr", "check").returncode == 0

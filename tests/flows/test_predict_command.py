@@ -8,8 +8,7 @@ import shutil
 import onnxruntime
 import pytest
 
-from tests.flows.conftest import run
-from tests.tasks.conftest import s3, s3_server  # noqa: F401
+from tests.flows.worlds import run
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_options_that_mean_nothing_together_and_a_device_that_is_not_here_are_re
         assert sentence in done.stderr
 
 
-def test_a_prefix_of_an_object_store_is_answered(looped, inbox, s3, s3_server):  # noqa: F811
+def test_a_prefix_of_an_object_store_is_answered(looped, inbox, s3, s3_server):
     s3._client().create_bucket(Bucket="inbox")
     for name in ("a.png", "b.png"):
         s3._client().put_object(Bucket="inbox", Key=f"day/{name}", Body=(inbox / name).read_bytes())
@@ -101,12 +100,12 @@ def test_a_path_where_nothing_is_is_refused_before_anything_is_computed(looped, 
     )
 
 
-def test_a_generation_is_exported_and_one_that_was_never_sealed_is_not(looped, tmp_path):
-    done = run(looped.layout, "oltr", "export", "--onnx", str(tmp_path / "m.onnx"), "--generation", "0000")
+def test_a_generation_is_exported_and_one_that_was_never_sealed_is_not(team, tmp_path):
+    done = run(team.layout, "oltr", "export", "--onnx", str(tmp_path / "m.onnx"), "--generation", "0000")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path / 'm.onnx'}: generation 0000, ")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     assert session.get_modelmeta().custom_metadata_map["oltr.generation"] == "0000"
-    refused = run(looped.layout, "oltr", "export", "--onnx", str(tmp_path / "n.onnx"), "--generation", "0009")
+    refused = run(team.layout, "oltr", "export", "--onnx", str(tmp_path / "n.onnx"), "--generation", "0009")
     assert refused.returncode == 2
     assert "knows no sealed generation of this name" in refused.stderr

@@ -7,7 +7,7 @@ import threading
 import pytest
 from filelock import Timeout
 
-from flows import steps
+from flows import progress, steps
 from flows.headstart import HeadStart, begun, joined
 from flows.progress import recorded, say
 from oltr_core import ledger
@@ -16,7 +16,9 @@ from tasks.lock import alone
 from tests.core.data_world import workspace
 
 
-def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys):
+def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys, monkeypatch):
+    logged: list[str] = []
+    monkeypatch.setattr(progress, "log", logged.append)
     with recorded() as said:
         say("first")
         other = threading.Thread(target=say, args=("elsewhere",))
@@ -25,6 +27,7 @@ def test_what_is_said_is_recorded_by_whoever_says_it_and_by_nobody_else(capsys):
         say("second")
     say("after")
     assert said == ["first", "second"]
+    assert logged == ["elsewhere", "after"], "what is recorded is logged by whoever joins it"
     shown = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["first", "elsewhere", "second", "after"]
 

@@ -16,12 +16,11 @@ from oltr_core import checkpoint, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import code, curate, evaluate, report, select, train, update
+from oltr_core.stages import curate, evaluate, select, train, update
 from tasks import clock, gate
 from tasks.annotator import batch
-from tasks.dvc import repository
 from tasks.dvc.reproduce import compare, restore
-from tests.flows.conftest import commit, edit, new_world, run
+from tests.flows.worlds import commit, computed, edit, new_world, run
 
 COMPUTED = (curate, train, update, evaluate, select)
 
@@ -52,10 +51,7 @@ class World:
         for part in steps.pending_batches(layout, settings, name):
             steps.ingest(layout, part)
         steps.open_generation(layout, name)
-        for stage in (code, *COMPUTED, report):  # in this process: seventy others would take ten times as long
-            stage.run(load_sections(stage.Parameters, layout), layout)
-        with repository.opened(layout) as repo:
-            repo.commit(force=True)  # dvc.lock, as `dvc repro` would have written it
+        computed(layout)
         steps.seal(layout, name)
         steps.judge(layout, name)
         steps.export_batch(layout, name)

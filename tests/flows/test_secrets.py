@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 
 from oltr_core.layout import Layout
-from tests.flows.conftest import PLANTED, edit, new_world, run
 from tests.flows.test_bad_input import photos  # noqa: F401
+from tests.flows.worlds import HIDDEN, PLANTED, SECRET, UNANSWERED, edit, run
 
-SECRET = "hunter2"
 PRELUDE = """
 from oltr_core.layout import Layout, Path
 from oltr_core.settings.workspace import keep_private
 from tasks.dvc import stages
 L = Layout(Path.cwd())"""
-HIDDEN = f"https://eve:{SECRET}@127.0.0.1:9/x?token={SECRET}"
 
 
 def holding(folder: Path, secret: str = SECRET) -> list[str]:
@@ -27,20 +25,16 @@ def holding(folder: Path, secret: str = SECRET) -> list[str]:
     return [p.relative_to(folder).as_posix() for p in files if secret.encode() in p.read_bytes()]
 
 
-def test_a_loop_shows_and_keeps_no_secret(tmp_path):
+def test_a_loop_shows_and_keeps_no_secret(gone_on):
     """Neither when MLflow does not answer, which stops nothing, nor when the remote does not."""
-    layout = new_world(tmp_path / "world")
-    edit(layout, lambda p: p["tracking"].update(uri=HIDDEN))
-    webhook = {"OLTR_WEBHOOK_URL": HIDDEN, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    done = run(layout, "oltr", "loop", "--generations", "1", **webhook)
-    assert done.returncode == 0, done.stderr
-    assert "MLflow does not show this yet" in done.stderr
-    assert "https://***@127.0.0.1:9" in done.stdout
-    assert SECRET not in done.stdout + done.stderr
-    assert layout.generation("0000").params.read_text().count("***") == 2
+    layout = gone_on.layout
+    assert "MLflow does not show this yet" in gone_on.progress
+    assert "https://***@127.0.0.1:9" in gone_on.output
+    assert SECRET not in gone_on.output + gone_on.progress
+    assert layout.generation("0002").params.read_text().count("***") == 2
     assert holding(layout.root) == ["params.yaml"], "it is what a person wrote there"
     edit(layout, lambda p: p["storage"].update(remote=HIDDEN))
-    failed = run(layout, "oltr", "loop", "--more", "1", **webhook)
+    failed = run(layout, "oltr", "loop", "--more", "1", **UNANSWERED)
     assert failed.returncode != 0
     assert SECRET not in failed.stdout + failed.stderr
     # DVC itself needs the address in its own file

@@ -12,7 +12,7 @@ import pytest
 
 from oltr_core import ledger
 from oltr_core.settings.whole import load_settings
-from tests.flows.conftest import BIN, edit, environment, new_world, run
+from tests.flows.worlds import BIN, edit, environment, new_world, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.flows.conftest import run
+from tests.flows.worlds import run
 
 
 def test_an_image_that_nobody_knows_is_refused_in_one_sentence(world):

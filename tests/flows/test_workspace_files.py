@@ -19,7 +19,7 @@ from tasks import workspace
 from tasks.prefect import deploying
 from tasks.prefect.server import RETENTION
 from tests.architecture.imports import ROOT
-from tests.flows.conftest import environment, processor_seconds, run
+from tests.flows.worlds import environment, processor_seconds, run
 
 
 def test_this_repository_is_the_workspace_that_init_writes(tmp_path):

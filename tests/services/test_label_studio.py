@@ -21,7 +21,7 @@ from tasks.annotator import batch, label_studio, studio_server
 from tasks.annotator.studio_server import TOKEN, Server
 from tasks.dvc import remotes
 from tests.core.data_world import Layout
-from tests.flows.conftest import environment
+from tests.flows.worlds import environment
 from tests.servers import free_port, served
 from tests.tasks import page_world as world
 from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oltr_core import ledger
-from tests.flows.conftest import edit, environment, new_world, run
+from tests.flows.worlds import edit, environment, new_world, run
 from tests.servers import free_port, mlflow_server, served
 
 pytestmark = pytest.mark.services

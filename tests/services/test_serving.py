@@ -21,8 +21,8 @@ import pytest
 from oltr_core import ledger
 from tasks import clock
 from tasks.prefect import deploying
-from tests.flows.conftest import BIN, commit, edit, environment, new_world, processes_of, run
 from tests.flows.test_prefect_runs import ask, states
+from tests.flows.worlds import BIN, commit, edit, environment, new_world, processes_of, run
 from tests.servers import PATIENCE, free_port
 
 pytestmark = pytest.mark.services

@@ -24,8 +24,9 @@ from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.operations import Tracking
 from tasks import mlflow as tracking
-from tests.flows.conftest import BIN, commit, edit, environment, looped, new_world, run  # noqa: F401  (a fixture)
+from tests.flows.conftest import looped  # noqa: F401  (a fixture)
 from tests.flows.test_prefect_runs import ask
+from tests.flows.worlds import BIN, commit, edit, environment, new_world, run
 from tests.servers import free_port, served
 from tests.services.test_serving import until
 from tests.soak.facts import history, results

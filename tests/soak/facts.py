@@ -7,7 +7,7 @@ from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.layout import Layout
-from tests.flows.conftest import run
+from tests.flows.worlds import run
 
 SAME = (
     "manifest.parquet",

@@ -22,7 +22,7 @@ from typing import Any
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks.annotator import folder, truth
-from tests.flows.conftest import commit, edit, environment, new_world, processes_of, run
+from tests.flows.worlds import commit, edit, environment, new_world, processes_of, run
 from tests.servers import free_port, mlflow_server, served
 from tests.soak.facts import facts, left_over
 

@@ -28,8 +28,8 @@ import boto3
 
 from oltr_core import digest
 from oltr_core.layout import Layout
-from tests.flows.conftest import commit, edit, new_world, run
 from tests.flows.test_s3 import fill
+from tests.flows.worlds import commit, edit, new_world, run
 from tests.servers import free_port, served
 from tests.soak.facts import history, left_over
 from tests.soak.faults import PATIENCE, TRIES, Fault, judged

@@ -21,7 +21,7 @@ from oltr_core.layout import Layout
 from tasks import workspace
 from tasks.annotator import batch, content, folder, page
 from tasks.dvc import remotes
-from tests.flows.conftest import environment
+from tests.flows.worlds import environment
 from tests.tasks import browser
 from tests.tasks import page_world as world
 from tests.tasks.browser import SAVED_IN, Page
