@@ -321,7 +321,7 @@ class LabelStudio(BaseHTTPRequestHandler):
 
 
 @pytest.mark.filterwarnings("ignore")  # botocore's own
-def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_before(photos, monkeypatch, s3):  # noqa: F811
+def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_before(photos, monkeypatch, s3):
     index = pl.read_parquet(photos.batch("b").index, glob=False)
     (image,) = index.filter(address=ADDRESS)["image_id"].to_list()
     (other, *_) = index.filter(pl.col("image_id") != image)["image_id"].to_list()
