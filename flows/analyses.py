@@ -22,7 +22,7 @@ from oltr_core.layout import Layout
 @click.option("--generation", help="Another than the champion.")
 @click.option("--against", help="f1-gain: the generation to compare with (default: the network without its memory).")
 @click.option("--attribute", help="attributes: the column (default: label).")
-@click.option("--table", help="exploration, imbalance: a benchmark table, in the place of this workspace.")
+@click.option("--table", help="ablation, exploration, imbalance: a benchmark table, in the place of this workspace.")
 def analyse(layout: Layout, name: str | None, show: bool, generation: str | None, **options: str | None) -> None:
     """A figure of the paper on this workspace: a page and its numbers in data/analyses."""
     from flows.tables import rendered

@@ -13,8 +13,9 @@ from flows.progress import WATCH, say
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
+from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import load_settings
-from tasks import annotator, clock
+from tasks import annotator, clock, storage
 from tasks.annotator import collecting
 from tasks.dvc import inputs, pointers, repository
 
@@ -34,6 +35,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
                 raise ValueError(found.refusal)
             then = f"; from {end:%Y-%m-%d %H:%M} UTC on the loop goes on without them" if end else ""
             say(f"{there.missing} yet{then}")
+            keep_shown(layout, name)
             return None
         _store(layout, settings, name, found)
         if partial and found.wrong:
@@ -54,6 +56,16 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
             ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
         return found.there
+
+
+def keep_shown(layout: Layout, name: str) -> None:
+    """While people are waited for: renew addresses of the batch's pictures that end before long."""
+    settings = load_settings(layout).annotator
+    if settings.pictures_at:
+        try:
+            annotator.of(settings).publish(layout, settings, name, storage)
+        except OSError as error:
+            say(f"addresses of pictures were not renewed: {masked(str(error))}")
 
 
 def import_late(layout: Layout) -> None:

@@ -30,14 +30,14 @@ def example(*lines: str) -> dict[str, Any]:
 @click.pass_context
 def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
+    from flows import units
     from oltr_core.settings.workspace import keep_private  # not for --help
-    from tasks import ray
 
     context.obj = Layout(workspace.expanduser().absolute())
     keep_private(context.obj)
     for key in ("no_proxy", "NO_PROXY"):  # servers of this machine are not reached through another
         os.environ[key] = ",".join(dict.fromkeys([*filter(None, os.environ.get(key, "").split(",")), *LOOPBACK]))
-    context.with_resource(ray.using(context.obj))
+    context.with_resource(units.using(context.obj))
     for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
         try:
             known()

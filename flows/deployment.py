@@ -15,6 +15,7 @@ from prefect import flow, tags
 from prefect.states import Completed
 
 from flows import monitoring, plan, shown, steps, waiting
+from flows.answers import keep_shown
 from flows.generation import WAITING, annotation, loop, named
 from flows.loop import check_parameters
 from flows.upkeep import finish_forgetting
@@ -137,6 +138,7 @@ def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
         return None
     if not there.waits:
         return None
+    keep_shown(layout, name)
     said = waiting.sentence(layout, name, there)
     if there.found.wrong:
         told = notify.news(layout, "to correct", there.found.refusal)

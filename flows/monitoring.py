@@ -31,14 +31,15 @@ def look(layout: Layout) -> dict[str, Any]:
 
     Raises ValueError without a champion or a batch, and for a champion that was changed after its seal.
     """
+    from flows import units
     from flows.champion import verified
     from oltr_core.settings.whole import load_settings
     from oltr_core.stages import monitoring
     from oltr_core.upkeep import arrivals
-    from tasks import clock, ray
+    from tasks import clock
 
     settings, champion = load_settings(layout), verified(layout).name
-    with ray.using(layout):
+    with units.using(layout):
         seen = monitoring.look(layout, champion, settings.compute)
     seen = {"champion": champion, **seen, **arrivals.recommendation(layout, seen, settings.schedule.monitor)}
     return arrivals.add(layout, seen, clock.now())

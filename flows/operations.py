@@ -120,6 +120,7 @@ def backup(layout: Layout, destination: Path) -> None:
         "Prefect's database": os.environ.get("PREFECT_API_URL", ""),
         "copies of data in DVC's remote": settings.storage.remote,
         f"tasks of {settings.annotator.name.replace('_', ' ').title()}": settings.annotator.address,
+        "pictures of these tasks": settings.annotator.pictures_at,
     }
     outside += [f"{what} at {address}" for what, address in elsewhere.items() if address]
     click.echo(masked("\n".join([said, *(f"not in it: {what}" for what in outside)])))

@@ -163,7 +163,7 @@ def export_batch(layout: Layout, name: str) -> int:
     """Hand the batch of generation `name` to the annotator; returns how many images people are asked about."""
     settings = load_settings(layout).annotator
     with WATCH.lap("export"):
-        digest = annotator.of(settings).publish(layout, settings, name)
+        digest = annotator.of(settings).publish(layout, settings, name, storage)
         asked = len(batches_of_questions.asked(layout, name))
         folder = layout.export(name).folder.relative_to(layout.root).as_posix()
         details = {"images": asked, "folder": folder}

@@ -96,8 +96,8 @@ def finish_forgetting(layout: Layout) -> str:
         return ""
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
-    from tasks import annotator, clock
-    from tasks.dvc import inputs, objects, repository
+    from tasks import annotator, clock, storage
+    from tasks.dvc import copies, inputs, objects, repository
     from tasks.mlflow import replacing
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
@@ -119,12 +119,13 @@ def finish_forgetting(layout: Layout) -> str:
         inputs.record(layout, batch.name, clock.now())
     repository.record(layout, *forgetting.shown(layout))
     repository.push(layout, *here, stages=layout.dvc_lock.exists())
+    copies.forget_features(layout, storage)  # of all images: their digests do not say of which
     stray = search.holding([layout.dvc_cache, layout.remote], traces)
     dropped = objects.drop(layout, pending["objects"], stray)
     digests = {name: (state.sealed[name], now) for name, now in names.items() if name in state.sealed}
     shown, unsearched = replacing.replace(layout, settings.tracking, digests)
     search.remove([layout.exports, layout.mlflow_artifacts], traces)  # copies that no run and no batch refers to
-    annotator.of(settings.annotator).forget(layout, settings.annotator, images)
+    annotator.of(settings.annotator).forget(layout, settings.annotator, images, storage)
     server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
     found = search.holding([*layout.owned, *shown, *objects.folders(layout)], traces)
     inside = [str(path) for path in found if path.resolve().is_relative_to(layout.root.resolve())]

@@ -26,18 +26,41 @@ STARTS = 4  # of worker processes, before it is no accident that they die
 _UNSEEN = {os.strerror(code) for code in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE)}
 
 
+class Copies(Protocol):
+    """What is read of a workspace by who does not see its folder. It can be pickled."""
+
+    def fetch(self, batch: str, file: str) -> bytes:
+        """A file of a raw batch, as it came in. Raises ValueError where there is no copy."""
+        ...
+
+    def features(self, key: str) -> bytes | None:
+        """The content of a file of features, by its key; None without a copy."""
+        ...
+
+    def keep_features(self, key: str, data: bytes) -> None:
+        """Make a copy, where that is wished for."""
+        ...
+
+
 class Engine(Protocol):
     """What does units of work for `run`."""
+
+    @property
+    def copies(self) -> Copies | None:
+        """Those of the workspace, where there are any."""
+        ...
 
     @property
     def far(self) -> bool:
         """Whether workers may be on other machines, which see other files."""
         ...
 
-    def map(self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool) -> Iterator[R]:
+    def map(
+        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, apart: bool
+    ) -> Iterator[R]:
         """The results in the order of the units, which are taken as workers become free.
 
-        threads: of the CPU, that a unit computes with; gpu: whether it needs one.
+        threads: of the CPU, that a unit computes with; gpu: whether it needs one; apart: see `run`.
         """
         ...
 
@@ -50,6 +73,7 @@ class Engine(Protocol):
 
 
 _chosen: ContextVar[Engine | None] = ContextVar("engine", default=None)
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
 
 
 @contextmanager
@@ -68,6 +92,27 @@ def far() -> bool:
     return engine is not None and engine.far
 
 
+def copies() -> Copies | None:
+    """Those of the engine in use, if any."""
+    engine = _chosen.get()
+    return engine.copies if engine is not None else None
+
+
+@contextmanager
+def being_apart() -> Iterator[None]:
+    """Inside, a unit is done by a worker that does not see the workspace of who asks."""
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
+def apart() -> bool:
+    """Whether what is read comes from copies, and what would be written is returned."""
+    return _apart.get()
+
+
 def together(call: Callable[..., Any], number: int, args: tuple, threads: int, gpu: bool) -> None:
     """See `Engine.together`, of the engine in use, which is `far`."""
     engine = _chosen.get()
@@ -76,13 +121,21 @@ def together(call: Callable[..., Any], number: int, args: tuple, threads: int, g
 
 
 def run(
-    function: Callable[[U], R], units: Iterable[U], processes: int = 1, threads: int = 1, gpu: bool = False
+    function: Callable[[U], R],
+    units: Iterable[U],
+    processes: int = 1,
+    threads: int = 1,
+    gpu: bool = False,
+    apart: bool = False,
 ) -> Iterator[R]:
-    """The results of `function` of every unit, in their order, by the engine in use, or else by `local`."""
+    """The results of `function` of every unit, in their order, by the engine in use, or else by `local`.
+
+    apart: whether a worker that does not see the workspace may do it, which `apart()` tells the function.
+    """
     engine = _chosen.get()
     if engine is None or not engine.far:
         return local(function, units, processes)
-    return engine.map(function, units, threads, gpu)
+    return engine.map(function, units, threads, gpu, apart)
 
 
 def local(function: Callable[[U], R], units: Iterable[U], processes: int = 1) -> Iterator[R]:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from oltr_core import digest, engine, schema
+from oltr_core import digest, engine
 from oltr_core.checkpoint import Card, digest_of
 from oltr_core.devices import to_send
 from oltr_core.images.dataset import Images, in_order, open_images
@@ -62,13 +63,16 @@ def features_of(
     of_shard: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)  # position in `rows`, row in the shard
     for position, (batch, shard, row) in enumerate(places(rows)):
         of_shard[batch, shard].append((position, row))
-    indexes = {batch: digest.of_file(layout.batch(batch).index) for batch, _ in of_shard}
+    indexes = {batch: _index(layout, batch) for batch in {batch for batch, _ in of_shard}}
+    digests = {batch: digest.of_bytes(index) for batch, index in indexes.items()}
     keys = {
-        (batch, shard): feature_key(*trunk, transform.model_dump(mode="json"), batch, indexes[batch], shard)
+        (batch, shard): feature_key(*trunk, transform.model_dump(mode="json"), batch, digests[batch], shard)
         for batch, shard in of_shard
     }
-    absent = [_Shard(*place, key) for place, key in keys.items() if not _file(layout, key).exists()]
-    _compute(absent, network, transform, layout, batch_size)
+    absent = [place for place, key in keys.items() if not _file(layout, key).exists()]
+    sizes = {batch: _images_per_shard(indexes[batch]) for batch in {batch for batch, _ in absent}}
+    to_do = [_Shard(batch, shard, keys[batch, shard], sizes[batch][shard]) for batch, shard in absent]
+    _compute(to_do, network, transform, layout, batch_size)
     for place, mine in of_shard.items():
         positions, numbers = map(list, zip(*mine, strict=True))
         kept = np.load(_file(layout, keys[place]), mmap_mode="r", allow_pickle=False)
@@ -80,6 +84,19 @@ class _Shard(NamedTuple):
     batch: str
     number: int
     key: str  # of its features
+    images: int
+
+
+def _index(layout: Layout, batch: str) -> bytes:
+    """The index of a batch, or its copy."""
+    path, copies = layout.batch(batch).index, engine.copies()
+    return path.read_bytes() if path.exists() or copies is None else copies.fetch(batch, path.name)
+
+
+def _images_per_shard(index: bytes) -> dict[int, int]:
+    rows = pq.read_table(pa.BufferReader(index), columns=["shard", "row"])
+    last = rows.group_by("shard").aggregate([("row", "max")])
+    return {shard: 1 + row for shard, row in zip(*(last[c].to_pylist() for c in ("shard", "row_max")), strict=True)}
 
 
 def _file(layout: Layout, key: str) -> Path:
@@ -97,29 +114,38 @@ def _compute(shards: list[_Shard], network: Network, transform: Transform, layou
         network, device = to_send(network)
     store = partial(
         _store, network=network, transform=transform, layout=layout, batch_size=batch_size, device=device,
-        threads=threads,
+        threads=threads, copies=engine.copies(),
     )  # fmt: skip
-    done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu")
-    for _ in tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None):
-        pass
+    done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu", apart=True)
+    progress = tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None)
+    for shard, made in zip(shards, progress, strict=True):
+        if made is not None:
+            write_atomically(_file(layout, shard.key), made)
 
 
 def _store(
     shard: _Shard, network: Network, transform: Transform, layout: Layout, batch_size: int, device: torch.device,
-    threads: int,
-) -> None:  # fmt: skip
-    """Write the features of all images of a shard, in their order, whole or not at all."""
-    torch.set_num_threads(threads)  # another number would round sums differently
-    index = schema.read(layout.batch(shard.batch).index, schema.INDEX, ["shard", "row"])
-    count = 1 + index.column("row").to_numpy()[index.column("shard").to_numpy() == shard.number].max()
-    rows = pa.table({"batch": [shard.batch] * count, "shard": [shard.number] * count, "row": range(count)})
-    network = network.to(device)
-    images = open_images(Shards(layout.raw), rows, transform, device)
-    with torch.no_grad():
-        parts = [network.features(transform(b)).cpu() for b in images.batches(in_order(len(images), batch_size))]
-    buffer = io.BytesIO()
-    np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
-    write_atomically(_file(layout, shard.key), buffer.getvalue())
+    threads: int, copies: engine.Copies | None,
+) -> bytes | None:  # fmt: skip
+    """Write the features of all images of a shard, in their order, whole or not at all; `apart`, return the file."""
+    data = copies.features(shard.key) if copies else None
+    if data is None:
+        torch.set_num_threads(threads)  # another number would round sums differently
+        rows = {"batch": [shard.batch] * shard.images, "shard": [shard.number] * shard.images}
+        shards = Shards(layout.raw, copies.fetch if copies else None, here=not engine.apart())
+        images = open_images(shards, pa.table(rows | {"row": range(shard.images)}), transform, device)
+        network, batches = network.to(device), images.batches(in_order(len(images), batch_size))
+        with torch.no_grad():
+            parts = [network.features(transform(batch)).cpu() for batch in batches]
+        buffer = io.BytesIO()
+        np.save(buffer, torch.cat(parts).numpy(), allow_pickle=False)
+        data = buffer.getvalue()
+        if copies:
+            copies.keep_features(shard.key, data)
+    if engine.apart():
+        return data
+    write_atomically(_file(layout, shard.key), data)
+    return None
 
 
 def outputs_for(

@@ -1,4 +1,4 @@
-"""S3 through boto3: list, read, stream. Retries are boto3's, and so is the check of checksums.
+"""S3 through boto3: list, read, put, remove, sign addresses. Retries are boto3's, and so is the check of checksums.
 
 Endpoint and credentials come from the usual AWS environment variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...), never from files of the workspace.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from oltr_core.ingest.record import SourceAccess, TooLarge
 from oltr_core.layout import Layout
@@ -65,13 +67,50 @@ def read(uri: str, most: int | None = None) -> bytes:
     raise AssertionError(uri)
 
 
+def put(uri: str, data: bytes, kind: str) -> None:
+    """Write an object of the media type `kind`, whole or not at all."""
+    bucket, key = split(uri)
+    with _told(uri):
+        _client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=kind)
+
+
+def remove(uri: str) -> None:
+    """Delete an object, if it is there. A bucket that keeps versions keeps those before."""
+    bucket, key = split(uri)
+    with _told(uri):
+        _client().delete_object(Bucket=bucket, Key=key)
+
+
+def signed(uri: str, seconds: int) -> str:
+    """The address at which whoever has it reads the object for so long, a week at most, without credentials.
+
+    It ends earlier where the credentials do that sign it.
+    """
+    bucket, key = split(uri)
+    with _told(uri):
+        named = {"Bucket": bucket, "Key": key}
+        return _client().generate_presigned_url("get_object", Params=named, ExpiresIn=seconds)
+
+
+def seconds_left(address: str) -> float | None:
+    """How long a signed address holds from now on; None for one that is not signed."""
+    query = dict(parse_qsl(urlsplit(address).query))
+    if "X-Amz-Date" not in query:
+        return None
+    begun = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return float(query["X-Amz-Expires"]) - (datetime.now(UTC) - begun).total_seconds()
+
+
 @cache
 def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    retries: Any = {"max_attempts": ATTEMPTS, "mode": "standard"}
-    return boto3.client("s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60))
+    how: dict[str, Any] = {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}}
+    how["signature_version"] = (
+        "s3v4"  # for signed addresses boto3 would otherwise take the one before, in some regions
+    )
+    return boto3.client("s3", config=Config(connect_timeout=10, read_timeout=60, **how))
 
 
 @contextmanager

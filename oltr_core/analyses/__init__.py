@@ -4,6 +4,7 @@
 |---|---|---|
 | `embedding` | Fig. 6 | does the meta-embedding keep classes together? (t-SNE) |
 | `embedding-umap` | Fig. 6 | the same by UMAP, where umap-learn is installed |
+| `ablation` | Fig. 9 | what is each part of the method worth? |
 | `f1-gain` | Fig. 10 | which classes gain over a plain model? |
 | `open-threshold` | Fig. 11 | what do another threshold and more unknown classes do? |
 | `memory` | Fig. 13-15 | what does the memory feature add to an image? |
@@ -16,7 +17,16 @@ A call takes the Layout and the name of a sealed generation, and returns a `Resu
 
 from collections.abc import Callable
 
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, imbalance, memory, open_threshold
+from oltr_core.analyses import (
+    ablation,
+    attributes,
+    embedding,
+    exploration,
+    f1_gain,
+    imbalance,
+    memory,
+    open_threshold,
+)
 from oltr_core.analyses.page import Result
 from oltr_core.spec import suggest
 
@@ -24,6 +34,7 @@ from oltr_core.spec import suggest
 ANALYSES: dict[str, tuple[str, str, Callable[..., Result]]] = {
     "embedding": ("Fig. 6", "test images, known and unknown, as points in the plane (t-SNE)", embedding.tsne),
     "embedding-umap": ("Fig. 6", "the same by UMAP, where umap-learn is installed", embedding.umap),
+    "ablation": ("Fig. 9", "the method without one part at a time, from a benchmark table", ablation.run),
     "f1-gain": ("Fig. 10", "F1 of each class against a plain model, by training images", f1_gain.run),
     "open-threshold": ("Fig. 11", "accuracy and F against threshold and unknown classes", open_threshold.run),
     "memory": ("Fig. 13-15", "what the memory feature adds, in pictures", memory.run),

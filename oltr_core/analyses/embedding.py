@@ -51,14 +51,14 @@ def by_tsne(features: np.ndarray, seed: int) -> np.ndarray:
 
 def by_umap(features: np.ndarray, seed: int) -> np.ndarray:
     """The same by UMAP; with a seed it works in one thread."""
-    try:
-        from umap import UMAP  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError(
-            "embedding-umap: umap-learn is not installed; install oltr[umap], or use `embedding`"
-        ) from None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed costs the other threads
+        warnings.simplefilter("ignore")  # that there is no TensorFlow, and that a seed costs the other threads
+        try:
+            from umap import UMAP  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise ValueError(
+                "embedding-umap: umap-learn is not installed; install oltr[umap], or use `embedding`"
+            ) from None
         made = UMAP(n_neighbors=min(15, len(features) - 1), random_state=seed).fit_transform(features)
     return np.asarray(made, float)
 

@@ -5,7 +5,7 @@ Images of at most 64 x 64 are kept as raw RGB, so that reading one is a copy; la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,14 +69,17 @@ def places(rows: pa.Table) -> list[tuple[str, int, int]]:
 
 
 class Shards:
-    """The packed images below data/raw; opened as they are asked for, safe to hand to worker processes."""
+    """The packed images below data/raw; opened as they are asked for, safe to hand to worker processes.
 
-    def __init__(self, raw: Path) -> None:
-        self.raw = raw
+    Those that are not there, or all unless they are `here`, are what `fetch` returns for a batch and a file of it.
+    """
+
+    def __init__(self, raw: Path, fetch: Callable[[str, str], bytes] | None = None, here: bool = True) -> None:
+        self.raw, self.fetch, self.here = raw, fetch, here
         self._open: dict[tuple[str, int], tuple[np.ndarray, np.ndarray, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"raw": self.raw, "_open": {}}  # maps are opened again on the other side
+        return self.__dict__ | {"_open": {}}  # maps are opened again on the other side
 
     def read(self, batch: str, shard: int, row: int) -> np.ndarray:
         """One image, upright RGB, uint8 [H, W, 3], the caller's own copy."""
@@ -93,9 +96,13 @@ class Shards:
     def _opened(self, batch: str, shard: int) -> tuple[np.ndarray, np.ndarray, Any]:
         if (batch, shard) not in self._open:
             path = Batch(self.raw / batch).shard(shard)
-            if not path.exists():
+            if self.here and path.exists():
+                source = pa.memory_map(str(path))
+            elif self.fetch is not None:
+                source = pa.BufferReader(self.fetch(batch, path.name))
+            else:
                 raise ValueError(f"{path}: these packed images are not here; `dvc pull` brings them back")
-            with pa.memory_map(str(path)) as source:
+            with source:
                 table = pa.ipc.open_file(source).get_batch(0)
             self._open[batch, shard] = table.column(0).to_numpy(), table.column(1).to_numpy(), table.column(2)
         return self._open[batch, shard]

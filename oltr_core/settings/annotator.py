@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from oltr_core.spec import Spec
+
+WEEK = 7.0  # days that an address in S3 can be signed for
 
 
 class AnnotatorSpec(Spec):
@@ -20,6 +22,11 @@ class AnnotatorSpec(Spec):
     @property
     def address(self) -> str:
         """The server that has the tasks; "": none."""
+        return ""
+
+    @property
+    def pictures_at(self) -> str:
+        """Where pictures lie that people are shown for some days, until `publish` renews it; "": nowhere."""
         return ""
 
 
@@ -59,11 +66,37 @@ class LabelStudioAnnotator(People):
     name: Literal["label_studio"] = "label_studio"
     url: str = "http://127.0.0.1:8080"  # of the server
     project: str = ""  # its title; empty: "oltr " and the name of the workspace
+    # s3://bucket/prefix, of this workspace alone: pictures of batches are put there, and tasks have addresses signed
+    # for them. Empty: files that the server reads, or else inside of the tasks
+    pictures: str = ""
+    pictures_days: float = WEEK  # that such an address holds; it is renewed while people are waited for
+
+    @field_validator("pictures")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not (value.startswith("s3://") and value.removeprefix("s3://").partition("/")[0]):
+            raise ValueError(f"expected an address s3://bucket/prefix, or nothing, found {value!r}")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _shown_for(self) -> LabelStudioAnnotator:
+        days = self.pictures_days
+        if not 0 < days <= WEEK:
+            expected = f"more than 0 and at most {WEEK:g} days, as long as S3 signs for"
+            raise ValueError(f"pictures_days: expected {expected}, found {days:g}")
+        if days != WEEK and not self.pictures:
+            raise ValueError(f"pictures_days {days:g} does nothing without pictures, their place in S3; name it")
+        return self
 
     @property
     def address(self) -> str:
         """The server of `url`."""
         return self.url
+
+    @property
+    def pictures_at(self) -> str:
+        """The place in S3 of `pictures`."""
+        return self.pictures
 
 
 Annotator = Annotated[TruthAnnotator | FolderAnnotator | LabelStudioAnnotator, Field(discriminator="name")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from oltr_core.settings.masking import masked
 from oltr_core.spec import Spec
@@ -42,6 +42,7 @@ class Storage(Spec):
     """Where DVC keeps copies of data and models."""
 
     remote: str = ""  # DVC remote: a folder or s3://bucket/prefix; empty: .oltr/remote in this workspace
+    features: bool = False  # true: features are copied into a remote in S3, and read from there where they are absent
 
     @field_validator("remote")
     @classmethod
@@ -52,6 +53,15 @@ class Storage(Spec):
                 "give them to the environment (AWS_*), or to `dvc remote modify --local`"
             )
         return remote
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Storage:
+        if self.features and self.remote and not self.remote.startswith("s3://"):
+            raise ValueError(
+                f"features: true does nothing with the remote {self.remote!r}, for they are copied into S3 alone; "
+                "write features: false"
+            )
+        return self
 
 
 class Tracking(Spec):

@@ -1,14 +1,15 @@
 """Those who annotate: one module per annotator, named as in params.yaml, with five functions.
 
-    publish(layout, settings, name)             export the batch of generation `name`; returns its digest
+    publish(layout, settings, name, objects)    export the batch of generation `name`; returns its digest
     collect(layout, settings, name, at)         the annotations that are there now, as rows; a wrong one says so
     instructions(layout, settings, name)        what people have to do while the loop waits for them; "" if nobody is
     audit(layout, settings, name)               what the annotator knows of how good the batch was, if it does
-    forget(layout, settings, image_ids)         remove what is kept of these images outside of the workspace
+    forget(layout, settings, image_ids, objects)  remove what is kept of these images outside of the workspace
 
 `settings` is the annotator's own class in oltr_core/settings/annotator.py. A new annotator is its module here, its
-class there, and its place in the union there. What all share is in `batch`: the question, the checks, the store, and
-`by_image`, through which `collect` passes its rows so that one answer may name a cluster.
+class there, and its place in the union there. `objects` is `tasks.storage`, for one that puts pictures into S3. What
+all share is in `batch`: the question, the checks, the store, and `by_image`, through which `collect` passes its rows
+so that one answer may name a cluster.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ JSON = ".json"
 LARGEST = 2**27  # bytes of a table
 
 
-def publish(layout: Layout, settings: FolderAnnotator, name: str) -> str:
+def publish(layout: Layout, settings: FolderAnnotator, name: str, objects: Any = None) -> str:
     """Write the batch into data/exports, and the page to answer it in; its digest."""
     found = batch.export(layout, name)
     page.write(layout, name, settings.path)
@@ -85,7 +85,7 @@ def audit(layout: Layout, settings: FolderAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str]) -> None:
+def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str], objects: Any = None) -> None:
     """Nothing: a batch in a folder is the workspace's own."""
 
 

@@ -1,43 +1,43 @@
 """A team that annotates in Label Studio: tasks with suggestions out, annotations back, over its REST interface.
 
-A workspace has one project. A batch that was sent is not sent again: what is missing of it is added.
-Pictures are files that the server reads, where it runs on this machine and its environment allows that
-(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED, and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT: data/exports or a folder above
-it). This is tried with one picture; where the server does not show it, all travel inside of their tasks, as JPEG of
-at most 640 pixels and `content.LARGEST` bytes. So do images that came from s3:// addresses: an address would need a
-storage in the project with credentials for the bucket, or be signed for a week at most; what lies there may have been
-changed since it was ingested; and of a packed or converted image there is no object to show.
+A workspace has one project. A batch that was sent is not sent again: what is missing of it is added, and addresses of
+pictures that end before long are renewed (`studio_pictures`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import LabelStudioAnnotator
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, content, pictures, studio_tasks
+from tasks.annotator import batch, studio_pictures, studio_tasks
+from tasks.annotator.studio_pictures import Objects
 from tasks.annotator.studio_server import Server
 
 AT_ONCE = 100  # tasks of one request
 
 
-def publish(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
+def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: Objects | None = None) -> str:
     """Write the batch into data/exports and make its tasks on the server; its digest."""
     found = batch.export(layout, name)
     server = Server(settings.url)
     classes = set(batch.class_names(layout, name).values())
     project = _project(server, _title(layout, settings), classes, settings.answers_per_image)
-    there = {studio_tasks.key(task) for task in _tasks(server, project["id"], "task_only")}
-    rows = [row for row in batch.selected(layout, name) if (name, row["image_id"]) not in there]
-    likely, images = probabilities(layout, name), _images(layout, server, project["id"], name, rows)
-    tasks = [studio_tasks.task(row, name, image, likely.get(row["image_id"])) for row, image in images]
+    there = {studio_tasks.key(task): task for task in _tasks(server, project["id"], "task_only")}
+    ends = partial(studio_pictures.ends_soon, settings, objects)
+    sent = [(there.get((name, row["image_id"])), row) for row in batch.selected(layout, name)]
+    rows = [row for task, row in sent if task is None or ends(task["data"]["image"])]
+    tasks, likely = [], probabilities(layout, name)
+    for row, image in studio_pictures.images(layout, settings, name, rows, server, project["id"], objects):
+        if task := there.get((name, row["image_id"])):
+            server.ask("PATCH", f"api/tasks/{task['id']}/", {"data": task["data"] | {"image": image}})
+        else:
+            tasks.append(studio_tasks.task(row, name, image, likely.get(row["image_id"])))
     for begin in range(0, len(tasks), AT_ONCE):
         server.ask("POST", f"api/projects/{project['id']}/import", tasks[begin : begin + AT_ONCE])
     return found
@@ -67,8 +67,11 @@ def audit(layout: Layout, settings: LabelStudioAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def forget(layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str]) -> int:
+def forget(
+    layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects | None = None
+) -> int:
     """Delete the tasks of these images, with their pictures and annotations; how many there were."""
+    studio_pictures.remove(settings, set(image_ids), objects)
     server, gone = Server(settings.url), set(image_ids)
     project = _found(server, _title(layout, settings))
     tasks = list(_tasks(server, project["id"], "task_only")) if project else []
@@ -116,33 +119,3 @@ def probabilities(layout: Layout, name: str) -> dict[str, float]:
     columns = ["image_id", "probability"]
     table = schema.read(layout.generation(name).predictions, schema.PREDICTIONS, columns)
     return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-def _images(
-    layout: Layout, server: Server, project: int, name: str, rows: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each row with the address of its picture, or with the picture itself."""
-    folder = layout.export(name).folder
-    root = _served(server, project, folder / batch.file_of(rows[0])) if rows else None
-    if root is not None:
-        yield from ((row, _address(folder / batch.file_of(row), root)) for row in rows)
-        return
-    shown = batch.pixels(layout, name, [row["image_id"] for row in rows])
-    yield from ((row, pictures.picture(image, content.LARGEST)) for row, image in zip(rows, shown, strict=True))
-
-
-def _served(server: Server, project: int, picture: Path) -> Path | None:
-    """The folder that the server shows files of, if it shows this one; its settings do not say which."""
-    storages, folder = "api/storages/localfiles", str(picture.parent)
-    with suppress(ValueError):  # it is on another machine, or must not read files
-        if all(one["path"] != folder for one in server.ask("GET", storages, project=project)):
-            server.ask("POST", storages, {"project": project, "path": folder, "use_blob_urls": True})
-        for root in picture.parents[1:]:
-            with suppress(ValueError):
-                if server.response("GET", _address(picture, root)[1:]).content == picture.read_bytes():
-                    return root
-    return None
-
-
-def _address(picture: Path, root: Path) -> str:
-    return f"/data/local-files/?d={quote(picture.relative_to(root).as_posix())}"

@@ -14,7 +14,7 @@ from oltr_core.settings.annotator import TruthAnnotator
 from tasks.annotator import batch, page
 
 
-def publish(layout: Layout, settings: TruthAnnotator, name: str) -> str:
+def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Any = None) -> str:
     """Write the batch and its page into data/exports, to be looked at; its digest."""
     found = batch.export(layout, name)
     page.write(layout, name, "")
@@ -50,7 +50,7 @@ def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
     return ""
 
 
-def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str]) -> None:
+def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str], objects: Any = None) -> None:
     """Nothing: the truth is the workspace's own."""
 
 

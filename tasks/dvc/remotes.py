@@ -32,6 +32,14 @@ def set_remote(layout: Layout, wanted: str) -> None:
     configure(layout.dvc_config, "core", remote=REMOTE)
 
 
+def address(layout: Layout) -> str:
+    """The remote as DVC's configuration of this workspace names it, whose local file has the last word; or ""."""
+    files = [read_config(file) for file in (layout.dvc_config_local, layout.dvc_config)]
+    named = [config["core"]["remote"] for config in files if "remote" in config.get("core", {})]
+    sections = [config.get(f'remote "{named[0]}"', {}) for config in files] if named else []
+    return next((section["url"].rstrip("/") for section in sections if "url" in section), "")
+
+
 def follow_origin(layout: Layout) -> str:
     """In a clone of a workspace on this machine, name that one's remote in .dvc/config.local; its address, or ""."""
     if address := remote_of_origin(layout):

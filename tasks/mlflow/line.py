@@ -21,6 +21,12 @@ SHOWN = "oltr.generations"
 CHAMPION = "oltr.champion"
 LOOKS = "oltr.looks"  # how many looks have their points
 ENDS = ("", "_low", "_high")
+#: figure -> its name again, that the pages of MLflow, which sort by name, have before all others
+FIRST = {
+    "loop/known_accuracy": "1 known accuracy",
+    "loop/unknown_accuracy": "2 unknown accuracy",
+    "loop/harmonic_mean": "3 harmonic mean",
+}
 ABOUT = "The points of a figure are generations, their step the generation's number; each is a run below."
 
 
@@ -97,5 +103,6 @@ def ends(intervals: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def measured(figures: dict[str, float]) -> dict[str, float]:
-    """Those of the generation as a whole: the last of a training's are the last ones of its epochs."""
-    return {name: value for name, value in figures.items() if not name.startswith("train/")}
+    """Those of the generation as a whole, some twice: the last of a training's are the last ones of its epochs."""
+    whole = {name: value for name, value in figures.items() if not name.startswith("train/")}
+    return whole | {again: figures[name] for name, again in FIRST.items() if name in figures}

@@ -1,8 +1,9 @@
 """Ray: units of work on the nodes of a cluster, where params.yaml says `compute.engine: {name: ray}`.
 
 Every node has the workspace under the same path, on storage that all share, and runs the same code; the process that
-asks is on one of the nodes. A unit whose worker or node was lost is done again by another. Ray is imported, and the
-cluster asked, when there is a first unit: a stage that finds all features there starts nothing.
+asks is on one of the nodes. Where the remote is in S3, a node without that folder computes features from copies.
+A unit whose worker or node was lost is done again by another. Ray is imported, and the cluster asked, when there is a
+first unit: a stage that finds all features there starts nothing.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ class Expected(NamedTuple):
 
     token: str  # a file of the workspace
     code: str  # digest of the code and of the versions below it
+    apart: bool = False  # whether it may do without that file
 
 
 @contextmanager
-def using(layout: Layout) -> Iterator[None]:
-    """Inside, units of work are done by the engine that params.yaml names."""
-    found = Cluster(layout)
+def using(layout: Layout, copies: Callable[[], engine.Copies | None] = lambda: None) -> Iterator[None]:
+    """Inside, units of work are done by the engine that params.yaml names; `copies` says what is there of files."""
+    found = Cluster(layout, copies)
     try:
         with engine.using(found):
             yield
@@ -59,8 +61,9 @@ def using(layout: Layout) -> Iterator[None]:
 class Cluster:
     """An `oltr_core.engine.Engine`; `far` where params.yaml says so."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, find_copies: Callable[[], engine.Copies | None]) -> None:
         self.layout = layout
+        self.find_copies = cache(find_copies)
         self.token: Path | None = None
         self.mine = False  # whether this one connected, and so disconnects
 
@@ -71,10 +74,16 @@ class Cluster:
         return found.compute.engine
 
     @property
+    def copies(self) -> engine.Copies | None:
+        return self.find_copies()
+
+    @property
     def far(self) -> bool:
         return isinstance(self.settings, RayEngine)
 
-    def map(self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool) -> Iterator[R]:
+    def map(
+        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, apart: bool
+    ) -> Iterator[R]:
         """See `oltr_core.engine.Engine`.
 
         Raises ValueError where Ray is not installed, where no node has what a unit needs, and for a worker that does
@@ -89,7 +98,8 @@ class Cluster:
         most = AHEAD * _at_once(ray.nodes(), cores, gpu)
         call = _remote().options(num_cpus=cores, num_gpus=int(gpu), max_retries=AGAIN)
         # sent once, and not opened anew for each unit: it may hold a network
-        sent, expected = [ray.put(function)], Expected(str(self._token()), _code())
+        sent = [ray.put(function)]
+        expected = Expected(str(self._token()), _code(), apart and self.copies is not None)
         waiting = deque([call.remote(sent, first[0], expected)])
         while waiting:
             waiting.extend(call.remote(sent, unit, expected) for unit in islice(stream, most - len(waiting)))
@@ -186,7 +196,10 @@ def _unit(function: list[Any], unit: Any, expected: Expected) -> Any:
     """What a worker calls. Raises ValueError where it cannot do what the others do."""
     if problem := _unfit(expected):
         raise ValueError(f"the Ray worker on {socket.gethostname()} {problem}")
-    return _opened(function[0])(unit)
+    if Path(expected.token).exists():
+        return _opened(function[0])(unit)
+    with engine.being_apart():
+        return _opened(function[0])(unit)
 
 
 def _taking_part(
@@ -207,7 +220,7 @@ def _opened(reference: Any) -> Callable[[Any], Any]:
 
 @lru_cache(maxsize=4)
 def _unfit(expected: Expected) -> str:
-    if not Path(expected.token).exists():
+    if not expected.apart and not Path(expected.token).exists():
         folder = Path(expected.token).parents[2]
         return f"does not see the workspace {folder}: give every node this folder, on storage that all share"
     if expected.code != _code():

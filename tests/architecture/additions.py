@@ -188,7 +188,7 @@ ANNOTATOR = '''
 from tasks.annotator import batch
 
 
-def publish(layout, settings, name):
+def publish(layout, settings, name, objects):
     return batch.export(layout, name)
 
 
@@ -205,7 +205,7 @@ def audit(layout, settings, name):
     return None
 
 
-def forget(layout, settings, image_ids):
+def forget(layout, settings, image_ids, objects):
     """Nothing is kept outside of the workspace."""
 '''
 

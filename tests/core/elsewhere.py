@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 from contextvars import Context
+
+from oltr_core import engine
 
 
 class Elsewhere:
-    def __init__(self, far: bool = True) -> None:
-        self.far = far
+    def __init__(self, far: bool = True, copies: engine.Copies | None = None, apart: bool = False) -> None:
+        self.far, self.copies, self.apart = far, copies, apart  # apart: workers do not see the workspace
         self.asked: list[tuple[int, bool]] = []  # threads and GPU, of each call
 
-    def map(self, function, units, threads, gpu):
+    def map(self, function, units, threads, gpu, apart):
         self.asked.append((threads, gpu))
+        assert apart or not self.apart, "a unit that needs the workspace"
         return self._results(pickle.loads(pickle.dumps(function)), units)
 
     def _results(self, function, units):
         for unit in units:  # in a context of its own: a worker has no engine
-            result = Context().run(function, pickle.loads(pickle.dumps(unit)))
+            result = Context().run(self._done, function, pickle.loads(pickle.dumps(unit)))
             yield pickle.loads(pickle.dumps(result))
+
+    def _done(self, function, unit):
+        with engine.being_apart() if self.apart else nullcontext():
+            return function(unit)

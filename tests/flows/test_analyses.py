@@ -96,11 +96,12 @@ def test_active_exploration_is_that_of_the_workspace(world):
 
 def test_figures_of_benchmark_tables_are_drawn_from_their_cells(world):
     table = ["--table", "digits-selection"]
-    for words, name in ((["exploration", *table], "digits-selection"), (["imbalance"], "digits-imbalance")):
+    asks = (["exploration", *table], ["imbalance"], ["ablation"])
+    for words, name in zip(asks, ("digits-selection", "digits-imbalance", "ablation"), strict=True):
         _, missing = asked(world, *words)
         assert f"found none; `oltr bench {name}` computes them" in str(missing)
     world.results.mkdir(parents=True)
-    for name in ("digits-selection", "digits-imbalance"):
+    for name in ("digits-selection", "digits-imbalance", "ablation"):
         shutil.copy(ROOT / f"docs/results/{name}.jsonl", world.results)
     assert asked(world, "imbalance")[1] is None
     assert {row["ratio"] for row in rows(world, "tables", "imbalance", "curves")} == {"5.0", "20.0", "50.0", "100.0"}
@@ -109,6 +110,10 @@ def test_figures_of_benchmark_tables_are_drawn_from_their_cells(world):
     published = found["composed", "long-tailed pool", "2"]
     assert published["seeds"] == "5"
     assert f"{float(published['answers']):.1f}" == "97.6", "as on the table's page"
+    assert asked(world, "ablation")[1] is None
+    parts = {(r["figure"], r["method"]): r for r in rows(world, "tables", "ablation", "differences")}
+    selector = parts["energy/auroc", "no concept selector (Eq. 5)"]
+    assert [f"{float(selector[name]):.1f}" for name in ("difference", "half_width")] == ["-2.6", "1.6"]
 
 
 def test_an_attribute_that_no_image_has_is_answered_with_those_there_are(world):

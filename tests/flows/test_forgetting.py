@@ -320,7 +320,8 @@ class LabelStudio(BaseHTTPRequestHandler):
         pass
 
 
-def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_before(photos, monkeypatch):
+@pytest.mark.filterwarnings("ignore")  # botocore's own
+def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_before(photos, monkeypatch, s3):
     index = pl.read_parquet(photos.batch("b").index, glob=False)
     (image,) = index.filter(address=ADDRESS)["image_id"].to_list()
     (other, *_) = index.filter(pl.col("image_id") != image)["image_id"].to_list()
@@ -333,11 +334,16 @@ def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_befor
         raising=False,
     )
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "sesame")
+    s3._client().create_bucket(Bucket="shown")
+    pictures = [f"s3://shown/deer/{batch}/{of}-{'d' * 64}.png" for batch, of in asked]
+    for uri in pictures:
+        s3.put(uri, (photos.root / ADDRESS).read_bytes() if image in uri else b"another", "image/png")
     with ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         params = yaml.safe_load(photos.params.read_text())
         params["workspace"] = {"name": "deer"}
-        params["annotator"] = {"name": "label_studio", "url": f"http://127.0.0.1:{server.server_port}"}
+        url = f"http://127.0.0.1:{server.server_port}"
+        params["annotator"] = {"name": "label_studio", "url": url, "pictures": "s3://shown/deer"}
         photos.params.write_text(yaml.safe_dump(params))
         assert "the server answered 503" in str(forget(photos, ADDRESS).exception)
         assert ledger.replay(ledger.read(photos.ledger)).forgetting["images"] == [image]
@@ -346,6 +352,7 @@ def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_befor
         server.shutdown()
     assert done.exit_code == 0, done.exception
     assert [task["id"] for task in LabelStudio.tasks] == [0, 9]
+    assert {uri: s3.read(uri) for uri in s3.list_below("s3://shown/")} == {pictures[0]: b"another"}
     assert ledger.replay(ledger.read(photos.ledger)).forgotten == {image}
 
 

@@ -42,7 +42,8 @@ def test_a_loop_whose_sources_remote_and_artifacts_are_in_s3(tmp_path, s3, s3_se
         params["sources"] = [
             {"batch": "scans", "sources": [{"name": "table", "path": "s3://photos/scans/index.csv"}]}
         ]
-        params["storage"]["remote"] = "s3://copies/dvc"
+        del params["update"]["score"]  # that of a new workspace
+        params["storage"] |= {"remote": "s3://copies/dvc", "features": True}
         params["tracking"]["artifacts"] = "s3://models/runs"
 
     edit(layout, point)
@@ -69,7 +70,11 @@ def test_a_loop_whose_sources_remote_and_artifacts_are_in_s3(tmp_path, s3, s3_se
     assert pulled.returncode == 0, pulled.stderr
     assert stages_run(run(type(layout)(clone), "dvc", "repro", **s3_server).stdout) == ["code"]
 
+    features = list(s3.list_below("s3://copies/dvc/features/"))
+    assert len(features) == len(list(layout.store.glob("features/*")))
+    assert features
     done = run(layout, "oltr", "forget", "0000.png", "--yes", **s3_server)
     assert done.returncode == 0, done.stderr
     assert "and a search found nothing of them; weights" in done.stdout
+    assert not set(features) & set(s3.list_below("s3://copies/dvc/features/"))
     assert done.stdout.endswith("; MLflow's files at s3://models/runs were replaced, and not searched\n")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
 from oltr_core.settings.annotator import LabelStudioAnnotator
 from tasks import workspace
@@ -23,6 +24,7 @@ from tests.core.data_world import Layout
 from tests.flows.worlds import environment
 from tests.servers import free_port, served
 from tests.tasks import page_world as world
+from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
 from tests.tasks.test_label_studio import said
 
 STUDIO = os.environ.get("OLTR_LABEL_STUDIO") or shutil.which("label-studio")
@@ -88,7 +90,7 @@ def test_a_batch_goes_out_once_is_answered_and_comes_back_once(files, url):
     for _ in range(2):  # the second time nothing is left to be sent
         done = oltr(layout, "annotate", "export", "0000")
         assert done.returncode == 0, done.stderr
-        tasks = sorted(tasks_of(url, "oltr deer"), key=lambda task: task["data"]["rank"])
+        tasks = in_order(url, "oltr deer")
         assert [task["data"]["image_id"] for task in tasks] == asked
     assert [task["predictions"][0]["score"] for task in tasks] == [n / 16 for n in range(12)]
     assert {tuple(task["predictions"][0]["result"][1]["value"]["choices"]) for task in tasks} == {
@@ -154,6 +156,41 @@ def test_a_server_that_reads_no_files_of_ours_gets_the_pictures_within_the_tasks
     assert label_studio.forget(layout, settings, gone) == 0
     assert label_studio.forget(layout, settings.model_copy(update={"project": "nowhere"}), gone) == 0
     assert {task["data"]["image"][:22] for task in tasks} == {"data:image/png;base64,"}
+
+
+@pytest.mark.filterwarnings("ignore")  # botocore's own
+def test_pictures_in_s3_are_shown_by_addresses_that_are_renewed_and_are_gone_with_their_tasks(tmp_path, url, s3):  # noqa: F811
+    s3._client().create_bucket(Bucket="team")
+    layout = team(tmp_path / "wide", url)
+    settings = LabelStudioAnnotator(url=url, project="wide", pictures="s3://team/wide", pictures_days=1)
+    for _ in range(2):  # the second time nothing is left to be sent
+        label_studio.publish(layout, settings, "0000", s3)
+    asked, tasks = batch.asked(layout, "0000"), in_order(url, "wide")
+    assert [task["data"]["image_id"] for task in tasks] == asked
+    before = list(s3.list_below("s3://team/"))
+    assert len(before) == world.ASKED
+    longer = settings.model_copy(update={"pictures_days": 7.0})  # so less than half of it is left
+    label_studio.publish(layout, longer, "0000", s3)
+    again = in_order(url, "wide")
+    assert list(s3.list_below("s3://team/")) == before
+    assert [{**task["data"], "image": ""} for task in again] == [{**task["data"], "image": ""} for task in tasks]
+    assert [len(task["predictions"]) for task in again] == [1] * world.ASKED
+    for old, new, row in zip(tasks, again, batch.selected(layout, "0000"), strict=True):
+        assert (old["id"], "X-Amz-Expires=86400&" in old["data"]["image"]) == (new["id"], True)
+        assert "X-Amz-Expires=604800&" in new["data"]["image"]
+        picture = (layout.export("0000").folder / batch.file_of(row)).read_bytes()
+        assert requests.get(new["data"]["image"], timeout=10).content == picture
+    label_studio.publish(layout, longer, "0000", s3)
+    assert in_order(url, "wide") == again
+    assert label_studio.forget(layout, longer, asked[:2], s3) == 2
+    left = list(s3.list_below("s3://team/"))
+    assert len(left) == world.ASKED - 2
+    assert not [uri for uri in left if any(image in uri for image in asked[:2])]
+    assert [task["data"]["image_id"] for task in in_order(url, "wide")] == asked[2:]
+
+
+def in_order(url: str, title: str) -> list[dict]:
+    return sorted(tasks_of(url, title), key=lambda task: task["data"]["rank"])
 
 
 def test_a_new_class_is_offered_from_the_next_batch_on_in_the_same_project(tmp_path, url):

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from oltr_core import engine, inference
+from oltr_core import checkpoint, engine, inference, schema
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
 from oltr_core.layout import Layout, write_atomically
@@ -20,8 +20,10 @@ from oltr_core.prediction import loaded, predict
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import ingest, select, train
-from tasks import ray
+from tasks import ray, storage, workspace
+from tasks.dvc import copies, remotes, repository
 from tests.core.stages import loop_world as world
+from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]  # Ray's own
 SMALL = 100 * 2**20  # bytes of a node's object store
@@ -143,6 +145,48 @@ def test_what_a_unit_raises_is_raised_here_and_a_folder_that_is_not_shared_is_na
         monkeypatch.setattr(ray, "write_atomically", lambda *_: None)  # the folder of a token that others do not see
     with ray.using(layout), pytest.raises(ValueError, match=f"does not see the workspace {layout.root}: give every"):
         list(engine.run(int, ["1"]))
+
+
+def test_nodes_without_the_workspace_compute_the_same_features_from_s3(
+    cluster,
+    whole,
+    tmp_path,
+    monkeypatch,
+    s3,  # noqa: F811
+    s3_server,  # noqa: F811
+):
+    layout = on_the_cluster(whole, tmp_path / "ws", cluster)
+    workspace.create(layout.root)
+    s3._client().create_bucket(Bucket="copies")
+    remotes.set_remote(layout, "s3://copies/dvc")
+    repository.add(layout, layout.batch("batch-0").folder)
+    repository.push(layout, layout.batch("batch-0").folder)
+    model = checkpoint.load(layout.work.model)
+    rows = schema.read(layout.work.manifest, schema.MANIFEST)
+    wanted = inference.features_of(rows, model.network, model.card.transform, whole)
+    for shard in layout.batch("batch-0").folder.glob("*.arrow"):
+        shard.unlink()
+    monkeypatch.setattr(ray, "write_atomically", lambda *_: None)  # the folder of a token that others do not see
+    reading = copies.of(layout, Elsewhere(s3_server))
+    with ray.using(layout, lambda: reading):
+        found = inference.features_of(rows, model.network, model.card.transform, layout)
+    assert found.equal(wanted)
+    made = contents(layout.store / "features")
+    assert len(made) > 6
+    assert made.items() <= contents(whole.store / "features").items()
+
+
+class Elsewhere:
+    """`tasks.storage` with the environment of a node, which has the keys of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.read = partial(_read, environment)
+        self.put = self.list_below = None  # no features are kept
+
+
+def _read(environment: dict[str, str], uri: str) -> bytes:
+    os.environ |= environment
+    return storage.read(uri)
 
 
 @pytest.mark.parametrize("node", [False, True])

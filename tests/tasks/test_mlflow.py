@@ -88,6 +88,16 @@ def test_every_sealed_figure_is_shown(shown):
         assert point.step == int(name), "a line over generations"
 
 
+def test_what_generations_are_judged_by_comes_first_in_the_order_of_mlflows_pages(shown):
+    found = runs(shown)["0001"].data.metrics
+    first = sorted(found)[:3]
+    assert first == ["1 known accuracy", "2 unknown accuracy", "3 harmonic mean"]
+    loop = [found[f"loop/{name}"] for name in ("known_accuracy", "unknown_accuracy", "harmonic_mean")]
+    assert [found[name] for name in first] == loop
+    assert len({*loop}) > 1
+    assert not [name for name in runs(shown)["0000"].data.metrics if name in first], "no class was unknown before it"
+
+
 def line_of(layout: Layout):
     """The run that those of the generations are below."""
     client = tracking.connect(layout, SETTINGS)

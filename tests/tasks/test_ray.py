@@ -79,3 +79,14 @@ def test_a_worker_says_what_it_lacks(tmp_path):
     assert "has other code of oltr, or other versions of torch" in ray._unfit(other)
     with pytest.raises(ValueError, match="the Ray worker on .* has other code"):
         ray._unit([None], 1, other)
+
+
+def test_a_worker_that_does_not_see_the_workspace_does_units_that_need_no_more_than_copies(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "_opened", lambda of: of)
+    token = Layout(tmp_path).token("t")
+    token.parent.mkdir(parents=True)
+    expected = ray.Expected(str(token), ray._code(), apart=True)
+    assert ray._unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, True)
+    token.touch()
+    assert ray._unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
+    assert not engine.apart()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
+import requests
 
 from oltr_core.ingest.record import TooLarge
 from tests.tasks.conftest import KEYS
@@ -150,3 +151,20 @@ def test_an_address_is_a_bucket_and_a_key():
 
     assert storage.split("s3://bucket/a/b.png") == ("bucket", "a/b.png")
     assert storage.split("s3://bucket") == ("bucket", "")
+
+
+def test_an_object_that_was_put_is_read_at_its_signed_address_until_it_is_removed(s3):
+    uri = f"{bucket(s3, 'signed')}/a b/1.png"
+    s3.put(uri, b"first", "image/png")
+    s3.put(uri, b"second", "image/png")
+    address = s3.signed(uri, 3600)
+    answer = requests.get(address, timeout=10)
+    assert (answer.content, answer.headers["Content-Type"]) == (b"second", "image/png")
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in address
+    assert 3590 < s3.seconds_left(address) <= 3600
+    assert s3.seconds_left("data:image/png;base64,AA") is None
+    s3.remove(uri)
+    s3.remove(uri)
+    assert requests.get(address, timeout=10).status_code == 404
+    with pytest.raises(FileNotFoundError, match="s3://none-such/x: there is no such object or bucket"):
+        s3.put("s3://none-such/x", b"", "image/png")

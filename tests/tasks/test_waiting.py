@@ -13,7 +13,8 @@ from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks import clock, notify
-from tasks.annotator import batch, folder
+from tasks.annotator import batch, folder, label_studio
+from tests.servers import free_port
 from tests.tasks import waiting_world as world
 
 HOW = ": run `oltr annotate open`, answer in the browser"
@@ -152,3 +153,20 @@ def test_of_two_things_each_is_told_once(tmp_path):
     layout = Layout(tmp_path)
     assert [notify.news(layout, what, "x") for what in ("a", "b", "a", "b")] == [True, True, False, False]
     assert [notify.news(layout, "a", text) for text in ("y", "x")] == [True, True]
+
+
+def test_addresses_of_pictures_are_renewed_while_people_are_waited_for_and_a_server_that_is_down_stops_nobody(
+    layout, now, monkeypatch, capsys
+):
+    put(layout, f"{batch.asked(layout, '0000')[0]},,cat")
+    assert deployment._make(layout, 1).name == deployment.STILL
+    url = f"http://127.0.0.1:{free_port()}"
+    params = yaml.safe_load(layout.params.read_text())
+    studio = {"name": "label_studio", "url": url, "pictures": "s3://team/deer"}
+    layout.params.write_text(yaml.safe_dump(params | {"annotator": studio}, sort_keys=False))
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "sesame")
+    monkeypatch.setattr(label_studio, "collect", lambda *_: [])  # the server was there a moment ago
+    said = f"addresses of pictures were not renewed: {url}: Label Studio cannot be reached"
+    assert deployment._make(layout, 1).name == deployment.STILL
+    assert answers.import_annotations(layout, "0000") is None
+    assert capsys.readouterr().err.count(said) == 2

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from oltr_core import schema
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, find, imbalance, open_threshold
+from oltr_core.analyses import ablation, attributes, embedding, exploration, f1_gain, find, imbalance, open_threshold
 from oltr_core.analyses.associations import activation, choose, nearest, tinted
 from oltr_core.analyses.loaded import memory_feature
 from oltr_core.benchmark.records import Records
@@ -58,9 +58,14 @@ def test_an_analysis_is_found_by_its_name_and_a_slip_is_answered_with_the_neares
 
 
 # --- Fig. 6
-def test_points_are_the_same_every_time_and_near_images_stay_near():
+UMAP = importlib.util.find_spec("umap") is not None
+slowly = [pytest.mark.slow, pytest.mark.skipif(not UMAP, reason="umap-learn is not installed")]
+
+
+@pytest.mark.parametrize("method", [embedding.by_tsne, pytest.param(embedding.by_umap, marks=slowly)])
+def test_points_are_the_same_every_time_and_near_images_stay_near(method):
     features = np.random.default_rng(0).normal(size=(24, 5)) + 20 * (np.arange(24) % 2)[:, None]
-    first, again = (embedding.by_tsne(features, 1) for _ in range(2))
+    first, again = (method(features, 1) for _ in range(2))
     assert first.shape == (24, 2)
     assert np.array_equal(first, again)
     apart = np.linalg.norm(first[:, None] - first[None], axis=2) + 1e9 * np.eye(24)
@@ -74,7 +79,7 @@ def test_the_silhouette_of_a_class_is_the_mean_over_its_images():
     assert embedding.silhouettes(np.zeros((2, 1)), ["a", "a"]) == {}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is installed")
+@pytest.mark.skipif(UMAP, reason="umap-learn is installed")
 def test_without_umap_learn_one_sentence_says_what_to_install():
     with pytest.raises(ValueError, match=r"umap-learn is not installed; install oltr\[umap\]"):
         embedding.by_umap(np.zeros((5, 2)), 0)
@@ -305,6 +310,23 @@ def test_no_two_of_nine_strategies_are_drawn_alike():
     table = exploration.curves([cell(f"s{n}", 0, 0.1 * n) for n in range(9)])
     drawn = [(s.colour, s.hollow) for s in exploration._series(table, "answers", "unknown_accuracy")]
     assert len(set(drawn)) == len(drawn) == 9
+
+
+# --- Fig. 9
+def test_a_part_is_worth_the_mean_difference_on_the_same_seeds_without_networks_that_diverged():
+    values = {"whole": (0.8, 0.9, 0.7), "no selector": (0.7, 0.9, 0.5), "free": (0.1, 0.8), "alone": (0.5,)}
+    cells = [
+        {"method": name, "seed": seed, "figures": {"closed/overall": x, "open/energy/auroc": x / 2, "seconds": 1.0}}
+        for name, of in values.items()
+        for seed, x in enumerate(of)
+    ]
+    cells[6]["diverged"] = "in epoch 3"  # of "free", which has one seed left
+    found = ablation.differences(cells)
+    half = stats.t.ppf(0.975, 2) * stats.sem([-10, 0, -20])
+    assert found.rows() == [
+        ("closed/overall", 1, "no selector", 3, pytest.approx(-10), pytest.approx(half, rel=1e-3)),
+        ("energy/auroc", 1, "no selector", 3, pytest.approx(-5), pytest.approx(half / 2, rel=1e-3)),
+    ]
 
 
 # --- Fig. 11a

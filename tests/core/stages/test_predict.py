@@ -218,7 +218,7 @@ class Elsewhere:
 
     far = True
 
-    def map(self, function, units, threads, gpu):
+    def map(self, function, units, threads, gpu, apart):
         with engine.using(None):  # there, none is in use
             return [function(unit) for unit in units]
 

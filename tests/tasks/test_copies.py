@@ -1,0 +1,161 @@
+"""Packed images and features from a remote in S3: what is computed where nothing else is shared is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from oltr_core import engine, schema
+from oltr_core.images.transforms import Transform
+from oltr_core.inference import features_of
+from oltr_core.ingest import batch_writer
+from oltr_core.layout import Layout
+from oltr_core.models import Network, NetworkSpec
+from oltr_core.models.backbones import SmallResNet
+from oltr_core.settings.operations import Storage
+from oltr_core.spec import parse
+from tasks import ray, workspace
+from tasks.dvc import copies, remotes, repository
+from tests.core.data_world import configure, picture, run_ingest
+from tests.core.elsewhere import Elsewhere
+
+REMOTE = "s3://copies/dvc"
+SHARD = 4  # images; seven of them are two shards
+
+
+def pushed(root, features: bool) -> Layout:
+    """A workspace whose batch is in the remote."""
+    workspace.create(root)
+    layout = Layout(root)
+    for number in range(7):
+        picture(root / "photos" / f"{number}.png", number)
+    storage = {"remote": REMOTE, "features": features}
+    configure(layout, [{"batch": "b", "sources": [{"name": "unlabelled", "path": "photos"}]}], storage=storage)
+    run_ingest(layout, "b")
+    remotes.set_remote(layout, REMOTE)
+    repository.add(layout, layout.batch("b").folder)
+    repository.push(layout, layout.batch("b").folder)
+    return layout
+
+
+def other_machine(layout: Layout, root) -> Layout:
+    """A folder with what git has of the workspace, and nothing else."""
+    for path in (layout.params, layout.dvc_config, layout.raw / "b.dvc"):
+        there = root / path.relative_to(layout.root)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(path.read_bytes())
+    return Layout(root)
+
+
+def made(layout: Layout) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in layout.store.glob("features/*/features.npy")}
+
+
+@pytest.mark.filterwarnings("ignore")  # botocore's own
+def test_what_a_machine_computes_from_the_remote_alone_is_what_one_with_the_folder_does(tmp_path, s3, monkeypatch):
+    s3._client().create_bucket(Bucket="copies")
+    monkeypatch.setattr(batch_writer, "SHARD_ROWS", SHARD)
+    layout = pushed(tmp_path / "here", features=True)
+    rows = schema.read(layout.batch("b").index, schema.INDEX)
+    network = NetworkSpec(backbone=SmallResNet(widths=(4, 4, 8, 8)))(2).eval()
+    model = (network, Transform(size=8))
+
+    def computed(there: Layout) -> torch.Tensor:
+        with ray.using(there, lambda: copies.of(there, s3)):
+            return features_of(rows, *model, there)
+
+    wanted = features_of(rows, *model, layout)
+    files = made(layout)
+    assert (len(files), len(wanted)) == (2, 7)
+    assert not list(s3.list_below(f"{REMOTE}/features/")), "nothing is copied where no copies are in use"
+
+    def kept() -> list[str]:
+        return list(s3.list_below(f"{REMOTE}/features/"))
+
+    there = other_machine(layout, tmp_path / "there")
+    assert torch.equal(computed(there), wanted)
+    assert made(there) == files
+    names = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
+    assert kept() == [f"{REMOTE}/features/{key}/{names[key]}.npy" for key in sorted(files)]
+
+    # a third one computes nothing
+    third = other_machine(layout, tmp_path / "third")
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "features", lambda *_: pytest.fail("it was computed"))
+        assert torch.equal(computed(third), wanted)
+    assert made(third) == files
+    s3.put(kept()[0], b"another", "application/octet-stream")
+    fourth = other_machine(layout, tmp_path / "fourth")
+    assert torch.equal(computed(fourth), wanted)
+    assert made(fourth) == files
+    assert s3.read(kept()[0]) == files[min(files)], "what was changed is put right"
+
+    # workers that do not see the folder return what they would have written
+    copies.forget_features(layout, s3)
+    assert kept() == []
+    plain = Layout(layout.root)
+    configure(plain, [], storage={"remote": REMOTE})
+    found = copies.of(plain, s3)
+    for path in layout.batch("b").folder.glob("*.arrow"):  # they would see it here
+        path.write_bytes(b"")
+    monkeypatch.setattr("oltr_core.inference.write_atomically", _only_here(layout))
+    with engine.using(Elsewhere(copies=found, apart=True)):
+        assert torch.equal(features_of(rows, *model, emptied(layout)), wanted)
+    assert made(layout) == files
+    assert kept() == []
+
+    # neither here nor there, changed there, and no pointer
+    listed = s3.read(f"{REMOTE}/files/md5/{found.batches['b'][:2]}/{found.batches['b'][2:]}")
+    md5 = next(e["md5"] for e in json.loads(listed) if e["relpath"] == "shard-00001.arrow")
+    address = f"{REMOTE}/files/md5/{md5[:2]}/{md5[2:]}"
+    s3.put(address, b"another", "application/octet-stream")
+    with pytest.raises(ValueError, match=f"^{address}: expected the content with the MD5 {md5}, found .*delete this"):
+        found.fetch("b", "shard-00001.arrow")
+    s3.remove(address)
+    with pytest.raises(
+        ValueError, match=r"^data/raw/b/shard-00001\.arrow is neither here nor in the remote .*`dvc push`"
+    ):
+        found.fetch("b", "shard-00001.arrow")
+    with pytest.raises(
+        ValueError, match=r"^data/raw/c\.dvc: this pointer is not here; `git pull`, or `oltr ingest c`"
+    ):
+        found.fetch("c", "index.parquet")
+
+
+def emptied(layout: Layout) -> Layout:
+    for path in layout.store.glob("features/*/features.npy"):
+        path.unlink()
+    return layout
+
+
+def _only_here(layout: Layout):
+    """Fails where a worker writes."""
+    from oltr_core.layout import write_atomically
+
+    def write(path, data):
+        assert not engine.apart()
+        write_atomically(path, data)
+
+    return write
+
+
+def test_a_remote_that_is_a_folder_has_no_copies_to_read_and_the_local_configuration_has_the_last_word(tmp_path):
+    layout = Layout(tmp_path)
+    configure(layout, [])
+    assert (copies.of(layout, None), remotes.address(layout)) == (None, "")
+    remotes.configure(layout.dvc_config, 'remote "mine"', url="/mnt/copies/")
+    assert remotes.address(layout) == "", "it is not named as the one in use"
+    remotes.configure(layout.dvc_config, "core", remote="mine")
+    assert (copies.of(layout, None), remotes.address(layout)) == (None, "/mnt/copies")
+    remotes.configure(layout.dvc_config_local, 'remote "mine"', url=REMOTE)
+    assert remotes.address(layout) == REMOTE
+
+
+def test_features_are_copied_into_s3_alone():
+    for remote in ("", "s3://b/x"):
+        assert Storage(remote=remote, features=True).features
+    with pytest.raises(ValueError, match="storage.*features: true does nothing with the remote '/mnt', for they"):
+        parse(Storage, {"remote": "/mnt", "features": True}, "params.yaml: storage")
