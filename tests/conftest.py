@@ -33,7 +33,7 @@ install_import_hook(
 )
 
 #: fixtures of the session that cost more than most tests
-COSTLY = ("looped", "s3_server")
+COSTLY = ("looped", "s3_server", "url")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -70,7 +70,7 @@ def test_a_loop_that_waits_for_people_ends_in_a_state_that_says_so_and_how_to_go
 def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(team, url):
     found = "\n".join(log_of(url, "digits-generation-0000"))
     for sentence in (
-        "ingested scans: 65 images",
+        "ingested batch-0: 897 images",
         "opened generation 0000 (parent genesis)",
         "generation 0000 is promoted",
         "exported the batch of 0000",
@@ -86,7 +86,7 @@ def test_the_log_of_a_run_holds_what_the_loop_says_and_the_head_start_said(team,
         assert len(re.findall(rf"^{stage}: [\d.]+ s$", found, re.MULTILINE)) == 1, found
     assert len(re.findall(r"^train: \w+, epoch 2 of 2: loss [\d.]+$", found, re.MULTILINE)) == 2, found
     tasks = {r["name"] for r in ask(url, "task_runs", flow_runs={"id": {"any_": [made["id"]]}})}
-    assert {"digits-ingest-scans", "digits-train-0000", "digits-seal-0000"} <= tasks
+    assert {"digits-ingest-batch-0", "digits-train-0000", "digits-seal-0000"} <= tasks
 
 
 def test_a_step_that_takes_longer_than_its_limit_is_given_up(url):

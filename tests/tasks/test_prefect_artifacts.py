@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -42,39 +41,23 @@ def python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def started(layout: Layout) -> Server:
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """An embedded server that was shown pictures by this workspace, before and since 0.2, and first by another."""
+    layout = Layout(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     server = Server(layout)
     while not server.answers():
         server.wait_a_moment()
-    return server
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> Layout:
-    """An embedded server was shown pictures by this workspace, before and since 0.2, and first by another."""
-    layout = Layout(tmp_path_factory.mktemp("shown"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PREFECT_HOME", str(layout.prefect_home))
-        patched.delenv("PREFECT_API_URL", raising=False)
-        server = started(layout)
-        python(SHOW.format(pictures=[(KEY, SHOWN["others"]), (KEY, SHOWN["ours"]), (f"deer-{KEY}", SHOWN["ours"])]))
-        server.stop()
-    return layout
-
-
-@pytest.fixture
-def kept(shown, tmp_path, monkeypatch) -> Layout:
-    """A copy of it, whose home the environment names."""
-    layout = Layout(tmp_path)
-    shutil.copytree(shown.prefect_home, layout.prefect_home)
-    monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    return layout
+    python(SHOW.format(pictures=[(KEY, SHOWN["others"]), (KEY, SHOWN["ours"]), (f"deer-{KEY}", SHOWN["ours"])]))
+    yield layout, server
+    server.stop()
 
 
 @pytest.mark.slow
-def test_a_picture_leaves_a_server_and_then_its_database_and_that_of_another_workspace_stays_before(kept):
-    layout, server = kept, started(kept)
+def test_a_picture_leaves_a_server_and_then_its_database_and_that_of_another_workspace_stays_before(served):
+    layout, server = served
     pieces = list(search.pieces(OURS))
     assert python(REMOVE.format(root=str(layout.root), key=KEY, pieces=pieces)) == server.url
     asked = urllib.request.Request(f"{server.url}/artifacts/filter", b"{}", {"Content-Type": "application/json"})
@@ -90,9 +73,10 @@ def test_a_picture_leaves_a_server_and_then_its_database_and_that_of_another_wor
 
 
 @pytest.mark.slow
-def test_a_picture_leaves_a_home_that_the_user_named(kept, tmp_path):
+def test_a_picture_leaves_a_home_that_the_user_named(served, tmp_path):
     """No server is running: the client starts one on the database there."""
-    layout = kept
+    layout, server = served
+    server.stop()
     other = Layout(tmp_path / "other")
     pieces = list(search.pieces(OURS))
     said = python(REMOVE.format(root=str(other.root), key=KEY, pieces=pieces)).splitlines()[-1]
