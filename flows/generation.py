@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import answers, plan, shown, steps, waiting
-from flows.headstart import begun, joined
+from flows.headstart import begun, joined, key
 from flows.history import metrics_of
 from flows.progress import WATCH, log
 from oltr_core import ledger
@@ -71,7 +71,7 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
     @wraps(step)
     def run(layout: Layout, *arguments: Any) -> Any:
         try:
-            return joined(" ".join([step.__name__, *map(str, arguments)]), lambda: step(layout, *arguments))
+            return joined(key(step, *arguments), lambda: step(layout, *arguments))
         except Exception as error:
             mask_error(error)  # Prefect keeps its sentence and its traceback
             raise
@@ -143,7 +143,7 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
         # what the head start has ingested is not pending any more, and yet a task of this run
         for batch in dict.fromkeys([*begun("ingest"), *steps.pending_batches(layout, settings, name)]):
             ingest(layout, batch)
-        open_generation(layout, name, *([True] if full_training else []))  # as the head start calls it
+        open_generation(layout, name, full_training)
         if not layout.generation(name).folder.is_dir():  # a folder with this name is whole; only its seal is missing
             _compute(layout, name)
         seal(layout, name)

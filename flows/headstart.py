@@ -10,6 +10,7 @@ said meanwhile.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +21,16 @@ from flows.progress import log, recorded
 T = TypeVar("T")
 
 _under_way: dict[str, Future[Any]] = {}
+
+
+def key(step: Callable[..., Any], *arguments: object) -> str:
+    """What a step is known by: its name and arguments, with those left out that have defaults.
+
+    Prefect fills defaults in before it calls a task; the head start calls the step itself.
+    """
+    bound = inspect.signature(step).bind(None, *arguments)  # the first is the layout
+    bound.apply_defaults()
+    return " ".join([step.__name__, *map(str, bound.args[1:])])
 
 
 def joined(step: str, do: Callable[[], T]) -> T:

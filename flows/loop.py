@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from flows import plan, shown, steps, waiting
-from flows.headstart import HeadStart
+from flows.headstart import HeadStart, key
 from flows.history import table
 from flows.progress import WATCH, account, say
 from flows.upkeep import finish_forgetting
@@ -95,7 +95,7 @@ def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart
         return HeadStart({})
     to_do = [(steps.ingest, batch) for batch in steps.pending_batches(layout, settings, name)]
     to_do += [(steps.open_generation, name), *((steps.run_stage, stage) for stage in ("code", "curate", "train"))]
-    return HeadStart({f"{do.__name__} {of}": partial(do, layout, of) for do, of in to_do})
+    return HeadStart({key(do, of): partial(do, layout, of) for do, of in to_do})
 
 
 def _make_database(layout: Layout, settings: Settings) -> None:

@@ -4,7 +4,12 @@ import threading
 
 import pytest
 
-from flows.headstart import HeadStart, joined
+from flows import steps
+from flows.headstart import HeadStart, begun, joined, key
+from flows.loop import head_start
+from flows.plan import Step
+from oltr_core.layout import Layout
+from oltr_core.settings.whole import Settings
 
 
 def test_a_step_that_is_under_way_is_joined_and_not_done_twice():
@@ -34,3 +39,25 @@ def test_a_step_that_failed_is_done_again_where_failures_are_shown():
     assert joined("second", lambda: 2) == 2, "what comes after a failure was not begun"
     with pytest.raises(ValueError, match="no"):
         joined("first", fail)
+
+
+def test_the_tasks_of_a_run_join_every_step_that_the_head_start_has_begun(monkeypatch, tmp_path):
+    from prefect.utilities.callables import get_call_parameters, parameters_to_args_kwargs
+
+    from flows import generation
+
+    def call(task, *arguments):
+        """As Prefect does, which fills in the defaults of a step."""
+        given, _ = parameters_to_args_kwargs(task.fn, get_call_parameters(task.fn, arguments, {}))
+        return task.fn(*given)
+
+    monkeypatch.setattr(steps, "pending_batches", lambda *_: ["first"])
+    layout = Layout(tmp_path)
+    start = head_start(layout, Settings(), Step("make", "0000"))
+    start.steps = [(future, lambda: "joined") for future, _ in start.steps]
+    start.start()
+    assert begun("ingest") == ["first"]
+    assert call(generation.ingest, layout, "first") == "joined"
+    assert call(generation.open_generation, layout, "0000") == "joined"
+    assert [call(generation.run_stage, layout, stage) for stage in ("code", "curate", "train")] == ["joined"] * 3
+    assert key(steps.open_generation, "0000", True) != key(steps.open_generation, "0000")
