@@ -6,6 +6,8 @@ heads.
 
 from __future__ import annotations
 
+from typing import Any
+
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.methods import SUM, cifar_recipe
 from oltr_core.losses import BalancedSoftmax, CrossEntropy, LargeMargin, Loss, Mutual
@@ -113,12 +115,12 @@ def _late(epochs: int) -> int:
     return max(2, epochs // 10)
 
 
-def _stage(name: str, epochs: int, **fields) -> Phase:
+def _stage(name: str, epochs: int, **fields: Any) -> Phase:
     defaults = {"losses": [CrossEntropy()], "head": _COSINE, "batch_size": 128, "schedule": Schedule(warmup=0.03)}
     return Phase(name=name, epochs=epochs, **(defaults | fields))
 
 
-def _representation(epochs: int, **fields) -> Phase:
+def _representation(epochs: int, **fields: Any) -> Phase:
     return _stage("representation", epochs, **fields)
 
 
