@@ -48,7 +48,7 @@ test-services: export OLTR_LABEL_STUDIO := $(or $(OLTR_LABEL_STUDIO),$(CURDIR)/$
 test-services: $(VENV)/.installed-dev $(if $(OLTR_LABEL_STUDIO),,$(STUDIO)/.$(STUDIO_VERSION))  ## tests that start real servers
 	$(BIN)/python -m pytest -m services
 
-test-soak: $(VENV)/.installed-dev  ## 220 kills, full disks, services down and failing; then a sample of small wrong changes
+test-soak: $(VENV)/.installed-dev  ## 260 kills, full disks, services down and failing; then a sample of small wrong changes
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.mutation --by-hand
 	$(BIN)/python -m tests.mutation

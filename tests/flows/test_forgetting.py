@@ -25,7 +25,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 from oltr_core.upkeep import forgetting, search
 from tasks import mlflow, storage, workspace
-from tasks.dvc import batches, objects, pointers, remotes, repository, stages
+from tasks.dvc import batches, copies, objects, pointers, remotes, repository, stages
 from tasks.mlflow import replacing
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
@@ -43,8 +43,10 @@ STEPS = (
     (repository, "add"),
     (repository, "record"),
     (repository, "push"),
+    (copies, "forget_features"),
     (objects, "drop"),
     (replacing, "replace"),
+    (search, "remove"),
     (artifacts, "remove"),
     (forgetting, "end"),
 )

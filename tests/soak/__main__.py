@@ -1,6 +1,6 @@
-"""`python -m tests.soak`: 220 points of failure over two generations, and what came of them.
+"""`python -m tests.soak`: 260 points of failure over two generations, and what came of them.
 
-    python -m tests.soak --points 220 --log soak.jsonl      goes on where a run with the same log stopped
+    python -m tests.soak --points 260 --log soak.jsonl      goes on where a run with the same log stopped
     python -m tests.soak --log soak.jsonl --page            write the result into docs/reliability.md, run nothing
 
 Points are drawn with a seed: changes of files in each process of a command, moments of a whole command, full disks.
@@ -82,7 +82,7 @@ def chains(faults: list[Fault]) -> Iterator[list[Fault]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.partition("\n")[0])
-    parser.add_argument("--points", type=int, default=220)
+    parser.add_argument("--points", type=int, default=260)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--log", type=Path, default=ROOT / ".oltr" / "soak.jsonl", help="one JSON line per point")
