@@ -23,11 +23,12 @@ from torch import Tensor
 from oltr_core import digest, engine
 from oltr_core.checkpoint import Card, digest_of
 from oltr_core.devices import to_send
+from oltr_core.files import write_atomically
 from oltr_core.images.dataset import Images, in_order, open_images
 from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.layout import Layout
 from oltr_core.models import Network
 from oltr_core.scores import Score
 

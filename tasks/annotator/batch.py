@@ -17,7 +17,8 @@ import pyarrow as pa
 from oltr_core import digest, ledger, schema
 from oltr_core.curation import written
 from oltr_core.curation.clusters import expand
-from oltr_core.layout import GENESIS, Export, Layout, rename_into_place, write_atomically
+from oltr_core.files import rename_into_place, write_atomically
+from oltr_core.layout import GENESIS, Export, Layout
 from oltr_core.ledger import Event
 from oltr_core.spec import suggest
 from oltr_core.standing import ids_of_names, stands_for

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core import ledger, schema
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from tasks.annotator import batch, content, label_studio, pictures, studio_tasks
 
 PACKAGE = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/camtrap-dp-profile.json"

@@ -9,7 +9,8 @@ from typing import Any
 
 from oltr_core import schema, verification
 from oltr_core.curation.clusters import group, typed
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.annotator import TruthAnnotator
 from tasks.annotator import batch, page
 

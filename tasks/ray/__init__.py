@@ -21,7 +21,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import oltr_core
 from oltr_core import digest, engine
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute, Engine, RayEngine
 from oltr_core.settings.reading import load_sections
 from oltr_core.spec import Spec

@@ -133,7 +133,7 @@ def emptied(layout: Layout) -> Layout:
 
 def _only_here(layout: Layout):
     """Fails where a worker writes."""
-    from oltr_core.layout import write_atomically
+    from oltr_core.files import write_atomically
 
     def write(path, data):
         assert not engine.apart()
