@@ -15,14 +15,13 @@ from oltr_core.layout import Layout
 from oltr_core.settings.annotator import LabelStudioAnnotator
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, studio_pictures, studio_tasks
-from tasks.annotator.studio_pictures import Objects
+from tasks.annotator import Objects, batch, studio_pictures, studio_tasks
 from tasks.annotator.studio_server import Server
 
 AT_ONCE = 100  # tasks of one request
 
 
-def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: Objects | None = None) -> str:
+def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: Objects) -> str:
     """Write the batch into data/exports and make its tasks on the server; its digest."""
     found = batch.export(layout, name)
     server = Server(settings.url)
@@ -67,9 +66,7 @@ def audit(layout: Layout, settings: LabelStudioAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def forget(
-    layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects | None = None
-) -> int:
+def forget(layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects) -> int:
     """Delete the tasks of these images, with their pictures and annotations; how many there were."""
     studio_pictures.remove(settings, set(image_ids), objects)
     server, gone = Server(settings.url), set(image_ids)

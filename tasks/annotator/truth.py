@@ -12,10 +12,10 @@ from oltr_core.curation.clusters import group, typed
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import TruthAnnotator
-from tasks.annotator import batch, page
+from tasks.annotator import Objects, batch, page
 
 
-def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Any = None) -> str:
+def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Objects) -> str:
     """Write the batch and its page into data/exports, to be looked at; its digest."""
     found = batch.export(layout, name)
     page.write(layout, name, "")
@@ -51,7 +51,7 @@ def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
     return ""
 
 
-def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str], objects: Any = None) -> None:
+def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str], objects: Objects) -> None:
     """Nothing: the truth is the workspace's own."""
 
 

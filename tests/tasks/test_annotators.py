@@ -16,7 +16,7 @@ from oltr_core import schema
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
-from tasks import annotator
+from tasks import annotator, storage
 from tasks.annotator import batch, collecting, folder, truth
 from tests.tasks import waiting_world as world
 from tests.tasks.waiting_world import checked
@@ -66,7 +66,7 @@ def test_the_annotator_that_params_yaml_names_is_the_one_that_is_asked():
 
 @pytest.mark.parametrize(("kind", "settings"), [(folder, FOLDER), (truth, TRUTH)])
 def test_a_batch_goes_out_with_a_row_and_the_picture_of_each_image_and_says_what_to_do(layout, kind, settings):
-    digest = kind.publish(layout, settings, "0000")
+    digest = kind.publish(layout, settings, "0000", storage)
     export = layout.export("0000")
     rows = asked_rows(layout)
     assert list(rows[0]) == ["rank", "image_id", "file", "suggested", "reason", "share", "cluster", "verdict",
@@ -84,18 +84,18 @@ def test_a_batch_goes_out_with_a_row_and_the_picture_of_each_image_and_says_what
     assert "Known classes: cat, dog" in export.instructions.read_text()
     assert "0000.csv" in export.instructions.read_text()
     assert export.contact_sheet.read_bytes() == layout.generation("0000").contact_sheet.read_bytes()
-    assert kind.publish(layout, settings, "0000") == digest
+    assert kind.publish(layout, settings, "0000", storage) == digest
 
 
 def test_an_export_that_people_have_begun_to_fill_in_is_left_and_half_a_one_is_made_anew(layout):
     part = layout.export_part("0000")
     part.folder.mkdir(parents=True)
     (part.folder / "rubbish").write_text("x")
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     assert not (layout.export("0000").folder / "rubbish").exists()
     assert not part.folder.exists()
     layout.export("0000").table.write_text("begun")
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     assert layout.export("0000").table.read_text() == "begun"
 
 
@@ -118,7 +118,7 @@ def test_names_and_aliases_of_active_classes_are_what_people_may_write(layout):
 
 # --- back from people -------------------------------------------------------------------------------------------
 def test_a_filled_in_batch_comes_back_row_by_row(layout):
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     first, second, third = batch.asked(layout, "0000")
     put(
         layout,
@@ -142,7 +142,7 @@ def test_a_filled_in_batch_comes_back_row_by_row(layout):
 
 
 def test_rows_that_nobody_filled_in_are_no_answers(layout):
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     put(layout, layout.export("0000").table.read_text())
     assert collected(layout) == []
 
@@ -201,7 +201,7 @@ def composed(layout: Layout) -> list[str]:
 
 def test_share_and_cluster_go_out_and_one_row_comes_back_for_the_cluster(layout):
     first, second, third = composed(layout)
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     shown = [(row["image_id"], row["share"], row["cluster"]) for row in asked_rows(layout)]
     assert shown == [(first, "discover", "4"), (second, "suspect", "4"), (third, "audit", "")]
     assert "cluster-3 answers all images of cluster 3" in layout.export("0000").instructions.read_text()
@@ -266,7 +266,7 @@ def gilded(layout: Layout) -> tuple[str, list[dict]]:
 
 def test_nothing_that_goes_out_tells_a_gold_item_from_the_others(layout):
     known, _ = gilded(layout)
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     export = layout.export("0000")
     third = asked_rows(layout)[2]
     assert third["image_id"] == known
