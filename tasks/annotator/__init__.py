@@ -8,8 +8,8 @@
 
 `settings` is the annotator's own class in oltr_core/settings/annotator.py. A new annotator is its module here, its
 class there, and its place in the union there. `objects` is for one that puts pictures into S3. What all share is in
-`batch`: the question, the checks, the store, and `by_image`, through which `collect` passes its rows so that one
-answer may name a cluster.
+`batch`, the question and its files, and in `returned`, the checks, the store, and `by_image`, through which `collect`
+passes its rows so that one answer may name a cluster.
 """
 
 from __future__ import annotations

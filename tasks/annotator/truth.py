@@ -12,7 +12,7 @@ from oltr_core.curation.clusters import group, typed
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import TruthAnnotator
-from tasks.annotator import Objects, batch, page
+from tasks.annotator import Objects, batch, page, returned
 
 
 def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Objects) -> str:
@@ -43,7 +43,7 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
         if label == schema.UNKNOWN and label not in known:  # an image of a published open set, of no class
             verdict, label = "unsure", None
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
-    return batch.by_image(layout, name, group(rows, batch.clusters(layout, name)))
+    return returned.by_image(layout, name, group(rows, batch.clusters(layout, name)))
 
 
 def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:

@@ -17,7 +17,7 @@ from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
 from tasks import annotator, storage
-from tasks.annotator import batch, collecting, folder, truth
+from tasks.annotator import batch, collecting, folder, returned, truth
 from tests.tasks import waiting_world as world
 from tests.tasks.waiting_world import checked
 
@@ -239,12 +239,12 @@ def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout)
 
 
 def test_what_curate_has_to_know_of_a_composed_batch_is_added_to_its_audit(layout):
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     assert not layout.audit_of("0000").exists()
     first, second, third = composed(layout)
     truth.audit(layout, TRUTH, "0000")
     before = json.loads(layout.audit_of("0000").read_text())
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     assert json.loads(layout.audit_of("0000").read_text()) == before | {
         "drawn": {"suggested": {third: "cat"}, "classes": ["cat", "dog"]}, "suspects": [second],
         "clusters": {first: 4, second: 4},
@@ -289,7 +289,7 @@ def test_curate_is_told_of_gold_items_and_takes_them_for_nothing_else(layout):
     schema.write(layout.generation("0000").selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
     truth.audit(layout, TRUTH, "0000")
     assert json.loads(layout.audit_of("0000").read_text())["select/budget"] == 2
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     found = json.loads(layout.audit_of("0000").read_text())
     assert (found["gold"], found["adjudicated"]) == ([known], [rows[0]["image_id"]])
     assert "drawn" not in found, "its share is that of the image in whose place it stands"
@@ -342,14 +342,14 @@ def test_the_audit_of_a_batch_of_nothing_has_no_rates(layout):
 # --- the store --------------------------------------------------------------------------------------------------
 def test_the_same_answers_again_are_the_same_file_and_others_are_another(layout):
     rows = [dict(row) for row in truth.collect(layout, TRUTH, "0000", world.AT)]
-    one = batch.store(layout, "0000", checked(layout, "0000", rows[:2]))
+    one = returned.store(layout, "0000", checked(layout, "0000", rows[:2]))
     stamp = one.stat().st_mtime_ns
-    assert batch.store(layout, "0000", checked(layout, "0000", rows[:2])) == one
+    assert returned.store(layout, "0000", checked(layout, "0000", rows[:2])) == one
     assert one.stat().st_mtime_ns == stamp
-    two = batch.store(layout, "0000", checked(layout, "0000", rows[2:]))
+    two = returned.store(layout, "0000", checked(layout, "0000", rows[2:]))
     assert sorted(p.name for p in layout.annotations_of("0000").iterdir()) == sorted([one.name, two.name])
-    assert batch.stored(layout, "0000").num_rows == 3
-    assert batch.stored(layout, "0001").num_rows == 0
+    assert returned.stored(layout, "0000").num_rows == 3
+    assert returned.stored(layout, "0001").num_rows == 0
 
 
 def test_an_answer_to_an_image_that_was_not_asked_about_is_refused_with_its_line(layout):

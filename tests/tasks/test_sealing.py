@@ -18,7 +18,7 @@ from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.annotator import FolderAnnotator, People, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, collecting, register, truth
+from tasks.annotator import batch, collecting, register, returned, truth
 from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
 from tasks.dvc import objects as stored
 from tests.tasks import waiting_world as world
@@ -303,7 +303,7 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
     audit = digest.of_file(asked.audit_of("0000"))
     assert event.event == "imported"
     assert event.details == {"annotations": 3, "annotator": "truth", "audit": audit, "dvc": kept}
-    assert sorted(batch.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
+    assert sorted(returned.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
     assert pointers.pointer(asked.annotations_of("0000"))["nfiles"] == 2
     assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
 
@@ -389,7 +389,7 @@ def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_ans
     put(asked, f"{three},new_class,Wild  Bore,2026-01-02", file="0000-ben.csv")
     answers.import_late(asked)
     assert imports(asked) == [2, 1]
-    assert set(batch.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
+    assert set(returned.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
     assert "new class" not in capsys.readouterr().err
 
 
@@ -406,7 +406,7 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
         "new class 'wild bore'; a class 'wild boar' exists: answer again, or later `oltr classes merge 'wild bore' "
     )
     assert f"{told}'wild boar' --reason ...`" in capsys.readouterr().err
-    labels = batch.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
+    labels = returned.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
     assert sorted(labels[:3]) == ["sea cow", "wild boar", "wild boar"]
     assert sorted(labels[3:]) == ["cat", "wild bore"]
 
