@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import answers, plan, steps
-from flows import workspace as looked
+from flows import answers, examining, plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
@@ -214,16 +213,16 @@ def test_check_names_the_data_and_the_results_that_the_remote_does_not_have(aske
     lock = yaml.safe_load(asked.dvc_lock.read_text())
     del lock["stages"]["report"]
     asked.dvc_lock.write_text(yaml.safe_dump(lock))
-    assert looked._remote(asked).startswith("it has all of "), "a stage that did not run has nothing to copy"
+    assert examining._remote(asked).startswith("it has all of "), "a stage that did not run has nothing to copy"
     outs = [out for s in yaml.safe_load(asked.dvc_lock.read_text())["stages"].values() for out in s["outs"]]
     md5s = {Path(out["path"]).name: out["md5"] for out in outs}
     (asked.remote / "files" / "md5" / md5s["base.safetensors"][:2] / md5s["base.safetensors"][2:]).unlink()
     then = "; the next seal copies what is here, `dvc push` at once"
-    assert looked._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
+    assert examining._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
     for store in (asked.remote, asked.dvc_cache):  # nobody knows what was in the folder
         (store / "files" / "md5" / md5s["plots"][:2] / md5s["plots"][2:]).unlink()
     shutil.rmtree(asked.remote / "files" / "md5" / pointers.pointer(asked.batch("b").folder)["md5"][:2])
-    found = looked._remote(asked)
+    found = examining._remote(asked)
     assert found.startswith("! the remote does not have all of data/raw/b.dvc, dvc.yaml:")
     assert "dvc.yaml:train" in found
     assert "dvc.yaml:evaluate" in found
