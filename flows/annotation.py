@@ -96,7 +96,7 @@ def status(layout: Layout) -> None:
     """How far people are with each batch: asked, annotated, imported; and the rows that cannot be imported."""
     from flows.tables import rendered
     from tasks import annotator, workspace
-    from tasks.annotator import batch
+    from tasks.annotator import batch, returned
 
     settings = workspace.settings(layout).annotator
     events = ledger.read(layout.ledger)
@@ -107,9 +107,9 @@ def status(layout: Layout) -> None:
             rows.append([name, "not exported yet", "-", "-", "-"])
             continue
         asked = set(batch.asked(layout, name))
-        imported = set(batch.stored(layout, name).column("image_id").to_pylist())
+        imported = set(returned.stored(layout, name).column("image_id").to_pylist())
         collected = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
-        good, errors = batch.sort(layout, name, collected)
+        good, errors = returned.sort(layout, name, collected)
         there = imported | {row["image_id"] for row in good}
         rows.append([name, *(str(len(ids)) for ids in (asked, asked & there, asked & imported, errors))])
         wrong += errors

@@ -93,7 +93,7 @@ def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
 
         load_params(layout)
     else:
-        from flows.workspace import examine
+        from flows.examining import examine
 
         lines, fit = examine(layout)
         click.echo(masked("\n".join(lines)))

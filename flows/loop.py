@@ -15,7 +15,7 @@ from flows.history import table
 from flows.progress import WATCH, account, say
 from flows.upkeep import finish_forgetting
 from oltr_core import ledger
-from oltr_core.layout import Layout, sqlite_address
+from oltr_core.layout import Layout
 from oltr_core.settings.masking import mask_logs, masked
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import Settings
@@ -136,6 +136,7 @@ def summary(layout: Layout, settings: Settings) -> str:
 def _where_mlflow_is(layout: Layout, tracking: Tracking) -> str:
     """The page that shows generations side by side, and the command that serves it where no server does."""
     from tasks import mlflow
+    from tasks.mlflow.connection import address
 
     page = mlflow.EXPERIMENTS
     with contextlib.suppress(Exception):  # a tracking server that is down: mirroring has said so
@@ -143,5 +144,4 @@ def _where_mlflow_is(layout: Layout, tracking: Tracking) -> str:
     if tracking.uri.startswith("http"):
         return f"{tracking.uri.rstrip('/')}/{page}"
     command = f"{Path(sys.executable).parent}/mlflow ui --backend-store-uri"
-    address = tracking.uri or sqlite_address(layout.mlflow_db)
-    return f"{command} {quote(address)}, then open http://127.0.0.1:5000/{page}"
+    return f"{command} {quote(address(layout, tracking))}, then open http://127.0.0.1:5000/{page}"

@@ -24,6 +24,7 @@ svg.chart .mark{stroke:var(--red);stroke-width:1.5;stroke-dasharray:4 3}
 """
 WIDTH, HEIGHT, BINS = 820, 220, 40
 COLOURS = ("blue", "orange", "green", "red")
+OF_SHOT = {"many": "blue", "medium": "green", "few": "orange"}  # colours of classes, by shot group
 
 
 def svg(height: int, parts: list[str], title: str) -> str:

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from oltr_core import digest
+from oltr_core.files import write_atomically
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, State
-from oltr_core.layout import write_atomically
 from oltr_core.models import Network, NetworkSpec
 from oltr_core.settings.costs import Costs
 from oltr_core.spec import Spec, parse

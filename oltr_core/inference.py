@@ -23,11 +23,12 @@ from torch import Tensor
 from oltr_core import digest, engine
 from oltr_core.checkpoint import Card, digest_of
 from oltr_core.devices import to_send
+from oltr_core.files import write_atomically
 from oltr_core.images.dataset import Images, in_order, open_images
 from oltr_core.images.shards import Shards, feature_key, places
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics, Outputs, concatenate
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.layout import Layout
 from oltr_core.models import Network
 from oltr_core.scores import Score
 
@@ -64,7 +65,7 @@ def features_of(
     for position, (batch, shard, row) in enumerate(places(rows)):
         of_shard[batch, shard].append((position, row))
     indexes = {batch: _index(layout, batch) for batch in {batch for batch, _ in of_shard}}
-    digests = {batch: digest.of_bytes(index) for batch, index in indexes.items()}
+    digests = {batch: _digest(index) for batch, index in indexes.items()}
     keys = {
         (batch, shard): feature_key(*trunk, transform.model_dump(mode="json"), batch, digests[batch], shard)
         for batch, shard in of_shard
@@ -87,14 +88,20 @@ class _Shard(NamedTuple):
     images: int
 
 
-def _index(layout: Layout, batch: str) -> bytes:
-    """The index of a batch, or its copy."""
-    path, copies = layout.batch(batch).index, engine.copies()
-    return path.read_bytes() if path.exists() or copies is None else copies.fetch(batch, path.name)
+def _index(layout: Layout, batch: str) -> Path | bytes:
+    """Where the index of a batch is; the content of its copy where it is not here and there is one."""
+    path = layout.batch(batch).index
+    copies = None if path.exists() else engine.copies()
+    return copies.fetch(batch, path.name) if copies else path
 
 
-def _images_per_shard(index: bytes) -> dict[int, int]:
-    rows = pq.read_table(pa.BufferReader(index), columns=["shard", "row"])
+def _digest(index: Path | bytes) -> str:
+    return digest.of_bytes(index) if isinstance(index, bytes) else digest.of_file(index)
+
+
+def _images_per_shard(index: Path | bytes) -> dict[int, int]:
+    source = pa.BufferReader(index) if isinstance(index, bytes) else index
+    rows = pq.read_table(source, columns=["shard", "row"])
     last = rows.group_by("shard").aggregate([("row", "max")])
     return {shard: 1 + row for shard, row in zip(*(last[c].to_pylist() for c in ("shard", "row_max")), strict=True)}
 

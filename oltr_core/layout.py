@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# who is told a name here writes the file
-from oltr_core.files import is_unfinished, rename_into_place, sqlite_address, sync, write_atomically  # noqa: F401
-
 GENESIS = "genesis"  # the parent of the first generation: no classes, no images
 IMPORTED = "imported"  # in its place, a model from elsewhere: classes, no images
 

@@ -19,7 +19,8 @@ from typing import Any
 from filelock import FileLock
 
 from oltr_core import digest
-from oltr_core.layout import GENESIS, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import GENESIS
 
 EVENTS = (
     "ingested",  # a raw batch came in: `digest` is that of its card; details: `batch`, the digest of its `truth`

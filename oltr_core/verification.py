@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core import digest, ledger, schema
-from oltr_core.layout import Batch, Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Batch, Layout
 from oltr_core.ledger import Event
 
 

@@ -15,7 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 from oltr_core import digest
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 
 LIST = "backup.json"
 FILES = "files"

@@ -13,7 +13,8 @@ import os
 import urllib.request
 
 from oltr_core import digest
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 
 DEPLOYED = "PREFECT__FLOW_RUN_ID"  # Prefect's workers set it for the run that they start
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
+from oltr_core.analyses import cells
 from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import Series, plot
-from oltr_core.benchmark import records
 from oltr_core.benchmark.paired import paired
-from oltr_core.benchmark.table import find
+from oltr_core.benchmark.records import Cell
 from oltr_core.layout import Layout
 
 #: end of a figure's name -> what it is
@@ -25,12 +27,8 @@ SHAPE = {
 
 def run(layout: Layout, generation: str = "", table: str = "ablation") -> Result:
     """Of the published seeds of a table, against its first row; no model of this workspace takes part."""
-    path, tuning = layout.cells(table), find(table).tuning
-    found = differences([cell for cell in records.read(path).cells.values() if cell["seed"] not in tuning])
-    if found.is_empty():
-        raise ValueError(
-            f"{path}: expected two rows with seeds in common, found none; `oltr bench {table}` computes them"
-        )
+    found = differences(cells.published(layout, table).cells.values())
+    cells.refuse_none(found, "two rows with seeds in common", layout, table)
     figures = []
     for name, what in MEASURED.items():
         series = [
@@ -49,13 +47,12 @@ def run(layout: Layout, generation: str = "", table: str = "ablation") -> Result
     return Result(f"Fig. 9: one part less at a time, table {table}", about, figures, {"differences": found})
 
 
-def differences(cells: list[records.Cell]) -> pl.DataFrame:
+def differences(computed: Iterable[Cell]) -> pl.DataFrame:
     """A row per figure and method but the first: the mean paired difference in points, and its 95 % half width."""
     values: dict[str, dict[str, dict[int, float]]] = {end: {} for end in MEASURED}
-    for cell in (cell for cell in cells if not cell.get("diverged")):
-        for name, value in cell["figures"].items():
-            if end := next((end for end in MEASURED if name.endswith(end)), None):
-                values[end].setdefault(cell["method"], {})[cell["seed"]] = 100 * value
+    for cell in (cell for cell in computed if not cell.get("diverged")):
+        for end, value in cells.percentages(cell, MEASURED):
+            values[end].setdefault(cell["method"], {})[cell["seed"]] = value
     rows = []
     for end, of in values.items():
         first = next(iter(of.values()), {})

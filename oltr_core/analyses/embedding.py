@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
+from oltr_core import charts
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import Loaded
 from oltr_core.analyses.page import Figure, Result
@@ -20,7 +21,6 @@ from oltr_core.shots import shot
 
 HEADINGS = {"direct_feature": "direct feature", "meta_embedding": "meta-embedding"}
 MOST = 2000  # points: more hide one another
-COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 MEANING = {
     "many": "many: 100 or more training images",
     "medium": "medium",
@@ -127,7 +127,7 @@ def _points(loaded: Loaded, what: str, method: Method) -> tuple[pl.DataFrame, pl
 
 def _figure(points: pl.DataFrame, compact: pl.DataFrame, loaded: Loaded, what: str, called: str) -> Figure:
     series = []
-    for group, colour in {**COLOURS, UNKNOWN: "red"}.items():
+    for group, colour in {**charts.OF_SHOT, UNKNOWN: "red"}.items():
         mine = points.filter(group=group).select("x", "y").rows()
         series += [Series(f"{MEANING[group]} ({len(mine)})", mine, colour, cross=group == UNKNOWN)] if mine else []
     middles = points.group_by("label").agg(pl.col("x", "y").median(), pl.len())

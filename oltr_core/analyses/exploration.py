@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import polars as pl
 
+from oltr_core.analyses import cells
 from oltr_core.analyses.loaded import line
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
-from oltr_core.benchmark import records
-from oltr_core.benchmark.table import find
+from oltr_core.analyses.plots import COLOURS, Series, plot
+from oltr_core.benchmark.records import Cell
 from oltr_core.layout import Layout
 
-COLOURS = ("blue", "orange", "green", "red", "violet", "soft")
 MEASURED = {"unknown_accuracy": "classes that were unknown", "known_accuracy": "classes of generation 0"}
 SHAPE = {
     "method": pl.String, "stream": pl.String, "generation": pl.Int64, "seeds": pl.Int64, "answers": pl.Float64,
@@ -63,27 +63,22 @@ def of_line(layout: Layout, generation: str) -> Result:
 
 def of_table(layout: Layout, table: str) -> Result:
     """Of the published seeds of a table whose rows are strategies; no model of this workspace takes part."""
-    path, seeds = layout.cells(table), find(table).tuning
-    cells = [cell for cell in records.read(path).cells.values() if cell["seed"] not in seeds]
-    found = curves(cells)
-    if found.is_empty():
-        raise ValueError(
-            f"{path}: expected cells with updates of a loop, found none; `oltr bench {table}` computes them"
-        )
+    found = curves(cells.published(layout, table).cells.values())
+    cells.refuse_none(found, "cells with updates of a loop", layout, table)
     figures = []
     others = found.filter(~pl.col("stream").str.contains(SHARE))
     for (stream,), mine in others.group_by("stream", maintain_order=True):
         for name, what in MEASURED.items():
             chart = plot(
-                _series(mine, "answers", name), f"{stream}: {what}", "answers that people typed, all stages together",
-                f"accuracy on {what}, %", within=(0, 100),
+                cells.lines(mine, "answers", name, f"{name}_half_width"), f"{stream}: {what}",
+                "answers that people typed, all stages together", f"accuracy on {what}, %", within=(0, 100),
             )  # fmt: skip
             figures.append(Figure(f"{str(stream).capitalize()}: {what}", chart, _CAPTION))
     if not (asked := by_share(found)).is_empty():
         for name, what in MEASURED.items():
             chart = plot(
-                _series(asked, "share", name), what, "share of what arrived that people were asked about, %",
-                f"accuracy on {what}, %", within=(0, 100),
+                cells.lines(asked, "share", name, f"{name}_half_width"), what,
+                "share of what arrived that people were asked about, %", f"accuracy on {what}, %", within=(0, 100),
             )  # fmt: skip
             figures.append(Figure(f"After the last update: {what}", chart, _CAPTION))
     about = [
@@ -111,10 +106,10 @@ def by_share(found: pl.DataFrame) -> pl.DataFrame:
     return last.sort("method", "share")
 
 
-def curves(cells: list[records.Cell]) -> pl.DataFrame:
+def curves(computed: Iterable[Cell]) -> pl.DataFrame:
     """A row per strategy, stream and update: answers typed so far, and both accuracies in percent, over the cells."""
     values: dict[tuple[str, str, int], list[tuple[float, ...]]] = {}
-    for cell in cells:
+    for cell in computed:
         figures = cell["figures"]
         for stream in dict.fromkeys(
             name.split("/")[0] for name in figures if name.endswith("/0/select/answers_typed")
@@ -128,34 +123,6 @@ def curves(cells: list[records.Cell]) -> pl.DataFrame:
     rows = []
     for (method, stream, after), mine in values.items():
         answers, *accuracies = zip(*mine, strict=True)
-        each = [number for column in accuracies for number in mean_and_half_width(column)]
+        each = [number for column in accuracies for number in cells.mean_and_half_width(column)]
         rows.append((method, stream, after, len(mine), sum(answers) / len(mine), *each))
     return pl.DataFrame(rows, SHAPE, orient="row").sort("stream", "method", "generation")
-
-
-def mean_and_half_width(values: tuple[float, ...]) -> tuple[float, float | None]:
-    """The mean, and the half width of its 95 % t interval."""
-    from scipy import stats
-
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5
-
-
-def _series(mine: pl.DataFrame, x: str, name: str) -> list[Series]:
-    """A line per strategy, in another colour or with hollow points."""
-    of_methods = list(mine.group_by("method", maintain_order=True))
-    return [
-        Series(
-            str(method),
-            of.select(x, name).rows(),
-            COLOURS[i % len(COLOURS)],
-            joined=True,
-            hollow=i >= len(COLOURS),
-            shift=4.0 * (i - (len(of_methods) - 1) / 2),
-            half_widths=of[f"{name}_half_width"].fill_null(0).to_list(),
-        )
-        for i, ((method,), of) in enumerate(of_methods)
-    ]

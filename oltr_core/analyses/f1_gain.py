@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from oltr_core import manifest_rows
+from oltr_core import charts, manifest_rows
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.loaded import Loaded
 from oltr_core.analyses.page import Figure, Result
@@ -25,8 +25,6 @@ from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.shots import shot
 from oltr_core.spec import parse
-
-COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 
 
 def run(layout: Layout, generation: str, against: str | None = None) -> Result:
@@ -147,7 +145,7 @@ def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int)
         pl.len().alias("classes"), pl.col("f1", "f1_plain", "gain").mean()
     )
     series = []
-    for group, colour in COLOURS.items():
+    for group, colour in charts.OF_SHOT.items():
         mine = known.filter(group=group)
         points = list(zip(mine["training_images"], (100 * mine["gain"]).to_list(), strict=True))
         labels = mine["class"].to_list() if known.height <= 60 else []

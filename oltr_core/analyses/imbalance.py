@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from oltr_core.analyses.exploration import COLOURS, mean_and_half_width
+from oltr_core.analyses import cells
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
-from oltr_core.benchmark import records
-from oltr_core.benchmark.table import find
+from oltr_core.analyses.plots import plot
+from oltr_core.benchmark.records import Records
 from oltr_core.layout import Layout
 
 #: end of a figure's name -> what it is
@@ -25,17 +24,13 @@ SHAPE = {
 
 def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -> Result:
     """Of the published seeds of a table whose rows are trained on tails; no model of this workspace takes part."""
-    path, tuning = layout.cells(table), find(table).tuning
-    kept = records.read(path)
-    found = curves(kept._replace(cells={key: c for key, c in kept.cells.items() if c["seed"] not in tuning}))
-    if found.is_empty():
-        raise ValueError(
-            f"{path}: expected cells of rows with a ratio, found none; `oltr bench {table}` computes them"
-        )
+    found = curves(cells.published(layout, table))
+    cells.refuse_none(found, "cells of rows with a ratio", layout, table)
     figures, ratio = [], "training images of the largest class to those of the smallest"
     for name, what in MEASURED.items():
         if not (of := found.filter(figure=name)).is_empty():
-            chart = plot(_series(of), what, ratio, "%", log_x=True, within=(0, 100))
+            lines = cells.lines(of, "ratio", "mean", "half_width")
+            chart = plot(lines, what, ratio, "%", log_x=True, within=(0, 100))
             figures.append(Figure(what, chart, "Bars: 95 % intervals of the mean over the seeds."))
     about = [
         f"From the cells of “oltr bench {table}”: mean over the published seeds ({found['seeds'].max()}). Every "
@@ -47,30 +42,15 @@ def run(layout: Layout, generation: str = "", table: str = "digits-imbalance") -
     return Result(f"Fig. 11: imbalance, table {table}", about, figures, {"curves": found})
 
 
-def curves(kept: records.Records) -> pl.DataFrame:
+def curves(kept: Records) -> pl.DataFrame:
     """A row per method, ratio and figure: mean in percent and the half width of its interval over the cells."""
     values: dict[tuple[str, float, str], list[float]] = {}
     for cell in kept.cells.values():
         settings = kept.settings.get(cell["spec"], {})
         if "ratio" not in settings:
             continue
-        for name, value in cell["figures"].items():
-            if end := next((end for end in MEASURED if name.endswith(end)), None):
-                row = cell["method"].split(", ratio")[0]
-                values.setdefault((row, settings["ratio"], end), []).append(100 * value)
-    rows = [(*key, len(mine), *mean_and_half_width(tuple(mine))) for key, mine in values.items()]
+        row = cell["method"].split(", ratio")[0]
+        for end, value in cells.percentages(cell, MEASURED):
+            values.setdefault((row, settings["ratio"], end), []).append(value)
+    rows = [(*key, len(mine), *cells.mean_and_half_width(mine)) for key, mine in values.items()]
     return pl.DataFrame(rows, SHAPE, orient="row").sort("figure", "method", "ratio")
-
-
-def _series(of: pl.DataFrame) -> list[Series]:
-    return [
-        Series(
-            str(method),
-            mine.select("ratio", "mean").rows(),
-            COLOURS[i],
-            joined=True,
-            shift=4.0 * i,
-            half_widths=mine["half_width"].fill_null(0).to_list(),
-        )
-        for i, ((method,), mine) in enumerate(of.group_by("method", maintain_order=True))
-    ]

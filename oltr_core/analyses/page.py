@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from oltr_core import charts, pages, schema
-from oltr_core.layout import Analysis, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Analysis
 from oltr_core.pictures import address, encoded, scaled
 
 MOST, SOME = 40, 8  # a table of more rows than the first is shown by so many; all of them are in the CSV

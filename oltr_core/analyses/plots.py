@@ -12,6 +12,7 @@ from oltr_core.charts import WIDTH
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 LEFT, RIGHT, BOTTOM, ROW = 56, 20, 44, 20
+COLOURS = ("blue", "orange", "green", "red", "violet", "soft")  # of series, one after the other
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from oltr_core.augmentation.policies import Policy
 from oltr_core.benchmark.code import ROOT
 from oltr_core.benchmark.compared import Compared, Pair, compared, members_of, of_recipes
 from oltr_core.fairness import Fairness
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.learners import Learner
 from oltr_core.losses import Loss
 from oltr_core.models.backbones import Backbone

@@ -21,7 +21,7 @@ from oltr_core.benchmark.open_sets import against
 from oltr_core.benchmark.outputs import device_of, predict, resident
 from oltr_core.benchmark.steps import steps
 from oltr_core.devices import prepare
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 from oltr_core.metrics import closed
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update

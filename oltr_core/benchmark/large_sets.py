@@ -105,7 +105,7 @@ as it is; the others have its images, lengths and schedule, and the training of 
 def main() -> None:
     """Write docs/large_sets.md."""
     from oltr_core.benchmark.table import TABLES
-    from oltr_core.layout import write_atomically
+    from oltr_core.files import write_atomically
 
     write_atomically(ROOT / "docs" / "large_sets.md", page(TABLES))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterable
 
 from oltr_core.benchmark.by_score import by_score
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.difference import difference as changed
 from oltr_core.benchmark.loop import REPORTED
+from oltr_core.benchmark.provenance import configuration, in_short, origin, rows_of
 from oltr_core.benchmark.records import Cell, Records
 from oltr_core.benchmark.spread import by_seed, difference, mean_of
 from oltr_core.benchmark.steps import AT_THE_END, BY_GENERATION
@@ -76,7 +75,7 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     for title, mine in sides.items():
         if not mine and cells:
             continue
-        parts += [f"## {title}: {_numbers(cell['seed'] for cell in mine)}"] if mine else []
+        parts += [f"## {title}: {in_short(cell['seed'] for cell in mine)}"] if mine else []
         brief = mine is tuning and bool(published)
         found = groups(table, mine, brief)
         same = {heading: in_common(table, methods, mine, of) for heading, of in found.items()}
@@ -181,7 +180,7 @@ def _rows(
     beside = {name: of for name, of in table.published.items() if any(name.startswith(f"{row}, ") for row in shown)}
     for place, row in enumerate(shown):
         lost = [cell["seed"] for cell in cells if cell["method"] == row and cell["diverged"]]
-        title = f"{row} (diverged on seed {_numbers(lost)})" if lost else row
+        title = f"{row} (diverged on seed {in_short(lost)})" if lost else row
         against = shown[place - place % table.block] if first and table.block else first
         rows.append((title, [_cell(cells, row, name, against if row != against else None) for name in columns]))
         mine = {name: of for name, of in beside.items() if name.startswith(f"{row}, ") and of.keys() & columns.keys()}
@@ -228,57 +227,6 @@ def _lengths(methods: list[Method]) -> str:
     return (
         f"All rows train their trunk for {min(totals)} epochs; second stages train a head alone, for {more} at most."
     )
-
-
-def origin(methods: list[Method], found: Records, code: str) -> str:
-    """Which code, data and machines the cells are of, and whether that is still today's."""
-    today = {method.name: method.model_dump(mode="json") for method in methods}
-    by: dict[str, list[Cell]] = {}
-    for cell in found.cells.values():
-        settings, compute = found.settings[cell["spec"]], cell["compute"]
-        threads = {0: "all threads", 1: "1 thread"}.get(compute["threads"], f"{compute['threads']} threads")
-        how = [compute["device"], threads, settings["train"]["precision"], *filter(None, [compute.get("with")])]
-        by_code = f"code `{cell['code']}`" if cell["code"] else "code whose digest was not recorded"
-        text = f"by {by_code}, " + ("today's" if cell["code"] == code else "**other code than today's**")
-        text += "" if settings == today.get(cell["method"]) else ", **with other settings than today's**"
-        text += "" if cell["data"] else "; the digest of the data was not recorded"
-        by.setdefault(f"{text}; {', '.join(how)}", []).append(cell)
-    return "\n".join(
-        f"- {len(cells)} cells (seeds {_numbers(c['seed'] for c in cells)}) {text}." for text, cells in by.items()
-    )
-
-
-def configuration(methods: list[Method], found: Records) -> str:
-    """A list item per row: the first row's difference from the defaults, then each one's from the first.
-
-    Cells of a row with other settings than its first ones have an item of their own.
-    """
-    seeds: dict[tuple[str, str], list[int]] = {}
-    for row in rows_of(methods, list(found.cells.values())):
-        for cell in (cell for cell in found.cells.values() if cell["method"] == row):
-            seeds.setdefault((row, cell["spec"]), []).append(cell["seed"])
-    known: dict[str, dict] = {"the defaults of `params.yaml`": Method(name="").model_dump(mode="json")}
-    items = []
-    for (row, spec), mine in seeds.items():
-        against = row if row in known else list(known)[:2][-1]
-        changes = "; ".join(f"`{c}`" for c in changed(known[against] | {"name": row}, found.settings[spec]))
-        where = f" on seeds {_numbers(mine)}" if row in known else ""
-        items.append(f"- **{row}**{where}, against {against}: {changes or 'no difference'}.")
-        known.setdefault(row, found.settings[spec])
-    return "\n".join(items)
-
-
-def rows_of(methods: list[Method], cells: list[Cell]) -> list[str]:
-    """Names of the rows that have cells, in the table's order; those that are no longer in the table come last."""
-    there = dict.fromkeys(cell["method"] for cell in cells)
-    return [m.name for m in methods if m.name in there] + [n for n in there if n not in {m.name for m in methods}]
-
-
-def _numbers(seeds: Iterable[int]) -> str:
-    """0, 1, 2 -> "0-2"; others one by one."""
-    found = sorted(set(seeds))
-    whole = len(found) > 1 and found == list(range(found[0], found[-1] + 1))
-    return f"{found[0]}-{found[-1]}" if whole else ", ".join(map(str, found))
 
 
 INTERVALS = (

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from oltr_core import digest
 from oltr_core.benchmark.cell import Method
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 
 Cell = dict[str, Any]
 

@@ -26,7 +26,8 @@ from oltr_core.benchmark.code import digest_of_code, digest_of_training
 from oltr_core.benchmark.data import BenchmarkData
 from oltr_core.benchmark.table import find
 from oltr_core.devices import multiplies_bfloat16
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute
 from oltr_core.training import Diverged, Train
 

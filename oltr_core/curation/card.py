@@ -22,7 +22,6 @@ from oltr_core.shots import GROUPS, shot
 
 SHOWN = 12  # reasons and classes named one by one
 ON_A_SHEET = 32  # thumbnails per shot group
-_COLOURS = {"many": "blue", "medium": "green", "few": "orange"}
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,10 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
         tables["Who answered"] = _people(facts)
     tables["Quarantine"] = _quarantine(facts)
     problems = list(known_problems(facts, classes))
-    colours = [_COLOURS[s] for s in classes["shot"]]
+    colours = [charts.OF_SHOT[s] for s in classes["shot"]]
     tail = charts.bars(classes["name"].to_list(), classes["train"].to_list(), "training images per class", colours)
     groups = dict(classes.group_by("shot").len().iter_rows())
-    legend = ", ".join(f"{groups.get(g, 0)} {g} ({_COLOURS[g]})" for g in GROUPS)
+    legend = ", ".join(f"{groups.get(g, 0)} {g} ({charts.OF_SHOT[g]})" for g in GROUPS)
     environment = pages.templates("oltr_core.curation")
     environment.filters["base64"] = lambda data: b64encode(data).decode()
     page = environment.get_template("data_card.html.jinja").render(

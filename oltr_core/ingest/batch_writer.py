@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oltr_core import schema
+from oltr_core.files import write_atomically
 from oltr_core.images.shards import SHARD_BYTES, SHARD_ROWS, Packed, write_shard
 from oltr_core.ingest.packing import Looked
 from oltr_core.ingest.record import Record
-from oltr_core.layout import Batch, write_atomically
+from oltr_core.layout import Batch
 
 _ROWS = {
     "order": pl.Int64(),

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oltr_core import digest
-from oltr_core.layout import sync
+from oltr_core.files import sync
 from oltr_core.prediction import cells
 from oltr_core.prediction.addresses import as_text
 from oltr_core.prediction.answers import ASKED_FOR, Prediction

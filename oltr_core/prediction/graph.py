@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from oltr_core.checkpoint import Checkpoint
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 from oltr_core.prediction.answers import judge, score_of
 from oltr_core.scores import Score
 from oltr_core.seeding import torch_generator

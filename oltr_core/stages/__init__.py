@@ -12,7 +12,8 @@ import time
 import traceback
 from importlib import import_module
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import masked
 from oltr_core.settings.reading import load_sections

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE, code_digests
 from oltr_core.spec import Spec
 

@@ -28,8 +28,9 @@ from torch import Tensor
 
 from oltr_core import checkpoint, ledger, manifest_rows
 from oltr_core.checkpoint import Card, Checkpoint
+from oltr_core.files import write_atomically
 from oltr_core.inference import classify, features_of, outputs_for
-from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.metrics import OPEN
 from oltr_core.metrics.changes import changes
 from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names

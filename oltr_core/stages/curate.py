@@ -17,8 +17,9 @@ from oltr_core import ledger, schema, verification
 from oltr_core.curation import audit_slice, card, checks, cost, people, register
 from oltr_core.curation.manifest import NOBODY, Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
+from oltr_core.files import write_atomically
 from oltr_core.frames import read, scan
-from oltr_core.layout import Generation, Layout, in_order, write_atomically
+from oltr_core.layout import Generation, Layout, in_order
 from oltr_core.measured import Measured
 from oltr_core.settings.curate import Consensus, Curate
 from oltr_core.settings.reading import Run, load_run

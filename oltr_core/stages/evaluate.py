@@ -18,9 +18,10 @@ from torch import Tensor
 from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
+from oltr_core.files import write_atomically
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import Outputs
-from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, Work, write_atomically
+from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, Work
 from oltr_core.measured import read_table, write_table
 from oltr_core.metrics import OPEN, Evaluation, History, Measured, curves
 from oltr_core.metrics.comparison import LEVEL

@@ -17,13 +17,14 @@ from typing import Any
 from filelock import FileLock
 
 from oltr_core import digest, ledger, schema
+from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.images.decode import Limits
 from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere
 from oltr_core.ingest.packing import look_at_all
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources import Source, parse_sources
 from oltr_core.ingest.thumbnails import thumbnails
-from oltr_core.layout import Batch, Layout, rename_into_place, write_atomically
+from oltr_core.layout import Batch, Layout
 from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.whole import Settings
 from oltr_core.spec import suggest

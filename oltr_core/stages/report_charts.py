@@ -17,8 +17,7 @@ from oltr_core.stages.headings import LOOKED
 
 def long_tail(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Training images and accuracy of each class, coloured by shot group, those found later apart."""
-    of_shot = {"many": "blue", "medium": "green", "few": "orange"}
-    colours = [of_shot[shot(row["train"])] if row["since"] == "0000" else "red" for row in rows]
+    colours = [charts.OF_SHOT[shot(row["train"])] if row["since"] == "0000" else "red" for row in rows]
     names = [row["name"] for row in rows]
     accuracy = [None if row["accuracy"] is None else 100 * row["accuracy"] for row in rows]
     return {

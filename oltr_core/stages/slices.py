@@ -10,7 +10,8 @@ from torch import Tensor
 
 from oltr_core import manifest_rows
 from oltr_core.checkpoint import Card
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.measured import OF_SLICE, Measured
 from oltr_core.metrics import Evaluation
 from oltr_core.metrics.slices import slices, summary

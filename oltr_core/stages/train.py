@@ -10,7 +10,8 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import load_run

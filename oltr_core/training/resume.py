@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 from oltr_core.models import Network
 
 _PLACE = "oltr.place"

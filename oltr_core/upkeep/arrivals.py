@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oltr_core import ledger, schema
-from oltr_core.layout import GENESIS, Layout, in_order, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import GENESIS, Layout, in_order
 from oltr_core.measured import counted
 from oltr_core.settings.operations import Monitor
 

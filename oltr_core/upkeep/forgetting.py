@@ -22,9 +22,10 @@ import polars as pl
 import pyarrow as pa
 
 from oltr_core import checkpoint, digest, ledger, schema
+from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.frames import scan
 from oltr_core.images.shards import Packed, write_shard
-from oltr_core.layout import GENESIS, Batch, Export, Generation, Layout, rename_into_place, write_atomically
+from oltr_core.layout import GENESIS, Batch, Export, Generation, Layout
 from oltr_core.upkeep import models
 from oltr_core.upkeep.search import pieces
 

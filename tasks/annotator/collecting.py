@@ -16,7 +16,7 @@ from oltr_core.layout import Layout
 from oltr_core.ledger import Event
 from oltr_core.settings.annotator import People
 from tasks import annotator
-from tasks.annotator import batch
+from tasks.annotator import batch, returned
 
 
 class Found(NamedTuple):
@@ -59,11 +59,10 @@ def standing(layout: Layout, settings: Any, name: str, now: str) -> Standing:
 
 def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     """What the annotator has of the batch of generation `name`; `now` is when it is looked at."""
-    events, asked = ledger.read(layout.ledger), batch.asked(layout, name)
+    asked = batch.asked(layout, name)
     # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
-    sealed = next(e.at for e in events if e.event == "sealed" and e.generation == name)
-    rows = annotator.of(settings).collect(layout, settings, name, sealed)
-    good, wrong = batch.sort(layout, name, rows)
+    rows = annotator.of(settings).collect(layout, settings, name, batch.sealed_at(layout, name))
+    good, wrong = returned.sort(layout, name, rows)
     before = imported(layout, name)
     new = unsaid(good, before, datetime.fromisoformat(now))
     people: dict[str, set[str]] = {}
@@ -123,10 +122,10 @@ def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list
 
 def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], now: str) -> tuple[Path, Event]:
     """Write the answers, and what is known of their batch, where curate reads them; the file, and its event."""
-    path = batch.store(layout, name, schema.from_rows(schema.ANNOTATIONS, new))
+    path = returned.store(layout, name, schema.from_rows(schema.ANNOTATIONS, new))
     annotator.of(settings).audit(layout, settings, name)
-    batch.note(layout, name)
-    return path, batch.event(layout, path, now, settings.name)
+    returned.note(layout, name)
+    return path, returned.event(layout, path, now, settings.name)
 
 
 def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:

@@ -87,7 +87,7 @@ def facts(layout: Layout, name: str, parts: list[dict[str, Any]]) -> dict[str, A
     from oltr_core.curation.annotations import RESERVED  # brings polars
 
     rows = [row for part in parts for row in part["images"]]
-    most = min(LARGEST, PAGE_BYTES // max(1, len(rows)))
+    most = bytes_of_each(len(rows))
     images = batch.pixels(layout, name, [row["image_id"] for row in rows])
     shown = iter([_shown(row, pixels, most) for row, pixels in zip(rows, images, strict=True)])
     classes = list(known_classes(layout, name))
@@ -103,6 +103,11 @@ def facts(layout: Layout, name: str, parts: list[dict[str, Any]]) -> dict[str, A
         "keys": keys([one["name"] for one in classes], rows),
         "groups": [{**part, "images": [next(shown) for _ in part["images"]]} for part in parts],
     }
+
+
+def bytes_of_each(images: int) -> int:
+    """How large a picture may be at most, so that so many fit into a page."""
+    return min(LARGEST, PAGE_BYTES // max(1, images))
 
 
 def _shown(row: dict[str, Any], pixels: Any, most: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from oltr_core import schema
 from oltr_core.curation import written
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator, FolderAnnotator
-from tasks.annotator import batch, other_answers, page, tables
+from tasks.annotator import Objects, batch, other_answers, page, returned, tables
 
 TABLES = (".csv", ".tsv", ".txt")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")  # named, so that nobody waits for what is in them
@@ -31,7 +31,7 @@ JSON = ".json"
 LARGEST = 2**27  # bytes of a table
 
 
-def publish(layout: Layout, settings: FolderAnnotator, name: str, objects: Any = None) -> str:
+def publish(layout: Layout, settings: FolderAnnotator, name: str, objects: Objects) -> str:
     """Write the batch into data/exports, and the page to answer it in; its digest."""
     found = batch.export(layout, name)
     page.write(layout, name, settings.path)
@@ -46,7 +46,7 @@ def collect(layout: Layout, settings: FolderAnnotator, name: str, at: str) -> li
     once: dict[Any, Mapping[str, Any]] = {}
     for row in (row for file in files for row in read(file, name, names, asked)):
         once.setdefault(tuple((k, v) for k, v in row.items() if k != "where" or "problem" in row), row)
-    return batch.by_image(layout, name, once.values(), names)
+    return returned.by_image(layout, name, once.values(), names)
 
 
 def files_of(inbox: Path, name: str) -> list[Path]:
@@ -85,7 +85,7 @@ def audit(layout: Layout, settings: FolderAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str], objects: Any = None) -> None:
+def forget(layout: Layout, settings: FolderAnnotator, image_ids: Collection[str], objects: Objects) -> None:
     """Nothing: a batch in a folder is the workspace's own."""
 
 
@@ -140,7 +140,7 @@ def parse(
                 who, when = cells.get("annotator") or by, cells.get("answered_at") or at
                 more = {"annotator": who, "answered_at": when, "seconds": cells.get("seconds")}
                 said = cells["image_id"].lower(), _verdict(cells["verdict"]), cells["label"]
-                row = batch.answer(name, names, find, *said, **more, **where)
+                row = returned.answer(name, names, find, *said, **more, **where)
                 problem = line.problem or _problem(row, find, certain)
                 rows.append(row | ({"problem": problem} if problem else {}))
     except ValueError as error:

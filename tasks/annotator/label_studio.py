@@ -10,19 +10,17 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import LabelStudioAnnotator
 from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, studio_pictures, studio_tasks
-from tasks.annotator.studio_pictures import Objects
+from tasks.annotator import Objects, batch, returned, studio_pictures, studio_tasks
 from tasks.annotator.studio_server import Server
 
 AT_ONCE = 100  # tasks of one request
 
 
-def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: Objects | None = None) -> str:
+def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: Objects) -> str:
     """Write the batch into data/exports and make its tasks on the server; its digest."""
     found = batch.export(layout, name)
     server = Server(settings.url)
@@ -32,7 +30,7 @@ def publish(layout: Layout, settings: LabelStudioAnnotator, name: str, objects: 
     ends = partial(studio_pictures.ends_soon, settings, objects)
     sent = [(there.get((name, row["image_id"])), row) for row in batch.selected(layout, name)]
     rows = [row for task, row in sent if task is None or ends(task["data"]["image"])]
-    tasks, likely = [], probabilities(layout, name)
+    tasks, likely = [], batch.probabilities(layout, name)
     for row, image in studio_pictures.images(layout, settings, name, rows, server, project["id"], objects):
         if task := there.get((name, row["image_id"])):
             server.ask("PATCH", f"api/tasks/{task['id']}/", {"data": task["data"] | {"image": image}})
@@ -51,7 +49,7 @@ def collect(layout: Layout, settings: LabelStudioAnnotator, name: str, at: str) 
         return []
     people = {user["id"]: user.get("email") or user.get("username") for user in server.ask("GET", "api/users/")}
     tasks, names = _tasks(server, project["id"], "all"), batch.names_meant(layout, name)
-    return batch.by_image(layout, name, studio_tasks.answers(tasks, name, people, names), names)
+    return returned.by_image(layout, name, studio_tasks.answers(tasks, name, people, names), names)
 
 
 def instructions(layout: Layout, settings: LabelStudioAnnotator, name: str) -> str:
@@ -67,9 +65,7 @@ def audit(layout: Layout, settings: LabelStudioAnnotator, name: str) -> None:
     """Nothing: nobody knows the truth of these images."""
 
 
-def forget(
-    layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects | None = None
-) -> int:
+def forget(layout: Layout, settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects) -> int:
     """Delete the tasks of these images, with their pictures and annotations; how many there were."""
     studio_pictures.remove(settings, set(image_ids), objects)
     server, gone = Server(settings.url), set(image_ids)
@@ -107,15 +103,3 @@ def _project(server: Server, title: str, classes: set[str], people: int = 1) -> 
 
 def _tasks(server: Server, project: int, fields: str) -> Iterator[dict[str, Any]]:
     return server.pages("api/tasks/", "tasks", project=project, fields=fields)
-
-
-def probabilities(layout: Layout, name: str) -> dict[str, float]:
-    """Image ids that generation `name` looked at -> the probability of the class that it suggests.
-
-    Of a batch with gold items none: these have no suggestion of their own, so its absence would tell which they are.
-    """
-    if any(row["strategy"] == schema.GOLD for row in batch.selected(layout, name)):
-        return {}
-    columns = ["image_id", "probability"]
-    table = schema.read(layout.generation(name).predictions, schema.PREDICTIONS, columns)
-    return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))

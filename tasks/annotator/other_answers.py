@@ -16,7 +16,7 @@ from typing import Any
 
 from oltr_core import schema
 from oltr_core.curation import written
-from tasks.annotator import batch, studio_tasks
+from tasks.annotator import returned, studio_tasks
 from tasks.annotator.tables import Line
 
 #: columns of observations.csv, as `tables.rows` calls them, by which it is known
@@ -105,6 +105,6 @@ def _answer(
     if len(different) > 1:
         more = more | {"problem": f"label: more than one: {', '.join(different)}; give one, or leave the image out"}
     if find(label) is not None:
-        return batch.answer(name, names, find, image_id, "label", label, **more)
+        return returned.answer(name, names, find, image_id, "label", label, **more)
     verdict = {schema.UNKNOWN: "unsure", EMPTY: "discard"}.get(written.folded(label), "new_class")
-    return batch.answer(name, names, find, image_id, verdict, label if verdict == "new_class" else "", **more)
+    return returned.answer(name, names, find, image_id, verdict, label if verdict == "new_class" else "", **more)

@@ -7,17 +7,15 @@ thing, a key of the image: none of them is taken for an answer.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from oltr_core import ledger, schema
-from oltr_core.layout import Layout, write_atomically
-from tasks.annotator import batch, content, label_studio, pictures, studio_tasks
+from oltr_core import schema
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
+from tasks.annotator import batch, content, pictures, studio_tasks, tables
 
 PACKAGE = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/camtrap-dp-profile.json"
 DEPLOYMENTS = ("deploymentID", "locationID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
@@ -35,9 +33,9 @@ def _label_studio(layout: Layout, name: str, rows: list[dict[str, Any]]) -> Path
     export = layout.export(name)
     classes = studio_tasks.configuration(set(batch.class_names(layout, name).values()))
     write_atomically(export.label_studio_configuration, classes)
-    most = min(content.LARGEST, content.PAGE_BYTES // max(1, len(rows)))
-    likely = label_studio.probabilities(layout, name)
+    likely = batch.probabilities(layout, name)
     images = batch.pixels(layout, name, [row["image_id"] for row in rows])
+    most = content.bytes_of_each(len(rows))
     tasks = [
         studio_tasks.task(row, name, pictures.picture(image, most), likely.get(row["image_id"]))
         for row, image in zip(rows, images, strict=True)
@@ -90,17 +88,16 @@ def _camtrap_dp(layout: Layout, name: str, rows: list[dict[str, Any]]) -> Path:
         for of, at in deployments.items()
     ]
     taxa = {row["name"]: row["taxon"] for row in batch.register(layout, name)}
-    likely = label_studio.probabilities(layout, name)
+    likely = batch.probabilities(layout, name)
     said = [Prediction(r["file"], name, r["suggested"], label_probability=likely.get(r["image_id"])) for r in rows]
-    sealed = next(e.at for e in ledger.read(layout.ledger) if e.event == "sealed" and e.generation == name)
-    made = _time(datetime.fromisoformat(sealed))
+    made = _time(datetime.fromisoformat(batch.sealed_at(layout, name)))
     of_file = {place_of(one["filePath"], Path()): one for one in media}
     write_atomically(export.observations, exchange.observations(said, made, of_file, taxa)[0])
-    write_atomically(export.media, _csv(MEDIA, media))
-    write_atomically(export.deployments, _csv(DEPLOYMENTS, places))
-    tables = (export.deployments, export.media, export.observations)
+    write_atomically(export.media, tables.text(MEDIA, media))
+    write_atomically(export.deployments, tables.text(DEPLOYMENTS, places))
+    files = (export.deployments, export.media, export.observations)
     same = {"profile": "tabular-data-resource", "format": "csv", "encoding": "utf-8"}
-    resources = [{"name": path.stem, "path": path.name, **same} for path in tables]
+    resources = [{"name": path.stem, "path": path.name, **same} for path in files]
     package = {"name": f"oltr-{name}", "profile": PACKAGE, "created": made, "resources": resources}
     write_atomically(export.package, json.dumps(package, indent=1) + "\n")
     return export.package
@@ -114,14 +111,6 @@ def _manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
 
 def _time(at: datetime | None) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
-    out = io.StringIO()
-    writer: Any = csv.DictWriter(out, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: schema.defused(cell) for column, cell in row.items()} for row in rows)
-    return out.getvalue()
 
 
 KINDS = {"label_studio": _label_studio, "coco": _coco, "camtrap_dp": _camtrap_dp}

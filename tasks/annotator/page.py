@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core import charts
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.pages import hashed, source, templates
 from tasks.annotator import content
 

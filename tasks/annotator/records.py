@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 
 
 def store(folder: Path, table: pa.Table, kind: pa.Schema) -> Path:

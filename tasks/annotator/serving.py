@@ -20,9 +20,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator
-from tasks.annotator import batch, content, folder, page
+from tasks.annotator import batch, content, folder, page, returned
 
 HOST = "127.0.0.1"
 LARGEST = 8 * 2**20  # bytes of a table of answers: a thousand rows whose cells are as long as may be
@@ -104,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _write(self, file: Path, table: bytes) -> None:
         names = batch.names_meant(self.layout, self.batch)
         rows = folder.parse(table, file.name, file.stem, self.batch, names)
-        good, wrong = batch.sort(self.layout, self.batch, rows)
+        good, wrong = returned.sort(self.layout, self.batch, rows)
         if wrong:
             return self._refuse(422, " ".join(wrong[:3]))
         if not good:

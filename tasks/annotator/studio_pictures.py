@@ -14,27 +14,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from oltr_core import digest
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import LabelStudioAnnotator
-from tasks.annotator import batch, content, pictures
+from tasks.annotator import Objects, batch, content, pictures
 from tasks.annotator.studio_server import Server
 
 DAY = 86400  # seconds
 Row = Mapping[str, Any]
-
-
-class Objects(Protocol):
-    """What is done with objects by their addresses s3://bucket/key: `tasks.storage`, which flows hand over."""
-
-    def put(self, uri: str, data: bytes, kind: str) -> None: ...
-    def remove(self, uri: str) -> None: ...
-    def list_below(self, uri: str) -> Iterator[str]: ...
-    def signed(self, uri: str, seconds: int) -> str: ...
-    def seconds_left(self, address: str) -> float | None: ...
 
 
 def images(
@@ -44,16 +34,16 @@ def images(
     rows: list[dict[str, Any]],
     server: Server,
     project: int,
-    objects: Objects | None,
+    objects: Objects,
 ) -> Iterator[tuple[Row, str]]:
     """Each of these selected rows of the batch `name` with the address of its picture, or with the picture itself."""
     if not rows:
         return
     folder = layout.export(name).folder
     if settings.pictures:
-        there = set(_of(objects).list_below(f"{settings.pictures}/{name}/"))
+        there = set(objects.list_below(f"{settings.pictures}/{name}/"))
         for row in rows:
-            yield row, _signed(settings, name, row, folder / batch.file_of(row), there, _of(objects))
+            yield row, _signed(settings, name, row, folder / batch.file_of(row), there, objects)
     elif (root := _served(server, project, folder / batch.file_of(rows[0]))) is not None:
         yield from ((row, _address(folder / batch.file_of(row), root)) for row in rows)
     else:
@@ -72,22 +62,17 @@ def _signed(
     return objects.signed(uri, round(settings.pictures_days * DAY))
 
 
-def ends_soon(settings: LabelStudioAnnotator, objects: Objects | None, address: str) -> bool:
+def ends_soon(settings: LabelStudioAnnotator, objects: Objects, address: str) -> bool:
     """Whether less than half of its time is left to the signed address of a picture."""
-    left = _of(objects).seconds_left(address) if settings.pictures else None
+    left = objects.seconds_left(address) if settings.pictures else None
     return left is not None and left < settings.pictures_days * DAY / 2
 
 
-def remove(settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects | None) -> None:
+def remove(settings: LabelStudioAnnotator, image_ids: Collection[str], objects: Objects) -> None:
     """Delete the pictures of these images from S3, whichever batches they were in."""
-    for uri in list(_of(objects).list_below(f"{settings.pictures}/")) if settings.pictures else ():
+    for uri in list(objects.list_below(f"{settings.pictures}/")) if settings.pictures else ():
         if uri.rpartition("/")[2].partition("-")[0] in image_ids:
-            _of(objects).remove(uri)
-
-
-def _of(objects: Objects | None) -> Objects:
-    assert objects is not None, "flows hand it over"
-    return objects
+            objects.remove(uri)
 
 
 def _served(server: Server, project: int, picture: Path) -> Path | None:

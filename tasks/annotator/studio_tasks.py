@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from oltr_core.curation import written
 from oltr_core.schema import VERDICTS
-from tasks.annotator import batch
+from tasks.annotator import returned
 
 _WORDS = {
     "label": "a known class: choose it below",
@@ -105,7 +105,7 @@ def answers(
                 "where": f"{source}: task {one['id']}, annotation {annotation['id']}",
             }
             settled = {"settled": True} if right else {}
-            yield batch.answer(name, names, find, str(key(one)[1]), verdict, label, **more, **settled)
+            yield returned.answer(name, names, find, str(key(one)[1]), verdict, label, **more, **settled)
 
 
 def _choice(field: str, value: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oltr_core import schema
@@ -25,6 +25,15 @@ class Line(NamedTuple):
     number: int
     cells: dict[str, str]
     problem: str | None = None
+
+
+def text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """These columns of the rows as a CSV table, of which no spreadsheet executes a cell."""
+    out = io.StringIO()
+    writer: Any = csv.DictWriter(out, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({column: schema.defused(cell) for column, cell in row.items()} for row in rows)
+    return out.getvalue()
 
 
 def text_of(data: bytes) -> tuple[str, bool]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from oltr_core import schema, verification
 from oltr_core.curation.clusters import group, typed
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.annotator import TruthAnnotator
-from tasks.annotator import batch, page
+from tasks.annotator import Objects, batch, page, returned
 
 
-def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Any = None) -> str:
+def publish(layout: Layout, settings: TruthAnnotator, name: str, objects: Objects) -> str:
     """Write the batch and its page into data/exports, to be looked at; its digest."""
     found = batch.export(layout, name)
     page.write(layout, name, "")
@@ -42,7 +43,7 @@ def collect(layout: Layout, settings: TruthAnnotator, name: str, at: str) -> lis
         if label == schema.UNKNOWN and label not in known:  # an image of a published open set, of no class
             verdict, label = "unsure", None
         rows.append({**same, "image_id": image_id, "verdict": verdict, "label": label})
-    return batch.by_image(layout, name, group(rows, batch.clusters(layout, name)))
+    return returned.by_image(layout, name, group(rows, batch.clusters(layout, name)))
 
 
 def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
@@ -50,7 +51,7 @@ def instructions(layout: Layout, settings: TruthAnnotator, name: str) -> str:
     return ""
 
 
-def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str], objects: Any = None) -> None:
+def forget(layout: Layout, settings: TruthAnnotator, image_ids: Collection[str], objects: Objects) -> None:
     """Nothing: the truth is the workspace's own."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oltr_core import digest
@@ -29,14 +29,20 @@ class Copies:
     read: Callable[[str], bytes]  # an object, by its address
     put: Callable[[str, bytes, str], None]
     list_below: Callable[[str], Iterator[str]]
+    #: raw batch that was asked for -> the objects of its files, by their names
+    _listed: dict[str, dict[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_listed": {}}  # each process reads the lists itself
 
     def fetch(self, batch: str, file: str) -> bytes:
         """A file of a raw batch. Raises ValueError where the remote does not have it as it was."""
         if batch not in self.batches:
             raise ValueError(f"data/raw/{batch}.dvc: this pointer is not here; `git pull`, or `oltr ingest {batch}`")
-        listed = json.loads(self._object(self.batches[batch], f"data/raw/{batch}"))
-        of_file = {entry["relpath"]: entry["md5"] for entry in listed}
-        return self._object(of_file.get(file, ""), f"data/raw/{batch}/{file}")
+        if batch not in self._listed:
+            listed = json.loads(self._object(self.batches[batch], f"data/raw/{batch}"))
+            self._listed[batch] = {entry["relpath"]: entry["md5"] for entry in listed}
+        return self._object(self._listed[batch].get(file, ""), f"data/raw/{batch}/{file}")
 
     def _object(self, name: str, what: str) -> bytes:
         address = f"{self.remote}/files/md5/{name[:2]}/{name[2:]}"

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from oltr_core import ledger
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of what DVC keeps
 

@@ -6,7 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from tasks.dvc import git
 from tasks.dvc.repository import asked, inside
 

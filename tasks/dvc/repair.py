@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from oltr_core import digest, ledger, verification
-from oltr_core.layout import Layout, is_unfinished
+from oltr_core.files import is_unfinished
+from oltr_core.layout import Layout
 from tasks.dvc import pointers, remotes, repository
 
 WAIT = 3.0  # seconds that another DVC process may hold its lock, as DVC itself waits

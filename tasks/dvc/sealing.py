@@ -7,7 +7,8 @@ import shutil
 from typing import Any
 
 from oltr_core import digest, ledger
-from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout, rename_into_place, write_atomically
+from oltr_core.files import rename_into_place, write_atomically
+from oltr_core.layout import GENESIS, IMPORTED, Generation, Layout
 from oltr_core.ledger import Event
 from oltr_core.measured import read_all, read_intervals
 from oltr_core.pipeline import KEPT, STAGES

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from oltr_core import digest, ledger
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.operations import Tracking
 from oltr_core.upkeep import arrivals
 from tasks.mlflow import database, line

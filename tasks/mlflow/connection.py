@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from oltr_core.layout import Layout, sqlite_address
+from oltr_core.layout import Layout
 from oltr_core.settings.operations import Tracking
 from tasks.mlflow import database
+
+
+def address(layout: Layout, tracking: Tracking) -> str:
+    """Of the MLflow of this workspace, as MLflow is told it."""
+    return tracking.uri or database.address(layout)
 
 
 def connect(layout: Layout, tracking: Tracking) -> Any:
@@ -22,7 +27,7 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
     if not tracking.uri:
         database.set_aside(layout)
         database.make(layout)
-    mlflow.set_tracking_uri(tracking.uri or sqlite_address(layout.mlflow_db))
+    mlflow.set_tracking_uri(address(layout, tracking))
     client = mlflow.MlflowClient()
     place, root = _artifacts(layout, tracking), f"{layout.root.resolve().as_uri()}/"
     experiment = client.get_experiment_by_name(tracking.experiment)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from oltr_core.layout import Layout, sqlite_address
+from oltr_core.files import sqlite_address
+from oltr_core.layout import Layout
+
+
+def address(layout: Layout) -> str:
+    """As MLflow is told it."""
+    return sqlite_address(layout.mlflow_db)
 
 
 def fault(database: Path) -> str:
@@ -57,7 +63,7 @@ def make(layout: Layout) -> None:
         store.engine.dispose()
         part.replace(layout.mlflow_db)
         for kind in (SqlAlchemyStore, registry.SqlAlchemyStore):  # connections of this process to one set aside
-            if engine := kind._engine_map.get(sqlite_address(layout.mlflow_db)):
+            if engine := kind._engine_map.get(address(layout)):
                 engine.dispose()
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import yaml
 
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml

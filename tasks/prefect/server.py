@@ -16,7 +16,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from oltr_core.layout import Layout, sqlite_address
+from oltr_core.files import sqlite_address
+from oltr_core.layout import Layout
 from tasks.prefect import receiving, reports
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores

@@ -13,38 +13,28 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property, lru_cache
-from importlib.metadata import version
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import oltr_core
-from oltr_core import digest, engine
-from oltr_core.layout import Layout, write_atomically
+from oltr_core import engine
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute, Engine, RayEngine
 from oltr_core.settings.reading import load_sections
 from oltr_core.spec import Spec
-from tasks.ray import ranks
+from tasks.ray import ranks, worker
 
 U = TypeVar("U")
 R = TypeVar("R")
 AGAIN = 3  # times that a unit is done again whose worker was lost
 AHEAD = 2  # units that wait for each that is being done
 ANSWERS_IN = 5.0  # seconds
-COMPUTING = ("torch", "torchvision", "timm", "numpy", "pillow")  # packages that results depend on
 
 
 class _Section(Spec):
     compute: Compute = Compute()
-
-
-class Expected(NamedTuple):
-    """What a worker has to find where it is."""
-
-    token: str  # a file of the workspace
-    code: str  # digest of the code and of the versions below it
-    apart: bool = False  # whether it may do without that file
 
 
 @contextmanager
@@ -99,7 +89,7 @@ class Cluster:
         call = _remote().options(num_cpus=cores, num_gpus=int(gpu), max_retries=AGAIN)
         # sent once, and not opened anew for each unit: it may hold a network
         sent = [ray.put(function)]
-        expected = Expected(str(self._token()), _code(), apart and self.copies is not None)
+        expected = worker.Expected(str(self._token()), worker.code(), apart and self.copies is not None)
         waiting = deque([call.remote(sent, first[0], expected)])
         while waiting:
             waiting.extend(call.remote(sent, unit, expected) for unit in islice(stream, most - len(waiting)))
@@ -112,8 +102,8 @@ class Cluster:
             raise ValueError(
                 f"params.yaml: compute.processes: expected at most {places}, the Ray cluster's room, found {number}"
             )
-        expected = Expected(str(self._token()), _code())
-        ranks.together(ray, _taking_part, number, (expected, call, args), threads, gpu)
+        expected = worker.Expected(str(self._token()), worker.code())
+        ranks.together(ray, worker.take_part, number, (expected, call, args), threads, gpu)
 
     def _connected(self) -> Any:
         try:
@@ -189,47 +179,4 @@ def _result(ray: Any, reference: Any) -> Any:
 def _remote() -> Any:
     import ray
 
-    return ray.remote(_unit)
-
-
-def _unit(function: list[Any], unit: Any, expected: Expected) -> Any:
-    """What a worker calls. Raises ValueError where it cannot do what the others do."""
-    if problem := _unfit(expected):
-        raise ValueError(f"the Ray worker on {socket.gethostname()} {problem}")
-    if Path(expected.token).exists():
-        return _opened(function[0])(unit)
-    with engine.being_apart():
-        return _opened(function[0])(unit)
-
-
-def _taking_part(
-    where: str, own: int, number: int, expected: Expected, call: Callable[..., Any], args: tuple
-) -> None:
-    """What each process of a training calls."""
-    if problem := _unfit(expected):
-        raise ValueError(f"the Ray worker on {socket.gethostname()} {problem}")
-    call(where, own, number, *args)
-
-
-@lru_cache(maxsize=1)
-def _opened(reference: Any) -> Callable[[Any], Any]:
-    import ray
-
-    return ray.get(reference)
-
-
-@lru_cache(maxsize=4)
-def _unfit(expected: Expected) -> str:
-    if not expected.apart and not Path(expected.token).exists():
-        folder = Path(expected.token).parents[2]
-        return f"does not see the workspace {folder}: give every node this folder, on storage that all share"
-    if expected.code != _code():
-        return f"has other code of oltr, or other versions of {', '.join(COMPUTING)}: install the same on every node"
-    return ""
-
-
-@cache
-def _code() -> str:
-    package = Path(oltr_core.__file__).parent
-    files = [[p.relative_to(package).as_posix(), digest.of_file(p)] for p in sorted(package.rglob("*.py"))]
-    return digest.of_value([files, [version(name) for name in COMPUTING]])
+    return ray.remote(worker.unit)

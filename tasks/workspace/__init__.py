@@ -16,7 +16,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from oltr_core import dvc_yaml, ledger, schema
-from oltr_core.layout import GENESIS, Layout, write_atomically
+from oltr_core.files import write_atomically
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded

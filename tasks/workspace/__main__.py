@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 from tasks.workspace import REPOSITORY_OWN, files
 
 for name, content in files().items():

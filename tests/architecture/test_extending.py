@@ -99,7 +99,7 @@ import pyarrow, re
 from oltr_core import schema
 from oltr_core.settings.whole import load_settings
 from tasks import annotator
-from tasks.annotator import batch
+from tasks.annotator import batch, returned
 layout = workspace({"annotator": {"name": "parrot", "answer": "owl"}})
 row = {"rank": 0, "u_open": 0.0, "u_info": 0.0, "merit": 0.0, "reason": "r", "suggested": "s", "strategy": "t"}
 selection = pyarrow.Table.from_pylist([{**row, "image_id": "i" * 64}], schema.SELECTION)
@@ -107,7 +107,7 @@ layout.generation("0000").folder.mkdir(parents=True)
 schema.write(layout.generation("0000").selection, selection, schema.SELECTION)
 settings = load_settings(layout).annotator
 rows = annotator.of(settings).collect(layout, settings, "0000", "2026-01-01T00:00:00+00:00")
-good, wrong = batch.sort(layout, "0000", rows)
+good, wrong = returned.sort(layout, "0000", rows)
 assert ([row["label"] for row in good], wrong) == (["owl"], [])
 assert (settings.inbox, settings.address) == ("", "")
 wanted = re.findall(r"^    (\\w+)\\(layout", annotator.__doc__, re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import answers, plan, steps, workspace
+from flows import answers, examining, plan, steps, workspace
 from oltr_core import ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
@@ -106,7 +106,7 @@ def test_a_folder_that_is_not_there_is_named(photos):
     with pytest.raises(ValueError, match="expected a folder of images") as caught:
         ingest_and_open(photos)
     sentence_of(caught)
-    lines, fit = workspace.examine(photos)
+    lines, fit = examining.examine(photos)
     assert not fit
     assert any("photos is not here" in line for line in lines)
 
@@ -243,8 +243,8 @@ def test_init_refuses_a_folder_with_other_files_and_completes_a_workspace(tmp_pa
     photos.dvc_yaml.unlink()
     assert "added dvc.yaml" in workspace.create(photos.root)
     assert "nothing was missing" in workspace.create(photos.root)
-    assert workspace.examine(photos)[1]
+    assert examining.examine(photos)[1]
     photos.dvc_yaml.write_text(photos.dvc_yaml.read_text() + "# edited\n")
-    lines, fit = workspace.examine(photos)
+    lines, fit = examining.examine(photos)
     assert not fit
     assert any("run `oltr upgrade`" in line for line in lines)

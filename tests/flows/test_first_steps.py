@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from flows import cli, workspace
+from flows import cli, examining, workspace
 from oltr_core.layout import Layout
 from oltr_core.params import load_params
 from oltr_core.profiles import PROFILES
@@ -36,7 +36,7 @@ def change(layout: Layout, **sections) -> None:
 
 
 def lines_of(layout: Layout) -> tuple[str, bool]:
-    lines, fit = workspace.examine(layout)
+    lines, fit = examining.examine(layout)
     return "\n".join(lines), fit
 
 

@@ -91,7 +91,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/ingest/test_camera_traps.py",
     ],
     "oltr_core/interfaces.py": [f"{CORE}/equations/test_interfaces.py", f"{CORE}/equations/test_strategies.py"],
-    "oltr_core/files.py": [f"{CORE}/test_layout.py"],
+    "oltr_core/files.py": [f"{CORE}/test_files.py"],
     "oltr_core/layout.py": [f"{CORE}/test_layout.py"],
     "oltr_core/learners": [
         f"{CORE}/equations/test_learners.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from oltr_core.layout import write_atomically
+from oltr_core.files import write_atomically
 from tests.architecture.imports import ROOT
 from tests.reliability import Case
 

@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from oltr_core.settings.annotator import LabelStudioAnnotator
-from tasks import workspace
-from tasks.annotator import batch, label_studio, studio_server
+from tasks import storage, workspace
+from tasks.annotator import batch, label_studio, returned, studio_server
 from tasks.annotator.studio_server import TOKEN, Server
 from tasks.dvc import remotes
 from tests.core.data_world import Layout
@@ -120,7 +120,7 @@ def test_a_batch_goes_out_once_is_answered_and_comes_back_once(files, url):
     for _ in range(2):  # the second time nothing is new
         done = oltr(layout, "annotate", "import", "0000")
         assert done.returncode == 0, done.stderr
-        rows = {row["image_id"]: row for row in batch.stored(layout, "0000").to_pylist()}
+        rows = {row["image_id"]: row for row in returned.stored(layout, "0000").to_pylist()}
         assert [(rows[i]["verdict"], rows[i]["label"]) for i in asked[:4]] == [
             ("label", "red deer"), ("new_class", "wild cat"), ("discard", None), ("unsure", None),
         ]  # fmt: skip
@@ -145,16 +145,16 @@ def test_a_batch_goes_out_once_is_answered_and_comes_back_once(files, url):
 def test_a_server_that_reads_no_files_of_ours_gets_the_pictures_within_the_tasks(tmp_path, url):
     layout = team(tmp_path / "far", url)
     settings = LabelStudioAnnotator(url=url, project="far away")
-    label_studio.publish(layout, settings, "0000")
+    label_studio.publish(layout, settings, "0000", storage)
     tasks = tasks_of(url, "far away")
     assert len(tasks) == world.ASKED
     gone = [task["data"]["image_id"] for task in tasks[3:5]]
-    assert label_studio.forget(layout, settings, gone) == 2
+    assert label_studio.forget(layout, settings, gone, storage) == 2
     assert [t["data"]["image_id"] for t in tasks_of(url, "far away")] == [
         task["data"]["image_id"] for task in tasks if task not in tasks[3:5]
     ]
-    assert label_studio.forget(layout, settings, gone) == 0
-    assert label_studio.forget(layout, settings.model_copy(update={"project": "nowhere"}), gone) == 0
+    assert label_studio.forget(layout, settings, gone, storage) == 0
+    assert label_studio.forget(layout, settings.model_copy(update={"project": "nowhere"}), gone, storage) == 0
     assert {task["data"]["image"][:22] for task in tasks} == {"data:image/png;base64,"}
 
 

@@ -13,9 +13,10 @@ from threading import Thread
 import pytest
 
 from oltr_core import checkpoint, engine, inference, schema
+from oltr_core.files import write_atomically
 from oltr_core.images.shards import Shards
 from oltr_core.ingest import batch_writer, packing
-from oltr_core.layout import Layout, write_atomically
+from oltr_core.layout import Layout
 from oltr_core.prediction import loaded, predict
 from oltr_core.settings.reading import load_sections
 from oltr_core.settings.whole import load_settings

@@ -16,8 +16,8 @@ from oltr_core import schema
 from oltr_core.images.shards import Shards
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
-from tasks import annotator
-from tasks.annotator import batch, collecting, folder, truth
+from tasks import annotator, storage
+from tasks.annotator import batch, collecting, folder, returned, truth
 from tests.tasks import waiting_world as world
 from tests.tasks.waiting_world import checked
 
@@ -66,7 +66,7 @@ def test_the_annotator_that_params_yaml_names_is_the_one_that_is_asked():
 
 @pytest.mark.parametrize(("kind", "settings"), [(folder, FOLDER), (truth, TRUTH)])
 def test_a_batch_goes_out_with_a_row_and_the_picture_of_each_image_and_says_what_to_do(layout, kind, settings):
-    digest = kind.publish(layout, settings, "0000")
+    digest = kind.publish(layout, settings, "0000", storage)
     export = layout.export("0000")
     rows = asked_rows(layout)
     assert list(rows[0]) == ["rank", "image_id", "file", "suggested", "reason", "share", "cluster", "verdict",
@@ -84,18 +84,18 @@ def test_a_batch_goes_out_with_a_row_and_the_picture_of_each_image_and_says_what
     assert "Known classes: cat, dog" in export.instructions.read_text()
     assert "0000.csv" in export.instructions.read_text()
     assert export.contact_sheet.read_bytes() == layout.generation("0000").contact_sheet.read_bytes()
-    assert kind.publish(layout, settings, "0000") == digest
+    assert kind.publish(layout, settings, "0000", storage) == digest
 
 
 def test_an_export_that_people_have_begun_to_fill_in_is_left_and_half_a_one_is_made_anew(layout):
     part = layout.export_part("0000")
     part.folder.mkdir(parents=True)
     (part.folder / "rubbish").write_text("x")
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     assert not (layout.export("0000").folder / "rubbish").exists()
     assert not part.folder.exists()
     layout.export("0000").table.write_text("begun")
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     assert layout.export("0000").table.read_text() == "begun"
 
 
@@ -118,7 +118,7 @@ def test_names_and_aliases_of_active_classes_are_what_people_may_write(layout):
 
 # --- back from people -------------------------------------------------------------------------------------------
 def test_a_filled_in_batch_comes_back_row_by_row(layout):
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     first, second, third = batch.asked(layout, "0000")
     put(
         layout,
@@ -142,7 +142,7 @@ def test_a_filled_in_batch_comes_back_row_by_row(layout):
 
 
 def test_rows_that_nobody_filled_in_are_no_answers(layout):
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     put(layout, layout.export("0000").table.read_text())
     assert collected(layout) == []
 
@@ -201,7 +201,7 @@ def composed(layout: Layout) -> list[str]:
 
 def test_share_and_cluster_go_out_and_one_row_comes_back_for_the_cluster(layout):
     first, second, third = composed(layout)
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     shown = [(row["image_id"], row["share"], row["cluster"]) for row in asked_rows(layout)]
     assert shown == [(first, "discover", "4"), (second, "suspect", "4"), (third, "audit", "")]
     assert "cluster-3 answers all images of cluster 3" in layout.export("0000").instructions.read_text()
@@ -239,12 +239,12 @@ def test_held_back_labels_are_typed_by_clusters_and_are_the_same_answers(layout)
 
 
 def test_what_curate_has_to_know_of_a_composed_batch_is_added_to_its_audit(layout):
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     assert not layout.audit_of("0000").exists()
     first, second, third = composed(layout)
     truth.audit(layout, TRUTH, "0000")
     before = json.loads(layout.audit_of("0000").read_text())
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     assert json.loads(layout.audit_of("0000").read_text()) == before | {
         "drawn": {"suggested": {third: "cat"}, "classes": ["cat", "dog"]}, "suspects": [second],
         "clusters": {first: 4, second: 4},
@@ -266,7 +266,7 @@ def gilded(layout: Layout) -> tuple[str, list[dict]]:
 
 def test_nothing_that_goes_out_tells_a_gold_item_from_the_others(layout):
     known, _ = gilded(layout)
-    folder.publish(layout, FOLDER, "0000")
+    folder.publish(layout, FOLDER, "0000", storage)
     export = layout.export("0000")
     third = asked_rows(layout)[2]
     assert third["image_id"] == known
@@ -289,7 +289,7 @@ def test_curate_is_told_of_gold_items_and_takes_them_for_nothing_else(layout):
     schema.write(layout.generation("0000").selection, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
     truth.audit(layout, TRUTH, "0000")
     assert json.loads(layout.audit_of("0000").read_text())["select/budget"] == 2
-    batch.note(layout, "0000")
+    returned.note(layout, "0000")
     found = json.loads(layout.audit_of("0000").read_text())
     assert (found["gold"], found["adjudicated"]) == ([known], [rows[0]["image_id"]])
     assert "drawn" not in found, "its share is that of the image in whose place it stands"
@@ -342,14 +342,14 @@ def test_the_audit_of_a_batch_of_nothing_has_no_rates(layout):
 # --- the store --------------------------------------------------------------------------------------------------
 def test_the_same_answers_again_are_the_same_file_and_others_are_another(layout):
     rows = [dict(row) for row in truth.collect(layout, TRUTH, "0000", world.AT)]
-    one = batch.store(layout, "0000", checked(layout, "0000", rows[:2]))
+    one = returned.store(layout, "0000", checked(layout, "0000", rows[:2]))
     stamp = one.stat().st_mtime_ns
-    assert batch.store(layout, "0000", checked(layout, "0000", rows[:2])) == one
+    assert returned.store(layout, "0000", checked(layout, "0000", rows[:2])) == one
     assert one.stat().st_mtime_ns == stamp
-    two = batch.store(layout, "0000", checked(layout, "0000", rows[2:]))
+    two = returned.store(layout, "0000", checked(layout, "0000", rows[2:]))
     assert sorted(p.name for p in layout.annotations_of("0000").iterdir()) == sorted([one.name, two.name])
-    assert batch.stored(layout, "0000").num_rows == 3
-    assert batch.stored(layout, "0001").num_rows == 0
+    assert returned.stored(layout, "0000").num_rows == 3
+    assert returned.stored(layout, "0001").num_rows == 0
 
 
 def test_an_answer_to_an_image_that_was_not_asked_about_is_refused_with_its_line(layout):

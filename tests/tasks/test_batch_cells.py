@@ -9,7 +9,7 @@ import pytest
 from oltr_core import schema
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator, TruthAnnotator
-from tasks.annotator import batch, folder, truth
+from tasks.annotator import batch, folder, returned, truth
 from tests.core.data_world import picture, run_curate, run_ingest, seal, workspace
 from tests.tasks.waiting_world import checked
 
@@ -74,7 +74,7 @@ def test_good_rows_and_wrong_rows_are_told_apart(layout):
         f"image_id,verdict,label\n{asked[3]},,plain\n{asked[4]},,{'x' * 200_000}\n"
     )
     rows = folder.collect(layout, FolderAnnotator(), "0000", "")
-    good, errors = batch.sort(layout, "0000", rows)
+    good, errors = returned.sort(layout, "0000", rows)
     assert [row["image_id"] for row in good] == [asked[0], asked[2], asked[3]]
     assert [error.partition(": ")[0].removeprefix(f"{inbox}/") for error in errors] == [
         "0000.csv:3", "0000/eve.csv", "0000/max.csv:3",

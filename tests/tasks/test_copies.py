@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import pickle
 
 import pytest
 import torch
@@ -107,8 +109,18 @@ def test_what_a_machine_computes_from_the_remote_alone_is_what_one_with_the_fold
     assert made(layout) == files
     assert kept() == []
 
+    # the list of a batch's files is read once in a process, and not sent to another
+    read = []
+    counted = dataclasses.replace(found, read=lambda address: read.append(address) or s3.read(address))
+    for file in ("index.parquet", "shard-00000.arrow", "shard-00001.arrow"):
+        assert counted.fetch("b", file) == found.fetch("b", file)
+    listing = f"{REMOTE}/files/md5/{found.batches['b'][:2]}/{found.batches['b'][2:]}"
+    assert read.count(listing) == 1
+    assert len(read) == 4
+    assert pickle.dumps(found) == pickle.dumps(copies.of(plain, s3))
+
     # neither here nor there, changed there, and no pointer
-    listed = s3.read(f"{REMOTE}/files/md5/{found.batches['b'][:2]}/{found.batches['b'][2:]}")
+    listed = s3.read(listing)
     md5 = next(e["md5"] for e in json.loads(listed) if e["relpath"] == "shard-00001.arrow")
     address = f"{REMOTE}/files/md5/{md5[:2]}/{md5[2:]}"
     s3.put(address, b"another", "application/octet-stream")
@@ -133,7 +145,7 @@ def emptied(layout: Layout) -> Layout:
 
 def _only_here(layout: Layout):
     """Fails where a worker writes."""
-    from oltr_core.layout import write_atomically
+    from oltr_core.files import write_atomically
 
     def write(path, data):
         assert not engine.apart()

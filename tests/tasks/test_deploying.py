@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from flows import workspace
+from flows import examining
 from oltr_core.layout import Layout
 from oltr_core.settings.workspace import name_of
 from tasks.prefect import deploying
@@ -47,14 +47,14 @@ def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
     written = "tracking: {uri: 'http://eve:pw@mlflow.example:5000'}\nannotator: {name: label_studio, url: %s}\n"
     layout.params.write_text(written % "'http://localhost:8080'")
     monkeypatch.setenv("PREFECT_API_URL", f"http://{platform.node()}:4200/api")
-    assert workspace._servers(layout).startswith("! params.yaml: tracking.uri is plain http to mlflow.example: ")
+    assert examining._servers(layout).startswith("! params.yaml: tracking.uri is plain http to mlflow.example: ")
     layout.params.write_text(written.replace("http:", "https:") % "'http://studio.example'")
     monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.7:4200/api")
     said = "! PREFECT_API_URL is plain http to 10.0.0.7, params.yaml: annotator is plain http to studio.example: "
-    assert workspace._servers(layout).startswith(said)
+    assert examining._servers(layout).startswith(said)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     layout.params.write_text("{}")
-    assert not workspace._servers(layout).startswith("! ")
+    assert not examining._servers(layout).startswith("! ")
 
 
 def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from oltr_core.ingest.sources.coco_camera_traps import CocoCameraTraps
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import FolderAnnotator
 from oltr_core.upkeep import forgetting
-from tasks.annotator import batch, folder, label_studio, other_formats
+from tasks.annotator import batch, folder, other_formats, returned
 from tests.tasks import page_world as world
 from tests.tasks.test_label_studio import said
 from tests.tasks.waiting_world import checked
@@ -103,7 +103,7 @@ def test_where_there_are_gold_items_no_task_has_a_probability_for_they_have_none
     rows = batch.selected(layout, "0000")
     rows[3]["strategy"] = schema.GOLD
     monkeypatch.setattr(batch, "selected", lambda *_: rows)
-    assert label_studio.probabilities(layout, "0000") == {}
+    assert batch.probabilities(layout, "0000") == {}
 
 
 def test_files_with_pictures_inside_are_gone_when_one_of_their_images_is_forgotten(layout):
@@ -164,7 +164,7 @@ def test_an_image_with_two_names_is_refused_and_the_others_are_taken(layout):
     ]
     with pytest.raises(ValueError, match=f"^[^\n]*0000.json: image {asked[0]}: label: more than one: [^\n]*$"):
         back(layout, json.dumps(found))
-    good, _ = batch.sort(layout, "0000", folder.collect(layout, FolderAnnotator(), "0000", ""))
+    good, _ = returned.sort(layout, "0000", folder.collect(layout, FolderAnnotator(), "0000", ""))
     assert [row["image_id"] for row in good] == [asked[1]]
 
 

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from oltr_core import schema
 from oltr_core.layout import Layout
 from tasks import workspace
-from tasks.annotator import batch, content, folder, page
+from tasks.annotator import batch, content, folder, page, returned
 from tasks.dvc import remotes
 from tests.flows.worlds import environment
 from tests.tasks import browser
@@ -287,7 +287,7 @@ def test_the_saved_table_is_imported_by_the_command(batch_page, layout):
     command = [sys.executable, "-m", "flows.cli", "annotate", "import", "0000"]
     done = subprocess.run(command, cwd=layout.root, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = {row["image_id"]: row for row in batch.stored(layout, "0000").to_pylist()}
+    rows = {row["image_id"]: row for row in returned.stored(layout, "0000").to_pylist()}
     found = [rows[image] for image in batch.asked(layout, "0000")[:10]]
     assert [row["label"] for row in found] == [*given, *(name.strip() for name in new), None, None]
     verdicts = ["label"] * 4 + ["new_class"] * 4 + ["discard", "unsure"]

@@ -10,6 +10,7 @@ import pytest
 from oltr_core import engine
 from oltr_core.layout import Layout
 from tasks import ray
+from tasks.ray import worker
 
 
 @pytest.fixture
@@ -68,25 +69,25 @@ def test_what_no_node_has_is_not_waited_for():
 
 def test_a_worker_says_what_it_lacks(tmp_path):
     token = Layout(tmp_path).token("t")
-    fit, other = ray.Expected(str(token), ray._code()), ray.Expected(str(token), "0")
-    assert ray._unfit(fit) == (
+    fit, other = worker.Expected(str(token), worker.code()), worker.Expected(str(token), "0")
+    assert worker._unfit(fit) == (
         f"does not see the workspace {tmp_path}: give every node this folder, on storage that all share"
     )
     token.parent.mkdir(parents=True)
     token.touch()
-    ray._unfit.cache_clear()
-    assert ray._unfit(fit) == ""
-    assert "has other code of oltr, or other versions of torch" in ray._unfit(other)
+    worker._unfit.cache_clear()
+    assert worker._unfit(fit) == ""
+    assert "has other code of oltr, or other versions of torch" in worker._unfit(other)
     with pytest.raises(ValueError, match="the Ray worker on .* has other code"):
-        ray._unit([None], 1, other)
+        worker.unit([None], 1, other)
 
 
 def test_a_worker_that_does_not_see_the_workspace_does_units_that_need_no_more_than_copies(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "_opened", lambda of: of)
+    monkeypatch.setattr(worker, "_opened", lambda of: of)
     token = Layout(tmp_path).token("t")
     token.parent.mkdir(parents=True)
-    expected = ray.Expected(str(token), ray._code(), apart=True)
-    assert ray._unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, True)
+    expected = worker.Expected(str(token), worker.code(), apart=True)
+    assert worker.unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, True)
     token.touch()
-    assert ray._unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
+    assert worker.unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
     assert not engine.apart()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import answers, plan, steps
-from flows import workspace as looked
+from flows import answers, examining, plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
@@ -18,7 +17,7 @@ from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.annotator import FolderAnnotator, People, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
-from tasks.annotator import batch, collecting, register, truth
+from tasks.annotator import batch, collecting, register, returned, truth
 from tasks.dvc import batches, environment, git, inputs, pointers, remotes, repository, reproduce, sealing, stages
 from tasks.dvc import objects as stored
 from tests.tasks import waiting_world as world
@@ -214,16 +213,16 @@ def test_check_names_the_data_and_the_results_that_the_remote_does_not_have(aske
     lock = yaml.safe_load(asked.dvc_lock.read_text())
     del lock["stages"]["report"]
     asked.dvc_lock.write_text(yaml.safe_dump(lock))
-    assert looked._remote(asked).startswith("it has all of "), "a stage that did not run has nothing to copy"
+    assert examining._remote(asked).startswith("it has all of "), "a stage that did not run has nothing to copy"
     outs = [out for s in yaml.safe_load(asked.dvc_lock.read_text())["stages"].values() for out in s["outs"]]
     md5s = {Path(out["path"]).name: out["md5"] for out in outs}
     (asked.remote / "files" / "md5" / md5s["base.safetensors"][:2] / md5s["base.safetensors"][2:]).unlink()
     then = "; the next seal copies what is here, `dvc push` at once"
-    assert looked._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
+    assert examining._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
     for store in (asked.remote, asked.dvc_cache):  # nobody knows what was in the folder
         (store / "files" / "md5" / md5s["plots"][:2] / md5s["plots"][2:]).unlink()
     shutil.rmtree(asked.remote / "files" / "md5" / pointers.pointer(asked.batch("b").folder)["md5"][:2])
-    found = looked._remote(asked)
+    found = examining._remote(asked)
     assert found.startswith("! the remote does not have all of data/raw/b.dvc, dvc.yaml:")
     assert "dvc.yaml:train" in found
     assert "dvc.yaml:evaluate" in found
@@ -303,7 +302,7 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
     audit = digest.of_file(asked.audit_of("0000"))
     assert event.event == "imported"
     assert event.details == {"annotations": 3, "annotator": "truth", "audit": audit, "dvc": kept}
-    assert sorted(batch.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
+    assert sorted(returned.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
     assert pointers.pointer(asked.annotations_of("0000"))["nfiles"] == 2
     assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
 
@@ -389,7 +388,7 @@ def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_ans
     put(asked, f"{three},new_class,Wild  Bore,2026-01-02", file="0000-ben.csv")
     answers.import_late(asked)
     assert imports(asked) == [2, 1]
-    assert set(batch.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
+    assert set(returned.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
     assert "new class" not in capsys.readouterr().err
 
 
@@ -406,7 +405,7 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
         "new class 'wild bore'; a class 'wild boar' exists: answer again, or later `oltr classes merge 'wild bore' "
     )
     assert f"{told}'wild boar' --reason ...`" in capsys.readouterr().err
-    labels = batch.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
+    labels = returned.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
     assert sorted(labels[:3]) == ["sea cow", "wild boar", "wild boar"]
     assert sorted(labels[3:]) == ["cat", "wild bore"]
 

@@ -54,7 +54,7 @@ def test_pictures_are_put_once_under_their_digest_shown_for_days_and_gone_when_t
     assert ends(settings.model_copy(update={"pictures_days": 5}), s3, addresses[0]), "less than half is left of it"
     assert not ends(settings.model_copy(update={"pictures_days": 3}), s3, addresses[0])
     assert not ends(settings, s3, "data:image/png;base64,AA"), "sent before the setting was there"
-    assert not ends(LabelStudioAnnotator(), None, addresses[0])
+    assert not ends(LabelStudioAnnotator(), s3, addresses[0])
 
     exported(layout, "0001")
     sent("0001")
@@ -63,7 +63,7 @@ def test_pictures_are_put_once_under_their_digest_shown_for_days_and_gone_when_t
     assert left == [keys[1], keys[1].replace("0000", "0001"), "s3://team/deer2/other.png"]
     assert not [uri for uri in left if contents[0] in s3.read(uri)]
     assert requests.get(addresses[0], timeout=10).status_code == 404
-    studio_pictures.remove(LabelStudioAnnotator(), {"b" * 64}, None)
+    studio_pictures.remove(LabelStudioAnnotator(), {"b" * 64}, s3)
     assert list(s3.list_below("s3://team/")) == left
 
 

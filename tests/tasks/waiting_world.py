@@ -13,7 +13,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.pipeline import KEPT, STAGES
 from tasks import workspace
-from tasks.annotator import batch
+from tasks.annotator import returned
 from tasks.dvc import sealing
 from tests.core.data_world import picture, run_curate, run_ingest
 
@@ -62,7 +62,7 @@ def make(root: Path) -> Layout:
 
 def checked(layout: Layout, name: str, rows: Any) -> Any:
     """The answers as a table. Raises ValueError that lists those that cannot be imported."""
-    good, errors = batch.sort(layout, name, rows)
+    good, errors = returned.sort(layout, name, rows)
     if errors:
         raise ValueError("\n".join(errors))
     return schema.from_rows(schema.ANNOTATIONS, good)

@@ -13,7 +13,17 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from oltr_core import schema
-from oltr_core.analyses import ablation, attributes, embedding, exploration, f1_gain, find, imbalance, open_threshold
+from oltr_core.analyses import (
+    ablation,
+    attributes,
+    cells,
+    embedding,
+    exploration,
+    f1_gain,
+    find,
+    imbalance,
+    open_threshold,
+)
 from oltr_core.analyses.associations import activation, choose, nearest, tinted
 from oltr_core.analyses.loaded import memory_feature
 from oltr_core.benchmark.records import Records
@@ -308,7 +318,8 @@ def test_shares_that_were_asked_about_are_points_of_one_curve_after_the_last_upd
 
 def test_no_two_of_nine_strategies_are_drawn_alike():
     table = exploration.curves([cell(f"s{n}", 0, 0.1 * n) for n in range(9)])
-    drawn = [(s.colour, s.hollow) for s in exploration._series(table, "answers", "unknown_accuracy")]
+    lines = cells.lines(table, "answers", "unknown_accuracy", "unknown_accuracy_half_width")
+    drawn = [(s.colour, s.hollow) for s in lines]
     assert len(set(drawn)) == len(drawn) == 9
 
 

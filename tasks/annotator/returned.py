@@ -1,0 +1,118 @@
+"""What every annotator shares of the way back: answers as rows, the checks, and the store of annotations."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from oltr_core import digest, ledger, schema
+from oltr_core.curation import written
+from oltr_core.curation.clusters import expand
+from oltr_core.files import write_atomically
+from oltr_core.layout import Layout
+from oltr_core.ledger import Event
+from oltr_core.spec import suggest
+from tasks.annotator import batch, records
+
+
+def answer(
+    name: str,
+    names: Mapping[str, str],
+    find: Callable[[str], str | None],
+    image_id: str,
+    verdict: str,
+    label: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """One answer to the batch `name` as a row: what `find` (`written.finder` of the names) knows becomes its class.
+
+    A label of no known class has a `problem`, so that a typing error does not become a class.
+    """
+    meant = find(label) or unicodedata.normalize("NFC", label)
+    row = {"image_id": image_id, "verdict": verdict, "label": meant or None, "batch_id": name}
+    if verdict == "label" and label and find(label) is None:
+        known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
+        row["problem"] = f"label: no class is called {label!r}{known}; for a new class write the verdict new_class"
+    return row | more
+
+
+def by_image(
+    layout: Layout, name: str, rows: Iterable[Mapping[str, Any]], names: Mapping[str, str] | None = None
+) -> list[Mapping[str, Any]]:
+    """The rows with one for each image that an answer to a whole cluster names.
+
+    `names`: what people may write. New names that differ in capitals, composed letters and blanks alone become one:
+    that which was imported before, or stands first.
+    """
+    rows = rows if names is None else _spelled_once(list(rows), stored(layout, name), names)
+    return expand(rows, batch.clusters(layout, name))
+
+
+def _spelled_once(
+    rows: list[Mapping[str, Any]], before: pa.Table, names: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    def is_new(row: Mapping[str, Any]) -> bool:
+        return row.get("verdict") == "new_class" and bool(row["label"]) and row["label"] not in names
+
+    first: dict[str, str] = {}
+    for row in filter(is_new, (*before.to_pylist(), *rows)):
+        first.setdefault(written.folded(row["label"]), row["label"])
+    return [{**row, "label": first[written.folded(row["label"])]} if is_new(row) else row for row in rows]
+
+
+def note(layout: Layout, name: str) -> None:
+    """Add to the audit of the batch what curate has to know of some of its images.
+
+    Those drawn by chance, those whose label was in doubt, those of a cluster, those that people had disagreed about,
+    and gold items.
+    """
+    rows, path = batch.selected(layout, name), layout.audit_of(name)
+    gold = sorted(row["image_id"] for row in rows if row["strategy"] == schema.GOLD)
+    rows = [row for row in rows if row["strategy"] != schema.GOLD]
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if drawn := {row["image_id"]: row["suggested"] for row in rows if row["share"] == "audit"}:
+        found["drawn"] = {"suggested": drawn, "classes": sorted(set(batch.class_names(layout, name).values()))}
+    if suspects := sorted(row["image_id"] for row in rows if row["share"] == "suspect"):
+        found["suspects"] = suspects
+    if of := {row["image_id"]: row["cluster"] for row in rows if row["cluster"] is not None}:
+        found["clusters"] = of
+    if adjudicated := sorted(row["image_id"] for row in rows if row["share"] == schema.ADJUDICATE):
+        found["adjudicated"] = adjudicated
+    if gold:
+        found["gold"] = gold
+    if found:
+        write_atomically(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def sort(layout: Layout, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that can be imported, and a sentence for each other one; those of forgotten images are neither."""
+    from oltr_core.curation.annotations import sort_answers
+
+    gone = ledger.state_of(layout.ledger).forgotten
+    left = [row for row in rows if row.get("image_id") not in gone]
+    return sort_answers(left, batch.asked(layout, name), f"batch {name}")
+
+
+def store(layout: Layout, name: str, annotations: pa.Table) -> Path:
+    """Add checked annotations to the batch. The same ones again are the same file; nothing is overwritten."""
+    return records.store(layout.annotations_of(name), annotations, schema.ANNOTATIONS)
+
+
+def event(layout: Layout, path: Path, at: str, annotator: str) -> Event:
+    """What the ledger is told of the annotations in `path`, and of the audit beside them."""
+    name = path.parent.name
+    audit = layout.audit_of(name)
+    details = {"annotations": schema.read(path, schema.ANNOTATIONS, ["image_id"]).num_rows, "annotator": annotator}
+    details |= {"audit": digest.of_file(audit) if audit.exists() else None}
+    return Event("imported", name, path.stem, at, details)
+
+
+def stored(layout: Layout, name: str) -> pa.Table:
+    """Every annotation of the batch so far."""
+    files = sorted(p for p in layout.annotations_of(name).glob("*.parquet") if not p.name.startswith("."))
+    return pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(p, schema.ANNOTATIONS) for p in files)])
