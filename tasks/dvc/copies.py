@@ -10,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from oltr_core import digest
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 from tasks.dvc import pointers, remotes
+
+#: an object that lists the files of a batch -> the objects of these, by their names; each unit of work that a process
+#: is sent has a `Copies` of its own, and what an object says never changes
+_LISTED: dict[str, dict[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,16 @@ class Copies:
     read: Callable[[str], bytes]  # an object, by its address
     put: Callable[[str, bytes, str], None]
     list_below: Callable[[str], Iterator[str]]
-    #: raw batch that was asked for -> the objects of its files, by their names
-    _listed: dict[str, dict[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_listed": {}}  # each process reads the lists itself
 
     def fetch(self, batch: str, file: str) -> bytes:
         """A file of a raw batch. Raises ValueError where the remote does not have it as it was."""
         if batch not in self.batches:
             raise ValueError(f"data/raw/{batch}.dvc: this pointer is not here; `git pull`, or `oltr ingest {batch}`")
-        if batch not in self._listed:
-            listed = json.loads(self._object(self.batches[batch], f"data/raw/{batch}"))
-            self._listed[batch] = {entry["relpath"]: entry["md5"] for entry in listed}
-        return self._object(self._listed[batch].get(file, ""), f"data/raw/{batch}/{file}")
+        name = self.batches[batch]
+        if name not in _LISTED:
+            listed = json.loads(self._object(name, f"data/raw/{batch}"))
+            _LISTED[name] = {entry["relpath"]: entry["md5"] for entry in listed}
+        return self._object(_LISTED[name].get(file, ""), f"data/raw/{batch}/{file}")
 
     def _object(self, name: str, what: str) -> bytes:
         address = f"{self.remote}/files/md5/{name[:2]}/{name[2:]}"
