@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from oltr_core.analyses import plots
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
 from oltr_core.benchmark import records
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.table import find
@@ -33,13 +33,14 @@ def run(layout: Layout, generation: str = "", table: str = "ablation") -> Result
         )
     figures = []
     for name, what in MEASURED.items():
-        series = [
-            Series(f"{n} {method}", [(n, mean)], "blue", half_widths=[half], labels=[str(n)])
-            for _, n, method, _, mean, half in found.filter(figure=name).rows()
-        ]
-        if series:
-            chart = plot(series, what, "row", "difference, points", 460, zero=True, whole_x=True)
-            figures.append(Figure(what, chart, "Bars: 95 % t intervals over the seeds of both rows."))
+        of = found.filter(figure=name).select("method", "difference", "half_width").rows()
+        if of:
+            chart = plots.differences([(k, mean, mean - half, mean + half) for k, mean, half in of], what, "points")
+            figures.append(
+                Figure(
+                    what, chart, "Bars: 95 % t intervals over the seeds of both rows, coloured where they exclude 0."
+                )
+            )
     about = [
         f"From the cells of “oltr bench {table}”, published seeds: each row less the first one on the same seeds. "
         "Where a bar crosses 0 no difference is shown, and of so many bars some miss 0 by chance. Networks that "

@@ -8,7 +8,7 @@ import polars as pl
 
 from oltr_core.analyses.loaded import line
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
+from oltr_core.analyses.plots import Series, around, plot
 from oltr_core.benchmark import records
 from oltr_core.benchmark.table import find
 from oltr_core.layout import Layout
@@ -155,7 +155,7 @@ def _series(mine: pl.DataFrame, x: str, name: str) -> list[Series]:
             joined=True,
             hollow=i >= len(COLOURS),
             shift=4.0 * (i - (len(of_methods) - 1) / 2),
-            half_widths=of[f"{name}_half_width"].fill_null(0).to_list(),
+            intervals=around(of[name].to_list(), of[f"{name}_half_width"].to_list()),
         )
         for i, ((method,), of) in enumerate(of_methods)
     ]

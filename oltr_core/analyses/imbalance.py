@@ -6,15 +6,15 @@ import polars as pl
 
 from oltr_core.analyses.exploration import COLOURS, mean_and_half_width
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
+from oltr_core.analyses.plots import Series, around, plot
 from oltr_core.benchmark import records
 from oltr_core.benchmark.table import find
 from oltr_core.layout import Layout
 
 #: end of a figure's name -> what it is
 MEASURED = {
-    "closed/overall": "accuracy on known classes, nothing rejected",
-    "closed/few": "accuracy on classes of 20 training images or fewer",
+    "closed/overall": "Accuracy on known classes, nothing rejected",
+    "closed/few": "Accuracy on classes of 20 training images or fewer",
     "0/open/f_measure": "F, open images rejected",
 }
 SHAPE = {
@@ -70,7 +70,7 @@ def _series(of: pl.DataFrame) -> list[Series]:
             COLOURS[i],
             joined=True,
             shift=4.0 * i,
-            half_widths=mine["half_width"].fill_null(0).to_list(),
+            intervals=around(mine["mean"].to_list(), mine["half_width"].to_list()),
         )
         for i, ((method,), mine) in enumerate(of.group_by("method", maintain_order=True))
     ]
