@@ -214,12 +214,15 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
         ["<north> (worst)", "40", "3", "50.040.0–60.0", "–", "–", "–", "–"],
         ["south", "50", "3", "75.0", "–", "–", "–", "–"],
     ]
-    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
+    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south;" in part
+    assert "A dash: the group has fewer than 30" in part
     assert "Too small to judge: tiny (2 known, 1 unknown)." in part
     page["site"] |= {"groups": {"tiny": groups["tiny"]}, "figures": {}}
     layout.work.slices.write_text(json.dumps(page))
     part = section(written(layout), "Groups of images")
     assert "<table" not in part, "none with a heading alone"
+    assert "A dash" not in part
+    assert "No group has 30 known or unknown test images" in part
     assert "Too small to judge: tiny (2 known, 1 unknown)." in part
 
 
