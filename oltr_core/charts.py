@@ -146,11 +146,15 @@ def histogram(
         side = "end" if x > WIDTH / 2 else "start"
         parts.append(line(x, head - 16, x, HEIGHT - bottom, "mark"))
         parts.append(text(x + (-5 if side == "end" else 5), head - 6, mark[1], side, "value"))
-    places = 2 - math.floor(math.log10(high - low))  # 0.00002 is 0 where values reach 1.8
-    parts.append(text(left, HEIGHT - 8, f"{round(low, places) + 0.0:g}", "start"))
-    parts.append(text(WIDTH - left, HEIGHT - 8, f"{round(high, places) + 0.0:g}", "end"))
+    parts.append(text(left, HEIGHT - 8, _number(low, high - low), "start"))
+    parts.append(text(WIDTH - left, HEIGHT - 8, _number(high, high - low), "end"))
     parts += [text(WIDTH / 2, HEIGHT - 8, across)] if across else []
     return svg(HEIGHT, parts, title)
+
+
+def _number(value: float, span: float) -> str:
+    """A number at an axis, as exactly as its range asks for: 0.00002 is 0 where values reach 1.8."""
+    return f"{round(value, 2 - math.floor(math.log10(span))) + 0.0:g}"
 
 
 def lines(
@@ -203,7 +207,7 @@ def lines(
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
         under = 18 if y < head + 18 else -8  # the legend is above
         parts.append(text(x + (-9 if side == "end" else 9), y + under, mark[2], side, "value"))
-    parts.append(text(left, HEIGHT - 8, f"{x_low:.0f}"))
-    parts.append(text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
+    parts.append(text(left, HEIGHT - 8, _number(x_low, x_high - x_low)))
+    parts.append(text(WIDTH - right, HEIGHT - 8, _number(x_high, x_high - x_low), "end"))
     parts += [text((left + WIDTH - right) / 2, HEIGHT - 8, across)] if across else []
     return svg(HEIGHT, parts, title)

@@ -202,3 +202,6 @@ def test_an_axis_ends_at_two_digits_and_is_named():
     said = [t[3] for t in texts(charts.lines({"a": [(1, 0.0), (3, 1.7949)]}, "x", bottom_at=0, across="epoch"))]
     assert said == ["0", "0.9", "1.8", "a", "1", "3", "epoch"]
     assert [t[3] for t in texts(charts.lines({"a": [(0, 0.0), (1, 120.0)]}, "x", 0))][:3] == ["0", "60", "120"]
+    shares = charts.lines({"a": [(0.5151, 0), (0.99, 1)]}, "x")
+    assert [t[3] for t in texts(shares)][-2:] == ["0.515", "0.99"], "and not 1 and 1"
+    assert [t[3] for t in texts(charts.lines({"a": [(7, 0.5)]}, "x"))][-2:] == ["7", "7"]
