@@ -42,6 +42,8 @@ def analyse(layout: Layout, name: str | None, show: bool, generation: str | None
         generation = generation or champion_of(layout)
         for one in filter(None, (generation, given.get("against"))):
             verified(layout, one)
-    place = layout.analysis(generation or "tables", name)
+    # another comparison or table is another page
+    of = "-".join([name, *(given[key] for key in ("against", "table") if key in given)])
+    place = layout.analysis(generation or "tables", of)
     made = write(call(layout, generation or "", **given), place)
     click.echo(f"{place.page}: beside it {', '.join(made[1:])}")

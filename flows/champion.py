@@ -72,12 +72,19 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
     def shown(share: Share | None) -> str:
         return "-" if share is None else f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
+    sealed, errors = verified(layout, generation), load_params(layout).update.costs
+    points = costs(sealed, keep, errors)
     rows = [
         [of.name, f"{of.threshold:.4g}", *map(shown, of[2:5]), *["-" if of[5] is None else f"{of[5]:.1f}"]]
-        for of in costs(verified(layout, generation), keep, load_params(layout).update.costs)
+        for of in points
     ]
     head = ["known kept", "threshold", "known rejected", "known, named rightly", "unknown accepted", "cost of 1,000"]
     click.echo(rendered(head, rows, right=head[1:]))
+    click.echo(f"\ngeneration {sealed.name}: shares of its test images, with 95 % intervals")
+    if points[0].unknown_accepted is None:
+        click.echo("none of them is of an unknown class, so it is not known how many of these a threshold accepts")
+    elif points[0].of_1000_images is not None:
+        click.echo(f"cost: by update.costs, with {errors.unknown_share:.0%} of images of unknown classes")
 
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:

@@ -5,6 +5,7 @@ Every function returns a string of markup whose text is escaped. Sizes are in CS
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -112,8 +113,13 @@ def shorten(text: str, room: float) -> str:
     return text if len(text) <= letters else text[: max(1, letters - 1)] + "…"
 
 
-def histogram(series: Mapping[str, Sequence[float]], title: str, mark: tuple[float, str] | None = None) -> str:
-    """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line."""
+def histogram(
+    series: Mapping[str, Sequence[float]], title: str, mark: tuple[float, str] | None = None, across: str = ""
+) -> str:
+    """Overlaid histograms, each scaled to its own share of images; `mark` is a labelled vertical line.
+
+    `across` is what stands below the axis.
+    """
     values = [v for part in series.values() for v in part] + ([mark[0]] if mark else [])
     if not values:
         return ""
@@ -141,9 +147,15 @@ def histogram(series: Mapping[str, Sequence[float]], title: str, mark: tuple[flo
         side = "end" if x > WIDTH / 2 else "start"
         parts.append(line(x, head - 16, x, HEIGHT - bottom, "mark"))
         parts.append(text(x + (-5 if side == "end" else 5), head - 6, mark[1], side, "value"))
-    parts.append(text(left, HEIGHT - 8, f"{low:.3g}", "start"))
-    parts.append(text(WIDTH - left, HEIGHT - 8, f"{high:.3g}", "end"))
+    parts.append(text(left, HEIGHT - 8, _number(low, high - low), "start"))
+    parts.append(text(WIDTH - left, HEIGHT - 8, _number(high, high - low), "end"))
+    parts += [text(WIDTH / 2, HEIGHT - 8, across)] if across else []
     return svg(HEIGHT, parts, title)
+
+
+def _number(value: float, span: float) -> str:
+    """A number at an axis, as exactly as its range asks for: 0.00002 is 0 where values reach 1.8."""
+    return f"{round(value, 2 - math.floor(math.log10(span))) + 0.0:g}"
 
 
 def lines(
@@ -152,8 +164,12 @@ def lines(
     bottom_at: float | None = None,
     top_at: float | None = None,
     mark: tuple[float, float, str] | None = None,
+    across: str = "",
 ) -> str:
-    """Points joined by lines, one colour per series; a single point is a dot. `mark` is a point with its name."""
+    """Points joined by lines, one colour per series; a single point is a dot. `mark` is a point with its name.
+
+    `across` is what stands below the axis. Without `top_at` that reaches to a number of two digits.
+    """
     points = [p for part in series.values() for p in part]
     if not points:
         return ""
@@ -162,6 +178,9 @@ def lines(
     low = min(ys) if bottom_at is None else bottom_at
     high = max(ys) if top_at is None else top_at
     high = high if high > low else low + 1
+    if top_at is None:
+        digit = 10.0 ** (math.floor(math.log10(high - low)) - 1)
+        high = low + math.ceil((high - low) / digit - 1e-9) * digit
     left, right, bottom, head = 44, 12, 26, 24
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -189,6 +208,7 @@ def lines(
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="var(--red)"/>')
         under = 18 if y < head + 18 else -8  # the legend is above
         parts.append(text(x + (-9 if side == "end" else 9), y + under, mark[2], side, "value"))
-    parts.append(text(left, HEIGHT - 8, f"{x_low:.0f}"))
-    parts.append(text(WIDTH - right, HEIGHT - 8, f"{x_high:.0f}", "end"))
+    parts.append(text(left, HEIGHT - 8, _number(x_low, x_high - x_low)))
+    parts.append(text(WIDTH - right, HEIGHT - 8, _number(x_high, x_high - x_low), "end"))
+    parts += [text((left + WIDTH - right) / 2, HEIGHT - 8, across)] if across else []
     return svg(HEIGHT, parts, title)

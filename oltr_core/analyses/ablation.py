@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from oltr_core.analyses import cells
+from oltr_core.analyses import cells, plots
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
 from oltr_core.benchmark.paired import paired
 from oltr_core.benchmark.records import Cell
 from oltr_core.layout import Layout
@@ -31,13 +30,14 @@ def run(layout: Layout, generation: str = "", table: str = "ablation") -> Result
     cells.refuse_none(found, "two rows with seeds in common", layout, table)
     figures = []
     for name, what in MEASURED.items():
-        series = [
-            Series(f"{n} {method}", [(n, mean)], "blue", half_widths=[half], labels=[str(n)])
-            for _, n, method, _, mean, half in found.filter(figure=name).rows()
-        ]
-        if series:
-            chart = plot(series, what, "row", "difference, points", 460, zero=True, whole_x=True)
-            figures.append(Figure(what, chart, "Bars: 95 % t intervals over the seeds of both rows."))
+        of = found.filter(figure=name).select("method", "difference", "half_width").rows()
+        if of:
+            chart = plots.differences([(k, mean, mean - half, mean + half) for k, mean, half in of], what, "points")
+            figures.append(
+                Figure(
+                    what, chart, "Bars: 95 % t intervals over the seeds of both rows, coloured where they exclude 0."
+                )
+            )
     about = [
         f"From the cells of “oltr bench {table}”, published seeds: each row less the first one on the same seeds. "
         "Where a bar crosses 0 no difference is shown, and of so many bars some miss 0 by chance. Networks that "

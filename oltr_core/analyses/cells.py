@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
-from oltr_core.analyses.plots import COLOURS, Series
+from oltr_core.analyses.plots import COLOURS, Series, around
 from oltr_core.benchmark import records
 from oltr_core.benchmark.table import find
 from oltr_core.layout import Layout
@@ -55,7 +55,7 @@ def lines(found: pl.DataFrame, x: str, y: str, half_width: str) -> list[Series]:
             joined=True,
             hollow=i >= len(COLOURS),
             shift=4.0 * (i - (len(of_methods) - 1) / 2),
-            half_widths=of[half_width].fill_null(0).to_list(),
+            intervals=around(of[y].to_list(), of[half_width].to_list()),
         )
         for i, ((method,), of) in enumerate(of_methods)
     ]

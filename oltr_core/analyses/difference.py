@@ -9,19 +9,16 @@ import polars as pl
 
 from oltr_core import charts
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, plot
+from oltr_core.analyses.plots import Series, differences, plot
 from oltr_core.layout import Generation, Layout
-from oltr_core.measured import read_table
+from oltr_core.measured import HEADLINE, read_table
+from oltr_core.metrics.comparison import binomial_interval
 
 #: file of plots -> heading, x, y, what it shows
 CURVES = {
     "roc": ("Known or unknown", "known_rejected", "unknown_rejected", "The higher, the better."),
     "risk": ("Errors among the accepted", "coverage", "risk", "The lower, the better; an unknown image is an error."),
-    "reliability": (
-        "Accuracy by probability", "probability", "accuracy",
-        "A point for each fifteenth of the probability that has known images; those of few images scatter widely.",
-    ),
-}  # fmt: skip
+}
 COLOURS = ("blue", "orange", "green", "red", "violet")
 
 
@@ -40,7 +37,8 @@ def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) ->
     )  # fmt: skip
     was, now = map(layout.generation, (before, after))
     both = [was, now] if before != after else [was]
-    drawn = [_curve(both, file, *how) for file, how in CURVES.items()]
+    drawn = [_headline(before, after, found["figures"])] if before != after else []
+    drawn += [*(_curve(both, file, *how) for file, how in CURVES.items()), _reliability(both)]
     drawn += [_classes(was, now), _history(now), *map(_confusion, both)]
     paired = table.filter(pl.col("low").is_not_null())
     tables = {"figures": paired, "figures-without-interval": table.filter(pl.col("low").is_null())}
@@ -56,6 +54,21 @@ def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) ->
     return Result(f"Generations {before} and {after}", about, [one for one in drawn if one], tables)
 
 
+def _headline(before: str, after: str, figures: Mapping[str, Mapping[str, Any]]) -> Figure | None:
+    """The changes of the headline figures that have an interval."""
+    rows = [
+        (heading, *(100 * of[part] for part in ("change", "low", "high")))
+        for name, heading, _ in HEADLINE
+        if (of := figures.get(name)) and of["low"] is not None
+    ]
+    heading = "Headline figures"
+    caption = (
+        f"Right of the dashed line {after} is better than {before}. Bars are 95 % intervals of the change, coloured "
+        "where they exclude zero."
+    )
+    return Figure(heading, differences(rows, heading, "change, points"), caption) if rows else None
+
+
 def _points(rows: Sequence[Mapping[str, str]], x: str, y: str) -> list[tuple[float, float]]:
     return [(float(row[x]), float(row[y])) for row in rows]
 
@@ -68,6 +81,27 @@ def _curve(generations: Sequence[Generation], file: str, heading: str, x: str, y
     ]
     x_name, y_name = (f"{name.replace('_', ' ')}, share" for name in (x, y))
     return Figure(heading, plot(series, heading, x_name, y_name, y_range=(0.0, 1.0)), caption) if series else None
+
+
+def _reliability(generations: Sequence[Generation]) -> Figure | None:
+    """Accuracy over probability, with the exact interval of each point."""
+    series = []
+    for i, of in enumerate(generations):
+        rows = read_table(of.plot("reliability"))
+        images = [round(float(row["images"])) for row in rows]
+        right = [round(float(row["accuracy"]) * n) for row, n in zip(rows, images, strict=True)]
+        ends = [binomial_interval(*pair) for pair in zip(right, images, strict=True)]
+        points = _points(rows, "probability", "accuracy")
+        if rows:
+            series.append(Series(f"generation {of.name}", points, COLOURS[i], intervals=ends, shift=5.0 * i))
+    if not series:
+        return None
+    even = [(k / 20, k / 20) for k in range(21)]
+    series.append(Series("right as often as sure", even, "soft", joined=True))
+    heading = "Accuracy by probability"
+    chart = plot(series, heading, "probability of the named class", "accuracy, share", y_range=(0.0, 1.0))
+    caption = "A point for each fifteenth of the probability that has known images, with its exact 95 % interval."
+    return Figure(heading, chart, caption)
 
 
 def _classes(*generations: Generation) -> Figure | None:

@@ -149,7 +149,7 @@ def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int)
         mine = known.filter(group=group)
         points = list(zip(mine["training_images"], (100 * mine["gain"]).to_list(), strict=True))
         labels = mine["class"].to_list() if known.height <= 60 else []
-        halves = (50 * (mine["gain_high"] - mine["gain_low"])).to_list()
+        ends = list(zip((100 * mine["gain_low"]).to_list(), (100 * mine["gain_high"]).to_list(), strict=True))
         series += (
             [
                 Series(
@@ -157,7 +157,7 @@ def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int)
                     points,
                     colour,
                     labels=labels,
-                    half_widths=halves,
+                    intervals=ends,
                 )
             ]
             if points
@@ -176,8 +176,8 @@ def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int)
         )
     about_f1 = (
         f"F1 of a class is 2TP / (2TP + FP + FN) over {images} test images, where “unknown” is an answer as any "
-        "class. A bar is as long as the 95 % interval of the gain (paired bootstrap over test images; its ends are "
-        "in classes.csv): a class gains, or loses, where it does not reach zero."
+        "class. A bar is the 95 % interval of the gain (paired bootstrap over test images): a class gains, or loses, "
+        "where it does not reach zero. Of so many classes some do so by chance."
     )
     return Result(
         f"Fig. 10: F1 of generation {ours} less that of {plain}",

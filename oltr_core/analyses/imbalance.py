@@ -12,8 +12,8 @@ from oltr_core.layout import Layout
 
 #: end of a figure's name -> what it is
 MEASURED = {
-    "closed/overall": "accuracy on known classes, nothing rejected",
-    "closed/few": "accuracy on classes of 20 training images or fewer",
+    "closed/overall": "Accuracy on known classes, nothing rejected",
+    "closed/few": "Accuracy on classes of 20 training images or fewer",
     "0/open/f_measure": "F, open images rejected",
 }
 SHAPE = {

@@ -70,8 +70,7 @@ def run(layout: Layout, generation: str) -> Result:
         "F is that of the paper's authors: TP are known images accepted and named rightly, FP all other known "
         "images, FN unknown ones accepted; F = 2TP / (2TP + FP + FN).",
         f"For a number of unknown classes, the mean over all choices of so many, or over {DRAWS} drawn by chance.",
-        "Accuracy against imbalance (a) needs a training per imbalance: `oltr analyse imbalance` has it, of a "
-        "benchmark table.",
+        "Accuracy against imbalance (a) needs a training per imbalance: “oltr analyse imbalance”.",
     ]
     title = f"Fig. 11: open threshold and unknown classes, generation {loaded.name}"
     return Result(title, about, figures, {"threshold": curve, "unknown-classes": means, "choices": classes})

@@ -1,4 +1,4 @@
-"""Charts with two named axes, as SVG in the style of `oltr_core.charts`: points, curves with intervals, and grids."""
+"""Charts with named axes, as SVG in the style of `oltr_core.charts`: points, curves, intervals and grids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Series:
     joined: bool = False
     cross: bool = False
     hollow: bool = False  # points are rings and lines broken, where colours are too few
-    half_widths: Sequence[float] = ()  # of the interval around each point; empty: none
+    intervals: Sequence[Point] = ()  # low and high end of the interval of each point; empty: none
     labels: Sequence[str] = ()  # beside each point, where there is room
     shift: float = 0  # pixels to the right, so that series at the same places do not hide one another
 
@@ -53,8 +53,8 @@ def plot(
     """
     xs = [x for s in series for x, _ in s.points] + ([mark[0]] if mark else [])
     least, most = within
-    ends = [y + side * half for s in series for (_, y), half in _with_intervals(s) for side in (-1, 1)]
-    ys = [min(max(end, least), most) for end in ends]
+    reached = [y for s in series for (_, at), ends in _with_intervals(s) for y in (at, *ends)]
+    ys = [min(max(y, least), most) for y in reached]
     assert xs, "a chart of no points"
     x_ticks = _log_ticks(min(xs), max(xs)) if log_x else _ticks(min(xs), max(xs), 1 if whole_x else 0)
     y_ticks = _ticks(*(y_range or (min([*ys, 0] if zero else ys), max([*ys, 0] if zero else ys))))
@@ -91,10 +91,10 @@ def plot(
     for s in series:
         placed = [(x + s.shift, y) for x, y in (place(*point) for point in s.points)]
         parts += _drawn(s, placed)
-        for (x, y), half in _with_intervals(s):
-            (at, low), (_, high) = place(x, max(y - half, least)), place(x, min(y + half, most))
-            at += s.shift
-            parts += [f'<path d="M{at:.1f} {low:.1f}V{high:.1f}" stroke="var(--{s.colour})"/>'] if half else []
+        for (x, _), ends in _with_intervals(s):
+            (at, low), (_, high) = place(x, max(ends[0], least)), place(x, min(ends[1], most))
+            bar = f'<path d="M{at + s.shift:.1f} {low:.1f}V{high:.1f}" stroke="var(--{s.colour})"/>'
+            parts += [bar] if ends[0] < ends[1] else []
         if s.labels:
             taken += [(x - 4, y - 4, x + 4, y + 4) for x, y in placed]
     named = [(place(*p), text) for s in series for p, text in zip(s.points, s.labels, strict=bool(s.labels))]
@@ -120,8 +120,42 @@ def grid(
     return charts.svg(top + len(rows) * cell + 6, parts, title)
 
 
-def _with_intervals(s: Series) -> list[tuple[Point, float]]:
-    return list(zip(s.points, s.half_widths or [0.0] * len(s.points), strict=True))
+def around(means: Sequence[float], half_widths: Sequence[float | None]) -> list[Point]:
+    """The ends of intervals of these half widths; where there is none, the mean itself twice."""
+    halves = [half or 0.0 for half in half_widths]
+    return [(mean - half, mean + half) for mean, half in zip(means, halves, strict=True)]
+
+
+def differences(rows: Sequence[tuple[str, float, float, float]], title: str, x_name: str) -> str:
+    """A line per row, its name, value, and the ends of its interval: a point with a bar, and zero dashed.
+
+    A row whose interval excludes zero is green above it and red below.
+    """
+    left, right, head, step = 256, 60, 8, 24
+    floor = head + step * len(rows)
+    ticks = _ticks(min(0.0, *(low for _, _, low, _ in rows)), max(0.0, *(high for _, _, _, high in rows)))
+
+    def place(x: float) -> float:
+        return left + (WIDTH - left - right) * (x - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = []
+    for tick in ticks:
+        parts += [charts.line(place(tick), head, place(tick), floor)]
+        parts += [charts.text(place(tick), floor + 17, f"{tick:g}")]
+    parts.append(charts.line(place(0), head, place(0), floor, "mark"))
+    for i, (name, value, low, high) in enumerate(rows):
+        y, colour = head + step * (i + 0.5), "green" if low > 0 else "red" if high < 0 else "blue"
+        parts.append(charts.text(left - 10, y + 4, charts.shorten(name, left - 16), "end", "value"))
+        bar = f"M{place(low):.1f} {y:.1f}H{place(high):.1f}"
+        parts.append(f'<path d="{bar}" stroke="var(--{colour})" stroke-width="2"/>')
+        parts.append(f'<circle cx="{place(value):.1f}" cy="{y:.1f}" r="4" fill="var(--{colour})"/>')
+        parts.append(charts.text(WIDTH - right + 10, y + 4, f"{value:+z.1f}", "start", "value"))
+    parts.append(charts.text((left + WIDTH - right) / 2, floor + 36, x_name, kind="value"))
+    return charts.svg(floor + 44, parts, title)
+
+
+def _with_intervals(s: Series) -> list[tuple[Point, Point]]:
+    return list(zip(s.points, s.intervals or [(y, y) for _, y in s.points], strict=True))
 
 
 def _drawn(s: Series, placed: list[Point]) -> list[str]:

@@ -98,7 +98,7 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
     open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
     if facts.values["data/test"] and not open_tests:
         yield (
-            "No test image is of an unknown class: open-set figures are absent. A source with `role: test` whose "
+            "No test image is of an unknown class: open-set figures are absent. A source with role: test whose "
             "classes nothing else labels brings some, and curate.hold_out_classes makes classes of your own unknown."
         )
     used = facts.manifest.filter(pl.col("split").is_in(["train", "val", "test"]))
@@ -142,7 +142,7 @@ def _splits(facts: Facts) -> pl.DataFrame:
         part = facts.manifest.filter(pl.col("split") == split)
         of_open = part.filter(pl.col("label").is_not_null() & pl.col("class_id").is_null()).height
         known = part["class_id"].drop_nulls().n_unique()
-        rows.append((split, part.height, known, str(of_open) if split == "test" else ""))
+        rows.append((split, part.height, known, of_open if split == "test" else None))
     return pl.DataFrame(rows, ["split", "images", "known classes", "of unknown classes"], orient="row")
 
 
@@ -198,6 +198,7 @@ def _markdown(title: str, run: Run, tables: dict[str, pl.DataFrame], problems: l
             continue
         lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * table.width]
         lines += [
-            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table.iter_rows()
+            "| " + " | ".join("" if cell is None else str(cell).replace("|", "\\|") for cell in row) + " |"
+            for row in table.iter_rows()
         ]
     return "\n".join(lines) + "\n"

@@ -155,7 +155,9 @@ def compare_areas(
 
     The interval is DeLong's for correlated areas: the variance of the difference is var(d_known) / N +
     var(d_open) / M, where d holds per image the difference of the shares of opposite images that it is rightly
-    ordered with. With a single known or a single open image it is [-1, 1].
+    ordered with. With a single known or a single open image it is [-1, 1]. Where d is the same for every known and
+    for every open image, the variance says nothing (two perfect orders of three images each, say), and the interval
+    reaches as far to both sides as the exact binomial interval of 0 of the fewer images.
     DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated ROC curves", 1988.
     """
     (known_before, open_before), (known_after, open_after) = (
@@ -167,6 +169,7 @@ def compare_areas(
     if min(n, m) > 1:
         variance = (known_after - known_before).var() / n + (open_after - open_before).var() / m
         margin = float(torch.special.ndtri(torch.tensor((1 + LEVEL) / 2, dtype=torch.float64)) * variance.sqrt())
+        margin = margin if margin > 1e-9 else binomial_interval(0, min(n, m))[1]
         low, high = max(low, difference - margin), min(high, difference + margin)
     return Compared(before, after, difference, low, high, images=n + m)
 

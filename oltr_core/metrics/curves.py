@@ -23,10 +23,14 @@ def roc(known: Float[Tensor, "N"], unknown: Float[Tensor, "M"], points: int = 20
 
 
 def risk(scores: Float[Tensor, "B"], correct: Bool[Tensor, "B"], points: int = 200) -> Columns:
-    """Errors among the accepted over the share accepted, the least unknown first; an open image is an error."""
-    order = scores.argsort(stable=True)
+    """Errors among the accepted over the share accepted, the least unknown first; an open image is an error.
+
+    Images of the same score are accepted together: their order says nothing.
+    """
+    scores, order = scores.sort(stable=True)
     errors = (~correct[order]).double().cumsum(0)
-    taken = torch.linspace(1, len(order), min(points, len(order))).round().long()
+    ends = torch.cat([scores[1:] != scores[:-1], torch.ones(min(1, len(scores))).bool()]).nonzero()[:, 0]
+    taken = ends[torch.linspace(0, len(ends) - 1, min(points, len(ends))).round().long()] + 1
     return {"coverage": (taken.double() / len(order)).tolist(), "risk": (errors[taken - 1] / taken).tolist()}
 
 

@@ -32,6 +32,7 @@ MORE = 25  # images that a class might get
 ANSWERS = 100  # fewer say nothing about what answers are worth
 WORTH = 0.01  # accuracy; a hundred answers that surely bring less are not worth a person's minutes
 STEEPEST = 4.0  # an exponent is looked for between minus this and this
+NOT_TOLD = "the test images do not tell whether more images lower the errors of a class"
 NAMED = 3  # classes named in a sentence, and one more where it is the last
 
 
@@ -111,7 +112,10 @@ def exponent(history: Sequence[Point]) -> Estimate | str:
 
     best = float(minimize_scalar(loss, bounds=(-STEEPEST, STEEPEST), method="bounded").x)  # pyright: ignore[reportAttributeAccessIssue]
     limit = loss(best) + float(chi2.ppf(LEVEL, 1)) / 2
-    return Estimate(best, _end(loss, limit, best, -STEEPEST), _end(loss, limit, best, STEEPEST))
+    low, high = (_end(loss, limit, best, far) for far in (-STEEPEST, STEEPEST))
+    if (low, high) == (-STEEPEST, STEEPEST):
+        return NOT_TOLD
+    return Estimate(best, low, high)
 
 
 def _end(loss: Callable[[float], float], limit: float, best: float, far: float) -> float:
@@ -169,7 +173,7 @@ def advice(
     of the others may be worth as much. *unclear* otherwise, with the reason. `history` holds `now` too.
     """
     learned, b = gained(batches), exponent(history)
-    found = [] if isinstance(b, str) else gains(now, b)
+    found = [] if isinstance(b, str) or b.low <= 0 else gains(now, b)  # else it is not known that errors fall at all
     result: dict[str, Any] = {
         "gained": learned if isinstance(learned, str) else learned._asdict() | {"per_hundred": learned.per_hundred},
         "exponent": b,
@@ -185,7 +189,7 @@ def advice(
     if isinstance(b, str):
         return result | _unclear(b)
     if b.low <= 0:
-        return result | _unclear("the test images do not tell whether more images lower the errors of a class")
+        return result | _unclear(NOT_TOLD)
     if not found or not found[0].error.value:
         return result | _unclear("no test image of a known class is named wrongly")
     others = rivals(found, b)

@@ -98,8 +98,8 @@ def run(params: Parameters, layout: Layout) -> None:
         fell=_fell(gate["metrics"]),
         some=SOME,
         long_tail=report_charts.long_tail(rows),
-        lineage_chart=report_charts.of_generations(
-            lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}, "Generations"
+        lineage_chart=report_charts.headline(
+            lineage, {name: heading for name, heading, _ in HEADLINE if name in LINES}
         ),
         threshold=values.get("open/threshold"),
         scores=report_charts.scores(known, unknown, values.get("open/threshold")),
@@ -119,6 +119,7 @@ def run(params: Parameters, layout: Layout) -> None:
         # generation, images, images annotated by people
         learned=sorted(since.agg(pl.len(), (pl.col("label_source") != "source").sum()).iter_rows()),
         loss_curve=report_charts.loss_curve(layout),
+        trained=next((g["generation"] for g in reversed(lineage) if g["mode"] == "train"), None),
     )
     work.report.write_text(page)
 

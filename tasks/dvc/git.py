@@ -69,6 +69,9 @@ def answer(folder: Path, *arguments: str) -> str:
 
 
 def uncommitted(layout: Layout) -> list[str]:
-    """Files that a user is meant to commit now, relative to the repository; empty where git knows nothing of it."""
-    status = answer(layout.root, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    """What a user is meant to commit now, relative to the repository; empty where git knows nothing of it.
+
+    Of a folder of new files, which may be all images of a workspace, the folder alone.
+    """
+    status = answer(layout.root, "status", "--porcelain", "--untracked-files=normal", "--", ".")
     return [line[3:] for line in status.splitlines()]

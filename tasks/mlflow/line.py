@@ -21,8 +21,10 @@ SHOWN = "oltr.generations"
 CHAMPION = "oltr.champion"
 LOOKS = "oltr.looks"  # how many looks have their points
 ENDS = ("", "_low", "_high")
-#: figure -> its name again, that the pages of MLflow, which sort by name, have before all others
+#: figure -> its name again, that the pages of MLflow, which sort by name, have before all others; the comparison of
+#: runs draws the first one that all of them have, and generation 0 has none of `loop/`
 FIRST = {
+    "now/overall": "0 known now",
     "loop/known_accuracy": "1 known accuracy",
     "loop/unknown_accuracy": "2 unknown accuracy",
     "loop/harmonic_mean": "3 harmonic mean",

@@ -20,11 +20,12 @@ def drawn(generation: Generation, trained: bool) -> dict[str, str]:
     found["confusion"] = charts.matrix(pairs, title("what test images are, and what was said"), "class", "answer")
     for name, (what, x, y) in CURVES.items():
         points = [(float(row[x]), float(row[y])) for row in read_table(generation.plot(name))]
-        found[name] = charts.lines({what: points}, title(what), 0, 1) if points else ""
+        across = x.replace("_", " ")
+        found[name] = charts.lines({what: points}, title(what), 0, 1, across=across) if points else ""
     # of an update, the table is the one of the full training that came before
     rows = [row for row in read_table(generation.trend("training")) if row["loss"]] if trained else []
     phases = {row["phase"] or "training": [] for row in rows}
     for row in rows:
         phases[row["phase"] or "training"].append((float(row["epoch"]), float(row["loss"])))
-    found["training_loss"] = charts.lines(phases, title("training loss over epochs"), bottom_at=0)
+    found["training_loss"] = charts.lines(phases, title("training loss over epochs"), bottom_at=0, across="epoch")
     return {f"{name}.svg": picture for name, picture in found.items() if picture}

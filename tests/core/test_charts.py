@@ -136,6 +136,12 @@ def test_equal_values_fill_the_first_bin_and_no_values_are_no_picture():
     assert len(rects(charts.histogram({"known": [1.0], "unknown": []}, "s"))) == 2 * (40 + 1)
 
 
+def test_the_ends_of_an_axis_are_told_as_exactly_as_its_range_asks_for_and_its_name_between_them():
+    said = [t[3] for t in texts(charts.histogram({"known": [0.0000251, 1.7849]}, "s", across="score"))]
+    assert said[-3:] == ["0", "1.78", "score"]
+    assert [t[3] for t in texts(charts.histogram({"known": [-0.001, 2e-6]}, "s"))][-2:] == ["-0.001", "0"]
+
+
 # --- lines ------------------------------------------------------------------------------------------------------
 def points(svg: str) -> list[list[tuple[float, ...]]]:
     return [
@@ -190,3 +196,12 @@ def test_equal_values_lie_at_the_bottom_of_an_axis_of_one():
     svg = drawn(charts.lines, {"a": [(0, 3.0), (1, 3.0)]}, "x", width=156, height=150)
     assert points(svg) == [[(44, 124), (144, 124)]]
     assert [t[3] for t in texts(svg)][:3] == ["3", "3.5", "4"]
+
+
+def test_an_axis_ends_at_two_digits_and_is_named():
+    said = [t[3] for t in texts(charts.lines({"a": [(1, 0.0), (3, 1.7949)]}, "x", bottom_at=0, across="epoch"))]
+    assert said == ["0", "0.9", "1.8", "a", "1", "3", "epoch"]
+    assert [t[3] for t in texts(charts.lines({"a": [(0, 0.0), (1, 120.0)]}, "x", 0))][:3] == ["0", "60", "120"]
+    shares = charts.lines({"a": [(0.5151, 0), (0.99, 1)]}, "x")
+    assert [t[3] for t in texts(shares)][-2:] == ["0.515", "0.99"], "and not 1 and 1"
+    assert [t[3] for t in texts(charts.lines({"a": [(7, 0.5)]}, "x"))][-2:] == ["7", "7"]

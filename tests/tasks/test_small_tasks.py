@@ -157,6 +157,21 @@ def test_of_uncommitted_code_the_environment_keeps_names_and_a_digest(tmp_path):
     assert "hunter2" not in json.dumps(found)
 
 
+def test_what_is_to_be_committed_names_a_folder_of_new_images_and_not_each(tmp_path):
+    from tasks.dvc.git import uncommitted
+
+    assert uncommitted(Layout(tmp_path)) == []
+    git(tmp_path, "init", "--quiet")
+    for path in ("params.yaml", "images/a.png", "images/site/b.png", "data/ledger.jsonl"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("1\n")
+    assert uncommitted(Layout(tmp_path)) == ["data/", "images/", "params.yaml"]
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "x")
+    (tmp_path / "data/ledger.jsonl").write_text("2\n")
+    assert uncommitted(Layout(tmp_path)) == ["data/ledger.jsonl"]
+
+
 def git(folder, *arguments):
     me = ["-c", "user.name=x", "-c", "user.email=x@oltr"]
     subprocess.run(["git", *me, *arguments], cwd=folder, check=True)

@@ -34,12 +34,12 @@ def circles(svg: str) -> list[tuple[float, float]]:
 
 
 def test_points_lines_and_intervals_stand_where_the_axes_say():
-    curve = Series("one <b>", [(0, 0.5), (10, 1)], "blue", joined=True, half_widths=[0.25, 0], shift=2)
+    curve = Series("one <b>", [(0, 0.5), (10, 1)], "blue", joined=True, intervals=[(0.1, 0.75), (1, 1)], shift=2)
     svg = plots.plot([curve], **DRAWN)  # the plot is 70 pixels high, from 30 to 100
     assert circles(svg)[1:] == [(LEFT + 2, 65), (END + 2, 30)], "the first is the legend's"
     root = ElementTree.fromstring(svg)
     assert root.find("polyline").attrib["points"] == f"{LEFT + 2:.1f},65.0 {END + 2:.1f},30.0"
-    assert [p.attrib["d"] for p in root.iter("path")] == [f"M{LEFT + 2:.1f} 82.5V47.5"]
+    assert [p.attrib["d"] for p in root.iter("path")] == [f"M{LEFT + 2:.1f} 93.0V47.5"]
     words = texts(svg)
     assert {"one <b>", "images & more", "share", "0", "10", "0.2", "1"} <= words.keys()
     assert root.findtext("title") == "a <title>"
@@ -55,7 +55,7 @@ def test_hollow_points_are_rings_on_a_broken_line_in_the_legend_too():
 
 
 def test_neither_an_axis_nor_an_interval_reaches_beyond_what_can_be():
-    curve = [Series("", [(0, 20), (1, 98)], "blue", half_widths=[40, 30])]
+    curve = [Series("", [(0, 20), (1, 98)], "blue", intervals=[(-20, 60), (68, 128)])]
 
     def ends(svg: str) -> tuple[float, float]:
         found = [float(word) for word, (x, _) in texts(svg).items() if x < LEFT and word != "y"]
@@ -89,6 +89,21 @@ def test_an_axis_of_counts_is_logarithmic_or_whole():
 )
 def test_numbers_at_an_axis_are_round_and_around_what_is_drawn(low, high, expected):
     assert plots._ticks(low, high) == expected
+
+
+def test_a_difference_has_its_interval_as_it_is_and_a_colour_where_that_excludes_zero():
+    rows = [("up <a>", 2.0, 1.0, 4.0), ("down", -1.0, -4.0, -0.5), ("perhaps", 0.5, -0.5, 1.0)]
+    root = ElementTree.fromstring(plots.differences(rows, "t", "points"))
+    zero, four = (texts(ElementTree.tostring(root, "unicode"))[word][0] for word in ("0", "4"))
+    scale = (four - zero) / 4
+    for circle, path, (_, value, low, high), colour in zip(
+        root.iter("circle"), root.iter("path"), rows, ("green", "red", "blue"), strict=True
+    ):
+        assert float(circle.attrib["cx"]) == pytest.approx(zero + scale * value, abs=0.11)
+        start, end = (float(x) for x in re.match(r"M(\S+) \S+H(\S+)", path.attrib["d"]).groups())
+        assert (start, end) == pytest.approx((zero + scale * low, zero + scale * high), abs=0.11)
+        assert {circle.attrib["fill"], path.attrib["stroke"]} == {f"var(--{colour})"}
+    assert {"up <a>", "down", "+2.0", "-1.0", "points"} <= texts(ElementTree.tostring(root, "unicode")).keys()
 
 
 def test_a_cross_is_no_circle_and_a_bare_plane_has_no_numbers():

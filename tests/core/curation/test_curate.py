@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -447,6 +448,10 @@ def test_the_data_card_opens_offline_and_shows_every_shot_group(tmp_path):
     assert all(f"{group}-shot classes" in page for group in ("Many", "Medium", "Few"))
     assert page.count("data:image/jpeg;base64,") == 5 * 8 + 6  # at most eight of each known digit
     assert str(tmp_path) not in page
+    assert re.findall(r'<th scope="row">(test|4)</th>(.*)</tr>', page) == [
+        ("test", '<td class="n">300</td><td class="n">6</td><td class="n">120</td>'),
+        ("4", '<td>many</td><td class="n">120</td><td class="n">10</td><td class="n">30</td><td>0000</td>'),
+    ]
     text = layout.work.data_card_text.read_text()
     assert "| train | 259 | 6 |  |" in text
     assert "| test | 300 | 6 | 120 |" in text

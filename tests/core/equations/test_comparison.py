@@ -127,6 +127,17 @@ def test_one_open_image_says_nothing_of_an_area():
     assert (found.difference, found.low, found.high) == (-1, -1, 1)
 
 
+def test_perfect_orders_of_few_images_say_little_of_an_area():
+    """All differences of images are the same: DeLong's variance is 0, whatever the number of images."""
+    few, many = ((torch.zeros(n), torch.ones(n)) for n in (3, 400))
+    for n, scores in ((3, few), (400, many)):
+        most = 1 - 0.025 ** (1 / n)  # Clopper and Pearson's upper end for 0 of n
+        found = compare_areas(scores, scores)
+        assert (found.difference, found.low, found.high) == (0, pytest.approx(-most), pytest.approx(most))
+    tied = few[0], few[0]
+    assert compare_areas(few, tied)[:5] == (1.0, 0.5, -0.5, -1.0, pytest.approx(0.5 - 0.025 ** (1 / 3)))
+
+
 # --- the gate's images -------------------------------------------------------------------------------------------
 def ids(n: int, seed: int = 0) -> list[str]:
     import random

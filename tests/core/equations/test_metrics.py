@@ -12,11 +12,12 @@ from sklearn.metrics import (
     average_precision_score,
     f1_score,
     log_loss,
+    recall_score,
     roc_auc_score,
     roc_curve,
 )
 
-from oltr_core.metrics import Evaluation, History, calibration, closed, known_now, loop, open_set
+from oltr_core.metrics import OPEN, Evaluation, History, calibration, closed, known_now, loop, open_set
 from oltr_core.metrics.calibration import best_temperature, ece
 from oltr_core.metrics.curves import histogram, reliability_columns, risk, roc
 from oltr_core.metrics.detection import aupr, auroc, detection_error, fpr_at_tpr, oscr
@@ -308,3 +309,53 @@ def test_curves_agree_with_the_figures_they_explain(scores):
     assert sum(columns["open"]) == len(unknown)
     correct = labels == 0
     assert risk(torch.cat([known, unknown]), correct)["risk"][-1] == pytest.approx(len(unknown) / len(labels))
+
+
+#: known and open scores
+EXTREMES = {
+    "one of each": ([0.0], [1.0]),
+    "one of each, the wrong way round": ([1.0], [0.0]),
+    "one of each, alike": ([0.5], [0.5]),
+    "all alike": ([0.5] * 30, [0.5] * 7),
+    "perfect": ([0.1, 0.2, 0.2, 0.3] * 5, [0.4, 0.5]),
+    "none is told": ([0.4, 0.5] * 9, [0.1, 0.2, 0.3]),
+    "one open image among the known": ([0.0, 1.0, 2.0, 3.0] * 6, [1.5]),
+    "one tie decides": ([0.0] * 19 + [1.0], [1.0] * 20),
+}
+
+
+@pytest.mark.parametrize(("known", "unknown"), EXTREMES.values(), ids=EXTREMES)
+def test_at_the_extremes_areas_and_rates_are_scikit_learns(known, unknown):
+    truth, score = np.r_[np.zeros(len(known)), np.ones(len(unknown))], np.r_[known, unknown]
+    labels = torch.tensor([0] * len(known) + [OPEN] * len(unknown))
+    found = open_set(labels.clamp(min=0), labels, torch.tensor(score), 0.5, torch.tensor([5.0]), 1).values
+    assert found["auroc"] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
+    assert found["oscr"] == pytest.approx(found["auroc"], abs=1e-12), "every known image is named rightly"
+    assert found["aupr_unknown"] == pytest.approx(average_precision_score(truth, score), abs=1e-12)
+    assert found["aupr_known"] == pytest.approx(average_precision_score(1 - truth, -score), abs=1e-12)
+    for name, positive, by in (("fpr95", 1 - truth, -score), ("fpr95_unknown_positive", truth, score)):
+        fpr, tpr, _ = roc_curve(positive, by, drop_intermediate=False)
+        assert found[name] == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+    answers = np.where(score > 0.5, OPEN, 0)
+    assert found["unknown_recall"] == pytest.approx(recall_score(labels == OPEN, answers == OPEN))
+    assert found["known_accuracy"] == pytest.approx(accuracy_score(labels[: len(known)], answers[: len(known)]))
+
+
+def test_all_rejected_is_no_known_image_kept_and_every_unknown_one_recalled():
+    labels = torch.tensor([0, 1, 1, OPEN, OPEN])
+    found = open_set(labels.clamp(min=0), labels, torch.rand(5), -1.0, torch.tensor([120.0, 5]), 1).values
+    assert (found["known_accuracy"], found["many"], found["few"], found["f_measure"]) == (0, 0, 0, 0)
+    assert found["unknown_recall"] == 1
+    assert found["f_measure_never_reject"] == pytest.approx(2 * 3 / (2 * 3 + 2)), "it does not ask for the threshold"
+
+
+def test_equal_scores_are_accepted_together_whatever_order_their_images_have():
+    """A score that says nothing has one point: everything accepted, and the share of errors."""
+    right = torch.arange(40) < 30
+    for order in (torch.arange(40), torch.arange(40).flip(0)):
+        columns = risk(torch.zeros(40), right[order])
+        assert columns == {"coverage": [1.0], "risk": [pytest.approx(0.25)]}
+    scores = torch.tensor([0.0, 1, 1, 1, 2])
+    columns = risk(scores, torch.tensor([True, False, True, False, True]))
+    assert columns == {"coverage": pytest.approx([0.2, 0.8, 1]), "risk": pytest.approx([0, 0.5, 0.4])}
+    assert risk(torch.zeros(0), torch.zeros(0).bool()) == {"coverage": [], "risk": []}

@@ -99,6 +99,14 @@ def test_without_a_class_that_got_images_and_errs_there_is_no_exponent():
         assert "no class with errors" in str(exponent(points(k1=rows)))
 
 
+def test_errors_that_allow_any_exponent_give_none():
+    told = "the test images do not tell whether more images lower the errors of a class"
+    assert exponent(points(k1=[(20, 21, 1), (24, 21, 1)])) == told
+    one_side = exponent(points(k1=[(10, 21, 2), (60, 21, 0)]))
+    assert isinstance(one_side, Estimate), "one end alone may lie where the search ends"
+    assert one_side.low > -4
+
+
 # --- what more images are worth
 def test_the_gain_is_the_error_times_the_share_that_25_images_take_and_its_interval_both_their_intervals():
     found = gains(points(k1=[(25, 40, 20)], k2=[(75, 40, 20)], k3=[(25, 0, 0)]), Estimate(1.0, 0.5, 2.0))
@@ -161,6 +169,8 @@ def test_an_exponent_that_may_be_zero_is_not_enough_evidence():
     result = said(points(k1=[(10, 40, 20), (40, 40, 17)]))
     assert result["verdict"] == "unclear"
     assert "not enough evidence yet: the test images do not tell whether more images" in result["sentence"]
+    assert result["exponent"].low < 0 < result["exponent"].value
+    assert result["gains"] == [], "no class is said to gain by what may be no fall at all"
     assert said(points(k1=[(10, 40, 20)]))["sentence"].startswith("not enough evidence yet: no class with errors")
     assert "named wrongly" in said(points(k1=[(10, 400, 200), (90, 400, 0)]))["sentence"]
 

@@ -193,7 +193,10 @@ def test_the_page_says_what_the_threshold_was_tuned_on_and_where_it_never_reject
     page = layout.work.report.read_text()
     assert said in page
     assert "on known validation images alone" not in page
-    assert ("can never reject" in page) is (figure == "update/can_reject" and not value)
+    never = figure == "update/can_reject" and not value
+    assert ("can never reject" in page) is never
+    Measured({"closed/overall": 0.95, "open/threshold": 0.4}, {}).write(layout, "evaluate")
+    assert ("can never reject" in written(layout)) is never, "without unknown test images, too"
 
 
 def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_small(layout):
@@ -211,12 +214,15 @@ def test_groups_of_images_stand_in_a_table_with_the_worst_the_gap_and_those_too_
         ["<north> (worst)", "40", "3", "50.040.0–60.0", "–", "–", "–", "–"],
         ["south", "50", "3", "75.0", "–", "–", "–", "–"],
     ]
-    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south." in part
+    assert "Known images of &lt;north&gt; are named rightly 25.0 points less often than those of south;" in part
+    assert "A dash: the group has fewer than 30" in part
     assert "Too small to judge: tiny (2 known, 1 unknown)." in part
     page["site"] |= {"groups": {"tiny": groups["tiny"]}, "figures": {}}
     layout.work.slices.write_text(json.dumps(page))
     part = section(written(layout), "Groups of images")
     assert "<table" not in part, "none with a heading alone"
+    assert "A dash" not in part
+    assert "No group has 30 known or unknown test images" in part
     assert "Too small to judge: tiny (2 known, 1 unknown)." in part
 
 
@@ -538,7 +544,7 @@ def test_it_is_told_since_when_and_by_whom_training_images_were_named(mistaken):
     assert rows_of(section(written(mistaken), "Data"))[-2:] == [["0000", "143", "1"], ["0001", "1", "0"]]
 
 
-def test_the_line_of_generations_is_a_table_and_a_chart_from_none_to_all(layout):
+def test_the_line_of_generations_is_a_table_and_a_chart_in_percent_from_the_tens_below_on(layout):
     page = written(layout)
     part = section(page, "Generations")
     first, second = rows_of(part)
@@ -547,10 +553,14 @@ def test_the_line_of_generations_is_a_table_and_a_chart_from_none_to_all(layout)
     assert second[8:11] == ["90.080.0–96.0", "60.0", "90.0"]
     assert part.count('class="here"') == 1
     (chart,) = charts_of(part)
-    assert words_of(chart)[:3] == ["0", "0.5", "1"]
+    assert words_of(chart)[:3] == ["90", "95", "100"]
+    assert words_of(chart)[-1] == "generation"
     assert words_of(chart)[3:5] == ["closed, overall", "open AUROC"]
     assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 1]
-    assert chart.findtext("title") == "Generations"
+    assert chart.findtext("title") == "Headline figures of each generation, %"
+    low = [{"generation": "0000", "mode": "train", "metrics": {"a": 1.0, "b": 0.39}}]
+    (chart,) = charts_of(report_charts.headline(low, {"a": "a", "b": "b"}))
+    assert words_of(chart)[:3] == ["30", "65", "100"]
     layout.generation("0000").lineage.unlink()
     assert ">Generations</h2>" not in written(layout)
 
@@ -561,11 +571,22 @@ def test_the_loss_is_drawn_phase_by_phase_over_all_reports(layout):
         "".join(json.dumps({"phase": phase, "loss": loss}) + "\n" for phase, loss in lines)
     )
     (chart,) = charts_of(section(written(layout), "Training"))
-    assert chart.findtext("title") == "Training loss per report"
-    assert words_of(chart) == ["0", "2", "4", "a", "b", "0", "4"]
+    assert chart.findtext("title") == "Training loss of each epoch"
+    assert words_of(chart) == ["0", "2", "4", "a", "b", "1", "5", "epoch"]
     assert [len(line.attrib["points"].split()) for line in chart.iter("polyline")] == [2, 2]
+    assert "in the full training of generation 0000;\nthis generation extends" in section(written(layout), "Training")
     layout.work.training_log.unlink()
     assert ">Training</h2>" not in written(layout)
+
+
+def test_without_unknown_test_images_their_gallery_says_so(layout):
+    assert "There are no test images of unknown classes" not in written(layout)
+    known = schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist()
+    known = [row for row in known if row["true_class_id"] != -1]
+    schema.write(layout.work.predictions, schema.from_rows(schema.PREDICTIONS, known), schema.PREDICTIONS)
+    page = written(layout)
+    assert page.count("There are no test images of unknown classes.") == 1
+    assert "0 of 0" not in page
 
 
 @pytest.mark.parametrize(("kinds", "shown"), [(1, False), (2, True), (6, True), (7, False)])
@@ -600,6 +621,8 @@ def test_everything_measured_stands_under_its_group_in_the_order_of_the_page(lay
     assert ["cost/labels", "none"] in rows_of(part)
     assert ["data/images", "216"] in rows_of(part)
     assert part.count("<details open>") == 1
+    assert "<code>closed/<wbr>overall</code>" in part, "long names may be broken between their parts"
+    assert '<td class="n why"><span class="soft">none</span>' in part
 
 
 def test_the_headline_of_a_generation_is_what_the_next_one_is_compared_by(layout):

@@ -554,6 +554,8 @@ def test_the_command_prints_the_point_in_force_and_the_others_and_changes_nothin
     shown = CliRunner().invoke(oltr, called)
     assert shown.exit_code == 0, shown.output
     assert [line.split()[0] for line in shown.output.splitlines()[:4]] == ["known", "now", "0.98", "1"]
+    assert "generation 0000: shares of its test images" in shown.output
+    assert "cost: by update.costs, with 10% of images of unknown classes" in shown.output
     assert digest.of_folder(first.generation("0000").folder) == before
 
 
