@@ -192,7 +192,7 @@ def computed(layout: Layout) -> None:
         stage = import_module(f"oltr_core.stages.{name}")
         stage.run(load_sections(stage.Parameters, layout), layout)
     with repository.opened(layout) as repo:
-        repo.commit(force=True)  # dvc.lock, as `dvc repro` would have written it
+        repo.commit(target=layout.dvc_yaml.name, force=True)  # dvc.lock, as `dvc repro` would have written it
 
 
 def commit(layout: Layout, message: str) -> None:
