@@ -24,8 +24,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import bisect, minimize_scalar
-from scipy.stats import binomtest, chi2
 
 LEVEL = 0.95  # of every interval
 MORE = 25  # images that a class might get
@@ -101,6 +99,8 @@ def exponent(history: Sequence[Point]) -> Estimate | str:
     ]
     if not parts:
         return "no class with errors on test images has got training images since the last full training"
+    from scipy.optimize import minimize_scalar  # 0.9 s with scipy.stats, which a first generation does not need
+    from scipy.stats import chi2
 
     def loss(b: float) -> float:
         """Minus the logarithm of the conditional likelihood."""
@@ -120,6 +120,8 @@ def exponent(history: Sequence[Point]) -> Estimate | str:
 
 def _end(loss: Callable[[float], float], limit: float, best: float, far: float) -> float:
     """Where the loss reaches the limit between its minimum and `far`; `far` where it does not."""
+    from scipy.optimize import bisect
+
     return far if loss(far) <= limit else float(bisect(lambda b: loss(b) - limit, best, far))  # pyright: ignore[reportArgumentType]
 
 
@@ -137,6 +139,8 @@ def gains(now: Sequence[Point], b: Estimate) -> list[Gain]:
 
     Errors have Wilson intervals of the level 1 - (1 - LEVEL) / classes, so that all of them hold together.
     """
+    from scipy.stats import binomtest
+
     tested = [point for point in now if point.tested and point.images]
     found = []
     for point in tested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ def processor() -> dict[str, str]:
     return {"model": found.get("model name", platform.processor()), "instructions": " ".join(wide)}
 
 
+@cache
 def packages() -> dict[str, str]:
-    """Name -> version, of every installed package."""
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    """Name -> version, of every installed package; they stay what they are while a process runs."""
+    found = {about["Name"]: about["Version"] for about in (d.metadata for d in metadata.distributions())}
     return {name: found[name] for name in sorted(filter(None, found))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import warnings
@@ -11,9 +12,17 @@ from pathlib import Path
 import pytest
 
 from oltr_core.layout import Layout
+from tests.flows import worlds
 from tests.flows.team import prefect_home, team, url  # noqa: F401  (fixtures)
-from tests.flows.worlds import ANY_LETTERS, HIDDEN, SECRETS, UNANSWERED, commit, copied, edit, new_world, run
+from tests.flows.worlds import ANY_LETTERS, HIDDEN, SECRETS, UNANSWERED, called, commit, copied, edit, new_world, run
 from tests.tasks.conftest import s3, s3_server  # noqa: F401  (fixtures)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory) -> None:
+    """What is the same for every worker is made by one of them, below a folder that belongs to the run."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        worlds.shared = tmp_path_factory.getbasetemp().parent
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def forgotten(looped, tmp_path_factory) -> Forgotten:
     before = search.holding([layout.data, *layout.owned], pieces)
     photo = layout.root / "photo.png"
     Image.fromarray(pixels).save(photo)
-    asked = run(layout, "oltr", "check", str(photo))
+    asked = called(layout, "oltr", "check", str(photo))
     assert f"it was in training since generation 0001, as '{answered['label']}'" in asked.stdout, asked.stderr
     photo.unlink()
     done = run(layout, "oltr", "forget", answered["address"], "--yes")
@@ -97,12 +106,12 @@ def forgotten(looped, tmp_path_factory) -> Forgotten:
 def gone_on(forgotten, tmp_path_factory) -> Looped:
     """A third generation after it, in a workspace from a backup, whose tracking server does not answer."""
     folder = tmp_path_factory.mktemp("gone-on")
-    saved = run(forgotten.layout, "oltr", "backup", str(folder / "kept"))
+    saved = called(forgotten.layout, "oltr", "backup", str(folder / "kept"))
     assert saved.returncode == 0, saved.stderr
     assert "all digests agree" in saved.stdout
     layout = Layout(folder / "restored")
     layout.root.mkdir()
-    restored = run(layout, "oltr", "restore", str(folder / "kept"))
+    restored = called(layout, "oltr", "restore", str(folder / "kept"))
     assert restored.returncode == 0, restored.stderr
     edit(layout, lambda params: params["tracking"].update(uri=HIDDEN))
     done = run(layout, "oltr", "loop", "--more", "1", **UNANSWERED)

@@ -27,7 +27,7 @@ def url(prefect_home) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     shutil.copy(empty_databases().prefect_db, prefect_home / "prefect.db")
     more = {"PREFECT_HOME": str(prefect_home), "PREFECT_API_URL": url}
-    more["PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS"] = "1"
+    more["PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS"] = "5"
     command = [sys.executable, "-m", "tasks.prefect.server", port]
     with served(command, f"{url}/health", prefect_home, environment(**more)):
         yield url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from oltr_core.settings.whole import load_settings
 from oltr_core.stages import code
 from tasks import workspace as files
 from tasks.dvc import stages
-from tests.flows.worlds import computed, edit, run, shorten
+from tests.flows.worlds import called, computed, edit, shorten
 
 
 def write_images(folder: Path, count: int, hue: int, seed: int) -> None:
@@ -151,7 +150,7 @@ def refused_annotations_leave_nothing_behind(photos: Layout) -> None:
     (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{asked[0]},label,ant\n{asked[0]},label,bee\n")
     with pytest.raises(ValueError, match=r"0000.csv:2: folder answers this image twice \(.*\n.*0000.csv:3: folder"):
         answers.import_annotations(photos, "0000", partial=True)
-    status = run(photos, sys.executable, "-m", "flows.cli", "annotate", "status")
+    status = called(photos, "oltr", "annotate", "status")
     assert status.returncode == 0, status.stderr
     assert "0000.csv:3: folder answers this image twice" in status.stdout
     (inbox / "0000.csv").write_text(f"image_id,verdict,label\n{asked[0]},new_class,{'x' * 200_000}\n")
@@ -213,7 +212,7 @@ def test_a_gate_on_no_figure_is_refused_before_anything_is_taken_in(photos):
 
 def said(layout: Layout, words: str) -> str:
     """What a command prints that ends with exit code 2."""
-    done = run(layout, sys.executable, "-m", "flows.cli", *words.split())
+    done = called(layout, "oltr", *words.split())
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

@@ -15,7 +15,7 @@ from flows import answers, steps
 from oltr_core import digest, ledger, schema, verification
 from oltr_core.layout import Layout
 from tasks.dvc import inputs, pointers, repository, sealing, stages
-from tests.flows.worlds import commit, environment, run, stages_run
+from tests.flows.worlds import called, commit, environment, run, stages_run
 
 
 def unlocked(path: Path) -> Path:
@@ -86,7 +86,7 @@ def test_a_changed_input_is_refused_before_dvc_takes_it_up_and_the_advice_restor
     assert caught.value.kind == "user"
     assert str(named) in caught.value.sentence
     assert moved_pointers(world) == ""
-    checked = run(world, "oltr", "check")
+    checked = called(world, "oltr", "check")
     assert checked.returncode == 2
     assert f"{named}: " in checked.stdout
     made = run(world, "dvc", "repro")
@@ -113,7 +113,7 @@ def test_truth_that_was_set_to_one_class_answers_nothing(world, looped):
         answers.import_annotations(world, "0001")
     assert world.ledger.read_bytes() == before
     assert not world.annotations_of("0001").exists()
-    assert run(world, "oltr", "check").returncode == 2
+    assert called(world, "oltr", "check").returncode == 2
     follow(str(caught.value))
     assert path.read_bytes() == original
     assert answers.import_annotations(world, "0001") == 83
@@ -205,17 +205,17 @@ def test_a_kill_between_the_pointer_of_a_batch_and_its_event_leaves_nothing_unve
 
 def test_generations_marks_a_sealed_folder_whose_metrics_were_edited(world):
     path = unlocked(world.generation("0000").metrics)
-    before = run(world, "oltr", "generations").stdout
+    before = called(world, "oltr", "generations").stdout
     for text in (path.read_text().replace("0.", "0.9", 1), "torn"):
         path.write_text(text)
-        shown = run(world, "oltr", "generations")
+        shown = called(world, "oltr", "generations")
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout.startswith(before.rstrip("\n")), "the figures of the ledger"
         assert f"{path}: this file was changed after it was sealed" in shown.stdout
-    entries = json.loads(run(world, "oltr", "generations", "--json").stdout)
+    entries = json.loads(called(world, "oltr", "generations", "--json").stdout)
     assert [bool(entry["edited"]) for entry in entries] == [True, False]
     shutil.rmtree(path.parent)
-    assert run(world, "oltr", "generations").stdout == before
+    assert called(world, "oltr", "generations").stdout == before
 
 
 def test_a_pointer_that_names_another_copy_than_the_ledger_names_the_original_again(world):

@@ -7,7 +7,7 @@ when the code changes.
 from __future__ import annotations
 
 from oltr_core import digest, ledger
-from tests.flows.worlds import new_world, processes_of, run
+from tests.flows.worlds import called, commit, edit, new_world, processes_of, run
 from tests.soak.facts import history, left_over, results
 from tests.soak.faults import Fault, failed
 
@@ -29,18 +29,25 @@ IN_TURN = (
 )
 
 
-def test_twelve_failures_one_after_the_other_change_nothing(looped, tmp_path):
+#: a Prefect server of its own has to end too: where the whole group is killed, and once where the loop alone is
+OWN_SERVER = r"^data/raw/"
+
+
+def test_twelve_failures_one_after_the_other_change_nothing(looped, url, tmp_path):
     layout = new_world(tmp_path / "world", databases=False)
+    edit(layout, lambda params: params["workspace"].update(name="failing"))  # of other tests at that server
+    commit(layout, "a name")
     folder, before = layout.generation("0000").folder, ""
     for what, who, path in IN_TURN:
         assert folder.exists() == bool(before), path
-        row = failed(Fault("new", "loop", what, who, 1, path), layout, tmp_path)
+        there = {} if what == "group" or path == OWN_SERVER else {"PREFECT_API_URL": url}
+        row = failed(Fault("new", "loop", what, who, 1, path), layout, tmp_path, **there)
         assert row["hit"], (path, row)
         assert not row["wrong"], (path, row)
         if path == NAMED[-1]:
             before = digest.of_folder(folder)
             assert [event.event for event in ledger.read(layout.ledger)] == ["ingested", "opened"]
-    done = run(layout, "oltr", "loop", "--generations", "1")
+    done = run(layout, "oltr", "loop", "--generations", "1", PREFECT_API_URL=url)
     assert done.returncode == 0, done.stderr
     assert digest.of_folder(folder) == before, "what had its name was final"
     ledger.verify_sealed(layout.ledger, folder)
@@ -52,5 +59,5 @@ def test_twelve_failures_one_after_the_other_change_nothing(looped, tmp_path):
     ]
     assert not left_over(layout)
     assert not processes_of(layout)
-    checked = run(layout, "oltr", "check")
+    checked = called(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout

@@ -30,7 +30,7 @@ from tasks.mlflow import replacing
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
 from tests.core.images.test_decode import natural
-from tests.flows.worlds import ANY_LETTERS, commit, environment, run
+from tests.flows.worlds import ANY_LETTERS, called, commit, environment, run
 
 WHEN = "2026-05-01T00:00:00Z"
 ADDRESS = "photos/dog/02.png"
@@ -380,7 +380,7 @@ def test_everything_works_where_the_path_has_any_letters(looped):
     assert "url = ../.oltr/remote" in layout.dvc_config.read_text()
     assert layout.prefect_db.exists()
     assert [path.name for path in layout.root.parent.iterdir()] == [layout.root.name], "nothing beside the workspace"
-    checked = run(layout, "oltr", "check")
+    checked = called(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout
     advice = "; the lines marked ! are advice" if "\n!" in checked.stdout else ""
     assert checked.stdout.endswith(f"\nthis workspace is fit to run{advice}\n")

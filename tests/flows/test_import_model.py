@@ -6,23 +6,23 @@ import json
 
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED
-from tests.flows.worlds import new_world, run
+from tests.flows.worlds import called, new_world, run
 
 
 def test_a_loop_begins_with_an_imported_model_and_its_first_generation_can_be_made_again(looped, tmp_path):
     layout = new_world(tmp_path / "world")
     file = looped.layout.generation("0001").model
-    done = run(layout, "oltr", "import-model", str(file))
+    done = called(layout, "oltr", "import-model", str(file))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "model.safetensors, 8 classes, is the parent of the first generation\n"
-    again = run(layout, "oltr", "import-model", str(file))
+    again = called(layout, "oltr", "import-model", str(file))
     assert again.returncode == 2
     assert "is imported into a new workspace; this one has an imported model" in again.stderr
     image = next((looped.layout.exports / "0001" / "images").iterdir())
-    before = json.loads(run(layout, "oltr", "predict", str(image), "--json").stdout)[0]
-    there = json.loads(run(looped.layout, "oltr", "predict", str(image), "--json").stdout)[0]
+    before = json.loads(called(layout, "oltr", "predict", str(image), "--json").stdout)[0]
+    there = json.loads(called(looped.layout, "oltr", "predict", str(image), "--json").stdout)[0]
     assert before == there | {"generation": IMPORTED}
-    assert "no generation is sealed yet" in run(layout, "oltr", "annotate", "export").stderr
+    assert "no generation is sealed yet" in called(layout, "oltr", "annotate", "export").stderr
 
     done = run(layout, "oltr", "loop", "--generations", "1")
     assert done.returncode == 0, done.stderr
@@ -32,15 +32,15 @@ def test_a_loop_begins_with_an_imported_model_and_its_first_generation_can_be_ma
     assert state.parents == {"0000": IMPORTED}
     assert state.generations == ["0000"]
     assert (layout.generations / f"{IMPORTED}.dvc").exists()
-    checked = run(layout, "oltr", "check")
+    checked = called(layout, "oltr", "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     made = run(layout, "oltr", "reproduce", "0000")
     assert made.returncode == 0, made.stdout + made.stderr
     if state.champion != IMPORTED:
-        assert run(layout, "oltr", "rollback", "--reason", "a test").returncode == 0
+        assert called(layout, "oltr", "rollback", "--reason", "a test").returncode == 0
     assert ledger.replay(ledger.read(layout.ledger)).champion == IMPORTED
 
-    late = run(looped.layout, "oltr", "import-model", str(file))
+    late = called(looped.layout, "oltr", "import-model", str(file))
     assert late.returncode == 2
     assert "this one has 0001" in late.stderr
     assert GENESIS not in state.sealed

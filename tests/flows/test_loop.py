@@ -14,7 +14,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import HEADLINE
 from oltr_core.pipeline import KEPT, TABLE
 from oltr_core.settings.whole import load_settings
-from tests.flows.worlds import commit, edit, processor_seconds, run, stages_run
+from tests.flows.worlds import called, commit, edit, processor_seconds, run, stages_run
 
 
 def test_the_ledger_holds_two_sealed_and_promoted_generations_and_its_chain_verifies(looped):
@@ -52,7 +52,7 @@ def test_the_second_generation_learns_the_new_classes_without_training_again(loo
     assert "train: nothing was trained: generation 0001 extends the classifier of 0000" in looped.progress
     assert second.base.read_bytes() == first.base.read_bytes()
     assert second.training_log.read_bytes() == first.training_log.read_bytes()
-    found = json.loads(run(looped.layout, "oltr", "classes", "list", "--json").stdout)
+    found = json.loads(called(looped.layout, "oltr", "classes", "list", "--json").stdout)
     assert {c["first_generation"] for c in found} == {"0000", "0001"}
 
 
@@ -87,7 +87,7 @@ def test_the_loop_says_which_files_git_should_commit_and_these_are_all(looped):
 
 
 def test_generations_as_json_agrees_with_the_sealed_metrics(looped):
-    shown = json.loads(run(looped.layout, "oltr", "generations", "--json").stdout)
+    shown = json.loads(called(looped.layout, "oltr", "generations", "--json").stdout)
     for entry in shown:
         sealed = json.loads(looped.layout.generation(entry["generation"]).metrics.read_text())
         assert entry["metrics"] == sealed
@@ -133,7 +133,7 @@ def test_the_model_that_mlflow_serves_is_the_sealed_file_and_no_pickle(looped, t
     model = mlflow.artifacts.download_artifacts(f"models:/{settings.model}/{version.version}", dst_path=str(tmp_path))
     served = mlflow.pyfunc.load_model(model)
     answers = served.predict(pd.DataFrame({"path": [str(p) for p in images]}))
-    ours = json.loads(run(looped.layout, "oltr", "predict", "--json", *map(str, images)).stdout)
+    ours = json.loads(called(looped.layout, "oltr", "predict", "--json", *map(str, images)).stdout)
     assert answers["label"].tolist() == [row["label"] for row in ours]
     assert {row["generation"] for row in ours} == {"0001"}
 
@@ -198,7 +198,7 @@ def test_an_edited_file_in_a_sealed_generation_stops_the_next_loop_with_one_sent
     path.chmod(0o644)
     path.write_text(path.read_text().replace("0.", "0.9", 1))
     for command in (["oltr", "loop", "--more", "1"], ["oltr", "check"], ["oltr", "predict", str(world.exports)]):
-        done = run(world, *command)
+        done = called(world, *command)
         assert done.returncode == 2, done.stderr
         assert "was changed" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -208,20 +208,20 @@ def test_an_edited_file_in_a_sealed_generation_stops_the_next_loop_with_one_sent
 def test_a_torn_last_line_of_the_ledger_is_set_aside_and_the_loop_goes_on(world):
     with world.ledger.open("a") as file:
         file.write('{"at": "2026-11-')
-    assert json.loads(run(world, "oltr", "generations", "--json").stdout)[1]["champion"]
-    done = run(world, "oltr", "rollback", "--reason", "to see")
+    assert json.loads(called(world, "oltr", "generations", "--json").stdout)[1]["champion"]
+    done = called(world, "oltr", "rollback", "--reason", "to see")
     assert done.returncode == 0, done.stderr
     assert list(world.data.glob("ledger.torn-*"))
     assert ledger.replay(ledger.read(world.ledger)).champion == "0000"
 
 
 def test_promote_and_rollback_move_the_champion_and_keep_the_reason(world):
-    assert run(world, "oltr", "rollback", "--reason", "dust").returncode == 0
-    assert run(world, "oltr", "promote", "0001", "--reason", "cleaned the lens").returncode == 0
+    assert called(world, "oltr", "rollback", "--reason", "dust").returncode == 0
+    assert called(world, "oltr", "promote", "0001", "--reason", "cleaned the lens").returncode == 0
     last = ledger.read(world.ledger)[-2:]
     assert [(e.event, e.generation) for e in last] == [("rolled_back", "0000"), ("promoted", "0001")]
     assert [e.details["reasons"] for e in last] == [["dust"], ["cleaned the lens"]]
-    again = run(world, "oltr", "promote", "0001", "--reason", "x")
+    again = called(world, "oltr", "promote", "0001", "--reason", "x")
     assert again.returncode == 2
     assert "champion already" in again.stderr
 
@@ -243,14 +243,14 @@ def test_cleaning_asks_first_and_never_touches_images_of_a_user(world):
     inbox = world.data / "inbox" / "0001.csv"
     inbox.parent.mkdir()
     inbox.write_text("image_id,verdict,label\n")
-    asked = run(world, "oltr", "clean")
+    asked = called(world, "oltr", "clean")
     assert asked.returncode != 0, "no answer is no"
     assert world.generation("0000").folder.is_dir()
-    assert run(world, "oltr", "clean", "--yes").returncode == 0
+    assert called(world, "oltr", "clean", "--yes").returncode == 0
     assert mine.read_bytes() == b"mine"
     assert inbox.exists()
     assert not world.ledger.exists()
     assert not world.generation("0000").folder.exists()
     assert (world.generation("genesis").folder / "manifest.parquet").exists()
     commit(world, "forgotten")
-    assert "generation 0000, parent genesis" in run(world, "oltr", "check").stdout
+    assert "generation 0000, parent genesis" in called(world, "oltr", "check").stdout

@@ -8,7 +8,7 @@ import shutil
 import onnxruntime
 import pytest
 
-from tests.flows.worlds import run
+from tests.flows.worlds import called, run
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_broken_file_in_a_folder_is_named_and_the_others_are_answered(looped, 
     assert "probability" in last
     assert broken.startswith(f"{inbox / 'b.png'}: could not be read: not an image")
     assert done.stderr.splitlines()[-1] == "oltr: 1 of 3 images could not be read"
-    rows = json.loads(run(looped.layout, "oltr", "predict", "--json", str(inbox)).stdout)
+    rows = json.loads(called(looped.layout, "oltr", "predict", "--json", str(inbox)).stdout)
     assert [row["error"] is None for row in rows] == [True, False, True]
     assert rows[1]["label"] is rows[1]["probability"] is rows[1]["score"] is None
     assert [row["generation"] for row in rows] == ["0001"] * 3
@@ -39,22 +39,22 @@ def test_answers_go_into_a_file_from_folders_and_lists_and_what_it_holds_is_not_
     output = inbox / "answers.jsonl"
     command = ["oltr", "predict", "-", "--output", str(output), "--top-k", "2"]
     listed = "\n".join(str(inbox / name) for name in ("c.png", "b.png", "gone.png"))
-    done = run(looped.layout, *command, given=listed)
+    done = called(looped.layout, *command, given=listed)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr.splitlines()[-2:] == [
         f"oltr: 3 images answered: {output}",
         "oltr: 2 of 3 images could not be read",
     ]
-    assert run(looped.layout, *command, given=listed).returncode == 2
+    assert called(looped.layout, *command, given=listed).returncode == 2
     command[2] = str(inbox)
-    done = run(looped.layout, *command, "--resume")
+    done = called(looped.layout, *command, "--resume")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == f"oltr: 1 image answered, 3 were before: {output}"
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["path"].split("/")[-1] for row in found] == ["c.png", "b.png", "gone.png", "a.png"]
     assert [len(row["top"]) for row in found if row["error"] is None] == [2, 2]
-    text = run(looped.layout, "oltr", "predict", str(inbox / "a.png"), "--top-k", "2").stdout
+    text = called(looped.layout, "oltr", "predict", str(inbox / "a.png"), "--top-k", "2").stdout
     assert f"nearest {found[3]['nearest']}, then {found[3]['top'][1]['label']} " in text
 
 
@@ -65,7 +65,7 @@ def test_options_that_mean_nothing_together_and_a_device_that_is_not_here_are_re
         (["--device", "tpu"], "oltr: the device: expected one of cpu"),
         (["--output", "a.txt"], r"a.txt: expected a file named *.jsonl, *.csv or *.parquet"),
     ):
-        done = run(looped.layout, "oltr", "predict", str(inbox / "a.png"), *options)
+        done = called(looped.layout, "oltr", "predict", str(inbox / "a.png"), *options)
         assert done.returncode == 2
         assert sentence in done.stderr
 
@@ -75,24 +75,24 @@ def test_a_prefix_of_an_object_store_is_answered(looped, inbox, s3, s3_server):
     for name in ("a.png", "b.png"):
         s3._client().put_object(Bucket="inbox", Key=f"day/{name}", Body=(inbox / name).read_bytes())
     s3._client().put_object(Bucket="inbox", Key="day/notes.txt", Body=b"no image")
-    done = run(looped.layout, "oltr", "predict", "s3://inbox/day/", "--json", **s3_server)
+    done = called(looped.layout, "oltr", "predict", "s3://inbox/day/", "--json", **s3_server)
     assert done.returncode == 0, done.stderr
     far, broken = json.loads(done.stdout)
-    (near,) = json.loads(run(looped.layout, "oltr", "predict", str(inbox / "a.png"), "--json").stdout)
+    (near,) = json.loads(called(looped.layout, "oltr", "predict", str(inbox / "a.png"), "--json").stdout)
     assert far | {"path": near["path"]} == near
     assert far["path"] == "s3://inbox/day/a.png"
     assert broken["error"].startswith("not an image")
 
 
 def test_only_if_no_image_can_be_read_the_exit_code_is_two(looped, inbox):
-    done = run(looped.layout, "oltr", "predict", str(inbox / "b.png"))
+    done = called(looped.layout, "oltr", "predict", str(inbox / "b.png"))
     assert done.returncode == 2
     assert "could not be read" in done.stdout
     assert done.stderr.splitlines()[-1] == "oltr: 1 of 1 images could not be read"
 
 
 def test_a_path_where_nothing_is_is_refused_before_anything_is_computed(looped, inbox):
-    done = run(looped.layout, "oltr", "predict", str(inbox / "a.png"), str(inbox / "gone.png"))
+    done = called(looped.layout, "oltr", "predict", str(inbox / "a.png"), str(inbox / "gone.png"))
     assert done.returncode == 2
     assert done.stdout == ""
     assert (
@@ -101,11 +101,11 @@ def test_a_path_where_nothing_is_is_refused_before_anything_is_computed(looped, 
 
 
 def test_a_generation_is_exported_and_one_that_was_never_sealed_is_not(team, tmp_path):
-    done = run(team.layout, "oltr", "export", "--onnx", str(tmp_path / "m.onnx"), "--generation", "0000")
+    done = called(team.layout, "oltr", "export", "--onnx", str(tmp_path / "m.onnx"), "--generation", "0000")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path / 'm.onnx'}: generation 0000, ")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     assert session.get_modelmeta().custom_metadata_map["oltr.generation"] == "0000"
-    refused = run(team.layout, "oltr", "export", "--onnx", str(tmp_path / "n.onnx"), "--generation", "0009")
+    refused = called(team.layout, "oltr", "export", "--onnx", str(tmp_path / "n.onnx"), "--generation", "0009")
     assert refused.returncode == 2
     assert "knows no sealed generation of this name" in refused.stderr

@@ -20,7 +20,7 @@ from oltr_core.stages import curate, evaluate, select, train, update
 from tasks import clock, gate
 from tasks.annotator import batch, returned
 from tasks.dvc.reproduce import compare, restore
-from tests.flows.worlds import commit, computed, edit, new_world, run
+from tests.flows.worlds import called, commit, computed, edit, new_world
 
 COMPUTED = (curate, train, update, evaluate, select)
 
@@ -222,7 +222,7 @@ def test_a_correction_is_learned_and_its_history_kept(world):
     row = world.manifest("0009").row(by_predicate=pl.col("image_id") == told.details["image"], named=True)
     assert (row["label"], row["label_source"], row["split"], row["labelled_in"]) == ("loops", "ann", "train", "0009")
     assert world.metrics("0009")["data/corrections"] == 1
-    said = run(world.layout, "oltr", "annotate", "status").stdout
+    said = called(world.layout, "oltr", "annotate", "status").stdout
     assert "labels corrected since: 1" in said
 
 
@@ -241,7 +241,7 @@ def test_every_generation_comes_out_equal_when_it_is_made_again(world, tmp_path)
 def test_the_commands_do_what_the_steps_do(world, tmp_path):
     copy = Layout(tmp_path / "copy")
     shutil.copytree(world.layout.root, copy.root, symlinks=True)
-    done = run(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
+    done = called(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
     assert done.returncode == 0, done.stderr
     assert "'loops'" in done.stdout
     assert "this holds from generation 0010 on" in done.stdout
@@ -249,9 +249,11 @@ def test_the_commands_do_what_the_steps_do(world, tmp_path):
     assert (told.event, told.generation, told.details["reason"], told.details["by"]) == (
         "class_retired", "0010", "enough", "eva",
     )  # fmt: skip
-    listed = {row["name"]: row["status"] for row in json.loads(run(copy, "oltr", "classes", "list", "--json").stdout)}
+    listed = {
+        row["name"]: row["status"] for row in json.loads(called(copy, "oltr", "classes", "list", "--json").stdout)
+    }
     assert listed["loops"] == "retired"
-    again = run(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
+    again = called(copy, "oltr", "classes", "retire", "loops", "--reason", "enough", "--by", "eva")
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "the class 'loops' was retired" in again.stderr
-    assert "was retired" not in run(copy, "oltr", "classes").stderr
+    assert "was retired" not in called(copy, "oltr", "classes").stderr

@@ -12,7 +12,7 @@ import pytest
 
 from oltr_core import ledger
 from oltr_core.settings.whole import load_settings
-from tests.flows.worlds import BIN, edit, environment, new_world, run
+from tests.flows.worlds import BIN, called, edit, environment, new_world, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, at its import
 
@@ -31,7 +31,7 @@ def test_torn_files_of_dvc_and_mlflow_are_named_and_the_next_loop_is_whole(world
     torn = [pointer, world.dvc_lock, world.dvc_rwlock, world.mlflow_db]
     for path in torn:
         path.write_bytes(b"")
-    said = run(world, "oltr", "check").stdout
+    said = called(world, "oltr", "check").stdout
     assert all(str(path) in said for path in torn), said
     done = run(world, "oltr", "loop", "--generations", "2")
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_a_workspace_outside_of_git_is_refused_at_once_by_check_and_loop(world):
     shutil.rmtree(world.root / ".git")
     began = time.monotonic()
     for command in (["oltr", "loop", "--more", "1"], ["oltr", "check"]):
-        done = run(world, *command)
+        done = called(world, *command)
         assert done.returncode == 2
         assert "git repository" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.flows.worlds import run
+from tests.flows.worlds import called
 
 
 def test_an_image_that_nobody_knows_is_refused_in_one_sentence(world):
-    done = run(world, "oltr", "forget", "nowhere.png", "--yes")
+    done = called(world, "oltr", "forget", "nowhere.png", "--yes")
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].endswith("nowhere.png: no batch holds an image of this id or address")
 
@@ -16,10 +16,10 @@ def test_unreferenced_files_are_shown_before_they_are_removed(world):
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"0")
     kept = {p for p in (world.store / "features").iterdir() if p != stray.parent}
-    shown = run(world, "oltr", "gc")
+    shown = called(world, "oltr", "gc")
     assert "features that no model and batch here have" in shown.stdout
     assert stray.exists()
-    assert run(world, "oltr", "gc", "--yes").returncode == 0
+    assert called(world, "oltr", "gc", "--yes").returncode == 0
     assert set((world.store / "features").iterdir()) == kept
     assert kept
-    assert run(world, "oltr", "gc", "--yes").stdout.strip() == "nothing is unreferenced"
+    assert called(world, "oltr", "gc", "--yes").stdout.strip() == "nothing is unreferenced"

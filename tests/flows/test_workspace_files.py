@@ -19,7 +19,7 @@ from tasks import workspace
 from tasks.prefect import deploying
 from tasks.prefect.server import RETENTION
 from tests.architecture.imports import ROOT
-from tests.flows.worlds import environment, processor_seconds, run
+from tests.flows.worlds import called, environment, processor_seconds, run
 
 
 def test_this_repository_is_the_workspace_that_init_writes(tmp_path):
@@ -228,7 +228,7 @@ def test_a_usage_error_exits_two_with_a_sentence(looped):
         ["oltr", "bench", "digits", "--epochs", "3"],
         ["oltr", "--workspace", str(Path("/nowhere")), "generations"],
     ):
-        done = run(looped.layout, *command)
+        done = called(looped.layout, *command)
         if command[-1] != "generations":  # an empty history is no mistake
             assert done.returncode == 2, (command, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr, command

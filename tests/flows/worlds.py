@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import io
 import os
 import re
 import resource
@@ -10,13 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 import yaml
+from filelock import FileLock
 
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -50,6 +54,30 @@ def run(
     return subprocess.run(command, capture_output=True, text=True, check=False, **there)
 
 
+def called(layout: Layout, *command: str, given: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    """As `run`, for `oltr` alone and in this process: in one of its own half of the time goes into imports."""
+    from flows import cli
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        contextlib.chdir(layout.root),
+        mock.patch.dict(os.environ, environment(**more), clear=True),
+        mock.patch.object(sys, "argv", list(command)),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8")),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # they end no command of a user
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return subprocess.CompletedProcess(command, code, *said)
+
+
 def stages_run(output: str) -> list[str]:
     """What DVC did: the stage `code`, which writes digests of the installed code, and what those have made stale."""
     return re.findall(r"Running stage '(\w+)'", output)
@@ -68,7 +96,7 @@ def processes_of(layout: Layout) -> list[str]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def processor_seconds() -> Iterator[list[float]]:
     """What the commands run inside cost the processor; other work on the machine does not change it."""
     spent: list[float] = []
@@ -97,22 +125,36 @@ def _digits(params: dict) -> None:
     params["update"]["score"] = {"name": "knn"}
 
 
+#: of all workers of a run of pytest-xdist; tests/flows/conftest.py says where
+shared: Path | None = None
+
+
+@cache
+def _once(make: Callable[[Path], None]) -> Path:
+    """The folder that `make` made, here or in another worker of this run."""
+    folder = (shared or _scratch()) / make.__name__
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".part")
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
 def new_world(root: Path, *, databases: bool = True) -> Layout:
     """`oltr init`, with a short training, committed; `databases` are copies of empty ones, which saves 11 s."""
-    layout = copied(_begun(), root)
+    layout = copied(Layout(_once(_begin)), root)
     if databases:
         give_databases(layout)
     return layout
 
 
-@cache
-def _begun() -> Layout:
-    layout = Layout(_scratch() / "world")
+def _begin(folder: Path) -> None:
+    layout = Layout(folder)
     made = subprocess.run(["oltr", "init", str(layout.root)], env=environment(), capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     edit(layout, _digits)
     commit(layout, "start")
-    return layout
 
 
 def _scratch() -> Path:
@@ -123,20 +165,22 @@ def _scratch() -> Path:
 
 def give_databases(layout: Layout) -> None:
     empty = empty_databases()
-    layout.prefect_home.mkdir(parents=True)
+    layout.prefect_home.mkdir(parents=True, exist_ok=True)
     shutil.copy(empty.prefect_db, layout.prefect_db)
     shutil.copy(empty.mlflow_db, layout.mlflow_db)
 
 
-@cache
 def empty_databases() -> Layout:
     """A folder with Prefect's and MLflow's databases as the first loop of a workspace makes them."""
-    layout = Layout(_scratch())
+    return Layout(_once(_empty))
+
+
+def _empty(folder: Path) -> None:
+    layout = Layout(folder)
     layout.prefect_home.mkdir(parents=True)
     done = run(layout, "prefect", "server", "database", "upgrade", "--yes", PREFECT_HOME=str(layout.prefect_home))
     assert done.returncode == 0, done.stderr
     database.make(layout)
-    return layout
 
 
 def computed(layout: Layout) -> None:
@@ -148,7 +192,7 @@ def computed(layout: Layout) -> None:
         stage = import_module(f"oltr_core.stages.{name}")
         stage.run(load_sections(stage.Parameters, layout), layout)
     with repository.opened(layout) as repo:
-        repo.commit(force=True)  # dvc.lock, as `dvc repro` would have written it
+        repo.commit(target=layout.dvc_yaml.name, force=True)  # dvc.lock, as `dvc repro` would have written it
 
 
 def commit(layout: Layout, message: str) -> None:

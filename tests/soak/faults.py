@@ -165,10 +165,10 @@ def suffer(faults: list[Fault]) -> list[dict[str, Any]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def failed(fault: Fault, layout: Layout, folder: Path) -> dict[str, Any]:
+def failed(fault: Fault, layout: Layout, folder: Path, **env: str) -> dict[str, Any]:
     """Run the command with the fault: `first`, its exit code; `hit`, whether the fault happened; `wrong`."""
     begun = time.monotonic()
-    with broken(fault, layout, folder) as first:
+    with broken(fault, layout, folder, **env) as first:
         pass
     wrong = judged(layout, first["said"], first["code"], (0, 2, 75, -signal.SIGKILL))
     spent = round(time.monotonic() - begun, 1)
@@ -208,7 +208,7 @@ def ended(fault: Fault, layout: Layout, wanted: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any]]:
+def broken(fault: Fault, layout: Layout, folder: Path, **env: str) -> Iterator[dict[str, Any]]:
     """Run the command with the fault: its exit code, what it said, and whether the fault happened at all."""
     line, fired = words(fault, layout), folder / "fired"
     fired.unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def broken(fault: Fault, layout: Layout, folder: Path) -> Iterator[dict[str, Any
             more = {"PREFECT_API_URL": f"{address}/api"}
     with services, (folder / "said").open("w") as said:
         process = subprocess.Popen(
-            line, cwd=layout.root, env=environment(**more), stdout=said, stderr=said, start_new_session=True
+            line, cwd=layout.root, env=environment(**more, **env), stdout=said, stderr=said, start_new_session=True
         )
         hit = False
         try:

@@ -158,3 +158,12 @@ def test_the_interval_of_a_share_is_wilsons():
 def test_thousands_of_votes_on_one_image_do_not_underflow():
     found = dawid_skene(votes(*((f"{n:04d}", "x" if n < 800 else "y") for n in range(1500))))
     assert found.rows() == [("00", "x", pytest.approx(1.0, abs=0.5))]
+
+
+def test_a_share_has_the_interval_that_scipy_computes():
+    from scipy.stats import binomtest
+
+    for of in (1, 7, 40, 333):
+        for part in range(of + 1):
+            low, high = binomtest(part, of).proportion_ci(method="wilson")
+            assert share(part, of) == [part / of, low, high]
