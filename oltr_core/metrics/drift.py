@@ -46,6 +46,8 @@ def learn(reference: Float[Tensor, "A D"], pool: Float[Tensor, "B D"], generator
     for what, sample in (("held-out images of the last full training", reference), ("images in the pool", pool)):
         if len(sample) < 2 * LEAST:
             return f"there are {len(sample)} {what}, and {2 * LEAST} are needed"
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     mine, rest = _halves(len(reference), generator)
     seen, unseen = _halves(len(pool), generator)
     both = torch.cat([reference[mine], pool[seen]])
@@ -55,34 +57,10 @@ def learn(reference: Float[Tensor, "A D"], pool: Float[Tensor, "B D"], generator
         x = (features - middle) / scale
         return torch.cat([x, x.square()], 1).double()
 
-    weight, bias = discriminant(terms(reference[mine]), terms(pool[seen]))
-    return Halves(terms(reference[rest]) @ weight + bias, terms(pool[unseen]) @ weight + bias, unseen)
-
-
-def discriminant(first: Float[Tensor, "A D"], second: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "D"], Tensor]:
-    """Weights and bias of the linear discriminant; larger = rather of the second.
-
-    That of scikit-learn's LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), whose import takes a second.
-    """
-    shares = [len(x) / (len(first) + len(second)) for x in (first, second)]
-    means = torch.stack([first.mean(0), second.mean(0)])
-    within = sum(share * _covariance(x) for share, x in zip(shares, (first, second), strict=True))
-    weights = torch.linalg.lstsq(within, means.T, driver="gelsd").solution.T
-    biases = torch.tensor(shares, dtype=means.dtype).log() - (means * weights).sum(1) / 2
-    return weights[1] - weights[0], biases[1] - biases[0]
-
-
-def _covariance(x: Float[Tensor, "N D"]) -> Float[Tensor, "D D"]:
-    """Ledoit and Wolf's, of features brought to one scale ("A well-conditioned estimator", 2004)."""
-    (rows, size), middle, scale = x.shape, x.mean(0), x.std(0, correction=0)
-    scale = torch.where(scale <= rows * torch.finfo(x.dtype).eps * middle.abs(), 1.0, scale)  # that of a constant
-    x = (x - middle) / scale
-    sample = x.T @ x / rows
-    mean = sample.trace() / size
-    apart = (sample.square().sum() - size * mean**2) / size
-    error = ((x.square().T @ x.square()).sum() / rows - sample.square().sum()) / (size * rows)
-    share = float((torch.minimum(error, apart) / apart) if apart > 0 else 0)
-    return scale[:, None] * ((1 - share) * sample + share * mean * torch.eye(size, dtype=x.dtype)) * scale
+    labels = [0] * len(mine) + [1] * len(seen)
+    classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(terms(both).numpy(), labels)
+    of = [torch.from_numpy(classifier.decision_function(terms(x).numpy())) for x in (reference[rest], pool[unseen])]
+    return Halves(of[0], of[1], unseen)
 
 
 def area(reference: Float[Tensor, "N"], pool: Float[Tensor, "M"]) -> Area:

@@ -57,21 +57,6 @@ def test_every_image_of_the_second_half_has_a_score_and_its_row():
     assert len(set(halves.rows.tolist())) == 41
 
 
-@pytest.mark.parametrize(("rows", "size"), [(300, 16), (50, 128)])
-def test_the_discriminant_is_that_of_scikit_learn(rows, size):
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.randn(n, size, generator=generator).double() for n in (rows, rows + 20))
-    first[:, 0], second[:, 0], second[:, 1] = 0.1, 0.1, 0.3  # constants
-    weight, bias = drift.discriminant(first, second)
-    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    theirs.fit(torch.cat([first, second]).numpy(), [0] * rows + [1] * (rows + 20))
-    held_out = torch.randn(40, size, generator=generator).double()
-    expected = torch.from_numpy(theirs.decision_function(held_out.numpy()))
-    torch.testing.assert_close(held_out @ weight + bias, expected, rtol=1e-9, atol=1e-9)
-
-
 def test_too_small_a_sample_is_answered_with_a_sentence():
     reference, pool, generator = samples(0, size=40)
     assert not isinstance(drift.learn(reference, pool, generator), str)
