@@ -91,12 +91,3 @@ def test_a_second_part_of_a_longtailed_pool_is_refused():
 
 def test_no_two_scans_are_the_same_image():
     assert len({g.tobytes() for g in digits.scans()[0]}) == 1797
-
-
-def test_the_scans_are_those_that_scikit_learn_loads():
-    from sklearn.datasets import load_digits
-
-    grey, labels = scans()
-    data = load_digits()
-    assert np.array_equal(grey, data.images)
-    assert np.array_equal(labels, data.target)
