@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 
 import pytest
@@ -107,6 +108,15 @@ def test_a_damaged_database_is_named(workspace, tmp_path):
     with pytest.raises(ValueError, match="broken.db: this database cannot be copied"):
         backup.save(workspace, tmp_path / "kept")
     assert not (tmp_path / "kept" / backup.LIST).exists()
+
+
+def test_a_database_that_is_locked_is_waited_for(workspace, tmp_path):
+    with closing(sqlite3.connect(workspace.mlflow_db, check_same_thread=False)) as writing:
+        writing.execute("create table run (name)")
+        writing.execute("begin exclusive")
+        threading.Timer(0.1, writing.rollback).start()
+        said, _ = backup.save(workspace, tmp_path / "kept")
+    assert "7 files of" in said
 
 
 def test_what_lies_on_servers_is_named_without_its_secrets(workspace, tmp_path, monkeypatch):

@@ -523,7 +523,11 @@ def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_p
 def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
     sealing.seal(copied, world.AT)
     remotes.set_remote(copied, str(tmp_path / "gone"))
-    reproduce.restore(copied, "0000", Layout(tmp_path / "again"))
+    (copied.dvc / "tmp" / "of another process").touch()
+    again = Layout(tmp_path / "again")
+    reproduce.restore(copied, "0000", again)
+    assert not (again.dvc / "tmp" / "of another process").exists()
+    assert not (again.dvc / "cache").exists(), "it is that of this workspace"
 
 
 def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):
@@ -650,6 +654,8 @@ def test_a_batch_is_pending_until_it_is_here_and_kept(copied):
 
 def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     settings, access = load_settings(copied), SourceAccess(copied.root)
+    copied.batch("other").folder.mkdir()
+    copied.batch("other").card.write_text("torn")  # which is for whoever reads that one
     card = batches.take_in(copied, settings, "b", access, world.AT)
     assert card["images"] == 12
     remote = copied.remote / "files" / "md5"
