@@ -213,6 +213,11 @@ ROOMS: dict[str, list[str]] = {
         f"{TASKS}/test_forgotten_batch.py",
         f"{TASKS}/test_tables_of_answers.py",
     ],
+    "tasks/annotator/collecting.py": [
+        f"{TASKS}/test_annotators.py",
+        f"{TASKS}/test_waiting.py",
+        f"{TASKS}/test_sealing.py",
+    ],
     "tasks/annotator/content.py": [f"{TASKS}/test_page.py"],
     "tasks/annotator/corrections.py": [f"{TASKS}/test_register.py"],
     "tasks/annotator/label_studio.py": [f"{TASKS}/test_label_studio.py"],

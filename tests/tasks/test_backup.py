@@ -37,7 +37,8 @@ def workspace(tmp_path):
     layout.params.chmod(0o640)
     layout.exports.mkdir()
     (tmp_path / "cache").mkdir()
-    (layout.root / "photos").symlink_to(tmp_path / "cache")
+    (layout.root / "linked" / "here").mkdir(parents=True)
+    (layout.root / "linked" / "here" / "photos").symlink_to(tmp_path / "cache")
     (layout.root / "newest").symlink_to("params.yaml")
     layout.prefect_home.mkdir(parents=True)
     with closing(sqlite3.connect(layout.prefect_db)) as database:
@@ -52,7 +53,7 @@ def workspace(tmp_path):
 def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_is_of_one_moment(workspace, tmp_path):
     said, outside = backup.save(workspace, tmp_path / "kept")
     assert "6 files of" in said
-    assert outside == [f"photos -> {tmp_path / 'cache'}"]
+    assert outside == [f"linked/here/photos -> {tmp_path / 'cache'}"]
     again = Layout(tmp_path / "again")
     assert "6 files are in" in backup.restore(tmp_path / "kept", again)
     for path in (workspace.params, workspace.ledger, workspace.generation("0000").dvc_lock):
@@ -63,7 +64,7 @@ def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_
     with closing(sqlite3.connect(again.prefect_db)) as database:
         assert database.execute("select name from run").fetchall() == [("kept",)]
     assert (again.root / "newest").read_text() == workspace.params.read_text()
-    assert (again.root / "photos").is_symlink()
+    assert (again.root / "linked" / "here" / "photos").is_symlink()
     assert again.exports.is_dir()
     files = {p.relative_to(again.root).as_posix() for p in again.root.rglob("*") if p.is_file()} - {"newest"}
     assert files == {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from flows import workspace
@@ -62,6 +65,22 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     with deploying.worker(Layout(tmp_path)) as worker:
         assert worker.wait(30) == 0
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
+
+
+def test_the_folder_of_a_deployment_is_that_of_the_step_that_names_one():
+    steps = [{"git_clone": {"repository": "x"}}, {"run": None}, {"set_working_directory": {"directory": "/deer"}}]
+    assert deploying._folder(SimpleNamespace(pull_steps=steps)) == "/deer"
+    assert deploying._folder(SimpleNamespace(pull_steps=steps[:2])) == ""
+    assert deploying._folder(SimpleNamespace(pull_steps=None)) == ""
+
+
+def test_with_a_process_all_below_it_are_killed():
+    with subprocess.Popen(["sh", "-c", "sh -c 'sleep 60 & echo; wait' & wait"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(1) == b"\n"
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len(below) == 2
+        deploying._kill(psutil.Process(process.pid))
+        assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
 def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch, tmp_path):

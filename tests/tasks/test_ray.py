@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,6 +58,34 @@ NODES = [
 @pytest.mark.parametrize(("cores", "gpu", "places"), [(1, False, 11), (2, False, 5), (4, False, 2), (2, True, 1)])
 def test_as_many_units_are_done_at_once_as_nodes_have_room_for(cores, gpu, places):
     assert ray._at_once(NODES, cores, gpu) == places
+
+
+def test_units_are_sent_so_many_ahead_with_what_they_need_and_come_back_in_their_order(workspace, monkeypatch):
+    asked, sent = [], []
+
+    class Call:
+        """A worker, in this process."""
+
+        def options(self, **needs):
+            asked.append(needs)
+            return self
+
+        def remote(self, function, unit, expected):
+            sent.append(unit)
+            return ray._unit(function, unit, expected)
+
+    of_nodes = SimpleNamespace(nodes=lambda: NODES, put=lambda function: function, get=lambda result: result)
+    monkeypatch.setattr(ray.Cluster, "_connected", lambda self: of_nodes)
+    monkeypatch.setattr(ray, "_remote", Call)
+    monkeypatch.setattr(ray, "_opened", lambda function: function)
+    with ray.using(workspace):
+        results = engine.run(str, range(40), threads=2)
+        assert next(results) == "0"
+        assert sent == list(range(5 * ray.AHEAD))
+        assert list(results) == [str(n) for n in range(1, 40)]
+        assert len(list(workspace.token("t").parent.iterdir())) == 1
+    assert asked == [{"num_cpus": 2, "num_gpus": 0, "max_retries": ray.AGAIN}]
+    assert not list(workspace.token("t").parent.iterdir())
 
 
 def test_what_no_node_has_is_not_waited_for():

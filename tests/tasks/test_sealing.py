@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -506,9 +508,19 @@ def test_results_made_again_are_compared_file_by_file(sealed, tmp_path):
     assert {c.file: c.again for c in found}["model.safetensors"] == ""
 
 
-def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_path):
-    again = Layout(tmp_path / "again")
-    reproduce.restore(sealed, "0000", again)
+def test_a_generation_is_made_again_by_dvc_elsewhere_from_what_it_was_made_from(sealed, tmp_path, monkeypatch):
+    again, ran, run = Layout(tmp_path / "again"), [], subprocess.run
+
+    def stopped(command, **how):
+        if command[0] != sys.executable:
+            return run(command, **how)
+        ran.append((command[1:], how["cwd"]))
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(ValueError, match="0000: making it again in .*again failed; the reason is in the lines above"):
+        reproduce.reproduce(sealed, "0000", again.root)
+    assert ran == [(["-P", "-m", "dvc", "repro", "--force"], again.root)]
     final = sealed.generation("0000")
     for copy, source in ((again.run, final.run), (again.params, final.params), (again.dvc_yaml, final.dvc_yaml)):
         assert copy.read_bytes() == source.read_bytes()
