@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -43,6 +44,35 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     with pytest.raises(ValueError, match="PREFECT_API_URL: expected the address of a Prefect server, found none"):
         deploying.deploy(Layout(tmp_path), "deer")
     assert deploying.answers_are_in("deer", AT) is None
+
+
+def test_prefect_deploys_in_the_workspace_and_under_its_name(tmp_path, monkeypatch):
+    layout, ran, asked, code = Layout(tmp_path / "here"), [], [], 0
+
+    def run(command, cwd, env, **how):
+        ran.append((command[4:], cwd, env["OLTR_NAME"], env["OLTR_FOLDER"]))
+        return subprocess.CompletedProcess(command, code, stdout="no\n", stderr="such pool")
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setattr(deploying, "_prepare", lambda layout, pools, names: asked.append((pools, names)))
+    monkeypatch.setattr(subprocess, "run", run)
+    layout.root.mkdir()
+    layout.prefect_yaml.write_text(
+        "deployments: [{name: 'loop-{{ $OLTR_NAME }}', work_pool: {name: oltr}}]\n"
+        "definitions: {work_pools: {team: {name: docker}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert deploying.deploy(Layout(Path("here")), "deer") == (["loop-deer"], ["oltr"])
+    assert deploying.deploy(layout, "deer", "team") == (["loop-deer"], ["docker"])
+    assert asked == [(["oltr"], ["loop-deer"]), (["docker"], ["loop-deer"])]
+    plain = ["--no-prompt", "deploy", "--all"]
+    where = "deer", str(layout.root)
+    assert ran == [
+        (plain, Path("here"), *where), ([*plain, "--prefect-file", str(layout.deployed)], layout.root, *where),
+    ]  # fmt: skip
+    code = 1
+    with pytest.raises(ValueError, match=r"prefect.yaml: Prefect refused it: no such pool"):
+        deploying.deploy(layout, "deer")
 
 
 def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from oltr_core import engine
 from oltr_core.layout import Layout
 from tasks import ray
+from tasks.ray import ranks
 
 
 @pytest.fixture
@@ -119,3 +120,25 @@ def test_a_worker_that_does_not_see_the_workspace_does_units_that_need_no_more_t
     token.touch()
     assert ray._unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
     assert not engine.apart()
+
+
+def test_a_process_of_a_training_that_failed_says_why_and_one_that_was_lost_that_it_goes_on():
+    class Raised(Exception):
+        cause = None
+
+    class Lost(Exception):
+        pass
+
+    def get(error):
+        if error is not None:
+            raise error
+
+    of = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayTaskError=Raised, RayError=Lost))
+    assert ranks._error(of, None) is None
+    why = Raised()
+    assert ranks._error(of, why) is why
+    why.cause = ValueError("a loss that is no number")
+    assert ranks._error(of, why) is why.cause
+    lost = ranks._error(of, Lost("its node\nis gone"))
+    assert isinstance(lost, ChildProcessError)
+    assert str(lost).startswith("Ray lost a process of the training (its node is gone); again, it goes on from")
