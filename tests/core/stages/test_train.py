@@ -199,16 +199,18 @@ def test_how_the_machine_computes_is_no_part_of_what_is_learned(tmp_path, change
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_an_engine_that_places_the_processes_of_a_training_is_told_their_threads_and_whether_of_a_gpu(tmp_path):
+@pytest.mark.parametrize(("device", "gpu"), [("cpu", False), ("cuda", True)])
+def test_an_engine_that_places_the_processes_of_a_training_is_told_what_they_need(tmp_path, monkeypatch, device, gpu):
     class Placing(Elsewhere):
         def together(self, call, number, args, threads, gpu):
-            asked.append((number, args[1][1:], threads, gpu))
+            asked.append((number, args[1], threads, gpu))
 
     asked = []
-    layout, compute = _workspace(tmp_path), Compute(device="cpu", processes=64, threads=3)
+    monkeypatch.setattr(full_training, "resolve", torch.device)
+    train, compute, layout = recipe(), Compute(device=device, processes=64, threads=3), Layout(tmp_path)
     with engine.using(Placing()):
-        full_training.run(recipe(), compute, layout)
-    assert asked == [(64, (compute, layout), 3, False)]
+        full_training.run(train, compute, layout)
+    assert asked == [(64, (train, compute, layout), 3, gpu)]
 
 
 @pytest.mark.slow
