@@ -114,10 +114,10 @@ def _is_database(path: Path) -> bool:
 def _copy_database(path: Path, copy: Path) -> None:
     try:
         with (
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=30)) as there,
+            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as there,
             closing(sqlite3.connect(copy)) as here,
         ):
-            there.backup(here)
+            there.backup(here)  # waits while somebody has it locked
             found = here.execute("pragma quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         found = str(error)

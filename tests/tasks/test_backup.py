@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 
 import pytest
@@ -36,7 +37,8 @@ def workspace(tmp_path):
     layout.params.chmod(0o640)
     layout.exports.mkdir()
     (tmp_path / "cache").mkdir()
-    (layout.root / "photos").symlink_to(tmp_path / "cache")
+    (layout.root / "linked" / "here").mkdir(parents=True)
+    (layout.root / "linked" / "here" / "photos").symlink_to(tmp_path / "cache")
     (layout.root / "newest").symlink_to("params.yaml")
     layout.prefect_home.mkdir(parents=True)
     with closing(sqlite3.connect(layout.prefect_db)) as database:
@@ -51,7 +53,7 @@ def workspace(tmp_path):
 def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_is_of_one_moment(workspace, tmp_path):
     said, outside = backup.save(workspace, tmp_path / "kept")
     assert "6 files of" in said
-    assert outside == [f"photos -> {tmp_path / 'cache'}"]
+    assert outside == [f"linked/here/photos -> {tmp_path / 'cache'}"]
     again = Layout(tmp_path / "again")
     assert "6 files are in" in backup.restore(tmp_path / "kept", again)
     for path in (workspace.params, workspace.ledger, workspace.generation("0000").dvc_lock):
@@ -62,7 +64,7 @@ def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_
     with closing(sqlite3.connect(again.prefect_db)) as database:
         assert database.execute("select name from run").fetchall() == [("kept",)]
     assert (again.root / "newest").read_text() == workspace.params.read_text()
-    assert (again.root / "photos").is_symlink()
+    assert (again.root / "linked" / "here" / "photos").is_symlink()
     assert again.exports.is_dir()
     files = {p.relative_to(again.root).as_posix() for p in again.root.rglob("*") if p.is_file()} - {"newest"}
     assert files == {
@@ -107,6 +109,15 @@ def test_a_damaged_database_is_named(workspace, tmp_path):
     with pytest.raises(ValueError, match="broken.db: this database cannot be copied"):
         backup.save(workspace, tmp_path / "kept")
     assert not (tmp_path / "kept" / backup.LIST).exists()
+
+
+def test_a_database_that_is_locked_is_waited_for(workspace, tmp_path):
+    with closing(sqlite3.connect(workspace.mlflow_db, check_same_thread=False)) as writing:
+        writing.execute("create table run (name)")
+        writing.execute("begin exclusive")
+        threading.Timer(0.1, writing.rollback).start()
+        said, _ = backup.save(workspace, tmp_path / "kept")
+    assert "7 files of" in said
 
 
 def test_what_lies_on_servers_is_named_without_its_secrets(workspace, tmp_path, monkeypatch):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from flows import examining
@@ -42,6 +46,35 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     assert deploying.answers_are_in("deer", AT) is None
 
 
+def test_prefect_deploys_in_the_workspace_and_under_its_name(tmp_path, monkeypatch):
+    layout, ran, asked, code = Layout(tmp_path / "here"), [], [], 0
+
+    def run(command, cwd, env, **how):
+        ran.append((command[4:], cwd, env["OLTR_NAME"], env["OLTR_FOLDER"]))
+        return subprocess.CompletedProcess(command, code, stdout="no\n", stderr="such pool")
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setattr(deploying, "_prepare", lambda layout, pools, names: asked.append((pools, names)))
+    monkeypatch.setattr(subprocess, "run", run)
+    layout.root.mkdir()
+    layout.prefect_yaml.write_text(
+        "deployments: [{name: 'loop-{{ $OLTR_NAME }}', work_pool: {name: oltr}}]\n"
+        "definitions: {work_pools: {team: {name: docker}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert deploying.deploy(Layout(Path("here")), "deer") == (["loop-deer"], ["oltr"])
+    assert deploying.deploy(layout, "deer", "team") == (["loop-deer"], ["docker"])
+    assert asked == [(["oltr"], ["loop-deer"]), (["docker"], ["loop-deer"])]
+    plain = ["--no-prompt", "deploy", "--all"]
+    where = "deer", str(layout.root)
+    assert ran == [
+        (plain, Path("here"), *where), ([*plain, "--prefect-file", str(layout.deployed)], layout.root, *where),
+    ]  # fmt: skip
+    code = 1
+    with pytest.raises(ValueError, match=r"prefect.yaml: Prefect refused it: no such pool"):
+        deploying.deploy(layout, "deer")
+
+
 def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
     layout = Layout(tmp_path)
     written = "tracking: {uri: 'http://eve:pw@mlflow.example:5000'}\nannotator: {name: label_studio, url: %s}\n"
@@ -62,6 +95,22 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     with deploying.worker(Layout(tmp_path)) as worker:
         assert worker.wait(30) == 0
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
+
+
+def test_the_folder_of_a_deployment_is_that_of_the_step_that_names_one():
+    steps = [{"git_clone": {"repository": "x"}}, {"run": None}, {"set_working_directory": {"directory": "/deer"}}]
+    assert deploying._folder(SimpleNamespace(pull_steps=steps)) == "/deer"
+    assert deploying._folder(SimpleNamespace(pull_steps=steps[:2])) == ""
+    assert deploying._folder(SimpleNamespace(pull_steps=None)) == ""
+
+
+def test_with_a_process_all_below_it_are_killed():
+    with subprocess.Popen(["sh", "-c", "sh -c 'sleep 60 & echo; wait' & wait"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(1) == b"\n"
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len(below) == 2
+        deploying._kill(psutil.Process(process.pid))
+        assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
 def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch, tmp_path):

@@ -1,21 +1,26 @@
-"""The batch as Label Studio has it, and its annotations as ours; the server itself is in tests/services."""
+"""The batch as Label Studio has it, and its annotations as ours; the server itself is in tests/services.
+
+What is asked of a server, here one of our own answers: the lists that it gives, and what it was told to keep.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
 
 from oltr_core.curation.annotations import sort_answers
 from oltr_core.settings.annotator import LabelStudioAnnotator
-from tasks.annotator import label_studio
+from tasks.annotator import batch, label_studio
 from tasks.annotator.studio_server import TOKEN, Server
 from tasks.annotator.studio_tasks import answers, configuration, task
 from tests.core.data_world import workspace
 from tests.servers import free_port
+from tests.tasks import page_world as world
 
 HOSTILE = '"><Choice value="7"/>'
 NAMES = {"lynx": "lynx", "bobcat": "lynx", "fox": "fox"}
@@ -270,3 +275,102 @@ def test_all_pages_of_a_list_are_read_and_no_more(monkeypatch):
     assert found == {"total": list(range(250)), "count": list(range(200)), "none": []}
     pages = [("total", 1), ("total", 2), ("total", 3), ("count", 1), ("count", 2), ("none", 1)]
     assert Paged.asked == [f"/{kind}?page={page}&page_size=100&project=7" for kind, page in pages]
+
+
+# --- asked of a server ------------------------------------------------------------------------------------------
+class Studio(Another):
+    """Projects and tasks as Label Studio keeps them; it reads no files of ours."""
+
+    projects: list[dict] = []
+    tasks: list[dict] = []
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        if path == "/api/users/":
+            return self._say([{"id": 1, "email": "anna@example.org"}, {"id": 2, "email": "", "username": "ben"}])
+        asked = parse_qs(query)
+        if path == "/api/projects/":  # whose titles have that in them, the newest first
+            found = [p for p in self.projects if asked["title"][0] in p["title"]][::-1]
+            return self._say({"results": found, "count": len(found)})
+        if path == "/api/tasks/":
+            mine = [t for t in self.tasks if str(t["project"]) == asked["project"][0]]
+            hidden = set() if asked["fields"] == ["all"] else {"annotations"}
+            return self._say({"tasks": [{k: v for k, v in t.items() if k not in hidden} for t in mine], "total": 0})
+        return self.send_error(404)
+
+    def do_POST(self):
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/api/projects/":
+            self.projects.append({**sent, "id": len(self.projects) + 1})
+            return self._say(self.projects[-1])
+        number = int(self.path.removeprefix("/api/projects/").removesuffix("/import"))
+        for one in sent:
+            self.tasks.append({**one, "id": max((t["id"] for t in self.tasks), default=99) + 1, "project": number})
+        return self._say({"task_count": len(sent)})
+
+    def do_PATCH(self):
+        self._one().update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._say({})
+
+    def do_DELETE(self):
+        self.tasks.remove(self._one())
+        self._say({})
+
+    def _one(self) -> dict:
+        _, _, kind, number, _ = self.path.split("/")
+        (found,) = (one for one in getattr(self, kind) if str(one["id"]) == number)
+        return found
+
+    def _say(self, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def studio(monkeypatch):
+    monkeypatch.setenv(TOKEN, "sesame")
+    monkeypatch.setattr(Studio, "projects", [{"id": 7, "title": "oltr deer of another team"}])
+    monkeypatch.setattr(Studio, "tasks", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield LabelStudioAnnotator(url=f"http://127.0.0.1:{server.server_port}", answers_per_image=2)
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_path, monkeypatch):
+    layout = world.make(tmp_path, asked=5)
+    asked = batch.asked(layout, "0000")
+    assert label_studio.collect(layout, studio, "0000", "now") == []
+    monkeypatch.setattr(label_studio, "AT_ONCE", 2)
+    for _ in range(2):  # the second time nothing is left to be sent
+        label_studio.publish(layout, studio, "0000")
+        assert [t["data"]["image_id"] for t in Studio.tasks] == asked
+    (project,) = (p for p in Studio.projects if p["title"] == "oltr deer")
+    assert project["maximum_annotations"] == 2
+    assert project["label_config"] == configuration(world.CLASSES)
+    assert {task["project"] for task in Studio.tasks} == {project["id"]}
+    assert [task["predictions"][0]["score"] for task in Studio.tasks] == [n / 16 for n in range(5)]
+    assert {task["data"]["image"][:22] for task in Studio.tasks} == {"data:image/png;base64,"}
+
+    project["label_config"] = "of classes that were"
+    del Studio.tasks[2]
+    label_studio.publish(layout, studio, "0000")
+    assert project["label_config"] == configuration(world.CLASSES)
+    assert [t["data"]["image_id"] for t in Studio.tasks] == [*asked[:2], *asked[3:], asked[2]]
+
+    Studio.tasks[0] |= annotated(said(verdict="discard"), said(verdict="unsure"), completed_by=2) | {
+        "data": Studio.tasks[0]["data"]
+    }
+    rows = label_studio.collect(layout, studio, "0000", "now")
+    assert [(row["image_id"], row["verdict"], row["annotator"]) for row in rows] == [
+        (asked[0], "discard", "ben"), (asked[0], "unsure", "ben"),
+    ]  # fmt: skip
+
+    assert label_studio.forget(layout, studio, asked[1:3]) == 2
+    assert [t["data"]["image_id"] for t in Studio.tasks] == [asked[0], *asked[3:]]
+    assert label_studio.forget(layout, studio, asked[1:3]) == 0
+    assert label_studio.forget(layout, studio.model_copy(update={"project": "nowhere"}), asked) == 0

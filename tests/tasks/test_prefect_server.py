@@ -117,6 +117,26 @@ def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_
     found.stop()
 
 
+def test_a_server_ends_by_itself_when_its_parent_is_gone(tmp_path):
+    """What it serves is nothing here: Prefect takes seconds to come."""
+    nothing = tmp_path / "prefect" / "server" / "api" / "server.py"
+    nothing.parent.mkdir(parents=True)
+    nothing.write_text("def create_app(final): ...\n")
+    (tmp_path / "uvicorn.py").write_text(
+        "import time\ndef run(app, **how):\n    print('serving', flush=True)\n    time.sleep(60)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-P", "-m", "tasks.prefect.server", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
+        try:
+            assert process.stdout.readline() == b"serving\n"
+            assert process.poll() is None
+            process.stdin.close()
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
 def test_what_prefects_server_fails_with_is_infrastructure_and_names_its_log(clean, tmp_path):
     class Failing(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from oltr_core import engine
 from oltr_core.layout import Layout
 from tasks import ray
-from tasks.ray import worker
+from tasks.ray import ranks, worker
 
 
 @pytest.fixture
@@ -60,6 +61,34 @@ def test_as_many_units_are_done_at_once_as_nodes_have_room_for(cores, gpu, place
     assert ray._at_once(NODES, cores, gpu) == places
 
 
+def test_units_are_sent_so_many_ahead_with_what_they_need_and_come_back_in_their_order(workspace, monkeypatch):
+    asked, sent = [], []
+
+    class Call:
+        """A worker, in this process."""
+
+        def options(self, **needs):
+            asked.append(needs)
+            return self
+
+        def remote(self, function, unit, expected):
+            sent.append(unit)
+            return worker.unit(function, unit, expected)
+
+    of_nodes = SimpleNamespace(nodes=lambda: NODES, put=lambda function: function, get=lambda result: result)
+    monkeypatch.setattr(ray.Cluster, "_connected", lambda self: of_nodes)
+    monkeypatch.setattr(ray, "_remote", Call)
+    monkeypatch.setattr(worker, "_opened", lambda function: function)
+    with ray.using(workspace):
+        results = engine.run(str, range(40), threads=2)
+        assert next(results) == "0"
+        assert sent == list(range(5 * ray.AHEAD))
+        assert list(results) == [str(n) for n in range(1, 40)]
+        assert len(list(workspace.token("t").parent.iterdir())) == 1
+    assert asked == [{"num_cpus": 2, "num_gpus": 0, "max_retries": ray.AGAIN}]
+    assert not list(workspace.token("t").parent.iterdir())
+
+
 def test_what_no_node_has_is_not_waited_for():
     with pytest.raises(ValueError, match="needs 9 CPU cores, and no node of the Ray cluster has that; lower"):
         ray._at_once(NODES, 9, gpu=False)
@@ -91,3 +120,25 @@ def test_a_worker_that_does_not_see_the_workspace_does_units_that_need_no_more_t
     token.touch()
     assert worker.unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
     assert not engine.apart()
+
+
+def test_a_process_of_a_training_that_failed_says_why_and_one_that_was_lost_that_it_goes_on():
+    class Raised(Exception):
+        cause = None
+
+    class Lost(Exception):
+        pass
+
+    def get(error):
+        if error is not None:
+            raise error
+
+    of = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayTaskError=Raised, RayError=Lost))
+    assert ranks._error(of, None) is None
+    why = Raised()
+    assert ranks._error(of, why) is why
+    why.cause = ValueError("a loss that is no number")
+    assert ranks._error(of, why) is why.cause
+    lost = ranks._error(of, Lost("its node\nis gone"))
+    assert isinstance(lost, ChildProcessError)
+    assert str(lost).startswith("Ray lost a process of the training (its node is gone); again, it goes on from")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,7 +223,8 @@ def test_check_names_the_data_and_the_results_that_the_remote_does_not_have(aske
     assert examining._remote(asked) == f"! the remote does not have all of dvc.yaml:train{then}"
     for store in (asked.remote, asked.dvc_cache):  # nobody knows what was in the folder
         (store / "files" / "md5" / md5s["plots"][:2] / md5s["plots"][2:]).unlink()
-    shutil.rmtree(asked.remote / "files" / "md5" / pointers.pointer(asked.batch("b").folder)["md5"][:2])
+    raw = pointers.pointer(asked.batch("b").folder)["md5"]
+    (asked.remote / "files" / "md5" / raw[:2] / raw[2:]).unlink()
     found = examining._remote(asked)
     assert found.startswith("! the remote does not have all of data/raw/b.dvc, dvc.yaml:")
     assert "dvc.yaml:train" in found
@@ -505,9 +508,19 @@ def test_results_made_again_are_compared_file_by_file(sealed, tmp_path):
     assert {c.file: c.again for c in found}["model.safetensors"] == ""
 
 
-def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_path):
-    again = Layout(tmp_path / "again")
-    reproduce.restore(sealed, "0000", again)
+def test_a_generation_is_made_again_by_dvc_elsewhere_from_what_it_was_made_from(sealed, tmp_path, monkeypatch):
+    again, ran, run = Layout(tmp_path / "again"), [], subprocess.run
+
+    def stopped(command, **how):
+        if command[0] != sys.executable:
+            return run(command, **how)
+        ran.append((command[1:], how["cwd"]))
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(ValueError, match="0000: making it again in .*again failed; the reason is in the lines above"):
+        reproduce.reproduce(sealed, "0000", again.root)
+    assert ran == [(["-P", "-m", "dvc", "repro", "--force"], again.root)]
     final = sealed.generation("0000")
     for copy, source in ((again.run, final.run), (again.params, final.params), (again.dvc_yaml, final.dvc_yaml)):
         assert copy.read_bytes() == source.read_bytes()
@@ -522,7 +535,11 @@ def test_what_a_generation_was_made_from_is_brought_back_elsewhere(sealed, tmp_p
 def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
     sealing.seal(copied, world.AT)
     remotes.set_remote(copied, str(tmp_path / "gone"))
-    reproduce.restore(copied, "0000", Layout(tmp_path / "again"))
+    (copied.dvc / "tmp" / "of another process").touch()
+    again = Layout(tmp_path / "again")
+    reproduce.restore(copied, "0000", again)
+    assert not (again.dvc / "tmp" / "of another process").exists()
+    assert not (again.dvc / "cache").exists(), "it is that of this workspace"
 
 
 def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):
@@ -649,6 +666,8 @@ def test_a_batch_is_pending_until_it_is_here_and_kept(copied):
 
 def test_a_batch_is_taken_in_once_kept_with_its_truth_and_pushed(copied):
     settings, access = load_settings(copied), SourceAccess(copied.root)
+    copied.batch("other").folder.mkdir()
+    copied.batch("other").card.write_text("torn")  # which is for whoever reads that one
     card = batches.take_in(copied, settings, "b", access, world.AT)
     assert card["images"] == 12
     remote = copied.remote / "files" / "md5"

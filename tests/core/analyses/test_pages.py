@@ -112,6 +112,15 @@ def test_a_cross_is_no_circle_and_a_bare_plane_has_no_numbers():
     assert texts(svg).keys() == {"unknown", "x", "y"}
 
 
+def test_in_a_bare_plane_a_25th_of_what_the_points_span_is_left_free_around_them():
+    for points, shares in (([(2, 1), (4, 9)], (0.04 / 1.08, 1.04 / 1.08)), ([(7, 5)], (0.5,))):
+        svg = plots.plot([Series("", points, "blue")], "t", "x", "y", height=154, bare=True)  # 100 pixels high
+        where = [
+            (pytest.approx(LEFT + s * (END - LEFT), abs=0.06), pytest.approx(110 - 100 * s, abs=0.06)) for s in shares
+        ]
+        assert circles(svg) == where
+
+
 def test_words_never_cover_one_another():
     points = [(float(i % 5), float(i // 5)) for i in range(40)]
     svg = plots.plot(

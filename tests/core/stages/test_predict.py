@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -115,6 +116,9 @@ def test_a_folder_of_broken_files_alone_is_answered_too(model, tmp_path):
     (found,) = predict(at(tmp_path), model[0], "0000")
     assert found.error
     assert found.label is None
+    (part,) = decoding.decoded(at(tmp_path), model[0].card.transform, 8, 0)
+    size = model[0].card.transform.size
+    assert (part.images.shape, part.images.dtype) == ((0, 3, size, size), torch.uint8)
 
 
 def test_a_path_where_nothing_is_and_a_folder_without_images_are_refused_before_anything_is_computed(model, tmp_path):

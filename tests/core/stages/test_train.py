@@ -12,12 +12,15 @@ import pytest
 import torch
 import yaml
 
-from oltr_core import checkpoint, devices, schema, stages
+from oltr_core import checkpoint, devices, engine, schema, stages
 from oltr_core.augmentation import Augment
 from oltr_core.images.shards import pack, write_shard
 from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
+from oltr_core.settings.compute import Compute
+from oltr_core.stages import full_training
 from oltr_core.training import LearningRates, fit
+from tests.core.elsewhere import Elsewhere
 from tests.core.training.worlds import recipe, world
 
 CLASS_IDS = (3, 5, 0, 9)  # of the world's four classes: ids are no column numbers
@@ -148,12 +151,17 @@ def test_an_absent_device_is_the_users_to_correct(tmp_path):
     assert "compute.device: expected one of cpu" in _failure(layout)["sentence"]
 
 
-def test_a_single_class_is_refused(tmp_path):
-    layout = _workspace(tmp_path)
+def test_a_single_class_is_refused_and_by_then_the_threads_are_those_of_params_yaml(tmp_path):
+    before = torch.get_num_threads()
+    layout = _workspace(tmp_path, compute={"threads": before + 1})
     table = schema.read(layout.work.base, schema.MANIFEST)
     rows = [row for row in table.to_pylist() if row["class_id"] in (3, None)]
     schema.write(layout.work.base, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
-    assert stages.run("train", layout) == stages.EXIT["user"]
+    try:
+        assert stages.run("train", layout) == stages.EXIT["user"]
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
     assert "two classes or more, found 1" in _failure(layout)["sentence"]
 
 
@@ -189,6 +197,20 @@ def test_how_the_machine_computes_is_no_part_of_what_is_learned(tmp_path, change
     assert models[0].card.recipe == models[1].card.recipe
     for one, other in zip(*(m.network.state_dict().values() for m in models), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("device", "gpu"), [("cpu", False), ("cuda", True)])
+def test_an_engine_that_places_the_processes_of_a_training_is_told_what_they_need(tmp_path, monkeypatch, device, gpu):
+    class Placing(Elsewhere):
+        def together(self, call, number, args, threads, gpu):
+            asked.append((number, args[1], threads, gpu))
+
+    asked = []
+    monkeypatch.setattr(full_training, "resolve", torch.device)
+    train, compute, layout = recipe(), Compute(device=device, processes=64, threads=3), Layout(tmp_path)
+    with engine.using(Placing()):
+        full_training.run(train, compute, layout)
+    assert asked == [(64, (train, compute, layout), 3, gpu)]
 
 
 @pytest.mark.slow

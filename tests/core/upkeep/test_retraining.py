@@ -70,6 +70,8 @@ def test_nothing_is_due_within_the_limits_and_each_limit_speaks_for_itself(line)
     assert reasons(line, change(out_of_few=1)) == [
         "lynx: 20 or fewer training images at the full training of 0000, more than 20 now"
     ]
+    line.generation("0002").metrics.write_text("{}")  # of no class of old there was an image to test
+    assert reasons(line, change(forgetting=0)) == []
 
 
 def test_updates_that_were_refused_in_a_row_are_a_reason_until_a_full_training_was_tried(line):

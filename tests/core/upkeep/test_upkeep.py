@@ -257,6 +257,7 @@ def test_the_search_finds_a_value_in_files_texts_tables_and_databases(tmp_path, 
     assert [p.name for p in search.holding([tmp_path], pieces)] == ["a.bin", "b.html", "c", "d.db"]
     assert search.holding([tmp_path], search.pieces(value(3, size))) == []
     assert search.holding([tmp_path], search.pieces(bytes(size))) == [], "zeros may be anywhere"
+    assert [max(map(len, search.pieces(value(1, most)))) for most in (256, 257)] == [256, 64], "a long one in parts"
 
 
 # --- what models keep of single images ---------------------------------------------------------------------------
