@@ -21,6 +21,7 @@ from oltr_core.layout import Layout
 from oltr_core.prediction import predict
 from oltr_core.settings.operations import Tracking
 from tasks import mlflow as tracking
+from tasks.mlflow import replacing
 from tests.core.stages import loop_world as world
 from tests.servers import free_port, mlflow_server, served
 from tests.tasks.test_mlflow import seal
@@ -75,7 +76,7 @@ def test_a_generation_without_its_pictures_takes_the_place_of_the_one_before_on_
     generation.contact_sheet.unlink()
     generation.report.write_text("no picture")
     generation.model.write_bytes(b"another model")
-    tracking.replace(layout, settings, {"0000": (before, "now")})
+    replacing.replace(layout, settings, {"0000": (before, "now")})
     client = tracking.connect(layout, settings)
     (run,) = tracking.runs(settings)
     assert run.data.tags["oltr.digest"] == "now"
@@ -86,7 +87,7 @@ def test_a_generation_without_its_pictures_takes_the_place_of_the_one_before_on_
         p for p in (tmp_path / "server").rglob("*") if p.name in ("report.html", "batch.png", "model.safetensors")
     ]
     assert sorted(p.read_bytes() for p in kept) == [b"another model", b"no picture"]
-    tracking.replace(layout, settings, {"0000": (before, "now")})
+    replacing.replace(layout, settings, {"0000": (before, "now")})
 
 
 def test_the_champion_answers_over_http_for_bytes_paths_and_pixels_row_by_row(layout, server, tmp_path):
@@ -148,4 +149,4 @@ def test_a_server_that_is_down_is_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = Tracking(uri=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ConnectionError, match=down.uri):
-        tracking.replace(Layout(tmp_path), down, {"0000": ("before", "now")})
+        replacing.replace(Layout(tmp_path), down, {"0000": ("before", "now")})
