@@ -15,6 +15,7 @@ import pytest
 
 from oltr_core.curation.annotations import sort_answers
 from oltr_core.settings.annotator import LabelStudioAnnotator
+from tasks import storage
 from tasks.annotator import batch, label_studio
 from tasks.annotator.studio_server import TOKEN, Server
 from tasks.annotator.studio_tasks import answers, configuration, task
@@ -347,7 +348,7 @@ def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_
     assert label_studio.collect(layout, studio, "0000", "now") == []
     monkeypatch.setattr(label_studio, "AT_ONCE", 2)
     for _ in range(2):  # the second time nothing is left to be sent
-        label_studio.publish(layout, studio, "0000")
+        label_studio.publish(layout, studio, "0000", storage)
         assert [t["data"]["image_id"] for t in Studio.tasks] == asked
     (project,) = (p for p in Studio.projects if p["title"] == "oltr deer")
     assert project["maximum_annotations"] == 2
@@ -358,7 +359,7 @@ def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_
 
     project["label_config"] = "of classes that were"
     del Studio.tasks[2]
-    label_studio.publish(layout, studio, "0000")
+    label_studio.publish(layout, studio, "0000", storage)
     assert project["label_config"] == configuration(world.CLASSES)
     assert [t["data"]["image_id"] for t in Studio.tasks] == [*asked[:2], *asked[3:], asked[2]]
 
@@ -370,7 +371,7 @@ def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_
         (asked[0], "discard", "ben"), (asked[0], "unsure", "ben"),
     ]  # fmt: skip
 
-    assert label_studio.forget(layout, studio, asked[1:3]) == 2
+    assert label_studio.forget(layout, studio, asked[1:3], storage) == 2
     assert [t["data"]["image_id"] for t in Studio.tasks] == [asked[0], *asked[3:]]
-    assert label_studio.forget(layout, studio, asked[1:3]) == 0
-    assert label_studio.forget(layout, studio.model_copy(update={"project": "nowhere"}), asked) == 0
+    assert label_studio.forget(layout, studio, asked[1:3], storage) == 0
+    assert label_studio.forget(layout, studio.model_copy(update={"project": "nowhere"}), asked, storage) == 0
