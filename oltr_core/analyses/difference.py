@@ -9,7 +9,7 @@ import polars as pl
 
 from oltr_core import charts
 from oltr_core.analyses.page import Figure, Result
-from oltr_core.analyses.plots import Series, differences, plot
+from oltr_core.analyses.plots import COLOURS, Series, differences, plot
 from oltr_core.layout import Generation, Layout
 from oltr_core.measured import HEADLINE, read_table
 from oltr_core.metrics.comparison import binomial_interval
@@ -19,7 +19,6 @@ CURVES = {
     "roc": ("Known or unknown", "known_rejected", "unknown_rejected", "The higher, the better."),
     "risk": ("Errors among the accepted", "coverage", "risk", "The lower, the better; an unknown image is an error."),
 }
-COLOURS = ("blue", "orange", "green", "red", "violet")
 
 
 def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) -> Result:
