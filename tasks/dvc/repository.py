@@ -26,12 +26,13 @@ _turn = threading.Lock()
 @contextmanager
 def opened(layout: Layout) -> Iterator[Any]:
     """DVC's repository object, one at a time in this process, in the folder of the workspace."""
+    from dvc.logger import set_loggers_level
     from dvc.repo import Repo
 
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice about git is not for a machine
     root = layout.root.resolve()
-    # DVC takes some paths, and the names of a stage's cached runs, from the folder that the process is in
-    with _turn, contextlib.chdir(root), Repo(str(root)) as repo:
+    # DVC takes some paths, and the names of a stage's cached runs, from the folder that the process is in;
+    # its advice about git, below the level of a warning, is not for a machine
+    with _turn, contextlib.chdir(root), set_loggers_level(logging.WARNING), Repo(str(root)) as repo:
         yield repo
 
 
@@ -91,11 +92,11 @@ def missing(layout: Layout, *paths: Path, stages: bool = False) -> list[str]:
     A pointer beside the data says that DVC knows them, and not that they were copied: the remote itself is asked.
     """
     from dvc.exceptions import DvcException
+    from dvc.logger import set_loggers_level
 
     found: dict[str, set[str]] = {}
     unlisted: set[str] = set()
-    with asked(layout) as repo:
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what it warns of is the answer
+    with asked(layout) as repo, set_loggers_level(logging.CRITICAL):  # what it warns of is the answer
         for target in _targets(layout, paths, stages):
             found[target] = set()
             try:

@@ -40,7 +40,7 @@ def test_what_any_package_logs_is_masked_once(caplog, monkeypatch):
     try:
         raise ValueError("https://a:hunter2@c")
     except ValueError:
-        logging.getLogger("dvc").exception("push to %s", "https://a:hunter2@c")
+        logging.getLogger("any.package").exception("push to %s", "https://a:hunter2@c")
     assert "push to https://***@c" in caplog.text
     assert "ValueError: https://***@c" in caplog.text
     assert "hunter2" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -146,7 +147,9 @@ def test_an_object_that_somebody_deleted_from_the_remote_is_missed(tmp_path):
     repository.push(layout, folder)
     one = next(p for p in layout.remote.rglob("*") if p.is_file() and not p.name.endswith(".dir"))
     one.unlink()
+    level = logging.getLogger("dvc").getEffectiveLevel()
     assert repository.missing(layout, folder) == ["data/raw/first.dvc"]
+    assert logging.getLogger("dvc").getEffectiveLevel() == level, "silent for as long as the remote is asked"
 
 
 AWS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
