@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import ElementNotInteractableException
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -45,8 +46,10 @@ class Page:
         self.driver.execute_script("localStorage.clear()")
         self.driver.refresh()
         if annotator:
-            self.one("#annotator").send_keys(annotator + Keys.ENTER)
-            WebDriverWait(self.driver, SAVED_IN).until(lambda _: self.all(".pick:focus"))
+            wait = WebDriverWait(self.driver, SAVED_IN, ignored_exceptions=[ElementNotInteractableException])
+            # on a busy machine the page is there before its first layout
+            wait.until(lambda _: self.one("#annotator").send_keys(annotator + Keys.ENTER) or True)
+            wait.until(lambda _: self.all(".pick:focus"))
 
     def one(self, selector: str):
         return self.driver.find_element(By.CSS_SELECTOR, selector)
