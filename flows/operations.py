@@ -79,6 +79,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                 )
                 while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
                     time.sleep(1)
+                    server.refuse_ended()
                     if next(came):
                         deploying.answers_are_in(name_of(layout), clock.now())
             raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.worker_log}")

@@ -101,12 +101,16 @@ class Server:
             )  # fmt: skip
 
     def wait_a_moment(self) -> None:
-        """Between two questions whether it answers. Raises ConnectionError when it died or stays silent."""
-        if self.process is not None and self.process.poll() is not None:
-            raise ConnectionError(f"Prefect's server did not start; the reason is in {self.log}")
+        """Between two questions whether it answers. Raises ConnectionError when it ended or stays silent."""
+        self.refuse_ended()
         if time.monotonic() > self.deadline:
             raise ConnectionError(f"Prefect's server at {self.url} did not answer within {STARTUP_SECONDS} s")
         time.sleep(0.1)
+
+    def refuse_ended(self) -> None:
+        """Raise ConnectionError where the server is ours and its process has ended."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            raise ConnectionError(f"Prefect's server ended ({code}); the reason is in {self.log}")
 
     def answers(self) -> bool:
         try:

@@ -121,6 +121,13 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         assert processes_of(layout) == []
         serving = serve()
         assert {states(url)[name]["name"] for name in ("digits-retrain-0001", "digits-loop-0001-to-2")} == {"Crashed"}
+        below = psutil.Process(serving.pid).children()
+        next(process for process in below if "tasks.prefect.server" in process.cmdline()).kill()
+        assert serving.wait(60) == 75, "for a service manager that starts it again"
+        said = f"Prefect's server ended (-9); the reason is in {layout.prefect_log}"
+        assert said in (tmp_path / "said.txt").read_text()
+        assert processes_of(layout) == []
+        serving = serve()
         start("nightly/generation-digits")
         until(
             lambda: (

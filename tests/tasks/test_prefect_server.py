@@ -80,7 +80,7 @@ def test_a_server_that_died_or_stays_silent_is_infrastructure(clean, tmp_path):
         found.wait_a_moment()
     found.process, found.log = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "server.log"
     found.process.wait()
-    with pytest.raises(ConnectionError, match="did not start; the reason is in .*server.log"):
+    with pytest.raises(ConnectionError, match=r"server ended \(0\); the reason is in .*server.log"):
         found.wait_a_moment()
 
 
