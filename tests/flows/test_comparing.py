@@ -115,7 +115,12 @@ def test_the_page_has_figures_settings_and_the_curves_that_there_are(layout, mon
     assert opened == [str(place.page)]
     page = place.page.read_text()
     assert "on the 110 test images that both" in page
-    for heading in ("Known or unknown", "up to generation 0001", "Generation 0001: what test images are"):
+    for heading in (
+        "Headline figures",
+        "Known or unknown",
+        "up to generation 0001",
+        "Generation 0001: what test images are",
+    ):
         assert heading in page
     assert "Errors among the accepted" not in page, "a file of its header"
     assert "Accuracy of each class" not in page, "one generation alone has it"

@@ -7,6 +7,7 @@ TASKS = "tests/tasks"
 #: room -> its tests, of which the runner leaves those marked slow out; the most specific room answers for a file
 ROOMS: dict[str, list[str]] = {
     "oltr_core/analyses": [f"{CORE}/analyses"],
+    "oltr_core/analyses/difference.py": ["tests/flows/test_comparing.py"],
     "oltr_core/benchmark": [
         f"{CORE}/benchmark/test_page.py",
         f"{CORE}/benchmark/test_methods.py",
@@ -17,13 +18,18 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/benchmark/cell.py": [f"{CORE}/benchmark/test_cell.py", f"{CORE}/benchmark/test_steps.py"],
     "oltr_core/benchmark/code.py": [f"{CORE}/benchmark/test_run.py"],
     "oltr_core/benchmark/data.py": [f"{CORE}/benchmark/test_run.py", f"{CORE}/benchmark/test_steps.py"],
+    "oltr_core/benchmark/groups.py": [f"{CORE}/benchmark/test_groups.py"],
     "oltr_core/benchmark/image_sets.py": [f"{CORE}/benchmark/test_image_sets.py"],
     "oltr_core/benchmark/learners.py": [f"{CORE}/benchmark/test_steps.py"],
     "oltr_core/benchmark/loop.py": [f"{CORE}/benchmark/test_cell.py"],
+    "oltr_core/benchmark/open_sets.py": [f"{CORE}/benchmark/test_open_sets.py"],
+    "oltr_core/benchmark/outputs.py": [f"{CORE}/benchmark/test_open_sets.py"],
     "oltr_core/benchmark/records.py": [f"{CORE}/benchmark/test_run.py"],
     "oltr_core/benchmark/rivals.py": [f"{CORE}/benchmark/test_rivals.py", f"{CORE}/benchmark/test_methods.py"],
+    "oltr_core/benchmark/router.py": [f"{CORE}/benchmark/test_router.py"],
     "oltr_core/benchmark/run.py": [f"{CORE}/benchmark/test_run.py"],
     "oltr_core/benchmark/steps.py": [f"{CORE}/benchmark/test_steps.py"],
+    "oltr_core/benchmark/two_stages.py": [f"{CORE}/benchmark/test_two_stages.py"],
     "oltr_core/benchmark/untrained.py": [f"{CORE}/benchmark/test_image_sets.py"],
     "oltr_core/benchmark/worlds.py": [f"{CORE}/benchmark/test_steps.py"],
     "oltr_core/charts.py": [f"{CORE}/test_charts.py"],
@@ -63,6 +69,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/augmentation": [
         f"{CORE}/augmentation/test_policies.py",
         f"{CORE}/images/test_transforms.py",
+        f"{CORE}/images/test_dataset.py",
         f"{CORE}/images/test_names_for_ever.py",
         f"{CORE}/test_defaults.py",
     ],

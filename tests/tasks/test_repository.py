@@ -341,3 +341,17 @@ def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(t
             look(layout)
     remotes.configure(layout.dvc_config_local, "core", no_scm="true")
     assert repair.repair(layout) == []
+
+
+def test_a_pointer_that_names_another_copy_names_again_the_one_in_the_ledger(tmp_path):
+    layout = made(tmp_path / "world")
+    folder = layout.batch("first").folder
+    ledger.append(
+        layout.ledger, ledger.Event("ingested", "", "x", "2026-01-01", {"dvc": pointers.of(layout, folder)})
+    )
+    file = pointer_of(folder)
+    before = file.read_bytes()
+    assert pointers.point_back(layout) == []
+    file.write_bytes(before.replace(pointers.pointer(folder)["md5"].encode(), b"0" * 32 + b".dir"))
+    assert pointers.point_back(layout) == ["data/raw/first.dvc named another copy, and names the original again"]
+    assert file.read_bytes() == before

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from sklearn.metrics import f1_score, silhouette_samples
 
-from oltr_core.analyses import attributes, embedding, f1_gain, memory, open_threshold
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, memory, open_threshold
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.associations import space
 from oltr_core.analyses.loaded import head_of, memory_feature
 from oltr_core.inference import classify
+from oltr_core.layout import Layout
 from oltr_core.schema import UNKNOWN
 from tests.core.stages import loop_world as world
 
@@ -176,3 +179,23 @@ def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(la
     (first,) = result.tables["unknown-classes"].filter(unknown_classes=1).rows(named=True)
     assert (first["choices"], first["f"]) == (one.height, pytest.approx(one["f"].mean()))
     assert (first["f_least"], first["f_most"]) == (one["f"].min(), one["f"].max())
+
+
+def test_exploration_has_a_point_per_update_and_the_answers_before_it(tmp_path, monkeypatch):
+    layout = Layout(tmp_path)
+    measured = {"0000": {}, "0001": {"loop/known_accuracy": 0.5}, "0002": {}}
+    measured["0002"] = {"loop/known_accuracy": 0.75, "loop/unknown_accuracy": 0.25}
+    line = [layout.generation(name) for name in reversed(measured)]
+    monkeypatch.setattr(exploration, "line", lambda *_: line)
+    for one in line:
+        one.folder.mkdir(parents=True)
+        one.metrics.write_text(json.dumps(measured[one.name]))
+    with pytest.raises(ValueError, match=r"expected cost\.json"):
+        exploration.run(layout, "0002")
+    answers = [{"generation": name, "answers": of} for name, of in (("0000", 7), ("0001", 5), ("0002", 3))]
+    line[0].cost.write_text(json.dumps(answers))
+    (row,) = exploration.run(layout, "0002").tables["updates"].rows()
+    assert row == ("0002", 12, 25.0, 75.0)
+    line[0].metrics.write_text("{}")
+    with pytest.raises(ValueError, match="expected an update with test images"):
+        exploration.run(layout, "0002")

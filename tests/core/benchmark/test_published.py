@@ -41,6 +41,15 @@ def test_every_table_of_cells_is_looked_at():
     assert {path.stem for path in RESULTS.glob("*.jsonl")} == set(PUBLISHED)
 
 
+@pytest.mark.parametrize("name", [name for name, table in TABLES.items() if table.published])
+def test_figures_of_others_are_percentages_and_overall_lies_among_the_groups(name):
+    for title, figures in TABLES[name].published.items():
+        assert all(0 < value <= 100 for value in figures.values()), title
+        groups = [figures[f"closed/{group}"] for group in ("many", "medium", "few") if f"closed/{group}" in figures]
+        if len(groups) == 3:
+            assert min(groups) < figures["closed/overall"] < max(groups), title
+
+
 @pytest.mark.parametrize("stem", PUBLISHED)
 def test_a_published_page_is_what_its_cells_say(stem, tmp_path):
     layout = Layout(tmp_path)
