@@ -1,8 +1,9 @@
 """The rows of the tables of rivals: the methods for long tails that the paper compares with, on the same images.
 
-Rows of a second stage share one first stage, that of cross-entropy. What is the same for all rows is ResNet-32, crop
-and flip, batches of 128 and a cosine in the place of each paper's steps, because it suits any number of epochs. Other
-hyper-parameters are those of the methods' papers, but for what docs/results/cifar100-lt-rivals.md says is ours.
+Rows of a second stage share one first stage, that of cross-entropy; MiSLAS and FSLwF have those of their papers. What
+is the same for all rows is ResNet-32, crop and flip, batches of 128 and a cosine in the place of each paper's steps,
+because it suits any number of epochs. Other hyper-parameters are those of the methods' papers, but for what
+docs/results/cifar100-lt-rivals.md says is ours.
 """
 
 from __future__ import annotations
@@ -63,13 +64,15 @@ def after(plain: Method) -> list[Method]:
     priors = LogitAdjusted(tau=(0.0, 1.0, 2.0), weight=methods.SUM)
     balpoe = _first(tailed, losses=[priors], mix=Mixup(alpha=0.4), nesterov=True)
     cosine = Cosine(scale=30.0)
+    # as FSLwF's authors do: new classes' weights are made of features, so features and weights are of one kind
+    alike = _network(plain, 1, head=Cosine(scale=10.0, learn_scale=True), last_relu=False)
     rows = {
         "cross-entropy": plain,
         "tau-norm": _then(plain, _made(TauNorm(tau=TAU))),
         "cRT": _then(plain, _retrained(Linear(), freeze=["trunk"], fresh_head=True)),
         "LWS": _then(plain, _retrained(LearnableScale(), freeze=["trunk", "classifiers"])),
         "MiSLAS' second stage": _then(plain, _mislas()),
-        **{name: _then(plain, _made(head)) for name, head in FEW_SHOT.items()},
+        **{name: _then(alike if name == "FSLwF" else plain, _made(head)) for name, head in FEW_SHOT.items()},
         "MiSLAS": _then(mixed, _mislas()),
         "focal": _first(plain, losses=[Focal()]),
         "class-balanced focal": _first(plain, losses=[ClassBalanced(gamma=1.0)]),
@@ -139,7 +142,7 @@ def _then(method: Method, phase: Phase) -> Method:
     return changed(method, train=changed(method.train, phases=[*method.train.phases, phase]))
 
 
-def _network(method: Method, experts: int, backbone: ResNet32 | None = None, head: HeadSpec | None = None) -> Method:
+def _network(method: Method, experts: int, backbone: ResNet32 | None = None, **change: Any) -> Method:
     old = method.train.network
-    network = changed(old, experts=experts, backbone=backbone or old.backbone, head=head or old.head)
+    network = changed(old, experts=experts, backbone=backbone or old.backbone, **change)
     return changed(method, train=changed(method.train, network=network))

@@ -8,6 +8,7 @@ import yaml
 from oltr_core.benchmark import large_sets, methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
+from oltr_core.models.heads import Cosine
 
 
 def test_the_ablation_switches_every_part_off_once():
@@ -81,8 +82,12 @@ def test_second_stages_of_the_rivals_begin_with_the_row_of_cross_entropy_and_lea
     first = plain.train.model_copy(update={"phases": plain.train.phases[:1]})
     assert plain.train == first
     staged = [row for row in others if row.train.model_copy(update={"phases": row.train.phases[:1]}) == first]
-    names = ["tau-norm", "cRT", "LWS", "MiSLAS' second stage", "FSLwF", "Model Regression", "MetaModelNet"]
+    names = ["tau-norm", "cRT", "LWS", "MiSLAS' second stage", "Model Regression", "MetaModelNet"]
     assert [row.name for row in staged] == names
+    (generated,) = [row for row in others if row.name == "FSLwF"]
+    network = generated.train.network
+    assert (network.last_relu, network.head) == (False, Cosine(scale=10.0, learn_scale=True))
+    assert generated.train.phases[:1] == plain.train.phases
     for row in staged:
         (second,) = row.train.phases[1:]
         assert second.epochs == 0 or set(second.freeze) & {"trunk", "trunk_weights"}

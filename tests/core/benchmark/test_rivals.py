@@ -26,8 +26,8 @@ def test_every_rival_is_trained_and_measured_and_second_stages_share_the_first(t
     cells = records.read(layout.results / "tiny.jsonl").cells
     assert [name for name, _ in cells] == [row.name for row in rows]
     assert all(0 <= cell["figures"]["closed/overall"] <= 1 and not cell["diverged"] for cell in cells.values())
-    # of cross-entropy and of mixup: of one epoch, the first stage of OLTR++ has none
-    assert len(list(layout.resume("").iterdir())) == 2
+    # of cross-entropy, of mixup and of FSLwF: of one epoch, the first stage of OLTR++ has none
+    assert len(list(layout.resume("").iterdir())) == 3
 
 
 @pytest.mark.slow
