@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-from filelock import Timeout
-
 from flows import progress, steps
 from flows.headstart import HeadStart, begun, joined
 from flows.progress import recorded, say
 from oltr_core import ledger
-from oltr_core.layout import Layout
-from tasks.lock import alone
 from tests.core.data_world import workspace
 
 
@@ -56,14 +51,3 @@ def test_what_the_head_start_has_done_is_known_until_it_is_joined():
     assert [joined(f"ingest {batch}", lambda: 0) for batch in begun("ingest")] == [1, 2]
     assert begun("ingest") == []
     assert joined("open 0000", lambda: 0) == 3
-
-
-def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
-    with pytest.raises(Timeout), alone(Layout(tmp_path)):
-        raise Timeout("mlflow.db.lock")
-    with (
-        alone(Layout(tmp_path)),
-        pytest.raises(ValueError, match="another `oltr loop` is at work"),
-        alone(Layout(tmp_path)),
-    ):
-        pass

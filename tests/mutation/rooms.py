@@ -7,7 +7,6 @@ TASKS = "tests/tasks"
 #: room -> its tests, of which the runner leaves those marked slow out; the most specific room answers for a file
 ROOMS: dict[str, list[str]] = {
     "oltr_core/analyses": [f"{CORE}/analyses"],
-    "oltr_core/analyses/difference.py": ["tests/flows/test_comparing.py"],
     "oltr_core/benchmark": [
         f"{CORE}/benchmark/test_page.py",
         f"{CORE}/benchmark/test_methods.py",
@@ -251,7 +250,7 @@ ROOMS: dict[str, list[str]] = {
     "tasks/dvc/reproduce.py": [f"{TASKS}/test_reproduce.py", f"{TASKS}/test_sealing.py"],
     "tasks/dvc/sealing.py": [f"{TASKS}/test_sealing.py"],
     "tasks/gate.py": [f"{TASKS}/test_gate.py"],
-    "tasks/lock.py": ["tests/flows/test_progress.py"],
+    "tasks/lock.py": [f"{TASKS}/test_small_tasks.py"],
     "tasks/mlflow": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_mlflow.py"],
     "tasks/mlflow/database.py": [f"{TASKS}/test_mlflow_database.py"],
     "tasks/notify.py": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_waiting.py"],

@@ -88,6 +88,7 @@ def test_the_texts_of_by_hand_are_there_and_every_room_has_tests():
     for room, tests in ROOMS.items():
         assert (ROOT / room).exists()
         assert all(Path(ROOT, t.partition("::")[0]).exists() for t in tests if not t.startswith("-")), room
+        assert not any(t.startswith("tests/flows") for t in tests), f"{room}: all of these are slow"
     assert room_of("oltr_core/training/parallel.py") == "oltr_core/training/parallel.py"
     assert room_of("oltr_core/training/fit.py") == "oltr_core/training"
 

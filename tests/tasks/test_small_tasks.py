@@ -11,11 +11,13 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from filelock import Timeout
 
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import flat
 from tasks import clock, notify
 from tasks.dvc import environment, stages
+from tasks.lock import alone
 
 
 def test_the_time_of_an_event_has_a_zone():
@@ -175,3 +177,14 @@ def test_what_is_to_be_committed_names_a_folder_of_new_images_and_not_each(tmp_p
 def git(folder, *arguments):
     me = ["-c", "user.name=x", "-c", "user.email=x@oltr"]
     subprocess.run(["git", *me, *arguments], cwd=folder, check=True)
+
+
+def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
+    with pytest.raises(Timeout), alone(Layout(tmp_path)):
+        raise Timeout("mlflow.db.lock")
+    with (
+        alone(Layout(tmp_path)),
+        pytest.raises(ValueError, match="another `oltr loop` is at work"),
+        alone(Layout(tmp_path)),
+    ):
+        pass

@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oltr_core.analyses import plots
+from oltr_core.analyses import difference, plots
 from oltr_core.analyses.page import MOST, SOME, Figure, Result, picture, write
 from oltr_core.analyses.plots import LEFT, RIGHT, Series
 from oltr_core.charts import WIDTH
 from oltr_core.layout import Layout
+from oltr_core.measured import HEADLINE
 
 END = WIDTH - RIGHT  # of the x axis
 DRAWN = {
@@ -168,3 +169,16 @@ def test_a_page_shows_everything_escaped_and_the_csv_has_every_row(tmp_path):
     rows = list(csv.DictReader(place.table("classes").read_text().splitlines()))
     assert len(rows) == MOST + 1
     assert rows[0] == {"class": "'=1+1", "f1": "0.5"}, "no spreadsheet executes a class name"
+
+
+def test_generations_beside_each_other_begin_with_the_changes_of_headline_figures_that_have_an_interval(tmp_path):
+    of = {"was": 0.5, "now": 0.625, "change": 0.125, "low": 0.0625, "high": 0.25, "images": 110}
+    found = {"figures": {"closed/overall": of, "open/auroc": of | {"low": None}}, "settings": {}, "images": 110}
+    shown = difference.result(Layout(tmp_path), "0000", "0001", found)
+    (first,) = shown.figures
+    assert first.heading == "Headline figures"
+    assert "0001 is better than 0000" in first.caption
+    assert [heading for _, heading, _ in HEADLINE if heading in texts(first.markup)] == ["closed, overall"]
+    figures, without = (shown.tables[name]["figure"].to_list() for name in ("figures", "figures-without-interval"))
+    assert (figures, without) == (["closed/overall"], ["open/auroc"])
+    assert difference.result(Layout(tmp_path), "0000", "0000", found).figures == []
