@@ -64,14 +64,10 @@ def figures(table: Table, methods: list[Method], cells: list[Cell]) -> str:
     tuning = [cell for cell in cells if cell["seed"] in table.tuning]
     published = [cell for cell in cells if cell["seed"] not in table.tuning]
     sides = {"Published seeds": published, "Tuning seeds": tuning} if table.tuning else {"Seeds": published}
-    names = " ".join([f"/{name}" for name in table.metrics] or [name for cell in cells for name in cell["figures"]])
     first = f"the first of each {table.block} rows" if table.block else "the first row"
     several = len({cell["seed"] for cell in cells}) > 1
-    legend = [
-        INTERVALS.format(first) if several else ONE_SEED,
-        *(text for name, text in LEGEND.items() if name in names),
-    ]
-    parts = ["\n".join(f"- {text}" for text in legend)] if cells else []
+    legend = INTERVALS.format(first) if several else ONE_SEED
+    parts = [f"- {legend} [Evaluation](../evaluation.md) says what each figure is."] if cells else []
     for title, mine in sides.items():
         if not mine and cells:
             continue
@@ -234,15 +230,3 @@ INTERVALS = (
     "the seeds, in bold where the interval excludes 0. About one in twenty does so by chance: there are many here."
 )
 ONE_SEED = "One seed: there are no intervals, so no difference between rows is established."
-LEGEND = {
-    "/fpr95": "FPR95: of the open images, those taken for known where 95 % of the known are. `untrained`: what a "
-    "statistic of the encoding tells apart without learning (`oltr_core/benchmark/untrained.py`).",
-    "/0/select/": "Generation 0 is the trained network; two updates follow, each with the true labels of the images "
-    "selected before it. Known, rejecting, and unknown recall: at the threshold that the validation images set.",
-    "answers_typed": "Answers typed: a cluster whose images are named at once counts one, and each image of it with "
-    "another name one; images of no cluster count one each.",
-    "f_measure": "F: the open F-measure of the paper's authors' current code, and beside it what it would be if "
-    "nothing were ever rejected: most of it says nothing about open images.",
-    "/loop/": "Known of generations 1 and 2: accuracy on the classes of generation 0; unknown: on those that were "
-    "open. All classes known by then compete, nothing is rejected, and a class that was not found counts 0.",
-}
