@@ -47,7 +47,6 @@ from oltr_core.training.mixing import Mixup
 TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 BESIDE = 0.1  # weight of a loss between features beside cross-entropy; ours, no paper says one
 SECOND_STAGE = 10  # epochs on a trunk that rests, as published
-FEW_SHOT = {"FSLwF": WeightGenerator(), "Model Regression": ModelRegression(), "MetaModelNet": MetaModelNet()}
 
 
 def cifar100_lt(epochs: int) -> list[Method]:
@@ -65,14 +64,16 @@ def after(plain: Method) -> list[Method]:
     balpoe = _first(tailed, losses=[priors], mix=Mixup(alpha=0.4), nesterov=True)
     cosine = Cosine(scale=30.0)
     # as FSLwF's authors do: new classes' weights are made of features, so features and weights are of one kind
-    alike = _network(plain, 1, head=Cosine(scale=10.0, learn_scale=True), last_relu=False)
+    alike = _network(plain, head=Cosine(scale=10.0, learn_scale=True), last_relu=False)
     rows = {
         "cross-entropy": plain,
         "tau-norm": _then(plain, _made(TauNorm(tau=TAU))),
         "cRT": _then(plain, _retrained(Linear(), freeze=["trunk"], fresh_head=True)),
         "LWS": _then(plain, _retrained(LearnableScale(), freeze=["trunk", "classifiers"])),
         "MiSLAS' second stage": _then(plain, _mislas()),
-        **{name: _then(alike if name == "FSLwF" else plain, _made(head)) for name, head in FEW_SHOT.items()},
+        "FSLwF": _then(alike, _made(WeightGenerator())),
+        "Model Regression": _then(plain, _made(ModelRegression())),
+        "MetaModelNet": _then(plain, _made(MetaModelNet())),
         "MiSLAS": _then(mixed, _mislas()),
         "focal": _first(plain, losses=[Focal()]),
         "class-balanced focal": _first(plain, losses=[ClassBalanced(gamma=1.0)]),
@@ -83,11 +84,13 @@ def after(plain: Method) -> list[Method]:
         "range": _metric(plain, Range(weight=BESIDE)),
         "balanced softmax": _first(plain, losses=[BalancedSoftmax()]),
         "logit adjusted": _first(plain, losses=[LogitAdjusted()]),
-        "LDAM-DRW": _network(_first(plain, losses=[LDAM()]), 1, head=cosine),
+        "LDAM-DRW": _network(_first(plain, losses=[LDAM()]), head=cosine),
         # it shares two stages of three and not all blocks but one, as its authors do
-        "BBN": _network(_first(plain, losses=[BBN()], sampler=Bilateral()), 2, ResNet32(shared_stages=2)),
-        "RIDE": Routed(**dict(_network(ride, 3, head=cosine))),
-        "BalPoE": _network(balpoe, 3, head=cosine),
+        "BBN": _network(
+            _first(plain, losses=[BBN()], sampler=Bilateral()), experts=2, backbone=ResNet32(shared_stages=2)
+        ),
+        "RIDE": Routed(**dict(_network(ride, experts=3, head=cosine))),
+        "BalPoE": _network(balpoe, experts=3, head=cosine),
     }
     return [changed(method, name=name) for name, method in rows.items()]
 
@@ -128,8 +131,7 @@ def _mislas() -> Phase:
 def _metric(method: Method, loss: Loss) -> Method:
     """A loss between features beside cross-entropy: of length 1, on batches of four images a class."""
     mixed = _first(method, losses=[CrossEntropy(), loss], sampler=ClassAware())
-    network = changed(mixed.train.network, normalise=True, head=Cosine(scale=30.0))
-    return changed(mixed, train=changed(mixed.train, network=network))
+    return _network(mixed, normalise=True, head=Cosine(scale=30.0))
 
 
 def _first(method: Method, **change: Any) -> Method:
@@ -142,7 +144,7 @@ def _then(method: Method, phase: Phase) -> Method:
     return changed(method, train=changed(method.train, phases=[*method.train.phases, phase]))
 
 
-def _network(method: Method, experts: int, backbone: ResNet32 | None = None, **change: Any) -> Method:
-    old = method.train.network
-    network = changed(old, experts=experts, backbone=backbone or old.backbone, **change)
+def _network(method: Method, **change: Any) -> Method:
+    """The method on another network."""
+    network = changed(method.train.network, **change)
     return changed(method, train=changed(method.train, network=network))

@@ -57,7 +57,7 @@ def quick(row):
     small = {"steps": 2, "resamples": 1, "queries": 5, "few": 6}
     for i, phase in enumerate(others):
         head = phase.head
-        if row.name in rivals.FEW_SHOT:
+        if head is not None:
             head = head.model_copy(update={k: v for k, v in small.items() if k in type(head).model_fields})
         others[i] = phase.model_copy(update={"head": head, "epochs": min(1, phase.epochs)})
     return row.model_copy(update={"train": row.train.model_copy(update={"phases": [first, *others]})})
