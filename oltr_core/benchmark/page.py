@@ -28,9 +28,9 @@ BEFORE, AFTER, END = "<!-- by hand, before the tables -->", "<!-- by hand, after
 
 
 def page(
-    table: Table, command: str, length: int, methods: list[Method], found: Records, code: str, before: str = ""
+    table: Table, command: str, length: int, methods: list[Method], found: Records, code: dict[str, str], before: str
 ) -> str:
-    """The same cells give the same page. `code` is the digest of today's; the notes of the page `before` are kept."""
+    """The same cells give the same page. `code` is today's digest by row; the notes of the page `before` are kept."""
     cells = list(found.cells.values())
     first, then = notes(before, BEFORE), notes(before, AFTER)
     if not cells:

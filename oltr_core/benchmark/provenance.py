@@ -22,16 +22,16 @@ def in_short(seeds: Iterable[int]) -> str:
     return f"{found[0]}-{found[-1]}" if whole else ", ".join(map(str, found))
 
 
-def origin(methods: list[Method], found: Records, code: str) -> str:
-    """Which code, data and machines the cells are of, and whether that is still today's."""
+def origin(methods: list[Method], found: Records, code: dict[str, str]) -> str:
+    """Which data and machines the cells are of, and whether their code, by row, and settings are still today's."""
     today = {method.name: method.model_dump(mode="json") for method in methods}
     by: dict[str, list[Cell]] = {}
     for cell in found.cells.values():
         settings, compute = found.settings[cell["spec"]], cell["compute"]
         threads = {0: "all threads", 1: "1 thread"}.get(compute["threads"], f"{compute['threads']} threads")
         how = [compute["device"], threads, settings["train"]["precision"], *filter(None, [compute.get("with")])]
-        by_code = f"code `{cell['code']}`" if cell["code"] else "code whose digest was not recorded"
-        text = f"by {by_code}, " + ("today's" if cell["code"] == code else "**other code than today's**")
+        text = "by today's code" if cell["code"] == code.get(cell["method"]) else "by **other code than today's**"
+        text += "" if cell["code"] else ", whose digest was not recorded"
         text += "" if settings == today.get(cell["method"]) else ", **with other settings than today's**"
         text += "" if cell["data"] else "; the digest of the data was not recorded"
         by.setdefault(f"{text}; {', '.join(how)}", []).append(cell)

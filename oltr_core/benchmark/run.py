@@ -79,7 +79,7 @@ def run(
     done = engine.run(made, units, threads=table.threads, gpu=device != "cpu")
     for _ in tqdm(done, desc=stem, unit=" seeds", total=len(units), disable=None if engine.far() else True):
         pass
-    code = digest_of_code()
+    code = {method.name: digest_of_code(method) for method in methods}
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")
     command += " --validation" if validation else ""
     shown = layout.result(stem)
@@ -106,7 +106,7 @@ def _cells(
 ) -> None:  # fmt: skip
     """The cells of a seed that are not finished, each a line of `path` when it is."""
     seed, names = unit
-    table, code, training_code = find(name), digest_of_code(), digest_of_training()
+    table = find(name)
     methods = table.methods(length)
     save_every = 2 if device == "cpu" else 20  # epochs of minutes, or of less than a second
     compute = Compute(device=device, threads=table.threads, save_every=save_every)
@@ -120,7 +120,7 @@ def _cells(
     whole = held.data, held.data.identity, held.data.identity_of_training
 
     def folder(images: str, train: Train) -> Path:
-        return layout.resume(digest.of_value([train.model_dump(mode="json"), training_code, images]))
+        return layout.resume(digest.of_value([train.model_dump(mode="json"), digest_of_training(train), images]))
 
     for method in (method for method in methods if method.name in names):
         data, identity, images = whole
@@ -128,7 +128,7 @@ def _cells(
             data = data.thinned(method.ratio)
             identity, images = data.identity, data.identity_of_training
         state = partial(folder, images)
-        made_by = {"spec": records.digest_of_method(method), "code": code, "data": identity}
+        made_by = {"spec": records.digest_of_method(method), "code": digest_of_code(method), "data": identity}
         finished = records.read(path).cells.get((method.name, seed), {})
         if made_by.items() <= finished.items():
             continue

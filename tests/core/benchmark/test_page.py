@@ -16,11 +16,13 @@ from oltr_core.losses import LDAM, BalancedSoftmax
 from oltr_core.training import Phase, Train
 
 OURS, PLAIN, _ = TABLES["digits"].methods(0)
-CODE = "the code"
+CODE = {OURS.name: "code of ours", PLAIN.name: "code of plain"}
 
 
 def records(
-    values: dict[tuple[str, int], dict[str, float]], code: str | None = CODE, data: str | None = "x"
+    values: dict[tuple[str, int], dict[str, float]],
+    code: dict[str, str] | dict[str, None] = CODE,
+    data: str | None = "x",
 ) -> Records:
     rows = {m.name: m for m in (OURS, PLAIN)}
     cells = {
@@ -28,7 +30,7 @@ def records(
             "method": name,
             "seed": seed,
             "spec": digest_of_method(rows[name]),
-            "code": code,
+            "code": code[name],
             "data": data,
             "note": "",
             "diverged": "",
@@ -138,11 +140,12 @@ def test_differences_of_phases_losses_and_keys_that_came_later():
 
 
 def test_cells_of_todays_code_and_of_other_code_are_told_apart():
-    assert "5 cells (seeds 0, 1, 100) by code `the code`, today's; cpu, 2 threads, float32, torch 0." in written()
-    old = written(THREE._replace(cells=records({(OURS.name, 0): closed(0.9)}, code="old").cells))
-    assert "by code `old`, **other code than today's**;" in old
-    unknown = written(THREE._replace(cells=records({(OURS.name, 0): closed(0.9)}, code=None, data=None).cells))
-    assert "by code whose digest was not recorded, **other code than today's**; the digest of the data" in unknown
+    assert "5 cells (seeds 0, 1, 100) by today's code; cpu, 2 threads, float32, torch 0." in written()
+    one = {(OURS.name, 0): closed(0.9)}
+    old = written(THREE._replace(cells=records(one, code={OURS.name: CODE[PLAIN.name]}).cells))
+    assert "1 cells (seeds 0) by **other code than today's**; cpu" in old
+    unknown = written(THREE._replace(cells=records(one, code={OURS.name: None}, data=None).cells))
+    assert "by **other code than today's**, whose digest was not recorded; the digest of the data" in unknown
 
 
 def test_cells_of_other_settings_stay_on_the_page_and_are_named():
@@ -265,7 +268,7 @@ def test_rows_of_a_block_are_compared_with_its_first():
     of = {"a": 0.9, "b": 0.8, "c": 0.5, "d": 0.7}
     cell = next(iter(THREE.cells.values()))
     cells = {(row, seed): cell | {"method": row, "seed": seed, "figures": closed(value + seed / 100)} for row, value in of.items() for seed in (0, 1)}  # fmt: skip # noqa: E501
-    text = page(TABLES["digits"]._replace(block=2), "", 0, rows, THREE._replace(cells=cells), CODE)
+    text = page(TABLES["digits"]._replace(block=2), "", 0, rows, THREE._replace(cells=cells), CODE, "")
     assert "| a | 90.5 ± 0.5 |" in text
     assert "| b | 80.5 ± 0.5<br>**-10.0 [-10.0, -10.0]** |" in text
     assert "| c | 50.5 ± 0.5 |" in text

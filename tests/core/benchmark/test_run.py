@@ -9,12 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from oltr_core import engine
-from oltr_core.benchmark import code, records, run
+from oltr_core import engine, scores
+from oltr_core.benchmark import code, records, rivals, run
 from oltr_core.benchmark.cell import Method, Tailed, start
 from oltr_core.benchmark.table import TABLES, listing
 from oltr_core.layout import Layout
-from oltr_core.training import LearningRates
+from oltr_core.learners import Ridge
+from oltr_core.losses import Range
+from oltr_core.models import NetworkSpec
+from oltr_core.models.backbones import ResNet32
+from oltr_core.models.heads import Linear
+from oltr_core.operating.learning import Update
+from oltr_core.operating.selection import Select
+from oltr_core.samplers import SquareRoot
+from oltr_core.strategies import Badge
+from oltr_core.training import LearningRates, Phase, Train
 from oltr_core.training.resume import Place, place_in
 from tests.core.benchmark.conftest import tiny_data
 from tests.core.elsewhere import Elsewhere
@@ -65,11 +74,11 @@ def test_a_torn_line_is_computed_again(tmp_path, tiny):
 
 def test_the_digest_of_code_is_of_its_statements(tmp_path, monkeypatch):
     module = tmp_path / "module.py"
-    monkeypatch.setattr(code, "executed", lambda start: {"module": module})
+    monkeypatch.setattr(code, "_file", lambda name: module)
 
     def digest(text: str) -> str:
         module.write_text(text)
-        return code.digest_of_code()
+        return code.digest_of_code(Method(name=""))
 
     whole = '"""Text."""\n\ndef f(x):\n    """Text."""\n    return 2 * x\n'
     assert digest(whole) == digest("def f(x):  # why\n    'other text'\n\n    return (2 * x)\n")
@@ -82,7 +91,7 @@ def changed_method(tiny, monkeypatch):
 
 
 def changed_code(tiny, monkeypatch):
-    monkeypatch.setattr(run, "digest_of_code", lambda: "another")
+    monkeypatch.setattr(run, "digest_of_code", lambda method: "another")
 
 
 def changed_data(tiny, monkeypatch):
@@ -125,11 +134,34 @@ def test_how_a_machine_computes_is_recorded_and_no_reason_to_compute_again(tmp_p
     assert computed(layout, seeds=[0]) == []
 
 
+def code_of(settings: Method) -> set[str]:
+    return set(code.used([code.CELL, *(type(spec).__module__ for spec in code.specs_in(settings))]))
+
+
 def test_the_code_of_a_cell_is_what_it_imports_and_not_what_writes_the_page():
-    modules = set(code.executed())
+    modules = code_of(Method(name=""))
     assert {"oltr_core.benchmark.loop", "oltr_core.training.fit", "oltr_core.operating.selection"} <= modules
-    assert "oltr_core.losses.balanced_softmax" in modules
     assert not {"oltr_core.benchmark.page", "oltr_core.benchmark.methods", "oltr_core.stages"} & modules
+
+
+def test_the_code_of_a_cell_has_of_a_slot_the_members_that_its_settings_name():
+    named = Phase(name="all", epochs=1, losses=[Range()], head=Linear(), sampler=SquareRoot())
+    changes = Train(phases=[named], network=NetworkSpec(backbone=ResNet32()))
+    ours = Method(name="", train=changes, update=Update(learner=Ridge()), select=Select(strategy=Badge()))
+    more = "losses.range", "losses.pairs", "samplers.square_root", "learners.ridge", "projection", "strategies.badge"
+    assert {f"oltr_core.{name}" for name in more} <= code_of(ours) - code_of(Method(name=""))
+    assert "oltr_core.losses.lifted" not in code_of(ours)
+    assert {score.__module__ for score in scores.MEMBERS} <= code_of(ours), "all of them are measured"
+    assert "oltr_core.losses.pairs" in code_of(ours), "which no settings name: the loss uses it"
+
+
+def test_a_loss_that_a_cell_does_not_use_is_no_part_of_its_code(monkeypatch):
+    before = [code.digest_of_code(method) for method in rivals.cifar100_lt(30)]
+    of = code._statements
+    monkeypatch.setattr(code, "_statements", lambda text: of(text) + "other" * ("class Range(" in text))
+    after = [code.digest_of_code(method) for method in rivals.cifar100_lt(30)]
+    changed = [m.name for m, one, other in zip(rivals.cifar100_lt(30), before, after, strict=True) if one != other]
+    assert changed == ["range"]
 
 
 def test_a_page_is_written_from_the_cells_there_are(tmp_path, tiny):
