@@ -15,7 +15,7 @@
 | large_margin | [d_y - d_other + m]₊ on distances to the memory | Eq. 13 in a form that is not zero |
 | bbn | α CE(z, y_uniform) + (1 - α) CE(z, y_reversed) on mixed logits | Zhou et al., CVPR 2020 |
 | mutual | KL(p_other ‖ p_e) between experts | deep mutual learning, Zhang et al., CVPR 2018 |
-| diversity | -KL(p_e ‖ p̄) between experts | RIDE, Wang et al., ICLR 2021 |
+| diversity | -KL(p̄ ‖ p_e) between experts | RIDE, Wang et al., ICLR 2021 |
 """
 
 from typing import Annotated

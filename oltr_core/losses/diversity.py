@@ -11,11 +11,12 @@ from oltr_core.shapes import Float, Tensor
 
 
 class Diversity(LossSpec):
-    """L = -mean over experts of (mean T)² KL(p_e ‖ p̄), with p = softmax(z / T): it pays to disagree.
+    """L = -mean over experts of (mean T)² KL(p̄ ‖ p_e), with p = softmax(z / T): it pays to disagree.
 
-    p̄ is that of the mean logits. T_k = T (γ n_k / mean n + 1 - γ), divided by the largest of these factors, so that
-    rare classes have the lower temperature; one T for all classes before `reweight_from` of the phase, as in the
-    authors' code. Departs from that code, whose divergence is KL(p̄ ‖ p_e), and p̄ a constant: this is the paper's.
+    p̄ is that of the mean logits and a constant, so that the gradient of a logit, (p_e - p̄) / T, is bounded.
+    T_k = T (γ n_k / mean n + 1 - γ), divided by the largest of these factors, so that rare classes have the lower
+    temperature; one T for all classes before `reweight_from` of the phase. All of it as in the authors' code; the
+    paper's divergence is KL(p_e ‖ p̄), without a bound: with logits scaled by 30 it alone was followed.
     """
 
     name: Literal["diversity"] = "diversity"
@@ -34,6 +35,6 @@ class Diversity(LossSpec):
             shares = self.reweight * n / n.mean() + 1 - self.reweight
             t = t * shares / shares.max()
         log_p = (outputs.logits / t).log_softmax(2)
-        log_mean = (outputs.mean_logits / t).log_softmax(1)[:, None]
-        kl = (log_p.exp() * (log_p - log_mean)).sum(2).mean()
+        log_mean = (outputs.mean_logits.detach() / t).log_softmax(1)[:, None]
+        kl = (log_mean.exp() * (log_mean - log_p)).sum(2).mean()
         return {self.name: -self.weight * t.mean() ** 2 * kl}

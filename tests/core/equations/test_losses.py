@@ -311,14 +311,24 @@ def test_a_mixed_image_gets_the_margins_and_weights_of_ldam_by_its_shares(epoch)
     assert value == pytest.approx(above / below, rel=1e-4)
 
 
-def test_diversity_is_the_mean_divergence_of_each_expert_from_all_together():
+def test_diversity_is_the_mean_divergence_of_all_together_from_each_expert():
     outputs, targets = _random()
     expected = 0.0
     for z in outputs.logits / 2:
         mean = z.mean(0).softmax(0)
-        expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
+        expected += sum(float((mean * (mean / p).log()).sum()) for p in z.softmax(1)) / 2
     value = _value(Diversity(temperature=2.0, weight=0.3), outputs, targets, _context())
     assert value == pytest.approx(-0.3 * 4 * expected / 4, rel=1e-4)
+
+
+def test_the_gradient_of_diversity_is_the_difference_of_the_distributions():
+    """-weight T² KL(p̄ ‖ p_e) with p̄ constant: -weight T (p_e - p̄) over experts and images, however far z goes."""
+    logits = (30 * torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    loss = Diversity(temperature=2.0, weight=0.3)
+    loss(_outputs(logits), Targets(torch.zeros(4).long()), _context())["diversity"].backward()
+    z = logits.detach() / 2
+    expected = -0.3 * 2 * (z.softmax(2) - z.mean(1, keepdim=True).softmax(2)) / (4 * 3)
+    torch.testing.assert_close(logits.grad, expected, atol=1e-6, rtol=0)
 
 
 def test_late_diversity_has_a_lower_temperature_for_rarer_classes():
@@ -328,7 +338,7 @@ def test_late_diversity_has_a_lower_temperature_for_rarer_classes():
     expected = 0.0
     for z in outputs.logits / t:
         mean = z.mean(0).softmax(0)
-        expected += sum(float((p * (p / mean).log()).sum()) for p in z.softmax(1)) / 2
+        expected += sum(float((mean * (mean / p).log()).sum()) for p in z.softmax(1)) / 2
     loss = Diversity(temperature=2.0, weight=0.3, reweight=0.5)
     assert _value(loss, outputs, targets, _context(8)) == pytest.approx(-0.3 * float(t.mean()) ** 2 * expected / 4)
     plain = Diversity(temperature=2.0, weight=0.3)
