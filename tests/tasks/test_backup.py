@@ -97,6 +97,7 @@ def test_nothing_is_written_over(workspace, tmp_path):
     with pytest.raises(ValueError, match="outside of the workspace"):
         backup.save(workspace, workspace.root / "kept")
     assert not (workspace.root / "kept").exists()
+    (tmp_path / "kept").mkdir()  # an empty one is as good as a new one
     backup.save(workspace, tmp_path / "kept")
     with pytest.raises(ValueError, match="expected a new or empty folder"):
         backup.restore(tmp_path / "kept", workspace)

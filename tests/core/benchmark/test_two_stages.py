@@ -36,6 +36,11 @@ def test_rows_of_as_many_experts_share_a_first_stage_and_train_a_new_classifier_
     assert losses == [*four, *four, *summed]
 
 
+def test_a_second_stage_has_a_tenth_of_the_epochs_and_two_at_least():
+    lengths = {epochs: two_stages.strong(epochs)[0].train.phases[1].epochs for epochs in (10, 29, 30, 200)}
+    assert lengths == {10: 2, 29: 2, 30: 3, 200: 20}
+
+
 def test_rows_of_a_set_without_a_long_tail_are_a_plain_network_and_two_stages_on_a_trunk_of_one_or_three_experts():
     plain, *staged = (row.train for row in two_stages.complete(100))
     (phase,) = plain.phases

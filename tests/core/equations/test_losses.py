@@ -254,6 +254,13 @@ def test_lifted_holds_every_positive_pair_against_all_negatives_of_both_images()
     assert _value(Lifted(), alone, Targets(targets.labels[:1]), _context()) == 0
 
 
+def test_lifted_of_a_single_pair_is_half_its_square():
+    features = torch.tensor([[[0.0]], [[0.5]], [[2.0]]])
+    pair = Outputs(torch.zeros(3, 1, 2), features, features), Targets(torch.tensor([0, 0, 1]))
+    hinge = 0.5 + math.log(math.exp(1 - 2) + math.exp(1 - 1.5))
+    assert _value(Lifted(), *pair, _context()) == pytest.approx(hinge**2 / 2)
+
+
 def test_range_takes_the_two_widest_pairs_of_a_class_of_three_and_the_nearest_centres():
     outputs, targets = _featured()
     y, intra, inter = targets.labels.tolist(), 0.0, 0.0

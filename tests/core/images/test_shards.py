@@ -34,6 +34,16 @@ def test_small_images_come_back_to_the_bit(raw):
         assert np.array_equal(shards.read("b", number // 3, number % 3), image)
 
 
+def test_a_shard_has_a_size_and_data_for_every_image(raw):
+    with pa.OSFile(str(Layout(raw[0].parents[1]).batch("b").shard(0))) as file:
+        schema = pa.ipc.open_file(file).schema
+    assert [(field.name, str(field.type), field.nullable) for field in schema] == [
+        ("height", "int32", False),
+        ("width", "int32", False),
+        ("data", "large_binary", False),
+    ]
+
+
 def test_many_rows_come_in_their_order(raw):
     folder, images = raw
     rows = pa.table({"batch": ["b"] * 3, "shard": [1, 0, 0], "row": [0, 2, 0]})
