@@ -205,3 +205,22 @@ def test_an_axis_ends_at_two_digits_and_is_named():
     shares = charts.lines({"a": [(0.5151, 0), (0.99, 1)]}, "x")
     assert [t[3] for t in texts(shares)][-2:] == ["0.515", "0.99"], "and not 1 and 1"
     assert [t[3] for t in texts(charts.lines({"a": [(7, 0.5)]}, "x"))][-2:] == ["7", "7"]
+
+
+# --- matrix -----------------------------------------------------------------------------------------------------
+def test_a_matrix_has_a_square_per_pair_darker_for_the_larger_share_of_its_row_and_a_number_where_there_are_any():
+    pairs = [("a", "a")] * 3 + [("a", "b"), ("b", "b")]
+    svg = drawn(charts.matrix, pairs, "Answers", "class", "answer", width=250)  # squares of 50, from (150, 60) on
+    assert [of[:4] for of in rects(svg)] == [(150 + x, 60 + y, 49, 49) for y in (0, 50) for x in (0, 50)]
+    shares = [float(r.attrib["opacity"]) for r in parsed(svg).iter("rect")]
+    assert shares == pytest.approx([0.06 + 0.74 * share for share in (0.75, 0.25, 0, 1)], abs=0.006)
+    assert texts(svg) == [
+        (150, 16, "start", "Answers"),
+        (150, 34, "start", "class down, answer across"),
+        *[(142, 89, "end", "a"), (175, 54, "middle", "a"), (175, 89, "middle", "3"), (225, 89, "middle", "1")],
+        *[(142, 139, "end", "b"), (225, 54, "middle", "b"), (225, 139, "middle", "1")],
+    ]
+    assert parsed(svg).attrib["viewBox"].split()[3] == "168"
+    assert charts.matrix([], "Answers", "class", "answer") == ""
+    small = drawn(charts.matrix, pairs, "Answers", "class", "answer", width=192)  # squares of 21
+    assert [said for *_, said in texts(small)][2:] == ["a", "a", "b", "b"]

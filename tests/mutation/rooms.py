@@ -144,6 +144,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/projection.py": [f"{CORE}/equations/test_projection.py"],
     "oltr_core/pages.py": [f"{CORE}/stages/test_report.py", f"{TASKS}/test_page.py"],
     "oltr_core/pictures.py": [f"{CORE}/stages/test_contact_sheet.py", f"{CORE}/stages/test_galleries.py"],
+    "oltr_core/prediction/megadetector.py": [f"{CORE}/ingest/test_camera_traps.py"],
     "oltr_core/prediction": [
         f"{CORE}/stages/test_predict.py",
         f"{CORE}/stages/test_prediction_files.py",

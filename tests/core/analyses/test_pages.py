@@ -182,3 +182,21 @@ def test_generations_beside_each_other_begin_with_the_changes_of_headline_figure
     figures, without = (shown.tables[name]["figure"].to_list() for name in ("figures", "figures-without-interval"))
     assert (figures, without) == (["closed/overall"], ["open/auroc"])
     assert difference.result(Layout(tmp_path), "0000", "0000", found).figures == []
+
+
+def test_classes_that_both_generations_tested_are_points_of_their_change(tmp_path):
+    layout = Layout(tmp_path)
+    columns = ("class", "training_images", "test_images", "accuracy")
+    rows = {
+        "0000": [("deer", 90, 40, 0.5), ("lynx", 0, 20, 0.25), ("boar", 5, 0, 0), ("gone", 7, 5, 1)],
+        "0001": [("deer", 90, 40, 0.75), ("lynx", 0, 20, 0.0), ("boar", 5, 3, 1), ("new", 3, 4, 1)],
+    }
+    for name, of in rows.items():
+        path = layout.generation(name).plot("per_class")
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(",".join(map(str, row)) for row in (columns, *of)) + "\n")
+    (shown,) = difference.result(layout, "0000", "0001", {"figures": {}, "settings": {}, "images": 60}).figures
+    assert shown.heading == "Accuracy of each class"
+    assert {"deer", "lynx"} == {"deer", "lynx", "boar", "gone", "new"} & set(texts(shown.markup))
+    (_, up), (_, down) = (texts(shown.markup)[name] for name in ("deer", "lynx"))
+    assert up < down, "deer gains and lynx loses"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,6 +22,7 @@ from oltr_core.layout import Layout
 from oltr_core.schema import UNKNOWN
 from tests.core.stages import loop_world as world
 
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
 FEW = [phase.model_copy(update={"epochs": 1}) for phase in world.QUICK.phases]
 
 
@@ -104,13 +108,16 @@ def test_points_and_silhouettes_are_of_the_test_images_in_both_features(layout, 
 
 
 def test_f1_with_and_without_the_memory(layout, loaded, told):
-    table = f1_gain.run(layout, "0000").tables["classes"]
+    result = f1_gain.run(layout, "0000")
+    table = result.tables["classes"]
     ours = loading.tested(loaded)["answer"].to_list()
     plain = f1_gain.without_memory(loaded)
     for column, said in (("f1", ours), ("f1_plain", plain)):
         names = table["class"].to_list()
         expected = f1_score(told["truth"].to_list(), said, labels=names, average=None, zero_division=0)
         assert table[column].to_list() == pytest.approx(expected.tolist())
+    (gain,) = table.filter(pl.col("class") == UNKNOWN)["gain"].to_list()
+    assert result.figures[0].caption.endswith(f"Unknown images: {100 * gain:+.1f} points.")
     # without its memory it rejects by a threshold of its own
     network = f1_gain.switched_off(loaded.model.network)
     logits = classify(network, loaded.features(loaded.test())).mean_logits
@@ -179,6 +186,21 @@ def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(la
     (first,) = result.tables["unknown-classes"].filter(unknown_classes=1).rows(named=True)
     assert (first["choices"], first["f"]) == (one.height, pytest.approx(one["f"].mean()))
     assert (first["f_least"], first["f_most"]) == (one["f"].min(), one["f"].max())
+
+
+def test_exploration_of_a_table_has_curves_by_stream_and_by_share_with_intervals(tmp_path):
+    layout = Layout(tmp_path)
+    layout.results.mkdir(parents=True)
+    shutil.copy(RESULTS / "digits-shares.jsonl", layout.results)
+    result = exploration.run(layout, table="digits-shares")
+    headings = [f"After the last update: {what}" for what in exploration.MEASURED.values()]
+    assert [figure.heading for figure in result.figures] == headings
+    assert all("95 % intervals of the mean over the seeds" in figure.caption for figure in result.figures)
+    assert "mean over the published seeds (5)" in result.about[0]
+    last = exploration.by_share(result.tables["curves"])
+    assert sorted(set(last["share"])) == [10, 20, 30]
+    bars = [len(re.findall(r'<path d="M[\d.]+ [\d.]+V', figure.markup)) for figure in result.figures]
+    assert bars == [last.height, last.height]
 
 
 def test_exploration_has_a_point_per_update_and_the_answers_before_it(tmp_path, monkeypatch):

@@ -107,6 +107,15 @@ def test_where_all_are_right_the_interval_is_the_exact_one_of_as_many_images():
     assert "closed/medium" not in found
 
 
+def test_the_harmonic_mean_of_two_accuracies_of_zero_is_zero():
+    labels = torch.tensor([0] * 3 + [1] * 3)
+    logits = torch.nn.functional.one_hot(1 - labels, 2).float()
+    tested = Evaluation(logits, labels, labels == 1, 1, torch.tensor([150.0, 0]), ["0000", "0001"])
+    found = figures(images_of(rows_of(tested, torch.zeros(6), 0.7)), np.arange(6)[None], np.empty((1, 0), int))
+    for name in ("loop/known_accuracy", "loop/unknown_accuracy", "loop/harmonic_mean"):
+        assert found[name].values.tolist() == [0.0], name
+
+
 def test_all_rejected_has_an_interval_and_so_has_a_single_image():
     tested, scores = world()
     rejected = intervals(tested, scores, -9.0, tested.open_by(scores, -9.0).with_prefix("open").values,
