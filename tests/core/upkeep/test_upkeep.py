@@ -80,6 +80,9 @@ def every_byte(layout: Layout) -> bytes:
 @pytest.mark.parametrize("address", ["photos/dog/00.png", "photos/cat/09.png"])
 def test_a_forgotten_image_is_nowhere_any_more(layout, address):
     (image_id,) = forgetting.find(layout, [address])
+    assert forgetting.find(layout, [image_id[:12]]) == forgetting.find(layout, [image_id]) == [image_id]
+    with pytest.raises(ValueError, match="no batch holds an image of this id"):
+        forgetting.find(layout, [image_id[:11]])
     row = index(layout).filter(image_id=image_id).row(0, named=True)
     shard = layout.batch("b").shard(row["shard"])
     large = row["width"] > 64
