@@ -46,6 +46,12 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/curation/test_people.py",
     ],
     "oltr_core/curation/audit_slice.py": [f"{CORE}/curation/test_audit_slice.py"],
+    "oltr_core/curation/card.py": [
+        f"{CORE}/curation/test_people.py",
+        f"{CORE}/curation/test_hold_out.py",
+        f"{CORE}/curation/test_checks.py",
+        f"{CORE}/curation/test_curate.py",
+    ],
     "oltr_core/curation/changes.py": [f"{CORE}/curation/test_register.py", f"{TASKS}/test_register.py"],
     "oltr_core/curation/clusters.py": [f"{CORE}/curation/test_one_answer_for_a_cluster.py"],
     "oltr_core/curation/cost.py": [f"{CORE}/curation/test_cost.py"],

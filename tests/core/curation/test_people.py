@@ -11,7 +11,7 @@ import pytest
 from oltr_core import schema
 from oltr_core.curation import people
 from oltr_core.curation.annotations import consensus
-from oltr_core.curation.replay import settled, standing
+from oltr_core.curation.replay import overruled, settled, standing
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import DawidSkene
 from tests.core.curation.test_agreement import CARELESS, TRUTH
@@ -255,3 +255,14 @@ def test_gold_items_of_a_class_that_is_gone_are_not_counted():
     gold = table(answer("a", "cat"), answer("b", "dog"), answer("a", "dog", "bob"))
     found = people._right(SimpleNamespace(classes=classes, manifest=manifest), gold)  # pyright: ignore[reportArgumentType]
     assert sorted(found.rows()) == [("ann", 1, 1), ("bob", 1, 0)]
+
+
+@pytest.mark.parametrize(("last", "taken"), [(4, "lynx"), (6, "fox")])
+def test_a_correction_yields_to_an_answer_about_a_split_class_only_where_one_came_after_it(last, taken):
+    """Two answers since the split, at 3 and at `last`, and the newest correction at 5."""
+    times, before = (pl.Series(of).cast(pl.Datetime) for of in ([3, last], [2, 5]))
+    of = {"image_id": "a", "verdict": "label", "seconds": pl.Series([1.0, 1.0], dtype=pl.Float32), "force": True}
+    names = {"label": ["cat", "fox"], "annotator": "ann", "answered_at": times, "batch_id": "0001"}
+    corrected = {"label": ["boar", "lynx"], "annotator": "bob", "corrected_at": before, "generation": "0002"}
+    found = overruled(pl.DataFrame(of | names), pl.DataFrame({"image_id": "a"} | corrected))
+    assert found["label"].to_list()[-1] == taken
