@@ -184,7 +184,10 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/spec.py": [f"{CORE}/test_spec_and_settings.py"],
     "oltr_core/stages": [f"{CORE}/stages/test_wiring.py", f"{CORE}/stages/test_update_evaluate_select.py"],
     "oltr_core/stages/__init__.py": [f"{CORE}/stages/test_run_stage.py"],
-    "oltr_core/stages/adjudication.py": [f"{CORE}/curation/test_agreement.py"],
+    "oltr_core/stages/adjudication.py": [
+        f"{CORE}/stages/test_update_evaluate_select.py::test_images_that_people_disagree_about_are_asked_about_first_once_and_with_their_answers",
+        f"{CORE}/stages/test_register_stages.py",
+    ],
     "oltr_core/stages/code.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/stages/comparison.py": [f"{CORE}/stages/test_comparison.py"],
     "oltr_core/stages/contact_sheet.py": [f"{CORE}/stages/test_contact_sheet.py"],

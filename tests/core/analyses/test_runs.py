@@ -69,6 +69,7 @@ def test_a_sample_is_drawn_by_chance_in_the_order_of_the_rows(told):
     some = loading.sample(told, told.height - 1, "x")
     assert some.height == told.height - 1
     assert some["image_id"].is_sorted()
+    assert some["image_id"].is_unique().all()
     assert some.equals(loading.sample(told, told.height - 1, "x"))
 
 

@@ -14,7 +14,7 @@ from oltr_core.class_statistics import measure
 from oltr_core.inference import with_distances
 from oltr_core.models.heads import Linear
 from oltr_core.operating.rejection import operating_point, reference_from_statistics
-from oltr_core.scores import MEMBERS, Mahalanobis, Odin, OpenMax
+from oltr_core.scores import MEMBERS, Mahalanobis, Msp, Odin, OpenMax
 from oltr_core.training import direct_features
 from tests.core.benchmark.conftest import tiny_data
 from tests.core.training.worlds import recipe, world
@@ -50,6 +50,14 @@ def test_a_score_is_fitted_on_what_the_pipeline_keeps(network, figures, score):
     sides = (predict(network, images, recipe()) for images in DATA.open_sets["inverted"])
     expected = told_apart(*(score(side, state) for side in sides))
     assert {name: figures[f"inverted/{score.name}/{name}"] for name in expected} == expected
+
+
+def test_the_known_side_of_a_pair_is_its_own_and_not_the_test_images(network):
+    known, unknown = DATA.open_sets["inverted"]
+    swapped = replace(DATA, open_sets={"inverted": (unknown, known)})
+    found = against(network, swapped, recipe(), predict(network, DATA.test, recipe()))
+    expected = told_apart(*(Msp()(predict(network, side, recipe()), {}) for side in (unknown, known)))
+    assert {name: found[f"inverted/msp/{name}"] for name in expected} == expected
 
 
 def test_a_score_that_moves_images_sees_them_moved(network, figures):

@@ -437,7 +437,7 @@ def test_images_that_people_disagree_about_are_asked_about_first_once_and_with_t
     assert [(row["rank"], row["image_id"], row["strategy"]) for row in again] == [
         (0, pool[0], "adjudication"), (1, pool[2], "adjudication"),
     ]  # fmt: skip
-    assert {row["reason"] for row in again} == {"3 people disagree: lynx, bobcat"}
+    assert {(row["reason"], row["merit"]) for row in again} == {("3 people disagree: lynx, bobcat", 1.0)}
     assert values(layout, "select")["select/disputed"] == 2
     assert values(layout, "select")["select/adjudicated"] == 0
 
