@@ -9,6 +9,7 @@ import shutil
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -378,3 +379,15 @@ def test_of_answers_those_are_new_that_say_something_else_than_their_persons_las
     assert new(said("eel", 1)) == [said("eel", 1) | {"answered_at": now}], "changed beside the same time"
     assert new(said("dog", 0)) == [], "as the last one"
     assert collecting.unsaid(old, [], now) == old
+
+
+def test_new_names_that_differ_in_capitals_and_blanks_become_the_one_that_stands_first():
+    def new(label: str) -> dict[str, str]:
+        return {"verdict": "new_class", "label": label}
+
+    before = pa.Table.from_pylist([new("Red Panda"), {"verdict": "label", "label": "LYNX"}])
+    rows = [new("red  panda"), new("Lynx"), new("lynx"), {"verdict": "label", "label": "RED PANDA"}, new("fox")]
+    found = returned._spelled_once(rows, before, {"fox": "fox", "Fox": "fox"})
+    assert [row["label"] for row in found] == ["Red Panda", "Lynx", "Lynx", "RED PANDA", "fox"]
+    known = returned._spelled_once([new("FOX"), new("fox")], before.slice(0, 0), {"fox": "fox"})
+    assert [row["label"] for row in known] == ["FOX", "fox"], "a class that is known is no new name"
