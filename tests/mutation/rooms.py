@@ -135,6 +135,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/contracts/test_models.py",
         f"{CORE}/test_defaults.py",
     ],
+    "oltr_core/models/heads/random_projection.py": [f"{CORE}/equations/test_projection.py"],
     "oltr_core/models/heads": [
         f"{CORE}/equations/test_meta_embedding.py",
         f"{CORE}/equations/test_rescaled_heads.py",

@@ -189,19 +189,25 @@ def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(la
     assert (first["f_least"], first["f_most"]) == (one["f"].min(), one["f"].max())
 
 
-def test_exploration_of_a_table_has_curves_by_stream_and_by_share_with_intervals(tmp_path):
+@pytest.mark.parametrize("table", ["digits-selection", "digits-shares"])
+def test_exploration_of_a_table_has_curves_by_stream_or_by_share_with_intervals(tmp_path, table):
     layout = Layout(tmp_path)
     layout.results.mkdir(parents=True)
-    shutil.copy(RESULTS / "digits-shares.jsonl", layout.results)
-    result = exploration.run(layout, table="digits-shares")
-    headings = [f"After the last update: {what}" for what in exploration.MEASURED.values()]
+    shutil.copy(RESULTS / f"{table}.jsonl", layout.results)
+    result = exploration.run(layout, table=table)
+    curves = result.tables["curves"]
+    if table == "digits-shares":
+        last = exploration.by_share(curves)
+        assert sorted(set(last["share"])) == [10, 20, 30]
+        points = {"After the last update": last.height}
+    else:
+        points = {str(s).capitalize(): of.height for (s,), of in curves.group_by("stream", maintain_order=True)}
+    headings = [f"{where}: {what}" for where in points for what in exploration.MEASURED.values()]
     assert [figure.heading for figure in result.figures] == headings
     assert all("95 % intervals of the mean over the seeds" in figure.caption for figure in result.figures)
     assert "mean over the published seeds (5)" in result.about[0]
-    last = exploration.by_share(result.tables["curves"])
-    assert sorted(set(last["share"])) == [10, 20, 30]
     bars = [len(re.findall(r'<path d="M[\d.]+ [\d.]+V', figure.markup)) for figure in result.figures]
-    assert bars == [last.height, last.height]
+    assert bars == [number for number in points.values() for _ in exploration.MEASURED]
 
 
 def test_exploration_has_a_point_per_update_and_the_answers_before_it(tmp_path, monkeypatch):
