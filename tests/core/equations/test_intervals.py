@@ -107,6 +107,16 @@ def test_where_all_are_right_the_interval_is_the_exact_one_of_as_many_images():
     assert "closed/medium" not in found
 
 
+def test_rows_with_ids_name_classes_in_the_place_of_columns_and_open_images_stay_open():
+    tested, scores = world()
+    rows = rows_of(tested, scores, 0.7)
+    named = rows.with_ids([10, 11, 12, 13, 14, 15])
+    for column in ("label", "predicted", "at_start"):
+        before, after = getattr(rows, column), getattr(named, column)
+        assert after.tolist() == [OPEN if value == OPEN else 10 + value for value in before], column
+    assert np.array_equal(named.score, rows.score)
+
+
 def test_the_harmonic_mean_of_two_accuracies_of_zero_is_zero():
     labels = torch.tensor([0] * 3 + [1] * 3)
     logits = torch.nn.functional.one_hot(1 - labels, 2).float()
