@@ -156,11 +156,14 @@ def grid(
 ) -> str:
     """A row per method, with `differences`: its own from the first, paired; goals, and figures published elsewhere.
 
-    With `empty`, a method that was not measured has an empty row; else none, and none of its published figures.
+    With `empty`, a method that was not measured has an empty row; else one that has none of these figures has no row,
+    nor any of its published figures.
     """
     measured = rows_of(methods, cells)
     names = [method.name for method in methods]
-    shown = [*names, *(row for row in measured if row not in names)] if empty else measured
+    diverged = {cell["method"] for cell in cells if cell["diverged"]}
+    has = [row for row in measured if row in diverged or any(by_seed(cells, row, name) for name in columns)]
+    shown = [*names, *(row for row in measured if row not in names)] if empty else has
     head = "| | " + " | ".join(columns.values()) + " |\n|---|" + "---:|" * len(columns)
     missing = [name for name in names if name not in shown]
     published = {n: of for n, of in table.published.items() if not n.startswith(tuple(f"{m}, " for m in missing))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from scipy import stats
 
@@ -274,3 +276,16 @@ def test_rows_of_a_block_are_compared_with_its_first():
     assert "| c | 50.5 ± 0.5 |" in text
     assert "| d | 70.5 ± 0.5<br>**+20.0 [20.0, 20.0]** |" in text
     assert "from the first of each 2 rows" in text
+
+
+def test_a_row_without_a_figure_of_a_later_group_has_no_row_in_it_unless_it_diverged():
+    cells = {key: dict(cell) for key, cell in THREE.cells.items()}
+    cells[OURS.name, 0]["figures"] = closed(0.96) | {"with the router/overall": 0.9}
+    (group,) = re.findall("### with the router\n\n(.*?)\n\n", written(THREE._replace(cells=cells)), re.DOTALL)
+    assert group.splitlines()[2:] == [f"| {OURS.name} | 90.0 |"]
+    cells[PLAIN.name, 1] |= {"diverged": "loss", "figures": {}}
+    (group,) = re.findall("### with the router\n\n(.*?)\n\n", written(THREE._replace(cells=cells)), re.DOTALL)
+    assert [line.split("|")[1].strip() for line in group.splitlines()[2:]] == [
+        OURS.name,
+        f"{PLAIN.name} (diverged on seed 1)",
+    ]

@@ -104,6 +104,7 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
         "digits-imbalance",
         "ablation",
         "cifar100-lt-strong",
+        "cifar100-lt-rivals",
     )  # the others have one seed
     assert bool(said) == (stem in several)
     assert not re.search(r"\bgains?\b", by_hand.replace("said that it carries a gain", ""))
