@@ -38,12 +38,13 @@ def used(starts: list[str]) -> dict[str, str]:
     may be named in settings.
     """
     found: dict[str, str] = {}
-    waiting = list(starts)
+    waiting, seen = list(starts), set[str]()
     while waiting:
         name = waiting.pop()
-        package, _, imported = name.rpartition(".")
-        if name in found:
+        if name in seen:
             continue
+        seen.add(name)
+        package, _, imported = name.rpartition(".")
         if _file(name).is_file() and not _lists_alone(_file(name)):
             text = _file(name).read_text()
             found[name] = _statements(text)
