@@ -76,6 +76,7 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
                 raise background.failed  # the flow would meet the same, so it need not start
             server.wait_a_moment()
     say(f"Prefect answers at {server.url.removesuffix('/api')}")
+    server.keep_up(say)
     try:
         with tags(name_of(layout)):
             loop(str(layout.root.resolve()), wanted)

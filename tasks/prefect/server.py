@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from oltr_core.files import sqlite_address
@@ -21,6 +22,7 @@ from oltr_core.layout import Layout
 from tasks.prefect import receiving, reports
 
 STARTUP_SECONDS = 120  # measured: 9 s with a new home, 2 s with an old one, on two quiet cores
+RESTARTS = 3  # of a server that ended in the middle of a loop: one that ends again and again has a reason that stays
 #: services that deployments need and a loop that drives itself does not
 UNNEEDED = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS", "CANCELLATION_CLEANUP",
@@ -74,6 +76,7 @@ class Server:
         Raises ValueError where the port is taken.
         """
         self.process: subprocess.Popen[bytes] | None = None
+        self.lock = threading.Lock()  # held while it is started again or ended
         self.deadline = time.monotonic() + STARTUP_SECONDS
         if os.environ.get("PREFECT_API_URL"):
             self.url = os.environ["PREFECT_API_URL"]
@@ -91,14 +94,41 @@ class Server:
         os.environ["PREFECT_API_URL"] = self.url
         layout.prefect_home.mkdir(parents=True, exist_ok=True)
         self.log = layout.prefect_log
+        self.log.write_bytes(b"")
         unneeded = () if every_service else UNNEEDED
         off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in unneeded}
-        with self.log.open("wb") as log:
+        self.command = [sys.executable, "-P", "-m", "tasks.prefect.server", str(port), str(layout.root.resolve())]
+        self.environment = {**os.environ, **off, "PREFECT_UI_API_URL": self.url}
+        self._start()
+
+    def _start(self) -> None:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.prefect.server", str(port), str(layout.root.resolve())],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, **off, "PREFECT_UI_API_URL": self.url},
+                self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                env=self.environment,
             )  # fmt: skip
+
+    def keep_up(self, say: Callable[[str], None]) -> None:
+        """From now on, start a server of our own again where its process ends, up to `RESTARTS` times.
+
+        Its state is in its database, and Prefect's client asks again for minutes: a run goes on where it was.
+        """
+        if self.process is None:
+            return
+        process = self.process
+
+        def watch() -> None:
+            nonlocal process
+            for _ in range(RESTARTS):
+                code = process.wait()
+                with self.lock:
+                    if self.process is None:  # stopped
+                        return
+                    say(f"Prefect's server ended ({code}) and is started again; the reason is in {self.log}")
+                    self._start()
+                    process = self.process
+
+        threading.Thread(target=watch, daemon=True).start()
 
     def wait_a_moment(self) -> None:
         """Between two questions whether it answers. Raises ConnectionError when it ended or stays silent."""
@@ -134,18 +164,19 @@ class Server:
 
     def stop(self) -> None:
         """End the server, if it is ours."""
-        if self.process is None:
+        with self.lock:
+            process, self.process = self.process, None
+        if process is None:
             return
-        self.process.terminate()
+        process.terminate()
         try:
-            self.process.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+            process.kill()
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
         del os.environ["PREFECT_API_URL"]
-        self.process = None
 
 
 def main(port: int, workspace: str = "") -> None:

@@ -1,5 +1,5 @@
-"""kill -9 and Ctrl-C in a training: nothing is left running, and the same command goes on. The seal, and whether the
-results are the same: test_failures_in_turn.py."""
+"""kill -9 and Ctrl-C in a training: nothing is left running, and the same command goes on; it goes on by itself where
+its server is killed. The seal, and whether the results are the same: test_failures_in_turn.py."""
 
 from __future__ import annotations
 
@@ -60,4 +60,19 @@ def test_ctrl_c_ends_the_loop_its_stage_and_its_server(layout):
     assert code == 130, "".join(said)
     assert "the same command goes on from here" in said[-1]
     assert "Traceback" not in "".join(line for line in said if not line.startswith("train"))
+    assert nothing_is_left_running(layout), processes_of(layout)
+
+
+def test_a_loop_goes_on_when_its_server_is_killed(layout):
+    def kill_the_server(pid: int) -> None:
+        mine = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+        )
+        (server,) = [line for line in mine.stdout.splitlines() if "tasks.prefect.server" in line]
+        os.kill(int(server.split()[0]), signal.SIGKILL)
+
+    code, said = stopped_in_training(layout, kill_the_server)
+    assert code == 0, "".join(said)
+    assert sum("Prefect's server ended (-9) and is started again" in line for line in said) == 1
+    assert ledger.state_of(layout.ledger).champion == "0000"
     assert nothing_is_left_running(layout), processes_of(layout)

@@ -117,6 +117,54 @@ def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_
     found.stop()
 
 
+def test_a_server_that_ends_in_mid_loop_is_started_again_a_few_times_and_not_after_the_end(
+    clean, tmp_path, monkeypatch
+):
+    started, said = [], []
+
+    def sleeper(command, *, stdin, stdout, stderr, env, start_new_session):
+        started.append((command, env["PREFECT_UI_API_URL"]))
+        return real([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def kill() -> None:
+        assert found.process is not None
+        process, before = found.process, len(said)
+        process.kill()
+        process.wait()
+        until = time.monotonic() + 10
+        while len(said) == before and time.monotonic() < until and before < server.RESTARTS:
+            time.sleep(0.01)
+        with found.lock:
+            assert process.stdin is not None
+            process.stdin.close()
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", sleeper)
+    found = server.Server(Layout(tmp_path))
+    found.keep_up(said.append)
+    for number in range(1, server.RESTARTS + 1):
+        kill()
+        assert len(started) == number + 1
+        assert found.process is not None
+        assert found.process.poll() is None
+    assert all(each == started[0] for each in started), "the same port, and so the same address for everybody"
+    assert (
+        said == [f"Prefect's server ended (-9) and is started again; the reason is in {found.log}"] * server.RESTARTS
+    )
+    kill()
+    time.sleep(0.1)
+    assert len(started) == server.RESTARTS + 1, "it has a reason that stays"
+    found.stop()
+
+    ended, before = server.Server(Layout(tmp_path)), len(started)
+    ended.keep_up(said.append)
+    ended.stop()
+    time.sleep(0.1)
+    assert (len(started), len(said)) == (before, server.RESTARTS)
+    clean.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    server.Server(Layout(tmp_path)).keep_up(said.append)  # of others: not ours to start
+
+
 def test_a_server_ends_by_itself_when_its_parent_is_gone(tmp_path):
     """What it serves is nothing here: Prefect takes seconds to come."""
     nothing = tmp_path / "prefect" / "server" / "api" / "server.py"
