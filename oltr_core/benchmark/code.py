@@ -74,22 +74,6 @@ def specs_in(value: object) -> Iterator[Spec]:
             yield from specs_in(item)
 
 
-def executed(start: str = CELL) -> dict[str, Path]:
-    """Every module of the core that `start` imports, at any depth and wherever the import stands, with its file."""
-    found: dict[str, Path] = {}
-    waiting = [start]
-    while waiting:
-        name = waiting.pop()
-        path = _file(name)
-        if name in found or not path.is_file():
-            continue
-        found[name] = path
-        waiting += _imported(path.read_text())
-        parent = name.rpartition(".")[0]
-        waiting += [parent] if parent else []  # importing a.b executes a
-    return dict(sorted(found.items()))
-
-
 def _file(module: str) -> Path:
     """Where the module is, if it is one."""
     path = ROOT / module.replace(".", "/")

@@ -1,16 +1,31 @@
-"""Which files of oltr_core a stage executes: what it imports, at any depth and wherever the import stands."""
+"""Which files of oltr_core are executed: what is imported, at any depth and wherever the import stands."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
-from oltr_core.benchmark import code
-from tests.architecture.imports import ROOT
+from tests.architecture.imports import ROOT, imports_of
+
+
+def modules(start: str) -> dict[str, Path]:
+    """Every module of the core that `start` imports, with its file."""
+    found: dict[str, Path] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name not in found and path.is_file():  # `from a import b` may name a module or what one has
+            found[name] = path
+            waiting += [each.name for each in imports_of(path) if each.top == "oltr_core"]
+        waiting += [parent for parent in [name.rpartition(".")[0]] if parent and parent not in found]
+    return found
 
 
 def executed(stage: str) -> set[str]:
     """Paths below oltr_core, those of templates that a file renders included."""
-    files = set(code.executed(f"oltr_core.stages.{stage}").values())
+    files = set(modules(f"oltr_core.stages.{stage}").values())
     files |= {p for f in files if 'templates("' in f.read_text() for p in (f.parent / "templates").iterdir()}
     return {f.relative_to(ROOT / "oltr_core").as_posix() for f in files}
 

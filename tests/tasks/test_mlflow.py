@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from oltr_core import digest, ledger
-from oltr_core.benchmark import code
 from oltr_core.layout import Layout
 from oltr_core.measured import read_all, read_intervals
 from oltr_core.settings.operations import Tracking
@@ -20,6 +19,7 @@ from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from tasks import mlflow as tracking
 from tasks.mlflow import connection, replacing
+from tests.architecture.closure import modules
 from tests.architecture.imports import imports_of
 from tests.core.stages import loop_world as world
 
@@ -370,7 +370,7 @@ def test_the_model_requires_the_versions_in_use_of_all_that_it_imports():
     required = dict(line.split("==") for line in tracking.model.requirements())
     for name, version in required.items():
         assert version == metadata.version(name).partition("+")[0]
-    files = {**code.executed("oltr_core.inference"), **code.executed("oltr_core.checkpoint")}.values()
+    files = {**modules("oltr_core.inference"), **modules("oltr_core.checkpoint")}.values()
     imported = {i.top for file in files for i in imports_of(file)} - set(sys.stdlib_module_names)
     packages = {"pillow" if name == "PIL" else name for name in imported}
     assert "timm" in packages

@@ -142,7 +142,7 @@ def test_the_code_of_a_cell_is_what_it_imports_and_not_what_writes_the_page():
     modules = code_of(Method(name=""))
     assert {"oltr_core.benchmark.loop", "oltr_core.training.fit", "oltr_core.operating.selection"} <= modules
     assert not {"oltr_core.benchmark.page", "oltr_core.benchmark.methods", "oltr_core.stages"} & modules
-    assert modules < set(code.executed(code.CELL)), "an import of a package brings all that it lists"
+    assert "oltr_core.losses.range" not in modules, "which an import of its package would bring"
 
 
 def test_the_code_of_a_cell_has_of_a_slot_the_members_that_its_settings_name():
