@@ -31,7 +31,7 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
     _rename(update, "keep_known", "target_tpr")
     _rename(update.get("learner"), "rate", "learning_rate")
     _rename(update.get("learner"), "sharpness", "logit_scale")
-    new["update"] = {**update, "class_balanced": False}
+    new["update"] = {"learner": {"name": "imprint_replay"}, **update, "class_balanced": False}
     new["evaluate"] = {**(new.get("evaluate") or {}), "gate_share": 0.0}
     return new
 

@@ -157,10 +157,13 @@ def _leaves(value, path=""):
 
 
 def test_an_upgraded_file_of_version_0_1_measures_as_it_did():
-    """On every test image, with a threshold that counts images, and the gate's tolerances as they were."""
+    """On every test image, with a threshold that counts images; tolerances of the gate and learner as they were."""
     old = {"update": {"keep_known": 0.9}, "gate": {"tolerances": {"closed/overall": 0.02}}}
     new = upgraded(old)
-    assert new["update"] == {"target_tpr": 0.9, "class_balanced": False}
+    learner = {"name": "imprint_replay"}  # version 0.1 took it where the file named none
+    assert new["update"] == {"learner": learner, "target_tpr": 0.9, "class_balanced": False}
+    named = {"name": "nearest_class_mean"}
+    assert upgraded({"update": {"learner": named}})["update"]["learner"] == named
     assert new["evaluate"] == {"gate_share": 0.0}
     assert new["gate"] == old["gate"]
     assert upgraded(new) == new
