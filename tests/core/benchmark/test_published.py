@@ -33,8 +33,10 @@ PUBLISHED = {
     "cifar100-lt-exponents-validation": ("cifar100-lt-exponents", 0),
     "cifar100-lt-variants-validation": ("cifar100-lt-variants", 0),
     "cifar100-open-resnet18": ("cifar100-open-resnet18", 0),
+    "cifar100-lt-scores-30-epochs": ("cifar100-lt-scores", 30),
     "tiny-imagenet-lt-strong": ("tiny-imagenet-lt-strong", 0),
     "tiny-imagenet-lt-learners": ("tiny-imagenet-lt-learners", 0),
+    "tiny-imagenet-lt-learners-30-epochs": ("tiny-imagenet-lt-learners", 30),
 }
 
 
@@ -112,7 +114,7 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 
 def test_all_pages_together_are_short_enough_to_be_read():
     lines = {path.name: len(path.read_text().splitlines()) for path in RESULTS.glob("*.md")}
-    assert sum(lines.values()) < 1640
+    assert sum(lines.values()) < 1800
     assert max(lines.values()) < 200, lines
 
 
