@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -95,6 +97,35 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     with deploying.worker(Layout(tmp_path)) as worker:
         assert worker.wait(30) == 0
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
+
+
+def guarded(folder: Path, program: str) -> subprocess.Popen[bytes]:
+    """The guard of a worker that executes `program` in the place of Prefect, which takes seconds to come."""
+    (folder / "prefect").mkdir()
+    (folder / "prefect" / "__init__.py").touch()
+    (folder / "prefect" / "__main__.py").write_text(program)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-P", "-m", "tasks.prefect.deploying"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+
+
+def test_the_guard_of_a_worker_ends_as_the_worker_does(tmp_path):
+    with guarded(tmp_path, "import sys\nprint(*sys.argv[1:], flush=True)\nsys.exit(3)\n") as guard:
+        assert guard.stdout.read() == b"worker start --pool oltr --type process\n"
+        assert guard.wait(30) == 3
+
+
+@pytest.mark.parametrize("end", ["told to end", "its parent is gone"])
+def test_a_worker_is_ended_with_its_guard_and_gently_where_that_is_told_to(tmp_path, end):
+    slow = "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+    with guarded(tmp_path, f"{slow}print(os.getpid(), flush=True)\ntime.sleep(60)\n") as guard:
+        worker = psutil.Process(int(guard.stdout.readline()))
+        if end == "told to end":
+            guard.terminate()
+        else:
+            guard.stdin.close()
+        assert guard.wait(30) == (5 if end == "told to end" else 256 - signal.SIGKILL)
+        assert not worker.is_running()
 
 
 def test_the_folder_of_a_deployment_is_that_of_the_step_that_names_one():

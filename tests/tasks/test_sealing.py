@@ -534,12 +534,20 @@ def test_a_generation_is_made_again_by_dvc_elsewhere_from_what_it_was_made_from(
 
 def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
     sealing.seal(copied, world.AT)
+    history = copied.ledger.read_bytes()
+    ledger.append(copied.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     remotes.set_remote(copied, str(tmp_path / "gone"))
     (copied.dvc / "tmp" / "of another process").touch()
     again = Layout(tmp_path / "again")
     reproduce.restore(copied, "0000", again)
     assert not (again.dvc / "tmp" / "of another process").exists()
     assert not (again.dvc / "cache").exists(), "it is that of this workspace"
+    assert again.ledger.read_bytes() == history, "as it was when the generation was sealed"
+    assert events(again) == ["opened", "sealed"]
+    assert ledger.head_of(again.ledger).exists()
+    own = remotes.read_config(again.dvc_config_local)
+    assert Path(own["cache"]["dir"]) == copied.dvc_cache.resolve()
+    assert (own["core"]["no_scm"], own['remote "default"']["url"]) == ("true", str(tmp_path / "gone"))
 
 
 def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):

@@ -1,4 +1,4 @@
-"""Clock, notification, the flat view of parameters, and what is said of a stage that failed."""
+"""Clock, notification, and what is said of a stage that failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from filelock import Timeout
 
 from oltr_core.layout import Layout
-from oltr_core.settings.reading import flat
 from tasks import clock, notify
 from tasks.dvc import environment, stages
 from tasks.lock import alone
@@ -75,10 +74,6 @@ def test_an_address_that_cannot_be_opened_stops_nothing_and_is_not_repeated(monk
     assert "hunter2" not in said
 
 
-def test_parameters_are_shown_flat():
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
-
-
 @pytest.mark.parametrize(
     ("error", "kind", "retried"),
     [
@@ -108,6 +103,34 @@ def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     assert found.kind == "infrastructure"
     assert stages.interrupted(StageCmdFailedError("oltr train", 130))
     assert not stages.interrupted(StageCmdFailedError("oltr train", -9))
+
+
+def test_why_a_stage_failed_may_lie_behind_what_was_raised_while_it_was_handled(tmp_path):
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def wrapped(inner: Exception) -> Exception:
+        try:
+            try:
+                raise inner
+            except Exception:
+                raise RuntimeError("failed to reproduce")  # noqa: B904 (as the lock of DVC is left)
+        except RuntimeError as error:
+            return error
+
+    def found(inner: Exception) -> tuple[str, str]:
+        of = stages.failure("train", Layout(tmp_path), wrapped(inner))
+        return of.kind, of.sentence
+
+    assert found(StageCmdFailedError("oltr train", -9)) == (
+        "infrastructure", "its process was killed and left no reason (failed to reproduce)",
+    )  # fmt: skip
+    assert found(FileNotFoundError(2, "gone", "data/raw")) == (
+        "user", "data/raw: this is not here; `dvc pull` brings it back",
+    )  # fmt: skip
+    assert found(FileNotFoundError("of no file")) == ("infrastructure", "failed to reproduce")
+    assert found(type("LockError", (Exception,), {})()) == ("infrastructure", "failed to reproduce")
+    for code, stopped in ((130, True), (-2, True), (-9, False), (1, False)):
+        assert stages.interrupted(wrapped(StageCmdFailedError("oltr train", code))) is stopped
 
 
 def test_of_what_dvc_says_its_own_sentence_is_told_and_not_what_a_parser_said(tmp_path):
