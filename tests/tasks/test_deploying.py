@@ -10,12 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import psutil
 import pytest
+from prefect.exceptions import ObjectNotFound
 
 from flows import examining
 from oltr_core.layout import Layout
@@ -75,6 +79,105 @@ def test_prefect_deploys_in_the_workspace_and_under_its_name(tmp_path, monkeypat
     code = 1
     with pytest.raises(ValueError, match=r"prefect.yaml: Prefect refused it: no such pool"):
         deploying.deploy(layout, "deer")
+
+
+class Kept:
+    """What a server keeps, asked as Prefect's client is."""
+
+    def __init__(self, monkeypatch, **deployments: str) -> None:
+        self.folders, self.pools, self.automations = (
+            deployments,
+            {"docker": "docker"},
+            {"old": "oltr deer: tell people"},
+        )
+        self.made = []
+        client = nullcontext(self)
+        monkeypatch.setattr("prefect.client.orchestration.get_client", lambda sync_client: client)
+
+    def read_deployments(self, deployment_filter):
+        step = "prefect.deployments.steps.set_working_directory"
+        return [
+            SimpleNamespace(id=f"id of {name}", name=name, pull_steps=[{step: {"directory": self.folders[name]}}])
+            for name in deployment_filter.name.any_
+            if name in self.folders
+        ]
+
+    def read_work_pool(self, name):
+        if name not in self.pools:
+            raise ObjectNotFound(Exception())
+
+    def create_work_pool(self, pool):
+        self.pools[pool.name] = pool.type
+
+    def read_block_document_by_name(self, called, kind):
+        if (kind, called) != ("slack-webhook", "team"):
+            raise ObjectNotFound(Exception())
+        return SimpleNamespace(id=UUID(int=7))
+
+    def read_automations_by_name(self, name):
+        return [SimpleNamespace(id=number) for number, of in self.automations.items() if of == name]
+
+    def delete_automation(self, number):
+        del self.automations[number]
+
+    def create_automation(self, automation):
+        self.made.append(automation)
+
+
+def test_a_server_has_our_pool_made_another_is_the_users_to_make_and_of_two_workspaces_one_has_a_name(
+    tmp_path, monkeypatch
+):
+    layout = Layout(tmp_path)
+    kept = Kept(monkeypatch, **{"loop-deer": str(tmp_path), "loop-elk": "/elsewhere"})
+    for _ in range(2):
+        deploying._prepare(layout, ["docker", "oltr"], ["loop-deer", "monitor-deer"])
+        assert kept.pools == {"docker": "docker", "oltr": "process"}
+    with pytest.raises(
+        ValueError, match="the server has no work pool 'team'; make it with `prefect work-pool create"
+    ):
+        deploying._prepare(layout, ["team"], ["loop-deer"])
+    with pytest.raises(ValueError, match="the server has a deployment loop-elk of /elsewhere; give one of the two"):
+        deploying._prepare(layout, [], ["loop-deer", "loop-elk"])
+
+
+def test_people_are_told_of_every_run_of_the_named_deployments_by_one_automation(monkeypatch):
+    kept = Kept(monkeypatch, **{"loop-deer": "/deer", "loop-elk": "/elk"})
+    deploying.tell_by("slack-webhook/team", "deer", ["loop-deer", "none"], ["Failed", "Crashed"])
+    assert kept.automations == {}, "the one before has ended"
+    (automation,) = kept.made
+    trigger, (action,) = automation.trigger, automation.actions
+    assert (automation.name, trigger.posture.value, trigger.threshold) == ("oltr deer: tell people", "Reactive", 1)
+    assert trigger.expect == {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
+    related = trigger.match_related.root if hasattr(trigger.match_related, "root") else trigger.match_related
+    assert related["prefect.resource.role"] in ("deployment", ["deployment"])
+    assert related["prefect.resource.id"] == ["prefect.deployment.id of loop-deer"]
+    assert (action.block_document_id, action.body) == (UUID(int=7), "{{ flow_run.state.message }}")
+    assert "{{ flow_run.name }}" in action.subject
+    deploying.tell_by("slack-webhook/team", "deer", [], [], "the owner")
+    assert kept.made[1].name == "oltr deer: tell the owner"
+    with pytest.raises(ValueError, match="--notify slack-webhook/other: expected a notification block of the server"):
+        deploying.tell_by("slack-webhook/other", "deer", ["loop-deer"], ["Failed"])
+    assert len(kept.made) == 2
+
+
+def test_a_worker_has_its_log_and_is_told_to_end_before_its_input_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(deploying, "GRACE", 5)
+    told = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('told', flush=True)))\n"
+    (tmp_path / "run").write_text(f"#!{sys.executable}\n{told}print('at work', flush=True)\nsys.stdin.read()\n")
+    (tmp_path / "run").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "run"))
+    layout = Layout(tmp_path / "deer")
+    layout.root.mkdir()
+    for times in (1, 2):
+        with deploying.worker(layout) as worker:
+            until = time.monotonic() + 30
+            while layout.worker_log.read_text().count("at work") < times:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            assert os.getsid(worker.pid) == worker.pid, "Ctrl-C is for the one that serves"
+            assert Path(f"/proc/{worker.pid}/cwd").resolve() == layout.root
+        assert worker.returncode == 0
+    assert layout.worker_log.read_text() == 2 * "at work\ntold\n"
 
 
 def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):

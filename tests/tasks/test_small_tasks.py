@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
@@ -16,7 +19,7 @@ from filelock import Timeout
 from oltr_core.layout import Layout
 from tasks import clock, notify
 from tasks.dvc import environment, stages
-from tasks.lock import alone
+from tasks.lock import Busy, alone
 
 
 def test_the_time_of_an_event_has_a_zone():
@@ -211,3 +214,41 @@ def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
         alone(Layout(tmp_path)),
     ):
         pass
+
+
+def test_a_workspace_that_another_holds_is_waited_for_as_long_as_is_said(tmp_path):
+    layout, held = Layout(tmp_path), threading.Event()
+
+    def hold() -> None:
+        with alone(layout):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(20)
+    with pytest.raises(Busy), alone(layout, 0.01):
+        pass
+    with alone(layout, 20):
+        assert not other.join(20)
+    with alone(layout):
+        pass
+
+
+def test_a_message_that_is_due_stays_so_until_it_is_sent(tmp_path):
+    layout = Layout(tmp_path)
+    assert notify.untold(layout) == ""
+    for name in ("0001", "0002"):
+        notify.due(layout, name)
+    assert notify.untold(layout) == "0002"
+    notify.sent(layout)
+    assert notify.untold(layout) == ""
+
+
+def test_dvc_finds_the_oltr_of_this_interpreter_first(monkeypatch):
+    here = str(Path(sys.executable).parent)
+    for path, wanted in ((f"/a{os.pathsep}{here}", f"{here}{os.pathsep}/a{os.pathsep}{here}"), (here, here)):
+        monkeypatch.setenv("PATH", path)
+        for _ in range(2):
+            stages.let_dvc_find_oltr()
+            assert os.environ["PATH"] == wanted
