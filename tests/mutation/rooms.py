@@ -47,6 +47,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/curation/audit_slice.py": [f"{CORE}/curation/test_audit_slice.py"],
     "oltr_core/curation/card.py": [
+        f"{CORE}/curation/test_card.py",
         f"{CORE}/curation/test_people.py",
         f"{CORE}/curation/test_hold_out.py",
         f"{CORE}/curation/test_checks.py",
