@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
+import re
+from base64 import b64decode
+
 import polars as pl
 import pytest
 
+from oltr_core import charts, schema
 from oltr_core.curation import card
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
+from oltr_core.shots import GROUPS
 
 RUN = Run(generation="0001", parent="0000", mode="update")
 COLUMNS = {
@@ -19,7 +26,7 @@ ROWS = [
     *[("train", "elk", 2, "source", "a", "one", "folder", None)] * 20,
     ("train", "elk", 2, "ann", None, "one", "folder", None),
     *[("train", "cat", 0, "source", None, "one", "folder", None)] * 2,
-    ("train", "dog", 1, "ann", None, "two", "table", None),
+    ("train", "dog", 1, "ann", None, "two", "a table", None),
     *[(split, "cat", 0, "source", None, "one", "folder", None) for split in ("val", "test")],
     *[(split, "elk", 2, "source", None, "one", "folder", None) for split in ("val", "test")],
     ("test", "yak", None, "source", None, "one", "folder", None),
@@ -66,18 +73,21 @@ def test_each_table_of_the_card_counts_the_images_of_the_manifest(tmp_path):
         {"name": "ann", "answers": 2, "shared": 2, "agreement": share, "gold": 0, "accuracy": None},
         {"name": "bob", "answers": 1, "shared": 0, "agreement": None, "gold": 4, "accuracy": share},
     ]
-    found = written(tmp_path, facts(held_out={"dog": 4, "yak": 2}, agreement={"people": people}))
-    assert found["What is in it"][1:] == [
+    names = "cat", "dog", "elk", "ant"
+    found = written(tmp_path, facts(names=names, held_out={"dog": 4, "yak": 2}, agreement={"people": people}))
+    assert found["What is in it"] == [
+        ["split", "images", "known classes", "of unknown classes"],
         ["train", "24", "3", ""], ["val", "2", "2", ""], ["test", "3", "2", "1"], ["pool", "3", "0", ""],
         ["quarantine", "3", "1", ""],
     ]  # fmt: skip
     assert found["Where it came from"] == [
         ["batch", "source", "images", "labelled", "by annotations"], ["one", "folder", "29", "29", "1"],
-        ["two", "table", "1", "1", "1"], ["two", "unlabelled", "5", "0", "0"],
+        ["two", "a table", "1", "1", "1"], ["two", "unlabelled", "5", "0", "0"],
     ]  # fmt: skip
     assert found["Classes"] == [
         ["class", "shots", "train", "val", "test", "since generation"], ["elk", "medium", "21", "1", "1", "0000"],
         ["cat", "few", "2", "1", "1", "0000"], ["dog", "few", "1", "0", "0", "0001"],
+        ["ant", "few", "0", "0", "0", "0000"],
     ]  # fmt: skip
     assert found["Held out, to measure openness (curate.hold_out_classes)"][1:] == [
         ["dog", "0", "4", "known since 0001"], ["yak", "1", "2", "open"],
@@ -86,6 +96,56 @@ def test_each_table_of_the_card_counts_the_images_of_the_manifest(tmp_path):
         ["ann", "2", "2", "50% (25% to 75%)", "0", "–"], ["bob", "1", "0", "–", "4", "50% (25% to 75%)"],
     ]  # fmt: skip
     assert found["Quarantine"][1:] == [["duplicate of …", "2"], ["blurred ¦ dark", "1"], ["too small", "1"]]
+
+
+def test_the_page_has_the_long_tail_in_colours_of_its_groups_what_is_known_of_it_and_the_tables(tmp_path):
+    of = facts()
+    tables = written(tmp_path, of)
+    page = Layout(tmp_path).work.data_card.read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")
+    assert re.findall(r"<(?:title|h1)>(.*?)</", page)[:2] == ["deer: data of generation 0001"] * 2
+    assert charts.STYLE in page
+    drawn = page.partition("<svg")[2].partition("</svg>")[0]
+    colours = [charts.OF_SHOT[group] for group in ("medium", "few", "few")]
+    assert re.findall(rf"<rect [^>]*({'|'.join(set(colours))})", drawn) == colours, "elk, cat and dog"
+    assert "training images per class" in drawn
+    legend = ", ".join(f"{n} {group} ({charts.OF_SHOT[group]})" for group, n in zip(GROUPS, (0, 1, 2), strict=True))
+    assert f"Training images per class: {legend}." in page
+    assert [f"<li>{sentence}</li>" in page for sentence in said(of)] == [True] * 4
+    assert all(f"<h2>{html.escape(heading)}</h2>" in page for heading in tables)
+    assert "<figure" not in page, "no batch has thumbnails"
+
+
+def test_of_each_group_thumbnails_of_its_classes_come_in_turn_as_many_as_a_sheet_holds(tmp_path, monkeypatch):
+    layout, of = Layout(tmp_path), facts()
+    ids = [f"{n:03d}" for n in reversed(range(of.manifest.height))]
+    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids)))
+    for batch, rows in (("one", ids[:30]), ("two", ids[20:])):  # some are in both
+        found = [{"image_id": i, "jpeg": f"<{i}>".encode()} for i in rows]
+        schema.write(layout.batch(batch).thumbnails, schema.from_rows(schema.THUMBNAILS, found), schema.THUMBNAILS)
+    layout.batch("three").folder.mkdir()
+    place = {
+        name: sorted(i for i, row in zip(ids, ROWS, strict=True) if row[:2] == ("train", name))
+        for name in ("cat", "dog", "elk")
+    }
+    first, second = place["cat"]
+
+    def sheets(most: int) -> dict:
+        monkeypatch.setattr(card, "ON_A_SHEET", most)
+        return card._sheets(layout, of, card.per_class(of))
+
+    def shown(name: str, *rows: str) -> list[tuple]:
+        return [(name, f"<{i}>".encode()) for i in rows]
+
+    dog = shown("dog", *place["dog"])
+    assert sheets(2) == {"many": [], "medium": shown("elk", *place["elk"][:2]), "few": shown("cat", first) + dog}
+    assert sheets(3)["few"] == shown("cat", first, second) + dog
+    assert len(sheets(100)["medium"]) == 21
+    written(tmp_path, of)
+    pictures = re.findall(r"base64,([^\"]+)", layout.work.data_card.read_text())
+    assert b64decode(pictures[-1]).decode() == f"<{place['dog'][0]}>"
+    assert len(pictures) == 24
 
 
 def test_where_nothing_is_held_out_or_answered_or_refused_the_card_has_no_table_of_it(tmp_path):

@@ -18,8 +18,8 @@ from oltr_core.settings.costs import Costs
 #: split, score, best class, true class (-1: of no class that the model knows, None: no label)
 VAL = [("val", 0.125, 0, 0), ("val", 0.25, 0, 0), ("val", 0.375, 0, 0), ("val", 0.5, 1, 0), ("val", 1.0, 1, 1)]
 UNLISTED = [("val", 0.75, 0, -1)]
-KNOWN = [("test", 0.125, 0, 0), ("test", 0.25, 1, 0), ("test", 0.375, 0, 0), ("test", 0.875, 1, 1)]
-UNKNOWN = [("test", 0.25, 0, -1), ("test", 0.625, 1, -1)]
+KNOWN = [("test", 0.125, 1, 0), ("test", 0.25, 0, 0), ("test", 0.375, 0, 0), ("test", 0.875, 1, 1)]
+UNKNOWN = [("test", 0.25, 0, -1), ("test", 0.625, 1, -1), ("test", 0.75, 1, -1)]
 OTHERS = [("test", 0.0, 0, None), ("val", 0.0, 0, None), ("pool", 0.0, 0, None), ("pool", 0.0, 0, 0)]
 ERRORS = Costs(known_rejected=2, unknown_accepted=7, confusion=3, unknown_share=0.25)
 
@@ -48,11 +48,11 @@ def share(count: int, of: int) -> Share:
 def test_shares_and_cost_are_of_test_images_and_one_at_the_threshold_is_accepted(tmp_path):
     now, kept = costs(sealed(tmp_path, [*VAL, *KNOWN, *UNKNOWN, *OTHERS]), [0.8], ERRORS)
     assert (now.name, now.threshold, kept.name, kept.threshold) == ("now", 0.25, "0.8", 0.5)
-    assert (now.known_rejected, now.known_named, now.unknown_accepted) == (share(2, 4), share(1, 4), share(1, 2))
-    # 3 of 4 known images are no unknown ones: 2 are rejected and 1 is confused; of unknown images 1 of 2 is accepted
-    assert now.of_1000_images == pytest.approx(1000 * (0.75 * (2 * 2 + 3 * 1) / 4 + 0.25 * 7 * 1 / 2))
-    assert (kept.known_rejected, kept.known_named, kept.unknown_accepted) == (share(1, 4), share(2, 4), share(1, 2))
-    assert kept.of_1000_images == pytest.approx(1000 * (0.75 * (2 * 1 + 3 * 1) / 4 + 0.25 * 7 * 1 / 2))
+    assert (now.known_rejected, now.known_named, now.unknown_accepted) == (share(2, 4), share(1, 4), share(1, 3))
+    # 3 of 4 known images are no unknown ones: 2 are rejected and 1 is confused; of unknown images 1 of 3 is accepted
+    assert now.of_1000_images == pytest.approx(1000 * (0.75 * (2 * 2 + 3 * 1) / 4 + 0.25 * 7 * 1 / 3))
+    assert (kept.known_rejected, kept.known_named, kept.unknown_accepted) == (share(1, 4), share(2, 4), share(1, 3))
+    assert kept.of_1000_images == pytest.approx(1000 * (0.75 * (2 * 1 + 3 * 1) / 4 + 0.25 * 7 * 1 / 3))
 
 
 def test_where_classes_count_alike_the_share_to_keep_is_the_mean_of_theirs(tmp_path):
