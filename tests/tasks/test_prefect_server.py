@@ -121,16 +121,17 @@ def test_a_server_of_our_own_is_ended_with_the_address_that_named_it(clean, tmp_
 
 
 def served(folder: Path, port: int, *workspace: str) -> subprocess.Popen[bytes]:
-    """A server whose pages are nothing: Prefect takes seconds to come. It prints its settings of the retention."""
+    """A server whose pages are a word: Prefect takes seconds to come. It prints its settings of the retention."""
     nothing = folder / "prefect" / "server" / "api" / "server.py"
     nothing.parent.mkdir(parents=True)
     for package in (nothing.parent, *nothing.parents[1:3]):  # a folder without it would leave room for Prefect's own
         (package / "__init__.py").touch()
     nothing.write_text(
-        "import os\nfrom starlette.applications import Starlette\n"
+        "import os\nfrom starlette.applications import Starlette\nfrom starlette.responses import PlainTextResponse\n"
         "def create_app(final):\n    assert final\n"
         "    found = {key: value for key, value in os.environ.items() if 'VACUUM' in key}\n"
-        "    print(sorted(found.items()), flush=True)\n    return Starlette()\n"
+        "    print(sorted(found.items()), flush=True)\n    app = Starlette()\n"
+        "    app.add_route('/{path:path}', lambda request: PlainTextResponse('pages'))\n    return app\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     command = [sys.executable, "-P", "-m", "tasks.prefect.server", str(port), *workspace]
@@ -158,6 +159,9 @@ def test_a_server_ends_by_itself_when_its_parent_is_gone_and_serves_the_reports_
                     assert time.monotonic() < until
                     time.sleep(0.05)
             assert httpx.post(f"{address}/answers", trust_env=False).status_code == 403
+            assert httpx.get(f"http://127.0.0.1:{port}/x", trust_env=False).text == "pages", (
+                "which answer anything else"
+            )
             process.stdin.close()
             assert process.wait(10) == 0
         finally:
