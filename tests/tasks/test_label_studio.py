@@ -40,7 +40,7 @@ def test_the_configuration_has_the_four_verdicts_and_every_class_once_whatever_i
     shown = [(v.get("whenTagName"), v.get("whenChoiceValue"), v[0].get("name")) for v in view.findall("View")]
     assert shown == [("verdict", "label", "class"), ("verdict", "new_class", "new_name")]
     assert {v.get("visibleWhen") for v in view.findall("View")} == {"choice-selected"}
-    assert {c.get("toName") for c in view.iter() if c.get("toName")} == {"image"}
+    assert {c.get("toName") for kind in ("Choices", "TextArea") for c in view.iter(kind)} == {"image"}
     assert view.find("Image").attrib == {"name": "image", "value": "$image", "zoom": "true"}
     verdict, known = view.iter("Choices")
     assert (verdict.get("choice"), known.get("choice"), verdict.get("required")) == ("single", "single", "true")
