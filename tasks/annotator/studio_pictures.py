@@ -81,7 +81,7 @@ def _served(server: Server, project: int, picture: Path) -> Path | None:
     with suppress(ValueError):  # it is on another machine, or must not read files
         if all(one["path"] != folder for one in server.ask("GET", storages, project=project)):
             server.ask("POST", storages, {"project": project, "path": folder, "use_blob_urls": True})
-        for root in picture.parents[1:]:
+        for root in picture.parents[2:]:  # data/exports, and the folders above
             with suppress(ValueError):
                 if server.response("GET", _address(picture, root)[1:]).content == picture.read_bytes():
                     return root

@@ -74,7 +74,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     remotes.configure(again.dvc_config_local, "cache", dir=cache)
     if address:  # in .dvc/config it is relative to that workspace
         remotes.configure(again.dvc_config_local, f'remote "{remote}"', url=address)
-    again.run.parent.mkdir(parents=True, exist_ok=True)
+    again.run.parent.mkdir(parents=True)
     shutil.copyfile(sealed.run, again.run)
     if is_old(sealed):
         again.params.write_text(yaml.safe_dump(upgraded(read_yaml(sealed.params)), sort_keys=False))
@@ -82,8 +82,8 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
     else:
         shutil.copyfile(sealed.params, again.params)
         shutil.copyfile(sealed.dvc_yaml, again.dvc_yaml)
-    again.annotations.mkdir(parents=True, exist_ok=True)
-    again.raw.mkdir(parents=True, exist_ok=True)
+    again.annotations.mkdir(parents=True)
+    again.raw.mkdir(parents=True)
     pulled, forgotten = [], ledger.state_of(layout.ledger).forgotten
     for relative, pointed in json.loads(sealed.environment.read_text())["inputs"].items():
         path = again.root / relative

@@ -183,7 +183,7 @@ def main(port: int, workspace: str = "") -> None:
     """Serve until terminated or until the parent is gone; also reports and webhook of `workspace`, if given."""
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()  # returns when the other end is closed
+        os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed; it holds no lock that an exit needs
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

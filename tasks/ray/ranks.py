@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 GRACE = 10  # seconds that other ranks have to say why, once one has failed
@@ -52,10 +52,15 @@ def together(ray: Any, call: Callable[..., Any], number: int, args: tuple, threa
             done, left = ray.wait(left)
             if said := _error(ray, done[0]):
                 others = ray.wait(left, num_returns=len(left), timeout=GRACE)[0] if left else []
-                told = [said, *filter(None, (_error(ray, other) for other in others))]
-                raise next((error for error in told if isinstance(error, ValueError)), said)
+                raise _reason(ray, said, others)
     finally:
         remove_placement_group(group)  # ends what still runs in it
+
+
+def _reason(ray: Any, said: Exception, others: Sequence[Any]) -> Exception:
+    """What to raise where one rank said this: a ValueError, which a user can correct, of any before it."""
+    told = [said, *filter(None, (_error(ray, other) for other in others))]
+    return next((error for error in told if isinstance(error, ValueError)), said)
 
 
 def _error(ray: Any, reference: Any) -> Exception | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oltr_core.files import is_unfinished, rename_into_place, write_atomically
+from oltr_core.files import is_unfinished, rename_into_place, sqlite_address, write_atomically
 
 
 @pytest.fixture
@@ -79,3 +79,19 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match="not empty"):
         rename_into_place(tmp_path / ".part", tmp_path / "final")
     assert (tmp_path / "final" / "file").read_text() == "final"
+
+
+@pytest.mark.parametrize("name", ["a.db", "a b.db", "50%25 #1 ?x [é].db"])
+def test_the_address_of_a_database_is_that_of_its_file_whatever_it_is_called(tmp_path, name):
+    from sqlalchemy import create_engine
+
+    file = tmp_path / "deep" / ".." / name
+    (tmp_path / "deep").mkdir()
+    with create_engine(sqlite_address(file)).connect() as database:
+        database.exec_driver_sql("create table run (name)")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+    assert (tmp_path / name).read_bytes().startswith(b"SQLite format 3")
+    plain, other = sqlite_address(file), sqlite_address(file, "aiosqlite")
+    assert other.partition(":///")[0] == "sqlite+aiosqlite"
+    assert other.partition(":///")[2] == plain.partition(":///")[2]
+    assert plain == f"sqlite:///{tmp_path / name}" or name != "a.db"

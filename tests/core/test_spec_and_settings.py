@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from itertools import permutations
 from pathlib import Path
 
@@ -14,11 +16,15 @@ from oltr_core.models.backbones import Backbone
 from oltr_core.models.heads import HeadSpec
 from oltr_core.operating.learning import Update
 from oltr_core.params import Params
+from oltr_core.profiles import PROFILES
 from oltr_core.samplers import Sampler
 from oltr_core.scores import Score
+from oltr_core.settings import kinds, workspace
 from oltr_core.settings.annotator import Annotator
+from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Consensus
-from oltr_core.settings.reading import load_run
+from oltr_core.settings.operations import Monitor, RawBatch, Storage
+from oltr_core.settings.reading import flat, load_run, read_yaml
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
 from oltr_core.spec import Spec, members, parse, suggest
@@ -75,6 +81,22 @@ UNIONS = {
         (3, "params.yaml: input should be a valid dictionary"),
         ({"sources": 3}, "params.yaml: sources: input should be a valid list, found 3"),
         ({"curate": {"seed": [1]}}, r"params.yaml: curate.seed: input should be a valid integer, found \[1\]"),
+        (
+            {"sources": [{"batch": name, "sources": [{}]} for name in "abcb"]},
+            "params.yaml: sources.*2 batches are called 'b'; give each a name of its own",
+        ),
+        ({"sources": [{"batch": "../b", "sources": [{}]}]}, r"params.yaml: sources\[0\].batch: .*found '../b'"),
+        ({"sources": [{"batch": "b", "sources": []}]}, r"params.yaml: sources\[0\].sources: .*at least 1 item"),
+        (
+            {"schedule": {"monitor": {"quiet_hours": [22, 22]}}},
+            r"quiet_hours.*expected two different hours as \[22, 6\], or \[\], found \[22, 22\]",
+        ),
+        ({"schedule": {"monitor": {"quiet_hours": [22]}}}, r"quiet_hours.*two different hours .*found \[22\]"),
+        ({"schedule": {"monitor": {"quiet_hours": [22, 24]}}}, r"quiet_hours\[1\].*less than or equal to 23.*24"),
+        (
+            {"storage": {"remote": "/mnt/dvc", "features": True}},
+            "storage.*features: true does nothing with the remote '/mnt/dvc', .*into S3 alone; write features: false",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_with_file_key_expected_and_found(value, sentence):
@@ -122,6 +144,141 @@ def test_a_key_that_no_member_has_is_refused_with_the_nearest_one():
         parse(Learner, {"name": "imprint_replay", "steqs": 300}, "params.yaml")
     with pytest.raises(ValueError, match="there is no key 'steqs' here .there are: name"):
         parse(Learner, {"name": "nearest_class_mean", "steqs": 300}, "params.yaml")
+
+
+def test_what_may_stand_beside_what_is_refused():
+    for remote in ("", "s3://bucket/deer"):
+        assert Storage(remote=remote, features=True).features
+    for hours in ([], [22, 6], [6, 22], [0, 23]):
+        assert Monitor(quiet_hours=hours).quiet_hours == hours
+    assert [b.batch for b in Settings(sources=[RawBatch(batch=b, sources=[{}]) for b in ("a.b-2", "0")]).sources]
+    secret = "s3://eve:hunter2@bucket/deer"
+    with pytest.raises(ValueError, match="storage.remote.*expected an address without a user, password or token"):
+        parse(Settings, {"storage": {"remote": secret}}, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("budget", "arrivals", "waiting", "images"),
+    [
+        ({"share_of_arrivals": 0.3}, 10, 0, 3),
+        ({"share_of_arrivals": 0.3}, 0, 0, 0),
+        ({"share_of_arrivals": 0.3}, 10, 2, 3),
+        ({"share_of_arrivals": 0.3}, 10, 50, 50),
+        ({"share_of_arrivals": 0.3}, 10, 500, 100),
+        ({"share_of_arrivals": 0.3}, 1000, 500, 300),
+        ({"share_of_arrivals": 0.3, "most": 20}, 1000, 0, 20),
+        ({"share_of_arrivals": 0.3, "most": 20}, 10, 500, 20),
+        ({"share_of_arrivals": 0.3, "most": 20}, 10, 0, 3),
+        ({"share_of_arrivals": 0.0}, 1000, 500, 0),
+    ],
+)
+def test_people_are_asked_about_a_share_of_the_arrivals_and_images_of_split_classes_do_not_wait_for_ever(
+    budget, arrivals, waiting, images
+):
+    assert Budget(**budget).images(arrivals, waiting) == images
+
+
+# --- the workspace ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("written", "private"),
+    [
+        ("workspace: {private: true}", True),
+        ("workspace: {private: false}", False),
+        ("workspace: {name: deer}", False),
+        ("workspace:", False),
+        ("sources: []", False),
+        ("workspace: [", True),
+        ("workspace: {private: perhaps}", True),
+        (None, True),
+    ],
+)
+def test_a_workspace_is_private_where_it_says_so_or_nobody_knows(tmp_path, written, private):
+    if written is not None:
+        (tmp_path / "params.yaml").write_text(written)
+    assert workspace.is_private(Layout(tmp_path)) is private
+
+
+def test_a_name_for_servers_is_of_small_letters_digits_and_dashes(tmp_path):
+    for folder, name in (("My Deer_2.", "my-deer-2"), ("\u9ce5", "workspace")):
+        assert workspace.name_of(Layout(tmp_path / folder)) == name
+    (tmp_path / "params.yaml").write_text("workspace: {name: ' Elk & Co '}")
+    assert workspace.name_of(Layout(tmp_path)) == "elk-co"
+
+
+@pytest.mark.parametrize(
+    ("private", "before", "new", "old"),
+    [(True, 0o002, 0o640, 0o750), (True, 0o077, 0o600, 0o750), (False, 0o002, 0o664, 0o777)],
+)
+def test_what_a_private_workspace_has_and_gets_is_for_owner_and_group(tmp_path, private, before, new, old):
+    layout = Layout(tmp_path)
+    layout.params.write_text(f"workspace: {{private: {str(private).lower()}}}")
+    held = [layout.data, layout.remote.parent, layout.mlflow_artifacts, layout.mlflow_db, layout.dvc_cache]
+    for path in held:
+        path.mkdir(parents=True)  # a file in the place of a folder would do as well
+        path.chmod(0o777)
+    mask = os.umask(before)
+    try:
+        workspace.keep_private(layout)
+        (tmp_path / "later").touch()
+    finally:
+        os.umask(mask)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "later", *held)] == [new, *[old] * 5]
+    workspace.keep_private(Layout(tmp_path / "none"))
+
+
+def test_every_kind_of_images_is_listed_with_when_to_take_it():
+    lines = kinds.listing().splitlines()
+    assert set(kinds.KINDS) == set(PROFILES)
+    for line, (name, when) in zip(lines, kinds.KINDS.items(), strict=True):
+        assert line.split()[0] == name
+        assert line.endswith(f" {when}")
+    assert len({line.index(when) for line, when in zip(lines, kinds.KINDS.values(), strict=True)}) == 1, "aligned"
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "budget: {gold: 0}\ncurate: {}\nbudget: {}\n",
+            "yaml:3: expected YAML, found the key 'budget' a second time",
+        ),
+        ("curate:\n  seed: 1\n  seed: 2\n", "yaml:3: expected YAML, found the key 'seed' a second time; keep one"),
+        ("- budget\n", "yaml: expected `key: value` lines, found list"),
+        ("", "yaml: expected `key: value` lines, found NoneType"),
+        ("curate: {seed: x}\n", "seed: .*found 'x'; a file of an older version is rewritten by `oltr upgrade`$"),
+        ("curate: {seed: x}\ncompute: {}\n", "curate.seed: .*found 'x'$"),
+        ("curate: {seed: 's3://eve:hunter2@host'}\ncompute: {}\n", r"curate.seed: .*found 's3://\*\*\*@host'$"),
+    ],
+)
+def test_a_params_file_that_is_wrong_is_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        load_settings(Layout(tmp_path))
+
+
+def test_keys_that_yaml_merges_are_there_once_and_a_stage_reads_its_own_sections_alone(tmp_path):
+    (tmp_path / "params.yaml").write_text("budget: &b {most: 3}\ncurate: {}\nselect: {<<: *b, most: 4}\ntrain: 3\n")
+    assert load_settings(Layout(tmp_path)).budget.most == 3
+    assert read_yaml(tmp_path / "params.yaml")["select"] == {"most": 4}
+
+
+def test_parameters_are_shown_flat_masked_and_no_longer_than_mlflow_takes():
+    shown = flat({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}], "f": "s3://eve:hunter2@host", "g": {"h": "x" * 7000}})
+    assert shown == {"a.b": "1", "a.c": "{}", "d": "[1, {'e': 2}]", "f": "s3://***@host", "g.h": "x" * 6000}
+
+
+@pytest.mark.parametrize(("generation", "wrong"), [("0012", False), ("00012", False), ("012", True), ("001a", True)])
+def test_a_generation_has_four_digits_or_more(tmp_path, generation, wrong):
+    (tmp_path / "data").mkdir()
+    layout = Layout(tmp_path)
+    layout.run.write_text(f"{{generation: '{generation}', parent: '0001', mode: update}}\n")
+    if wrong:
+        with pytest.raises(ValueError, match="data/run.yaml: generation: .*found"):
+            load_run(layout)
+    else:
+        run = load_run(layout)
+        assert (run.generation, run.parent, run.mode, run.looks) == (generation, "0001", "update", [])
 
 
 def test_a_misspelt_section_is_answered_with_the_nearest_one(tmp_path):

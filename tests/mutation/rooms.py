@@ -47,6 +47,7 @@ ROOMS: dict[str, list[str]] = {
     ],
     "oltr_core/curation/audit_slice.py": [f"{CORE}/curation/test_audit_slice.py"],
     "oltr_core/curation/card.py": [
+        f"{CORE}/curation/test_card.py",
         f"{CORE}/curation/test_people.py",
         f"{CORE}/curation/test_hold_out.py",
         f"{CORE}/curation/test_checks.py",
@@ -160,7 +161,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/prediction/exchange.py": [f"{CORE}/ingest/test_camera_traps.py"],
     "oltr_core/prediction/files.py": [f"{CORE}/stages/test_prediction_files.py"],
     "oltr_core/prediction/graph.py": [f"{CORE}/stages/test_graph.py"],
-    "oltr_core/prediction/trade_off.py": [f"{CORE}/stages/test_update_evaluate_select.py"],
+    "oltr_core/prediction/trade_off.py": [f"{CORE}/stages/test_trade_off.py"],
     "oltr_core/preflight": [f"{CORE}/preflight"],
     "oltr_core/profiles.py": [f"{CORE}/test_small_modules.py", f"{CORE}/preflight/test_preflight.py"],
     "oltr_core/pseudo_features.py": [

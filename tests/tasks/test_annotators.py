@@ -117,6 +117,20 @@ def test_names_and_aliases_of_active_classes_are_what_people_may_write(layout):
     assert batch.class_names(layout, "0000") == {"cat": "cat", "puss": "cat", "dog": "dog"}
 
 
+def test_a_taxon_stands_for_the_one_active_class_that_has_it(layout):
+    (cat, dog), more = batch.register(layout, "0000"), []
+    for number, (name, taxon, status) in enumerate(
+        [("lynx", "Lynx", "active"), ("bobcat", "Lynx", "active"), ("gone", "Canis", "retired")], start=2
+    ):
+        more.append(cat | {"class_id": number, "name": name, "taxon": taxon, "status": status})
+    rows = [cat | {"taxon": None}, dog | {"taxon": "Canis"}, *more]
+    schema.write(layout.generation("0000").classes, schema.from_rows(schema.CLASSES, rows), schema.CLASSES)
+    assert batch.by_taxon(layout, "0000") == {"Canis": "dog"}
+    first, *_ = batch.asked(layout, "0000")
+    put(layout, f"image_id,verdict,label\n{first},,Canis\n")
+    assert collected(layout)[0]["label"] == "dog", "it may be written in the place of the name"
+
+
 # --- back from people -------------------------------------------------------------------------------------------
 def test_a_filled_in_batch_comes_back_row_by_row(layout):
     folder.publish(layout, FOLDER, "0000", storage)

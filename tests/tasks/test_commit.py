@@ -51,6 +51,17 @@ def test_committing_again_changes_nothing_and_the_next_one_follows(layout):
     assert git(layout, "rev-parse", "model@v1.0.0^{commit}") == second
 
 
+def test_of_a_repository_that_has_more_than_the_workspace_nothing_else_is_committed(layout):
+    deer = Layout(layout.root / "deer")
+    deer.root.mkdir()
+    (deer.root / "0000.dvc").write_text("pointer\n")
+    (layout.root / "mine.txt").write_text("not ready\n")
+    (layout.root / "new.txt").write_text("not ready\n")
+    revision = commit(deer, "0000", "x")
+    assert git(layout, "show", f"{revision}:mine.txt") == "one"
+    assert git(layout, "ls-tree", "-r", "--name-only", revision).split() == ["deer/0000.dvc", "mine.txt"]
+
+
 def test_git_that_refuses_is_quoted(tmp_path):
     with pytest.raises(ValueError, match="git add in .*not a git repository"):
         commit(Layout(tmp_path), "0000", "x")

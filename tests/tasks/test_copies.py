@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 from oltr_core import engine, schema
 from oltr_core.images.transforms import Transform
@@ -151,6 +153,95 @@ def _only_here(layout: Layout):
         write_atomically(path, data)
 
     return write
+
+
+def of_objects(stored: dict[str, bytes], keeps: bool = True, **batches: str) -> copies.Copies:
+    """Copies in a store that is a dict."""
+
+    def read(address: str) -> bytes:
+        if address not in stored:
+            raise FileNotFoundError(address)
+        return stored[address]
+
+    def put(address: str, data: bytes, kind: str) -> None:
+        assert kind == "application/octet-stream"
+        stored[address] = data
+
+    return copies.Copies(
+        REMOTE, batches, keeps, read, put, lambda prefix: sorted(a for a in stored if a.startswith(prefix))
+    )
+
+
+def named(data: bytes, end: str = "") -> tuple[str, str]:
+    """The name of an object of DVC, and its address."""
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return md5, f"{REMOTE}/files/md5/{md5[:2]}/{md5[2:]}{end}"
+
+
+def test_a_file_of_a_batch_is_read_by_the_name_of_its_content_and_by_no_other(monkeypatch):
+    monkeypatch.setattr(copies, "_LISTED", {})
+    (one, at_one), (two, at_two) = named(b"one"), named(b"two")
+    listing = json.dumps([{"md5": one, "relpath": "index.parquet"}, {"md5": two, "relpath": "sub/x"}]).encode()
+    md5, at_list = named(listing, ".dir")
+    stored = {at_list: listing, at_one: b"one", at_two: b"two"}
+    found = of_objects(stored, b=f"{md5}.dir")
+    assert (found.fetch("b", "index.parquet"), found.fetch("b", "sub/x")) == (b"one", b"two")
+    stored[at_one] = b"other"
+    with pytest.raises(ValueError, match=f"^{at_one}: expected the content with the MD5 {one}, found .*delete this"):
+        found.fetch("b", "index.parquet")
+    del stored[at_one]
+    with pytest.raises(
+        ValueError, match=rf"^data/raw/b/index\.parquet is neither here nor in the remote \({at_one}\); `dvc push`"
+    ):
+        found.fetch("b", "index.parquet")
+    with pytest.raises(
+        ValueError, match=r"^data/raw/c\.dvc: this pointer is not here; `git pull`, or `oltr ingest c`"
+    ):
+        found.fetch("c", "index.parquet")
+    monkeypatch.setattr(copies, "_LISTED", {})
+    stored[at_list] = listing + b" "
+    with pytest.raises(ValueError, match=f"^{at_list}: expected the content with the MD5 {md5}.dir, found "):
+        found.fetch("b", "sub/x")
+
+
+def test_features_are_kept_under_key_and_digest_and_only_where_they_are_as_they_were():
+    stored: dict[str, bytes] = {f"{REMOTE}/features/other/x.npy": b"of another key"}
+    found, key = of_objects(stored), "0123"
+    assert found.features(key) is None
+    found.keep_features(key, b"values")
+    address = f"{REMOTE}/features/{key}/{hashlib.sha256(b'values').hexdigest()}.npy"
+    assert stored[address] == b"values"
+    assert found.features(key) == b"values"
+    stored[f"{REMOTE}/features/{key}/0.npy"] = b"first in order, and not what its name says"
+    assert found.features(key) == b"values"
+    stored[address] = b"changed"
+    assert found.features(key) is None
+    plain = of_objects(stored, keeps=False)
+    before = dict(stored)
+    plain.keep_features(key, b"values")
+    assert stored == before
+    stored[address] = b"values"
+    assert plain.features(key) is None, "params.yaml does not put them there"
+
+
+def test_copies_are_those_of_the_pointers_and_of_a_remote_in_s3_and_all_features_can_be_forgotten(tmp_path):
+    layout = Layout(tmp_path)
+    configure(layout, [], storage={"remote": REMOTE, "features": True})
+    remotes.configure(layout.dvc_config, 'remote "default"', url=f"{REMOTE}/")
+    remotes.configure(layout.dvc_config, "core", remote="default")
+    layout.raw.mkdir(parents=True)
+    md5 = "0" * 32 + ".dir"
+    (layout.raw / "b.1.dvc").write_text(yaml.safe_dump({"outs": [{"md5": md5, "path": "b.1"}]}))
+    stored = dict.fromkeys((f"{REMOTE}/features/k/1.npy", f"{REMOTE}/features/l/2.npy", f"{REMOTE}/files/md5/x"), b"")
+    of = of_objects(stored)
+    objects = SimpleNamespace(read=of.read, put=of.put, list_below=of.list_below, remove=stored.pop)
+    assert copies.of(layout, objects) == copies.Copies(REMOTE, {"b.1": md5}, True, of.read, of.put, of.list_below)
+    copies.forget_features(layout, objects)
+    assert list(stored) == [f"{REMOTE}/files/md5/x"]
+    configure(layout, [], storage={"remote": REMOTE})
+    assert copies.of(layout, objects).keeps is False
+    remotes.configure(layout.dvc_config, 'remote "default"', url="/mnt")
+    copies.forget_features(layout, None)
 
 
 def test_a_remote_that_is_a_folder_has_no_copies_to_read_and_the_local_configuration_has_the_last_word(tmp_path):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import psutil
 import pytest
+from prefect.exceptions import ObjectNotFound
 
 from flows import examining
 from oltr_core.layout import Layout
@@ -75,6 +81,105 @@ def test_prefect_deploys_in_the_workspace_and_under_its_name(tmp_path, monkeypat
         deploying.deploy(layout, "deer")
 
 
+class Kept:
+    """What a server keeps, asked as Prefect's client is."""
+
+    def __init__(self, monkeypatch, **deployments: str) -> None:
+        self.folders, self.pools, self.automations = (
+            deployments,
+            {"docker": "docker"},
+            {"old": "oltr deer: tell people"},
+        )
+        self.made = []
+        client = nullcontext(self)
+        monkeypatch.setattr("prefect.client.orchestration.get_client", lambda sync_client: client)
+
+    def read_deployments(self, deployment_filter):
+        step = "prefect.deployments.steps.set_working_directory"
+        return [
+            SimpleNamespace(id=f"id of {name}", name=name, pull_steps=[{step: {"directory": self.folders[name]}}])
+            for name in deployment_filter.name.any_
+            if name in self.folders
+        ]
+
+    def read_work_pool(self, name):
+        if name not in self.pools:
+            raise ObjectNotFound(Exception())
+
+    def create_work_pool(self, pool):
+        self.pools[pool.name] = pool.type
+
+    def read_block_document_by_name(self, called, kind):
+        if (kind, called) != ("slack-webhook", "team"):
+            raise ObjectNotFound(Exception())
+        return SimpleNamespace(id=UUID(int=7))
+
+    def read_automations_by_name(self, name):
+        return [SimpleNamespace(id=number) for number, of in self.automations.items() if of == name]
+
+    def delete_automation(self, number):
+        del self.automations[number]
+
+    def create_automation(self, automation):
+        self.made.append(automation)
+
+
+def test_a_server_has_our_pool_made_another_is_the_users_to_make_and_of_two_workspaces_one_has_a_name(
+    tmp_path, monkeypatch
+):
+    layout = Layout(tmp_path)
+    kept = Kept(monkeypatch, **{"loop-deer": str(tmp_path), "loop-elk": "/elsewhere"})
+    for _ in range(2):
+        deploying._prepare(layout, ["docker", "oltr"], ["loop-deer", "monitor-deer"])
+        assert kept.pools == {"docker": "docker", "oltr": "process"}
+    with pytest.raises(
+        ValueError, match="the server has no work pool 'team'; make it with `prefect work-pool create"
+    ):
+        deploying._prepare(layout, ["team"], ["loop-deer"])
+    with pytest.raises(ValueError, match="the server has a deployment loop-elk of /elsewhere; give one of the two"):
+        deploying._prepare(layout, [], ["loop-deer", "loop-elk"])
+
+
+def test_people_are_told_of_every_run_of_the_named_deployments_by_one_automation(monkeypatch):
+    kept = Kept(monkeypatch, **{"loop-deer": "/deer", "loop-elk": "/elk"})
+    deploying.tell_by("slack-webhook/team", "deer", ["loop-deer", "none"], ["Failed", "Crashed"])
+    assert kept.automations == {}, "the one before has ended"
+    (automation,) = kept.made
+    trigger, (action,) = automation.trigger, automation.actions
+    assert (automation.name, trigger.posture.value, trigger.threshold) == ("oltr deer: tell people", "Reactive", 1)
+    assert trigger.expect == {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
+    related = trigger.match_related.root if hasattr(trigger.match_related, "root") else trigger.match_related
+    assert related["prefect.resource.role"] in ("deployment", ["deployment"])
+    assert related["prefect.resource.id"] == ["prefect.deployment.id of loop-deer"]
+    assert (action.block_document_id, action.body) == (UUID(int=7), "{{ flow_run.state.message }}")
+    assert "{{ flow_run.name }}" in action.subject
+    deploying.tell_by("slack-webhook/team", "deer", [], [], "the owner")
+    assert kept.made[1].name == "oltr deer: tell the owner"
+    with pytest.raises(ValueError, match="--notify slack-webhook/other: expected a notification block of the server"):
+        deploying.tell_by("slack-webhook/other", "deer", ["loop-deer"], ["Failed"])
+    assert len(kept.made) == 2
+
+
+def test_a_worker_has_its_log_and_is_told_to_end_before_its_input_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(deploying, "GRACE", 5)
+    told = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('told', flush=True)))\n"
+    (tmp_path / "run").write_text(f"#!{sys.executable}\n{told}print('at work', flush=True)\nsys.stdin.read()\n")
+    (tmp_path / "run").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "run"))
+    layout = Layout(tmp_path / "deer")
+    layout.root.mkdir()
+    for times in (1, 2):
+        with deploying.worker(layout) as worker:
+            until = time.monotonic() + 30
+            while layout.worker_log.read_text().count("at work") < times:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            assert os.getsid(worker.pid) == worker.pid, "Ctrl-C is for the one that serves"
+            assert Path(f"/proc/{worker.pid}/cwd").resolve() == layout.root
+        assert worker.returncode == 0
+    assert layout.worker_log.read_text() == 2 * "at work\ntold\n"
+
+
 def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
     layout = Layout(tmp_path)
     written = "tracking: {uri: 'http://eve:pw@mlflow.example:5000'}\nannotator: {name: label_studio, url: %s}\n"
@@ -95,6 +200,35 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     with deploying.worker(Layout(tmp_path)) as worker:
         assert worker.wait(30) == 0
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
+
+
+def guarded(folder: Path, program: str) -> subprocess.Popen[bytes]:
+    """The guard of a worker that executes `program` in the place of Prefect, which takes seconds to come."""
+    (folder / "prefect").mkdir()
+    (folder / "prefect" / "__init__.py").touch()
+    (folder / "prefect" / "__main__.py").write_text(program)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-P", "-m", "tasks.prefect.deploying"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+
+
+def test_the_guard_of_a_worker_ends_as_the_worker_does(tmp_path):
+    with guarded(tmp_path, "import sys\nprint(*sys.argv[1:], flush=True)\nsys.exit(3)\n") as guard:
+        assert guard.stdout.read() == b"worker start --pool oltr --type process\n"
+        assert guard.wait(30) == 3
+
+
+@pytest.mark.parametrize("end", ["told to end", "its parent is gone"])
+def test_a_worker_is_ended_with_its_guard_and_gently_where_that_is_told_to(tmp_path, end):
+    slow = "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+    with guarded(tmp_path, f"{slow}print(os.getpid(), flush=True)\ntime.sleep(60)\n") as guard:
+        worker = psutil.Process(int(guard.stdout.readline()))
+        if end == "told to end":
+            guard.terminate()
+        else:
+            guard.stdin.close()
+        assert guard.wait(30) == (5 if end == "told to end" else 256 - signal.SIGKILL)
+        assert not worker.is_running()
 
 
 def test_the_folder_of_a_deployment_is_that_of_the_step_that_names_one():

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -39,8 +40,14 @@ def test_the_configuration_has_the_four_verdicts_and_every_class_once_whatever_i
     shown = [(v.get("whenTagName"), v.get("whenChoiceValue"), v[0].get("name")) for v in view.findall("View")]
     assert shown == [("verdict", "label", "class"), ("verdict", "new_class", "new_name")]
     assert {v.get("visibleWhen") for v in view.findall("View")} == {"choice-selected"}
-    assert {c.get("toName") for c in view.iter() if c.get("toName")} == {"image"}
+    assert {c.get("toName") for kind in ("Choices", "TextArea") for c in view.iter(kind)} == {"image"}
     assert view.find("Image").attrib == {"name": "image", "value": "$image", "zoom": "true"}
+    verdict, known = view.iter("Choices")
+    assert (verdict.get("choice"), known.get("choice"), verdict.get("required")) == ("single", "single", "true")
+    assert all(one.get("hint") for one in verdict), "what each means is said"
+    assert known.get("layout") == "select", "a thousand classes are a list to search, not a thousand boxes"
+    assert view.find("View/TextArea").get("maxSubmissions") == "1"
+    assert view.find("Header").get("value") == "$about", "which each task has"
 
 
 ROW = {"image_id": "a1", "rank": 3, "suggested": "fox", "reason": "far", "share": "discover", "cluster": 4}
@@ -278,6 +285,80 @@ def test_all_pages_of_a_list_are_read_and_no_more(monkeypatch):
     assert Paged.asked == [f"/{kind}?page={page}&page_size=100&project=7" for kind, page in pages]
 
 
+class Personal(Another):
+    """A server of personal tokens: each is exchanged for one that a single request may carry."""
+
+    said: list[tuple[str, str | None, bytes]] = []
+    refresh: list[tuple[int, bytes]] = []  # what it answers to an exchange, in turn
+
+    def do_GET(self):
+        self._note(b"")
+        self._say(*((200, b"[7]") if self.headers["Authorization"] == "Bearer 1" else (401, b'{"detail": "old"}')))
+
+    def do_POST(self):
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self._note(sent)
+        if self.path == "/api/token/refresh":
+            self._say(*self.refresh.pop(0))
+        else:
+            self._say(*((200, sent) if self.headers["Authorization"] == "Bearer 1" else (401, b"")))
+
+    def _note(self, sent: bytes):
+        Personal.said.append((self.path, self.headers["Authorization"], sent))
+
+    def _say(self, status: int, body: bytes):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def personal(monkeypatch):
+    monkeypatch.setenv(TOKEN, "head.body.sign")
+    monkeypatch.setattr(Personal, "said", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Personal)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def with_answers(*refresh: tuple[int, bytes]) -> Server:
+        monkeypatch.setattr(Personal, "refresh", list(refresh))
+        return Server(f"http://127.0.0.1:{server.server_port}")
+
+    yield with_answers
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_personal_token_is_exchanged_at_first_and_whenever_what_it_was_exchanged_for_has_ended(personal):
+    studio = personal((200, b'{"access": "0"}'), (200, b'{"access": "1"}'))
+    assert studio.ask("POST", "api/tasks/", {"data": 3}, project=5) == {"data": 3}
+    assert studio.ask("GET", "api/tasks/", page=2) == [7]
+    exchange = "/api/token/refresh", None, b'{"refresh": "head.body.sign"}'
+    task = b'{"data": 3}'
+    assert Personal.said == [
+        exchange, ("/api/tasks/?project=5", "Bearer 0", task), exchange, ("/api/tasks/?project=5", "Bearer 1", task),
+        ("/api/tasks/?page=2", "Bearer 1", b""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "sentence"),
+    [
+        ((401, b'{"detail": "expired"}'), ValueError, f"the server refused the token of {TOKEN}; set a valid one"),
+        ((200, b"{}"), ValueError, f"the server refused the token of {TOKEN}; set a valid one"),
+        ((200, b"[]"), ValueError, f"the server refused the token of {TOKEN}; set a valid one"),
+        ((200, b"<p>"), ValueError, f"the server refused the token of {TOKEN}; set a valid one"),
+        ((500, b"{}"), ConnectionError, "/api/token/refresh: the server answered 500"),
+        ((200, b'{"access": "0"}'), ValueError, rf"the server refused the token of {TOKEN} \(old\); set a valid one"),
+    ],
+)
+def test_a_personal_token_that_is_not_exchanged_or_never_enough_is_refused(personal, answer, kind, sentence):
+    studio = personal(answer, answer)
+    with pytest.raises(kind, match=sentence) as caught:
+        studio.ask("GET", "api/tasks/")
+    assert "head.body.sign" not in str(caught.value)
+
+
 # --- asked of a server ------------------------------------------------------------------------------------------
 class Studio(Another):
     """Projects and tasks as Label Studio keeps them; it reads no files of ours."""
@@ -375,3 +456,58 @@ def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_
     assert [t["data"]["image_id"] for t in Studio.tasks] == [asked[0], *asked[3:]]
     assert label_studio.forget(layout, studio, asked[1:3], storage) == 0
     assert label_studio.forget(layout, studio.model_copy(update={"project": "nowhere"}), asked, storage) == 0
+
+
+class Reading(Studio):
+    """A server on this machine that shows the files below `root`, once their folder is one of its storages."""
+
+    root = Path()
+    storages: list[dict] = []
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        if path == "/api/storages/localfiles":
+            return self._say([s for s in self.storages if str(s["project"]) == parse_qs(query)["project"][0]])
+        if path != "/data/local-files/":
+            return super().do_GET()
+        file = self.root / unquote(query.removeprefix("d="))
+        if not file.is_file() or str(file.parent) not in [one["path"] for one in self.storages]:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(file.stat().st_size))
+        self.end_headers()
+        self.wfile.write(file.read_bytes())
+        return None
+
+    def do_POST(self):
+        if self.path != "/api/storages/localfiles":
+            return super().do_POST()
+        self.storages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        return self._say({})
+
+
+@pytest.mark.parametrize("root", ["data/exports", "."])
+def test_a_server_that_reads_files_here_is_given_addresses_of_pictures_and_their_folder_once(
+    tmp_path, monkeypatch, root
+):
+    layout = world.make(tmp_path / "a deer", asked=3)
+    monkeypatch.setenv(TOKEN, "sesame")
+    for name, value in (("projects", []), ("tasks", []), ("storages", []), ("root", layout.root / root)):
+        monkeypatch.setattr(Reading, name, value)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Reading)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    settings = LabelStudioAnnotator(url=f"http://127.0.0.1:{server.server_port}")
+    try:
+        for _ in range(2):
+            label_studio.publish(layout, settings, "0000", storage)
+            Reading.tasks.pop()  # somebody deleted one
+        addresses = [task["data"]["image"] for task in Reading.tasks]
+        shown = [Server(settings.url).response("GET", address[1:]).content for address in addresses]
+    finally:
+        server.shutdown()
+        server.server_close()
+    images = layout.export("0000").images
+    rows = batch.selected(layout, "0000")[:2]
+    assert shown == [(layout.export("0000").folder / batch.file_of(row)).read_bytes() for row in rows]
+    (project,) = Reading.projects
+    assert Reading.storages == [{"project": project["id"], "path": str(images), "use_blob_urls": True}]

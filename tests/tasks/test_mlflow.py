@@ -302,6 +302,41 @@ def test_what_mlflow_may_not_show_yet_is_known_without_asking_it(shown, tmp_path
     assert tracking.mirror(layout, SETTINGS) == ["0000", "0001"], "made again from the ledger"
 
 
+def test_what_was_forgotten_goes_from_every_run_of_this_workspace_and_from_its_model(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    client, of = tracking.connect(layout, SETTINGS), {name: run.info for name, run in runs(layout).items()}
+    final, before = layout.generation("0000"), runs(layout)["0000"].data.tags["oltr.digest"]
+    thrown = client.create_run(of["0000"].experiment_id, tags={"oltr.digest": before}).info.run_id
+    for page in (final.report, final.contact_sheet):
+        client.log_artifact(thrown, str(page))
+    client.delete_run(thrown)  # by a person: its files stay
+    page = final.report.read_text()
+    final.model.write_bytes(b"without it")
+    final.report.write_text("without it")
+    final.contact_sheet.unlink()
+    for _ in range(2):
+        found = replacing.replace(layout, SETTINGS, {"0000": (before, "now")})
+        assert found == ([layout.mlflow_artifacts.resolve()], "")
+        for run_id in (of["0000"].run_id, thrown):
+            there = layout.mlflow_artifacts / run_id / "artifacts"
+            assert (there / "report.html").read_text() == "without it"
+            assert not (there / "batch.png").exists()
+    assert (layout.mlflow_artifacts / of["0001"].run_id / "artifacts" / "batch.png").exists()
+    assert client.get_run(of["0000"].run_id).data.tags["oltr.digest"] == "now"
+    for logged in client.search_logged_models([of["0000"].experiment_id]):
+        name = logged.tags["oltr.generation"]
+        assert (logged.tags["oltr.digest"] == "now") == (name == "0000")
+        (kept,) = (layout.mlflow_artifacts / "models" / logged.model_id).rglob(final.model.name)
+        assert kept.read_bytes() == layout.generation(name).model.read_bytes()
+    theirs = shown.mlflow_artifacts / runs(shown)["0000"].info.run_id / "artifacts"
+    assert (theirs / "report.html").read_text() == page, "of the workspace that it was copied from"
+    assert (theirs / "batch.png").exists()
+    assert replacing.replace(Layout(tmp_path / "new"), SETTINGS, {"0000": (before, "now")}) == ([], "")
+    assert not Layout(tmp_path / "new").mlflow_db.exists()
+
+
 def test_artifacts_of_a_tracking_server_are_left_to_it_unless_params_yaml_names_a_place(tmp_path):
     layout = Layout(tmp_path)
     here = f"{tmp_path.resolve().as_uri()}/"

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from contextlib import closing
+from contextlib import closing, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,55 @@ def test_a_picture_leaves_a_home_that_the_user_named(served, tmp_path):
         left = [data for (data,) in database.execute("select data from artifact")]
     assert [SHOWN["others"] in data for data in left] == [True]
     assert not other.root.exists()
+
+
+def test_a_database_loses_rows_whose_keys_end_so_and_the_pages_that_they_stood_in(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(Layout(tmp_path).prefect_home))
+    layout, keys = Layout(tmp_path), (KEY, f"deer-{KEY}", f"{KEY}-of-more", "generation-0001-batch")
+    layout.prefect_home.mkdir(parents=True)
+    with closing(sqlite3.connect(layout.prefect_db)) as database, database:
+        database.execute("pragma journal_mode = wal")
+        for table, column in (("events", "resource"), ("event_resources", "resource"),
+                              ("artifact", "key"), ("artifact_collection", "key")):  # fmt: skip
+            database.execute(f"create table {table} ({column}, data)")
+            for key in keys:
+                named = json.dumps({"prefect.resource.name": key}) if column == "resource" else key
+                database.execute(f"insert into {table} values (?, ?)", (named, f"{key}|" * 3000))
+    assert artifacts.remove(layout, [KEY, "generation-0002-batch"], []) == ""
+    with closing(sqlite3.connect(layout.prefect_db)) as database:
+        for table in ("events", "event_resources", "artifact", "artifact_collection"):
+            left = [data.partition("|")[0] for (data,) in database.execute(f"select data from {table}")]
+            assert left == [f"{KEY}-of-more", "generation-0001-batch"], table
+    for file in layout.prefect_home.iterdir():
+        assert f"|deer-{KEY}|".encode() not in file.read_bytes(), "what SQLite has freed is overwritten"
+
+
+def test_a_server_is_asked_page_by_page_and_keeps_what_others_have_under_the_same_keys(tmp_path, monkeypatch):
+    names = ["ours" if n % 3 else "others" for n in range(130)]
+    kept = {n: SimpleNamespace(id=n, key=f"deer-{KEY}", data=f"<{name}>") for n, name in enumerate(names)}
+    kept |= {500: SimpleNamespace(id=500, key="another", data="<ours>")}
+    asked = []
+
+    class Client:
+        def read_artifacts(self, artifact_filter, sort, offset, limit):
+            asked.append(limit)
+            like = artifact_filter.key.like_
+            assert like.startswith("%")
+            mine = [kept[n] for n in sorted(kept, reverse=True) if kept[n].key.endswith(like[1:])]
+            assert sort.value == "ID_DESC"
+            return mine[offset : offset + limit]
+
+        def delete_artifact(self, number):
+            del kept[number]
+
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda sync_client: nullcontext(Client()))
+    monkeypatch.setenv("PREFECT_API_URL", "http://eve:hunter2@prefect.example/api")
+    found = artifacts.remove(Layout(tmp_path), [KEY, "none"], [b"<ours>", b"\xff"])
+    assert found == "http://***@prefect.example/api"
+    assert set(kept) == {500, *(n for n, name in enumerate(names) if name == "others")}
+    assert set(asked) == {artifacts.PAGE}
+    assert len(asked) == 5, "three pages and an empty one, and of the other key an empty one"
 
 
 def test_a_database_is_the_users_where_the_environment_names_another(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def layout(made) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def url(layout):
+def site(layout):
     """The address of a server that serves the reports of the workspace, and has others in the place of Prefect's."""
     port = free_port()
     app = Starlette(routes=[reports.route(layout)])
@@ -61,22 +61,22 @@ def status(address: str) -> int:
         return error.code
 
 
-def test_a_report_opens_where_the_server_of_the_workspace_serves_it(layout, url, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+def test_a_report_opens_where_the_server_of_the_workspace_serves_it(layout, site, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", f"{site}/api")
     assert reports.address(layout, "0001") == PLACE
-    with urllib.request.urlopen(url + PLACE) as answer:
+    with urllib.request.urlopen(site + PLACE) as answer:
         assert answer.read() == b"<title>ours</title>"
         assert answer.headers["content-type"].startswith("text/html")
 
 
 def test_a_report_opens_nowhere_without_a_server_or_on_one_that_has_another_page_there(
-    made, layout, url, monkeypatch
+    made, layout, site, monkeypatch
 ):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert reports.address(layout, "0001") == ""
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     assert reports.address(layout, "0001") == ""
-    monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+    monkeypatch.setenv("PREFECT_API_URL", f"{site}/api")
     assert reports.address(layout, "0002") == ""
     namesake = made("namesake", "workspace: {name: red_deer}", "<title>theirs</title>")
     assert reports.address(namesake, "0001") == "", "it would be ours that opens"
@@ -87,16 +87,16 @@ def test_a_report_opens_nowhere_without_a_server_or_on_one_that_has_another_page
 @pytest.mark.parametrize("place", ["/oltr/fox/0001/report.html", "/oltr/red-deer/0002/report.html",
                                    "/oltr/red-deer/genesis/report.html", "/oltr/red-deer/%2E%2E/report.html",
                                    "/oltr/red-deer/0001/params.yaml"])  # fmt: skip
-def test_nothing_but_reports_of_sealed_generations_is_served(layout, url, place):
+def test_nothing_but_reports_of_sealed_generations_is_served(layout, site, place):
     layout.generation("genesis").folder.mkdir(exist_ok=True)
     layout.generation("genesis").report.write_text("no generation")
     (layout.data / "report.html").write_text("above the generations")
-    assert status(url + place) == 404
+    assert status(site + place) == 404
 
 
 @pytest.mark.parametrize("written", ["workspace: {name: red-deer, private: true}", "workspace: ["])
-def test_reports_of_a_private_workspace_are_not_served(layout, url, monkeypatch, written):
-    monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+def test_reports_of_a_private_workspace_are_not_served(layout, site, monkeypatch, written):
+    monkeypatch.setenv("PREFECT_API_URL", f"{site}/api")
     before = layout.params.read_text()
     layout.params.write_text(written)
     assert reports.address(layout, "0001") == ""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 
 from oltr_core.layout import Layout
 from tasks.prefect import server
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -165,24 +168,80 @@ def test_a_server_that_ends_in_mid_loop_is_started_again_a_few_times_and_not_aft
     server.Server(Layout(tmp_path)).keep_up(said.append)  # of others: not ours to start
 
 
-def test_a_server_ends_by_itself_when_its_parent_is_gone(tmp_path):
-    """What it serves is nothing here: Prefect takes seconds to come."""
-    nothing = tmp_path / "prefect" / "server" / "api" / "server.py"
+def served(folder: Path, port: int, *workspace: str) -> subprocess.Popen[bytes]:
+    """A server whose pages are a word: Prefect takes seconds to come. It prints its settings of the retention."""
+    nothing = folder / "prefect" / "server" / "api" / "server.py"
     nothing.parent.mkdir(parents=True)
-    nothing.write_text("def create_app(final): ...\n")
-    (tmp_path / "uvicorn.py").write_text(
-        "import time\ndef run(app, **how):\n    print('serving', flush=True)\n    time.sleep(60)\n"
+    for package in (nothing.parent, *nothing.parents[1:3]):  # a folder without it would leave room for Prefect's own
+        (package / "__init__.py").touch()
+    nothing.write_text(
+        "import os\nfrom starlette.applications import Starlette\nfrom starlette.responses import PlainTextResponse\n"
+        "def create_app(final):\n    assert final\n"
+        "    found = {key: value for key, value in os.environ.items() if 'VACUUM' in key}\n"
+        "    print(sorted(found.items()), flush=True)\n    app = Starlette()\n"
+        "    app.add_route('/{path:path}', lambda request: PlainTextResponse('pages'))\n    return app\n"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, "-P", "-m", "tasks.prefect.server", "1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-P", "-m", "tasks.prefect.server", str(port), *workspace]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+
+
+def test_a_server_ends_by_itself_when_its_parent_is_gone_and_serves_the_reports_of_its_workspace(clean, tmp_path):
+    clean.setenv("PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD", "60")
+    layout, port = Layout(tmp_path / "deer"), free_port()
+    layout.generation("0001").folder.mkdir(parents=True)
+    layout.params.write_text("workspace: {name: deer}\n")
+    layout.generation("0001").report.write_text("<title>0001</title>")
+    address = f"http://127.0.0.1:{port}/oltr/deer"
+    with served(tmp_path / "code", port, str(layout.root)) as process:
         try:
-            assert process.stdout.readline() == b"serving\n"
-            assert process.poll() is None
+            kept = [("ENABLED", "events,flow_runs"), ("RETENTION_PERIOD", "60")]  # the second as a user set it
+            said = [(f"PREFECT_SERVER_SERVICES_DB_VACUUM_{key}", value) for key, value in kept]
+            assert process.stdout.readline().decode().strip() == str(said)
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    assert httpx.get(f"{address}/0001/report.html", trust_env=False).text == "<title>0001</title>"
+                    break
+                except httpx.ConnectError:
+                    assert time.monotonic() < until
+                    time.sleep(0.05)
+            assert httpx.post(f"{address}/answers", trust_env=False).status_code == 403
+            assert httpx.get(f"http://127.0.0.1:{port}/x", trust_env=False).text == "pages", (
+                "which answer anything else"
+            )
             process.stdin.close()
             assert process.wait(10) == 0
         finally:
             process.kill()
+
+
+def test_a_server_that_cannot_have_its_port_ends_while_its_parent_lives(clean, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with served(tmp_path, other.getsockname()[1]) as process:
+            try:
+                assert process.wait(60) > 0, "it ends by itself, with no signal of a process that broke"
+            finally:
+                process.kill()
+
+
+def test_a_port_that_is_taken_is_named_and_one_that_is_wanted_is_had(clean, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **how: started.update(command=command, **how))
+    started = {}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=rf"^port {port}: expected a free port .*; --port 0 takes one"):
+            server.Server(Layout(tmp_path), port)
+    assert "PREFECT_API_URL" not in os.environ
+    wanted = free_port()
+    assert server.Server(Layout(tmp_path), wanted, every_service=True).url == f"http://127.0.0.1:{wanted}/api"
+    assert started["command"][-2] == str(wanted)
+    assert not [name for name in started["env"] if name.startswith("PREFECT_SERVER_SERVICES_")], "for deployments"
+    assert (started["stdout"].name, started["stderr"].name) == (str(Layout(tmp_path).prefect_log),) * 2
 
 
 def test_what_prefects_server_fails_with_is_infrastructure_and_names_its_log(clean, tmp_path):

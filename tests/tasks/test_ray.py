@@ -89,6 +89,65 @@ def test_units_are_sent_so_many_ahead_with_what_they_need_and_come_back_in_their
     assert not list(workspace.token("t").parent.iterdir())
 
 
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("copies", [object(), None])
+def test_a_worker_may_do_without_the_workspace_where_there_are_copies_and_a_unit_needs_no_more(
+    workspace, monkeypatch, copies, apart
+):
+    expected, asked = [], []
+
+    def remote(function, unit, of):
+        expected.append(of)
+        return unit
+
+    def find():
+        asked.append(1)
+        return copies
+
+    call = SimpleNamespace(options=lambda **needs: SimpleNamespace(remote=remote))
+    of_nodes = SimpleNamespace(nodes=lambda: NODES, put=lambda function: function, get=lambda result: result)
+    monkeypatch.setattr(ray.Cluster, "_connected", lambda self: of_nodes)
+    monkeypatch.setattr(ray, "_remote", lambda: call)
+    with ray.using(workspace, find):
+        assert list(engine.run(str, [1, 2], apart=apart)) == [1, 2]
+        assert list(engine.run(str, [3], apart=apart)) == [3]
+    assert [(of.apart, of.code) for of in expected] == [(apart and copies is not None, worker.code())] * 3
+    assert len({of.token for of in expected}) == 1
+    assert len(asked) == apart, "what is in the remote is asked once, and where it may help"
+
+
+def test_a_training_of_more_processes_than_there_is_room_for_is_refused_and_others_know_what_to_find(
+    workspace, monkeypatch
+):
+    came = []
+    monkeypatch.setattr(ray.Cluster, "_connected", lambda self: SimpleNamespace(nodes=lambda: NODES))
+    monkeypatch.setattr(ranks, "together", lambda *arguments: came.append(arguments[1:]))
+    cluster = ray.Cluster(workspace, lambda: None)
+    with pytest.raises(ValueError, match=r"compute.processes: expected at most 5, the Ray cluster's room, found 6"):
+        cluster.together(print, 6, ("x",), 2, False)
+    assert came == []
+    cluster.together(print, 5, ("x",), 2, False)
+    ((what, number, (expected, call, args), threads, gpu),) = came
+    assert (what, number, call, args, threads, gpu) == (worker.take_part, 5, print, ("x",), 2, False)
+    assert expected == worker.Expected(str(cluster.token), worker.code()), "each sees the workspace"
+    assert cluster.token.exists()
+    cluster.close()
+    assert not cluster.token.exists()
+
+
+def test_each_process_of_a_training_is_told_its_place_and_one_with_other_code_takes_no_part(tmp_path):
+    token = Layout(tmp_path).token("t")
+    token.parent.mkdir(parents=True)
+    token.touch()
+    came = []
+    fit = worker.Expected(str(token), worker.code())
+    worker.take_part("tcp://a:1", 1, 2, fit, lambda *arguments: came.append(arguments), ("x", "y"))
+    assert came == [("tcp://a:1", 1, 2, "x", "y")]
+    with pytest.raises(ValueError, match="has other code of oltr"):
+        worker.take_part("tcp://a:1", 1, 2, worker.Expected(str(token), "0"), came.append, ())
+    assert len(came) == 1
+
+
 def test_what_no_node_has_is_not_waited_for():
     with pytest.raises(ValueError, match="needs 9 CPU cores, and no node of the Ray cluster has that; lower"):
         ray._at_once(NODES, 9, gpu=False)
@@ -142,3 +201,8 @@ def test_a_process_of_a_training_that_failed_says_why_and_one_that_was_lost_that
     lost = ranks._error(of, Lost("its node\nis gone"))
     assert isinstance(lost, ChildProcessError)
     assert str(lost).startswith("Ray lost a process of the training (its node is gone); again, it goes on from")
+    wrong, first = ValueError("a loss that is no number"), ChildProcessError("its connection was closed")
+    why.cause = wrong
+    assert ranks._reason(of, first, [None, Lost("x"), why]) is wrong, "the others fail because of it"
+    assert ranks._reason(of, first, [None, Lost("x")]) is first
+    assert ranks._reason(of, wrong, [Lost("x")]) is wrong

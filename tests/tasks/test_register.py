@@ -247,3 +247,13 @@ def test_ids_are_kept_before_a_generation_of_another_line_is_opened(layout, monk
     event(layout, "rolled_back", "0000")
     answers.keep_ids(layout)
     assert [(e.event, e.details["classes"][0]["name"]) for e in kept] == [("class_added", "zebra")]
+
+
+def test_a_table_of_names_is_read_as_it_was_meant(tmp_path):
+    file = tmp_path / "names.csv"
+    file.write_bytes('\ufeffname , taxon\n lynx,\n\'=fox,"Vulpes, red"\n'.encode())
+    assert register.read_csv(file) == [{"name": " lynx", "taxon": ""}, {"name": "=fox", "taxon": "Vulpes, red"}]
+    for content in (b"\xff\xfe", b'name\n"a"b\n'):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"names\.csv: expected a CSV table in UTF-8, found something else"):
+            register.read_csv(file)

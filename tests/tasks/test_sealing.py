@@ -14,7 +14,7 @@ import yaml
 from flows import answers, examining, plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
-from oltr_core.layout import Layout
+from oltr_core.layout import IMPORTED, Layout
 from oltr_core.pipeline import KEPT, STAGES
 from oltr_core.settings.annotator import FolderAnnotator, People, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
@@ -118,6 +118,10 @@ def test_the_next_generation_starts_with_no_times_of_the_one_before(asked):
     sealing.open_generation(asked, "0001", "0000", "update", world.AT)
     assert load_run(asked).mode == "update"
     assert not asked.timings.exists()
+    inputs.verify_parent(asked)
+    asked.generation("0000").report.write_text("better")
+    with pytest.raises(ValueError, match="was changed"):
+        inputs.verify_parent(asked)
 
 
 def test_a_parent_that_was_edited_or_never_sealed_is_none(asked):
@@ -251,6 +255,26 @@ def test_a_seal_that_was_cut_off_before_the_name_starts_over_and_after_it_goes_o
 def test_the_seconds_of_a_stage_that_was_skipped_are_not_there(copied):
     sealing.seal(copied, world.AT)
     assert json.loads(copied.generation("0000").timings.read_text()) == {"train": 12.5}
+
+
+def test_an_imported_model_has_its_name_when_it_is_whole_and_what_a_kill_left_of_one_is_removed(copied):
+    part, final = copied.unsealed(IMPORTED).folder, copied.generation(IMPORTED).folder
+    part.mkdir(parents=True)
+    sealing.discard_model(copied)
+    assert not part.exists()
+    part.mkdir()
+    (part / "model").write_bytes(b"weights")
+    sealed = sealing.take_in_model(copied, {"classes": 3}, world.AT)
+    assert (final / "model").read_bytes() == b"weights"
+    assert not part.exists()
+    event = ledger.read(copied.ledger)[-1]
+    assert (event.event, event.generation, event.at) == ("imported_model", IMPORTED, world.AT)
+    assert event.digest == sealed == digest.of_folder(final)
+    assert event.details == {"classes": 3, "dvc": pointers.of(copied, final)}
+    remote = copied.remote / "files" / "md5"
+    assert all((remote / n[:2] / n[2:]).exists() for n in stored.named(copied, final))
+    sealing.discard_model(copied)  # as where the ledger has nothing of it
+    assert not final.exists()
 
 
 # --- what DVC keeps ---------------------------------------------------------------------------------------------
@@ -534,12 +558,20 @@ def test_a_generation_is_made_again_by_dvc_elsewhere_from_what_it_was_made_from(
 
 def test_what_a_generation_was_made_from_comes_from_the_cache_where_the_remote_is_gone(copied, tmp_path):
     sealing.seal(copied, world.AT)
+    history = copied.ledger.read_bytes()
+    ledger.append(copied.ledger, ledger.Event("promoted", "0000", "x", world.AT))
     remotes.set_remote(copied, str(tmp_path / "gone"))
     (copied.dvc / "tmp" / "of another process").touch()
     again = Layout(tmp_path / "again")
     reproduce.restore(copied, "0000", again)
     assert not (again.dvc / "tmp" / "of another process").exists()
     assert not (again.dvc / "cache").exists(), "it is that of this workspace"
+    assert again.ledger.read_bytes() == history, "as it was when the generation was sealed"
+    assert events(again) == ["opened", "sealed"]
+    assert ledger.head_of(again.ledger).exists()
+    own = remotes.read_config(again.dvc_config_local)
+    assert Path(own["cache"]["dir"]) == copied.dvc_cache.resolve()
+    assert (own["core"]["no_scm"], own['remote "default"']["url"]) == ("true", str(tmp_path / "gone"))
 
 
 def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):

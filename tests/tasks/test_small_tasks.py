@@ -1,23 +1,25 @@
-"""Clock, notification, the flat view of parameters, and what is said of a stage that failed."""
+"""Clock, notification, and what is said of a stage that failed."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
 from oltr_core.layout import Layout
-from oltr_core.settings.reading import flat
 from tasks import clock, notify
 from tasks.dvc import environment, stages
-from tasks.lock import alone
+from tasks.lock import Busy, alone
 
 
 def test_the_time_of_an_event_has_a_zone():
@@ -75,10 +77,6 @@ def test_an_address_that_cannot_be_opened_stops_nothing_and_is_not_repeated(monk
     assert "hunter2" not in said
 
 
-def test_parameters_are_shown_flat():
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
-
-
 @pytest.mark.parametrize(
     ("error", "kind", "retried"),
     [
@@ -108,6 +106,34 @@ def test_a_stage_whose_process_was_killed_is_infrastructure(tmp_path):
     assert found.kind == "infrastructure"
     assert stages.interrupted(StageCmdFailedError("oltr train", 130))
     assert not stages.interrupted(StageCmdFailedError("oltr train", -9))
+
+
+def test_why_a_stage_failed_may_lie_behind_what_was_raised_while_it_was_handled(tmp_path):
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def wrapped(inner: Exception) -> Exception:
+        try:
+            try:
+                raise inner
+            except Exception:
+                raise RuntimeError("failed to reproduce")  # noqa: B904 (as the lock of DVC is left)
+        except RuntimeError as error:
+            return error
+
+    def found(inner: Exception) -> tuple[str, str]:
+        of = stages.failure("train", Layout(tmp_path), wrapped(inner))
+        return of.kind, of.sentence
+
+    assert found(StageCmdFailedError("oltr train", -9)) == (
+        "infrastructure", "its process was killed and left no reason (failed to reproduce)",
+    )  # fmt: skip
+    assert found(FileNotFoundError(2, "gone", "data/raw")) == (
+        "user", "data/raw: this is not here; `dvc pull` brings it back",
+    )  # fmt: skip
+    assert found(FileNotFoundError("of no file")) == ("infrastructure", "failed to reproduce")
+    assert found(type("LockError", (Exception,), {})()) == ("infrastructure", "failed to reproduce")
+    for code, stopped in ((130, True), (-2, True), (-9, False), (1, False)):
+        assert stages.interrupted(wrapped(StageCmdFailedError("oltr train", code))) is stopped
 
 
 def test_of_what_dvc_says_its_own_sentence_is_told_and_not_what_a_parser_said(tmp_path):
@@ -188,3 +214,41 @@ def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
         alone(Layout(tmp_path)),
     ):
         pass
+
+
+def test_a_workspace_that_another_holds_is_waited_for_as_long_as_is_said(tmp_path):
+    layout, held = Layout(tmp_path), threading.Event()
+
+    def hold() -> None:
+        with alone(layout):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(20)
+    with pytest.raises(Busy), alone(layout, 0.01):
+        pass
+    with alone(layout, 20):
+        assert not other.join(20)
+    with alone(layout):
+        pass
+
+
+def test_a_message_that_is_due_stays_so_until_it_is_sent(tmp_path):
+    layout = Layout(tmp_path)
+    assert notify.untold(layout) == ""
+    for name in ("0001", "0002"):
+        notify.due(layout, name)
+    assert notify.untold(layout) == "0002"
+    notify.sent(layout)
+    assert notify.untold(layout) == ""
+
+
+def test_dvc_finds_the_oltr_of_this_interpreter_first(monkeypatch):
+    here = str(Path(sys.executable).parent)
+    for path, wanted in ((f"/a{os.pathsep}{here}", f"{here}{os.pathsep}/a{os.pathsep}{here}"), (here, here)):
+        monkeypatch.setenv("PATH", path)
+        for _ in range(2):
+            stages.let_dvc_find_oltr()
+            assert os.environ["PATH"] == wanted

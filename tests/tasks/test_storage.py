@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -88,12 +89,74 @@ def test_what_a_store_answers_says_who_can_correct_it(monkeypatch, code, kind, s
     for key, value in KEYS.items():
         monkeypatch.setenv(key, value)
     storage._client.cache_clear()
+    calls = {
+        "get_object": storage.read,
+        "list_objects_v2": lambda address: list(storage.list_below(address)),
+        "put_object": lambda address: storage.put(address, b"", "image/png"),
+        "delete_object": storage.remove,
+    }
     with Stubber(storage._client()) as answers:
-        for _ in range(2):
-            answers.add_client_error("get_object" if _ == 0 else "list_objects_v2", code)
-        for call in (storage.read, lambda address: list(storage.list_below(address))):
+        for name, call in calls.items():
+            answers.add_client_error(name, code)
             with pytest.raises(kind, match=f"^s3://bucket/key: .*{sentence}"):
                 call("s3://bucket/key")
+    storage._client.cache_clear()
+
+
+def test_what_is_asked_of_a_store_names_bucket_and_key_what_goes_there_and_every_page(monkeypatch):
+    from botocore.response import StreamingBody
+    from botocore.stub import Stubber
+
+    from tasks import storage
+
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    storage._client.cache_clear()
+    place = {"Bucket": "bucket", "Key": "a/b c.png"}
+    first, last, empty = (
+        {"IsTruncated": True, "NextContinuationToken": "on", "Contents": [{"Key": "a/1"}, {"Key": "a/2"}]},
+        {"IsTruncated": False, "Contents": [{"Key": "a/3"}]},
+        {"IsTruncated": False},
+    )
+    with Stubber(storage._client()) as answers:
+        answers.add_response("put_object", {}, {**place, "Body": b"data", "ContentType": "image/png"})
+        assert storage.put("s3://bucket/a/b c.png", b"data", "image/png") is None
+        for most in (4, None):
+            answers.add_response(
+                "get_object", {"Body": StreamingBody(io.BytesIO(b"data"), 4), "ContentLength": 4}, place
+            )
+            assert storage.read("s3://bucket/a/b c.png", most) == b"data"
+        unread = io.BytesIO(b"data")
+        answers.add_response("get_object", {"Body": StreamingBody(unread, 4), "ContentLength": 4}, place)
+        with pytest.raises(TooLarge, match=r"an object of 4 bytes: more than ingest\.max_bytes = 3"):
+            storage.read("s3://bucket/a/b c.png", 3)
+        assert unread.closed, "it is not transferred"
+        answers.add_response("delete_object", {}, place)
+        assert storage.remove("s3://bucket/a/b c.png") is None
+        of = {"Bucket": "bucket", "Prefix": "a/"}
+        for answer, asked in ((first, of), (last, of | {"ContinuationToken": "on"}), (empty, of)):
+            answers.add_response("list_objects_v2", answer, asked)
+        assert list(storage.list_below("s3://bucket/a/")) == [f"s3://bucket/a/{n}" for n in (1, 2, 3)]
+        assert list(storage.list_below("s3://bucket/a/")) == []
+        answers.assert_no_pending_responses()
+    storage._client.cache_clear()
+
+
+def test_a_signed_address_is_of_its_object_and_says_how_long_it_holds(monkeypatch):
+    from tasks import storage
+
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    storage._client.cache_clear()
+    address = storage.signed("s3://bucket/a b/1.png", 7200)
+    assert address.partition("?")[0].endswith("/a%20b/1.png")
+    assert "bucket" in address.partition("?")[0]
+    assert {"X-Amz-Algorithm=AWS4-HMAC-SHA256", "X-Amz-Expires=7200"} <= set(address.partition("?")[2].split("&"))
+    assert 7190 < storage.seconds_left(address) <= 7200
+    begun = datetime.now(UTC) - timedelta(seconds=100)
+    over = f"https://host/x?X-Amz-Expires=60&X-Amz-Date={begun:%Y%m%dT%H%M%SZ}"
+    assert -43 < storage.seconds_left(over) <= -40
+    assert storage.seconds_left("data:image/png;base64,AA") is None
     storage._client.cache_clear()
 
 
@@ -105,6 +168,17 @@ def test_a_connection_that_is_closed_and_one_that_is_not_answered_may_pass():
     for kind, said in ((ConnectionClosedError, "Connection was closed"), (ReadTimeoutError, "Read timeout")):
         with pytest.raises(ConnectionError, match=f"s3://bucket/key: {said}"), storage._told("s3://bucket/key"):
             raise kind(endpoint_url="http://127.0.0.1")
+
+
+def test_a_store_that_is_silent_is_given_up_after_a_minute(monkeypatch):
+    from tasks import storage
+
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    storage._client.cache_clear()
+    how = storage._client().meta.config
+    assert (how.connect_timeout, how.read_timeout, how.retries["mode"]) == (10, 60, "standard")
+    storage._client.cache_clear()
 
 
 def test_an_answer_that_is_cut_off_is_asked_for_again_and_in_the_end_an_error(monkeypatch):
@@ -122,10 +196,10 @@ def test_an_answer_that_is_cut_off_is_asked_for_again_and_in_the_end_an_error(mo
             body = StreamingBody(io.BytesIO(content), 4)
             answers.add_response("get_object", {"Body": body, "ContentLength": 4})
 
-        for content in [b"fu"] * (storage.ATTEMPTS - 1) + [b"full"]:
+        for content in [b"fu"] * 4 + [b"full"]:
             answer(content)
         assert storage.read("s3://bucket/key") == b"full"
-        for _ in range(storage.ATTEMPTS):
+        for _ in range(5):
             answer(b"fu")
         with pytest.raises(ConnectionError, match="s3://bucket/key: 2 read, but total bytes expected is 4"):
             storage.read("s3://bucket/key")

@@ -67,6 +67,50 @@ def test_pictures_are_put_once_under_their_digest_shown_for_days_and_gone_when_t
     assert list(s3.list_below("s3://team/")) == left
 
 
+class Stored(dict[str, bytes]):
+    """A store, as the annotator is given it; an address is signed by how long it holds."""
+
+    def put(self, uri: str, data: bytes, kind: str) -> None:
+        assert kind == "image/png"
+        assert uri not in self, "nothing is put twice"
+        self[uri] = data
+
+    def signed(self, uri: str, seconds: int) -> str:
+        assert uri in self
+        return f"{uri}?{seconds}"
+
+    def seconds_left(self, address: str) -> float | None:
+        return float(address.partition("?")[2]) if "?" in address else None
+
+    def list_below(self, prefix: str) -> list[str]:
+        return sorted(uri for uri in self if uri.startswith(prefix))
+
+    def remove(self, uri: str) -> None:
+        del self[uri]
+
+
+def test_each_picture_has_a_key_of_batch_image_and_content_and_an_address_for_so_many_days(tmp_path):
+    layout, settings = Layout(tmp_path), LabelStudioAnnotator(pictures="s3://team/deer", pictures_days=0.5)
+    contents, there = exported(layout, "0000"), Stored({"s3://team/deer2/x.png": b"", "s3://team/deer/0000/x": b""})
+
+    def sent(rows):
+        return list(studio_pictures.images(layout, settings, "0000", rows, None, 0, there))
+
+    digests = [hashlib.sha256(data).hexdigest() for data in contents]
+    keys = [f"s3://team/deer/0000/{row['image_id']}-{of}.png" for row, of in zip(ROWS, digests, strict=True)]
+    assert sent([]) == []
+    for _ in range(2):
+        assert sent(ROWS) == [(row, f"{key}?43200") for row, key in zip(ROWS, keys, strict=True)]
+    assert [there[key] for key in keys] == contents
+    ends = studio_pictures.ends_soon
+    assert [ends(settings, there, f"x?{left}") for left in (21599, 21600, 43200)] == [True, False, False]
+    assert [ends(settings, there, "data:x"), ends(LabelStudioAnnotator(), there, "x?1")] == [False, False]
+    studio_pictures.remove(LabelStudioAnnotator(), {"a" * 64}, there)
+    assert len(there) == 4
+    studio_pictures.remove(settings, {"a" * 64, "c" * 64}, there)
+    assert set(there) == {keys[1], "s3://team/deer2/x.png", "s3://team/deer/0000/x"}
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -185,3 +185,68 @@ def test_a_column_whose_name_has_a_sign_that_cannot_be_shown_is_shown_by_its_num
 )  # fmt: skip
 def test_a_name_that_may_be_a_slip_is_told_from_one_of_its_own(name, other):
     assert written.near(name, [*NAMES, "type 1 2"]) == other
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("1970-01-01", (1970, 1, 1)),
+        ("2100-12-31", (2100, 12, 31)),
+        ("1969-12-31", "expected a year from 1970 to 2100, found '1969-12-31'"),
+        ("2101-01-01", "expected a year from 1970 to 2100"),
+        ("4/4/2026", (2026, 4, 4)),
+        ("13/4/2026", (2026, 4, 13)),
+        ("4/13/2026", (2026, 4, 13)),
+        ("3/4/2026", "found '3/4/2026', which may be 2026-03-04 or 2026-04-03"),
+        ("3-4-2026", "which may be 2026-03-04 or 2026-04-03"),
+        ("3.4.26", "found '3.4.26'$"),
+        ("30.2.2026", "found '30.2.2026'$"),
+        ("3.4.2026 24:00", "found '3.4.2026 24:00'$"),
+        ("3.4.2026 7:05:59", (2026, 4, 3, 7, 5, 59)),
+        ("3.4.2026, 12:05 am", (2026, 4, 3, 0, 5)),
+        ("3.4.2026 13:05 PM", "found '3.4.2026 13:05 PM'$"),
+        (datetime(2026, 4, 3), (2026, 4, 3)),
+    ],
+)
+def test_a_day_is_read_where_it_can_be_one_only(text, at):
+    if isinstance(at, str):
+        with pytest.raises(ValueError, match=f"^answered_at: .*{at}"):
+            written.moment(text)
+    else:
+        assert written.moment(text) == datetime(*at, tzinfo=UTC)
+    there = datetime.fromisoformat("2026-04-03T14:05:00+02:00")
+    assert written.moment("2026-04-03T14:05:00+02:00").utcoffset() == there.utcoffset(), "what is said stays"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, None), ("", None), (0, 0.0), ("0", 0.0), ("2.5", 2.5), ("2,5", 2.5), ("0,25", 0.25), (7, 7.0),
+        ("1,2345", 1.2345), ("1,234", "refused"), ("-1", "refused"), ("-0,5", "refused"), ("inf", "refused"),
+        ("nan", "refused"), ("soon", "refused"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_a_number_of_seconds_and_a_comma_that_may_be_of_thousands_is_refused(text, found):
+    if found == "refused":
+        with pytest.raises(ValueError, match=f"^seconds: expected a number of 0 or more, found '{text}'"):
+            written.seconds(text)
+    else:
+        assert written.seconds(text) == found
+
+
+def test_what_a_spreadsheet_shows_for_a_formula_that_failed_is_told_from_a_name():
+    shown = [
+        "#NAME?",
+        "#REF!",
+        "#DIV/0!",
+        "#N/A",
+        "#NV",
+        "#nv",
+        "#VALUE!",
+        "#1",
+        "NAME?",
+        "a #REF!",
+        "#N/A or so",
+        "#",
+    ]
+    assert [text for text in shown if written.is_error(text)] == shown[:7]

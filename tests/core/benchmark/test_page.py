@@ -11,6 +11,7 @@ from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.difference import difference
 from oltr_core.benchmark.page import AFTER, BEFORE, END, _lengths, page
 from oltr_core.benchmark.paired import paired
+from oltr_core.benchmark.provenance import in_short
 from oltr_core.benchmark.records import Records, digest_of_method
 from oltr_core.benchmark.spread import difference as difference_of
 from oltr_core.benchmark.table import TABLES, Table
@@ -289,3 +290,15 @@ def test_a_row_without_a_figure_of_a_later_group_has_no_row_in_it_unless_it_dive
         OURS.name,
         f"{PLAIN.name} (diverged on seed 1)",
     ]
+
+
+def test_seeds_in_a_row_are_told_by_the_ends_and_others_one_by_one():
+    told = {
+        (): "",
+        (5,): "5",
+        (0, 1): "0-1",
+        (2, 0, 1, 1): "0-2",
+        (0, 2): "0, 2",
+        (100, 102, 101, 104): "100, 101, 102, 104",
+    }
+    assert {seeds: in_short(seeds) for seeds in told} == told

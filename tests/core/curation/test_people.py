@@ -257,8 +257,8 @@ def test_gold_items_of_a_class_that_is_gone_are_not_counted():
     assert sorted(found.rows()) == [("ann", 1, 1), ("bob", 1, 0)]
 
 
-@pytest.mark.parametrize(("last", "taken"), [(4, "lynx"), (6, "fox")])
-def test_a_correction_yields_to_an_answer_about_a_split_class_only_where_one_came_after_it(last, taken):
+@pytest.mark.parametrize(("last", "taken"), [(4, "lynx"), (5, "fox"), (6, "fox")])
+def test_a_correction_yields_to_an_answer_about_a_split_class_only_where_one_came_with_or_after_it(last, taken):
     """Two answers since the split, at 3 and at `last`, and the newest correction at 5."""
     times, before = (pl.Series(of).cast(pl.Datetime) for of in ([3, last], [2, 5]))
     of = {"image_id": "a", "verdict": "label", "seconds": pl.Series([1.0, 1.0], dtype=pl.Float32), "force": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from oltr_core import engine, ledger
+from oltr_core import engine, ledger, schema
 from oltr_core.images.shards import Shards
-from oltr_core.ingest import batch_writer, packing
+from oltr_core.ingest import batch_writer, packing, thumbnails
 from oltr_core.ingest.record import SourceAccess, TooLarge
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import ingest
@@ -242,6 +244,49 @@ def test_a_card_says_what_the_batch_is_and_the_digest_of_every_file(tmp_path):
     assert set(files) == {"batch.json", "index.parquet", "quarantine.parquet", "thumbnails.parquet",
                           "shard-00000.arrow"}  # fmt: skip
     assert not [p for p in layout.raw.iterdir() if p.name.endswith(".part")]
+
+
+def test_thumbnails_are_of_the_first_images_of_each_class_those_to_train_on_before_others(tmp_path, monkeypatch):
+    layout = workspace(tmp_path, FOLDER)
+    photos(tmp_path, 9)
+    run_ingest(layout, "b")
+    batch = layout.batch("b")
+    rows = schema.read(batch.index, schema.INDEX).to_pylist()
+    ids = {label: sorted(r["image_id"] for r in rows if r["label"] == label) for label in ("cat", "dog")}
+    for row in rows:
+        row["split"] = {ids["cat"][0]: "test", ids["dog"][0]: "train", ids["dog"][1]: "val"}.get(row["image_id"])
+    table = schema.from_rows(schema.INDEX, rows)
+    (cat, *cats), (dog, late, *dogs) = ids["cat"], ids["dog"]
+    in_turn = [cats[0], dog, cats[1], dogs[0]]
+
+    def chosen() -> list[str]:
+        return thumbnails.thumbnails(table, batch.folder).column("image_id").to_pylist()
+
+    monkeypatch.setattr(thumbnails, "PER_CLASS", 2)
+    assert chosen() == [*sorted(in_turn[:2]), *sorted(in_turn[2:])]
+    monkeypatch.setattr(thumbnails, "IN_ALL", 3)  # of two classes one each
+    assert chosen() == sorted(in_turn[:2])
+    monkeypatch.setattr(thumbnails, "IN_ALL", 1)
+    assert chosen() == [min(in_turn[:2])]
+    monkeypatch.setattr(thumbnails, "IN_ALL", 600)
+    monkeypatch.setattr(thumbnails, "PER_CLASS", 8)
+    assert sorted(chosen()) == sorted(ids["cat"] + ids["dog"])
+    every = thumbnails.thumbnails(table, batch.folder).to_pylist()
+    assert [row["image_id"] for row in every[-2:]] == [cats[-1], cat], "a class of six images is the longest"
+    place = next((r["shard"], r["row"]) for r in rows if r["image_id"] == every[0]["image_id"])
+    assert every[0]["jpeg"] == thumbnails.thumbnail(Shards(layout.raw).read("b", *place))
+    assert late not in in_turn
+
+
+def test_a_thumbnail_has_48_pixels_on_its_longer_side_and_an_enlarged_one_keeps_its_edges():
+    halves = np.zeros((12, 24, 3), np.uint8)
+    halves[:, 12:] = 255
+    for pixels in (halves, halves.repeat(16, 0).repeat(16, 1)):
+        with Image.open(io.BytesIO(thumbnails.thumbnail(pixels))) as found:
+            assert (found.format, found.size) == ("JPEG", (48, 24))
+            seen = np.asarray(found)
+        assert seen[:, :24].max() < 40
+        assert seen[:, 24:].min() > 215
 
 
 def test_a_batch_whose_sources_hold_nothing_is_refused(tmp_path):

@@ -18,7 +18,16 @@ from oltr_core import checkpoint, engine, ledger, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
-from oltr_core.prediction import decoding, files, gallery, images_at, predict, predict_batch, predict_rows
+from oltr_core.prediction import (
+    decoding,
+    files,
+    gallery,
+    images_at,
+    predict,
+    predict_batch,
+    predict_rows,
+    predictions,
+)
 from oltr_core.prediction.requests import content
 from tests.core.stages import loop_world as world
 
@@ -215,6 +224,15 @@ def test_of_an_endless_list_no_more_is_read_than_a_batch_and_what_is_ahead(model
     for _ in range(decoding.FEW + 20):
         next(found)
     assert len(drawn) <= decoding.FEW + 20 + 8
+
+
+def test_a_model_file_answers_on_the_device_that_is_asked_for_which_has_to_be_here(model, sealed):
+    file, folder = sealed.generation("0000").model, model[1]
+    found = list(predictions(file, [folder], "0000"))
+    assert [one.path for one in found] == at(folder)
+    assert {one.generation for one in found} == {"0000"}
+    with pytest.raises(ValueError, match="the device: expected one of cpu.*, found 'abacus'"):
+        predictions(file, [folder], "0000", "abacus")
 
 
 class Elsewhere:
