@@ -196,6 +196,7 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/stages/full_training.py": [f"{CORE}/stages/test_train.py"],
     "oltr_core/stages/ingest.py": [f"{CORE}/ingest/test_ingest.py"],
     "oltr_core/stages/galleries.py": [f"{CORE}/stages/test_galleries.py"],
+    "oltr_core/stages/monitoring.py": [f"{CORE}/stages/test_monitoring.py", f"{CORE}/stages/test_wiring.py"],
     "oltr_core/stages/report.py": [f"{CORE}/stages/test_report.py"],
     "oltr_core/stages/report_charts.py": [f"{CORE}/stages/test_report.py"],
     "oltr_core/stages/headings.py": [f"{CORE}/stages/test_report.py"],

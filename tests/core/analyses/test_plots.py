@@ -94,6 +94,12 @@ def test_intervals_are_bars_in_the_colour_of_their_points_and_one_of_no_width_is
     assert [c[:2] for c in circles(svg)] == [(53, 60), (425, 60), (797, 90)]
 
 
+def test_a_point_without_its_interval_or_its_label_is_refused():
+    for more in ({"intervals": [(0, 1)]}, {"labels": ["one"]}):
+        with pytest.raises(ValueError, match="shorter"):
+            plots.plot([Series("", [(0, 0), (1, 1)], "blue", **more)], "t", "x", "y")
+
+
 def test_the_legend_breaks_where_a_name_has_no_room_in_its_row():
     """A mark and its name take 34 pixels and 7 a letter: five names of 82 letters fill the 744 pixels exactly."""
     names = ["a" * 16, "b" * 16, "c" * 16, "d" * 16, "e" * 18]
