@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from oltr_core.images.transforms import Transform
 from oltr_core.ingest.record import SourceAccess
@@ -12,6 +13,7 @@ from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet, Timm
 from oltr_core.params import Params
+from oltr_core.pictures import encoded
 from oltr_core.preflight import advice, duration, images
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.compute import Compute
@@ -19,7 +21,7 @@ from oltr_core.settings.kinds import KINDS
 from oltr_core.spec import parse
 from oltr_core.stages import ingest
 from oltr_core.training import Phase, Train
-from tests.core.data_world import picture, run_curate, workspace
+from tests.core.data_world import index_row, picture, put_batch, run_curate, workspace
 
 PHOTOS = {"roe deer": 30, "fox": 12, "lynx": 4}
 FOLDERS = [{"name": "folder", "path": "labelled"}, {"name": "unlabelled", "path": "new"}]
@@ -95,6 +97,44 @@ def test_only_some_headers_are_read_and_a_broken_file_is_nobodys_side(photos, mo
     found = seen(photos, params())
     assert 18 <= len(found.sides) <= 20
     assert found.number == sum(PHOTOS.values()) + 11
+
+
+@pytest.mark.parametrize(("most", "counted"), [(46, None), (45, 45)])
+def test_of_a_large_source_so_many_images_are_counted_and_that_is_said(photos, monkeypatch, most, counted):
+    monkeypatch.setattr(images, "MOST", most)
+    found = seen(photos, params())
+    assert found.number == (counted or sum(PHOTOS.values())) + 10, "the pool is another source"
+    said = [f"labelled has more than {counted} images, which takes long to count"] if counted else []
+    assert found.left_out == said
+
+
+def test_images_whose_sides_are_read_come_from_all_of_a_source_and_of_a_batch(photos, monkeypatch):
+    for n in range(PHOTOS["roe deer"]):
+        picture(photos / "labelled" / "roe deer" / f"{n}.png", 100 + n, (90, 40))
+    monkeypatch.setattr(images, "LOOKED_AT", 28)
+    sides = seen(photos, params()).sides
+    assert len(sides) == 28
+    assert 5 < sides.count((90, 40)) < 25, "30 of 56 are so, and each is read with the same chance"
+    layout = Layout(photos / "w")
+    put_batch(layout, "b", [index_row(n, width=n, height=2 * n, label=None if n % 2 else "fox") for n in range(57)])
+    found = images.look(params(), layout, SourceAccess(photos))
+    assert len(set(found.sides)) == 29, "every second one"
+    assert all(height == 2 * width for width, height in found.sides)
+    assert (found.pool, found.labelled[""]["fox"], found.number) == (28, 29, 57)
+
+
+def test_the_sides_of_an_image_are_those_of_its_part_and_of_what_is_no_image_there_are_none():
+    from oltr_core.ingest.record import Record
+
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    for content, box, expected in (
+        (pixels, None, [(60, 40)]),
+        (encoded(Image.fromarray(pixels), "PNG"), None, [(60, 40)]),
+        (encoded(Image.fromarray(pixels), "PNG"), (0.5, 0.25, 0.5, 0.26), [(30, 10)]),
+        (encoded(Image.fromarray(pixels), "PNG"), (0, 0, 0.001, 0.001), [(1, 1)]),
+        (b"not an image", None, []),
+    ):
+        assert list(images._size(Record("a", content, box=box))) == expected
 
 
 def test_what_lies_elsewhere_is_not_fetched_to_be_looked_at(photos):

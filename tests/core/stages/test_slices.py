@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from oltr_core.layout import Layout
+from oltr_core.metrics.slices import slices
 from oltr_core.params import load_params
+from oltr_core.seeding import numpy_generator
 from oltr_core.stages.slices import pick, values_of, write
 from tests.core.data_world import image_id, index_row, put_batch
 from tests.core.equations.test_slices import world
@@ -69,6 +71,8 @@ def test_figures_of_the_groups_of_each_attribute_are_written_and_the_worst_and_t
         found = write(layout, tested, scores, card, sliced, learned)  # pyright: ignore[reportArgumentType]
         page = json.loads(layout.work.slices.read_text())
         assert set(page) == {"site", "camera"}
+        same = slices(tested, scores, 0.5, 1.0, sites, numpy_generator(0, "slices", "site"), learned)
+        assert page["site"] == json.loads(json.dumps(same)), "each attribute has a generator of its own"
         assert page["site"]["figures"]["now/overall"] == {"group": "b", "worst": 0.5, "best_group": "a", "gap": 0.5}
         assert page["site"]["groups"]["a"]["metrics"]["open/unknown_recall"] == 0.8
         assert any(name.startswith("loop/") for name in page["camera"]["figures"]) is learned
