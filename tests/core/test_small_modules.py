@@ -23,48 +23,6 @@ def test_one_is_counted_in_the_singular():
     assert tuple(counted(*of) for of in asked) == said
 
 
-# --- measurements -----------------------------------------------------------------------------------------------
-def test_a_share_has_the_interval_of_wilson():
-    z = 1.959963984540054
-    for part, of in ((3, 12), (0, 5), (7, 7)):
-        p, n = part / of, of
-        middle, half = (p + z * z / (2 * n)), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-        assert share(part, of) == pytest.approx([p, *((middle + s * half) / (1 + z * z / n) for s in (-1, 1))])
-
-
-def test_an_estimate_is_a_value_with_its_ends_or_a_reason():
-    found = Measured()
-    found.put_estimate("recall", (0.5, 0.25, 0.75))
-    found.put_estimate("auroc", "no unknown image")
-    found.put("images", 3)
-    values = {"recall": 0.5, "recall_low": 0.25, "recall_high": 0.75, "images": 3.0}
-    assert (found.values, found.absent) == (values, {"auroc": "no unknown image"})
-    named = found.with_prefix("open")
-    assert named.values == {f"open/{name}": value for name, value in values.items()}
-    assert named.absent == {"open/auroc": "no unknown image"}
-    both = found | Measured({"images": 4.0, "x": 1.0}, {"y": "none"})
-    assert both.values == {**values, "images": 4.0, "x": 1.0}
-    assert both.absent == {"auroc": "no unknown image", "y": "none"}
-    for wrong in ((0.5, 0.25), (0.5, 0.25, 0.75, 1.0)):
-        with pytest.raises(ValueError, match="argument 2"):
-            Measured().put_estimate("recall", wrong)
-
-
-def test_a_table_of_figures_is_csv_of_its_rows_and_one_that_is_not_there_has_none(tmp_path):
-    path = tmp_path / "new" / "folder" / "roc.csv"
-    assert read_table(path) == []
-    for rows in ([(1, 0.5), ("a, b", None)], [(2, 0.25)]):
-        write_table(path, ("x", "y"), rows)
-        assert read_table(path) == [{"x": str(x), "y": "" if y is None else str(y)} for x, y in rows]
-    assert path.read_bytes() == b"x,y\n2,0.25\n"
-
-
-def test_intervals_of_a_generation_are_by_figure_and_version_0_1_has_none(tmp_path):
-    assert read_intervals(tmp_path / "intervals.json") == {}
-    (tmp_path / "intervals.json").write_text(json.dumps({"level": 0.95, "figures": {"open/auroc": [0.25, 0.5]}}))
-    assert read_intervals(tmp_path / "intervals.json") == {"open/auroc": [0.25, 0.5]}
-
-
 # --- classes that stand -----------------------------------------------------------------------------------------
 def registered(class_id: int, name: str, status: str, successor: int | None = None, *aliases: str, parent: str = ""):
     row = {"class_id": class_id, "name": name, "status": status, "successor": successor, "aliases": [*aliases]}
@@ -177,6 +135,13 @@ def test_a_metric_is_a_number_or_a_reason_and_comes_back_from_its_files(tmp_path
     assert found.absent == {"closed/c": "nothing to measure"}
 
 
+def test_figures_and_reasons_are_written_by_name_a_line_each(tmp_path):
+    layout = Layout(tmp_path)
+    Measured({"b": 1, "a": 0.5}, {"d": "few", "c": "none"}).write(layout, "evaluate")
+    assert layout.work.metrics("evaluate").read_text() == '{\n "a": 0.5,\n "b": 1\n}\n'
+    assert layout.work.absent("evaluate").read_text() == '{\n "c": "none",\n "d": "few"\n}\n'
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_finite_number_is_refused(value, tmp_path):
     with pytest.raises(AssertionError, match="say why it is absent"):
@@ -185,6 +150,49 @@ def test_what_is_no_finite_number_is_refused(value, tmp_path):
         Measured({"a": value}).write(Layout(tmp_path), "train")
     with pytest.raises(AssertionError, match="is there and absent"):
         Measured({"a": 1.0}, {"a": "why"}).write(Layout(tmp_path), "train")
+
+
+def test_a_share_has_the_interval_of_wilson():
+    z = 1.959963984540054
+    for part, of in ((3, 12), (0, 5), (7, 7)):
+        p, n = part / of, of
+        middle, half = (p + z * z / (2 * n)), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        assert share(part, of) == pytest.approx([p, *((middle + s * half) / (1 + z * z / n) for s in (-1, 1))])
+
+
+def test_an_estimate_is_a_value_with_its_ends_or_a_reason():
+    found = Measured()
+    found.put_estimate("recall", (0.5, 0.25, 0.75))
+    found.put_estimate("auroc", "no unknown image")
+    found.put("images", 3)
+    values = {"recall": 0.5, "recall_low": 0.25, "recall_high": 0.75, "images": 3.0}
+    assert (found.values, found.absent) == (values, {"auroc": "no unknown image"})
+    named = found.with_prefix("open")
+    assert named.values == {f"open/{name}": value for name, value in values.items()}
+    assert named.absent == {"open/auroc": "no unknown image"}
+    both = found | Measured({"images": 4.0, "x": 1.0}, {"y": "none"})
+    assert both.values == {**values, "images": 4.0, "x": 1.0}
+    assert both.absent == {"auroc": "no unknown image", "y": "none"}
+    for wrong in ((0.5, 0.25), (0.5, 0.25, 0.75, 1.0)):
+        with pytest.raises(ValueError, match="argument 2"):
+            Measured().put_estimate("recall", wrong)
+
+
+def test_a_table_of_figures_is_csv_of_its_rows_and_one_that_is_not_there_has_none(tmp_path):
+    path = tmp_path / "new" / "folder" / "roc.csv"
+    assert read_table(path) == []
+    for rows in ([(1, 0.5), ("a, b", None)], [(2, 0.25)]):
+        write_table(path, ("x", "y"), rows)
+        assert read_table(path) == [{"x": str(x), "y": "" if y is None else str(y)} for x, y in rows]
+    assert path.read_bytes() == b"x,y\n2,0.25\n"
+    write_table(path, ["x"], [["two\r\nlines"]])
+    assert read_table(path) == [{"x": "two\r\nlines"}]
+
+
+def test_intervals_of_a_generation_are_by_figure_and_version_0_1_has_none(tmp_path):
+    assert read_intervals(tmp_path / "intervals.json") == {}
+    (tmp_path / "intervals.json").write_text(json.dumps({"level": 0.95, "figures": {"open/auroc": [0.25, 0.5]}}))
+    assert read_intervals(tmp_path / "intervals.json") == {"open/auroc": [0.25, 0.5]}
 
 
 # --- shot groups ------------------------------------------------------------------------------------------------
