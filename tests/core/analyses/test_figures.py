@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from sklearn.manifold import TSNE
 
 from oltr_core.analyses import ablation, attributes, cells, embedding, exploration, f1_gain, imbalance
 from oltr_core.layout import Layout
@@ -214,22 +215,11 @@ def test_of_many_classes_those_of_most_images_are_named():
     assert "class 00" not in named, "the 61st"
 
 
-@pytest.mark.parametrize(("number", "perplexity"), [(10, 3), (91, 30), (120, 30)])
-def test_the_perplexity_of_t_sne_is_30_or_a_third_of_the_other_images(monkeypatch, number, perplexity):
-    import sklearn.manifold
-
-    asked = {}
-
-    class Placed:
-        def __init__(self, **how):
-            asked.update(how)
-
-        def fit_transform(self, features):
-            return features[:, :2]
-
-    monkeypatch.setattr(sklearn.manifold, "TSNE", Placed)
-    embedding.by_tsne(np.zeros((number, 3)), 7)
-    assert asked == {"perplexity": perplexity, "init": "pca", "random_state": 7, "n_jobs": 1}
+@pytest.mark.parametrize(("number", "perplexity"), [(10, 3), (100, 30)])
+def test_the_perplexity_of_t_sne_is_30_or_a_third_of_the_other_images(number, perplexity):
+    features = np.random.default_rng(0).normal(size=(number, 3))
+    expected = TSNE(perplexity=perplexity, init="pca", random_state=7, n_jobs=1).fit_transform(features)
+    assert np.array_equal(embedding.by_tsne(features, 7), expected.astype(float))
 
 
 @pytest.mark.parametrize(("classes", "found"), [("aab", "ab"), ("ab", ""), ("aa", ""), ("aabb", "ab")])
