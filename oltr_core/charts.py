@@ -102,9 +102,9 @@ def matrix(pairs: Sequence[tuple[str, str]], title: str, rows: str, columns: str
 
 def alone(picture: str) -> str:
     """A picture as a file of its own: with the style that a page has."""
-    named = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    named = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
     style = f"{STYLE}svg.chart{{background:var(--paper)}}"
-    return named.replace("<title>", f"<style>{style}</style><title>", 1)
+    return named.replace("<title>", f"<style>{style}</style><title>")
 
 
 def shorten(text: str, room: float) -> str:
@@ -120,20 +120,21 @@ def histogram(
 
     `across` is what stands below the axis.
     """
-    values = [v for part in series.values() for v in part] + ([mark[0]] if mark else [])
+    values = [v for part in series.values() for v in part]
     if not values:
         return ""
+    values += [mark[0]] if mark else []
     low, high = min(values), max(values)
     high = high if high > low else low + 1
     left, bottom, head = 8, 26, 40 if mark else 24
     scale = (WIDTH - 2 * left) / (high - low)
 
     def shares_of(part: Sequence[float]) -> list[float]:
-        bins = ((np.asarray(part, float) - low) / (high - low) * BINS).astype(int)
+        bins = ((np.asarray(part) - low) / (high - low) * BINS).astype(int)
         return (np.bincount(np.minimum(bins, BINS - 1), minlength=BINS) / max(1, len(part))).tolist()
 
     shares = {name: shares_of(part) for name, part in series.items()}
-    highest = max((max(s) for s in shares.values() if s), default=0) or 1
+    highest = max(max(share) for share in shares.values())
     parts = [line(left, HEIGHT - bottom, WIDTH - left, HEIGHT - bottom)]
     for i, (name, share) in enumerate(shares.items()):
         for b, value in enumerate(share):

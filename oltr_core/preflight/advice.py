@@ -91,7 +91,8 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     if not plan.open_test:
         yield HOW_TO_MEASURE_OPENNESS
     elif plan.open_test < FEW_TESTS:
-        yield f"only {plan.open_test} test images are of unknown classes: open/* figures say little; hold out more"
+        tests = counted(plan.open_test, "images to test on")
+        yield f"unknown classes have only {tests}: open/* figures say little; hold out more"
     held = params.curate.hold_out_classes
     if (held if isinstance(held, int) else len(held)) == 1:
         yield "curate.hold_out_classes is one class, which is open only until people have named it: hold out several"

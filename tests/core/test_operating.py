@@ -156,6 +156,24 @@ def test_the_threshold_is_that_of_what_the_score_sees_and_the_temperature_of_the
         assert point.temperature != best_temperature(scored.mean_logits, labels)
 
 
+def test_every_class_counts_alike_in_a_threshold_unless_every_image_is_asked_to():
+    known, labels = worlds.outputs(60, seed=3), torch.tensor([0] * 50 + [1] * 6 + [2] * 4)
+    scores, world = Energy()(known, {}), (worlds.reference(), known, known, labels, 0.8)
+    weight = 1 / torch.bincount(labels).double()[labels]
+
+    def kept(threshold: float, of: torch.Tensor) -> float:
+        return float((of * (scores <= threshold)).sum() / of.sum())
+
+    for point, of in (
+        (operating_point(Energy(), *world), weight),
+        (operating_point(Energy(), *world, class_balanced=True), weight),
+        (operating_point(Energy(), *world, class_balanced=False), torch.ones(60)),
+    ):
+        below = float(scores[scores < point.threshold].max())
+        assert kept(below, of) < 0.8 - 1e-6 < kept(point.threshold, of)
+    assert operating_point(Energy(), *world).threshold != point.threshold
+
+
 def test_every_shot_group_keeps_its_share_of_known_images():
     known, labels = worlds.outputs(90, seed=3), torch.arange(90) % 3
     reference = replace(worlds.reference(), class_counts=torch.tensor([300, 50, 5]))

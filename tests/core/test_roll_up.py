@@ -31,3 +31,12 @@ def test_a_class_without_a_parent_stays_what_it_is():
 def test_a_line_ends_where_a_name_comes_again():
     assert line("boar", PARENTS) == ["boar", "sus", "suidae"]
     assert line("a", {"a": "b", "b": "a"}) == ["a", "b"]
+
+
+def test_there_is_a_probability_per_class():
+    with pytest.raises(ValueError, match="longer"):
+        rolled_up(NAMES[:2], [0.5, 0.2, 0.3], PARENTS, 0.9)
+
+
+def test_of_equally_probable_classes_the_first_is_named():
+    assert rolled_up(["b", "a"], [0.5, 0.5], {}, 0.5) == ("b", 0.5)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from oltr_core import devices, digest, seeding
+from oltr_core import devices, digest, seeding, standing
 from oltr_core.layout import Layout
-from oltr_core.measured import Measured, counted, read_all
+from oltr_core.measured import Measured, counted, read_all, read_intervals, read_table, share, write_table
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.compute import Compute
 from oltr_core.shots import GROUPS, shot
@@ -21,6 +21,46 @@ def test_one_is_counted_in_the_singular():
     asked = (1, "images"), (2, "images"), (0, "classes"), (1, "classes to train"), (1, "copies"), (1200, "copies")
     said = "1 image", "2 images", "0 classes", "1 class to train", "1 copy", "1,200 copies"
     assert tuple(counted(*of) for of in asked) == said
+
+
+# --- classes that stand -----------------------------------------------------------------------------------------
+def registered(class_id: int, name: str, status: str, successor: int | None = None, *aliases: str, parent: str = ""):
+    row = {"class_id": class_id, "name": name, "status": status, "successor": successor, "aliases": [*aliases]}
+    return row | {"parent": parent or None}
+
+
+REGISTER = [
+    registered(0, "cat", "active", None, "puss", parent="felid"),
+    registered(1, "dog", "merged", 2, parent="canid"),
+    registered(2, "hound", "merged", 3, "dogs"),
+    registered(3, "wolf", "active", None, parent="puss"),
+    registered(4, "fox", "retired", None, parent="canid"),
+    registered(5, "lynx", "reserved", None, parent="hound"),
+    registered(6, "kit", "merged", 4),
+]
+
+
+def test_a_merged_class_ends_at_the_last_of_its_successors_whether_that_stands_or_not():
+    assert {i: row["name"] for i, row in standing.ends(REGISTER).items()} == {
+        0: "cat", 1: "wolf", 2: "wolf", 3: "wolf", 4: "fox", 5: "lynx", 6: "fox",
+    }  # fmt: skip
+    assert standing.stands_for(iter(REGISTER)) == {0: 0, 1: 3, 2: 3, 3: 3, 4: None, 5: 5, 6: None}
+    names = {"cat": 0, "puss": 0, "dog": 3, "hound": 3, "dogs": 3, "wolf": 3, "fox": 4, "lynx": 5, "kit": 4}
+    assert standing.ids_of_names(iter(REGISTER)) == names
+    circle = [registered(0, "cat", "merged", 1), registered(1, "puss", "merged", 0)]
+    for wrong in (circle, [registered(0, "cat", "merged", 7)]):
+        with pytest.raises(ValueError, match=r"merged class 'cat' has no successor that stands"):
+            standing.ends(wrong)
+
+
+def test_a_name_stands_for_one_class():
+    with pytest.raises(ValueError, match="'puss' stands for the classes 0 and 7"):
+        standing.ids_of_names([*REGISTER, registered(7, "tom", "active", None, "puss")])
+    assert standing.ids_of_names([*REGISTER, registered(7, "tom", "merged", 0, "puss")])["tom"] == 0
+
+
+def test_parents_are_told_of_classes_that_stand_by_the_names_they_have_now():
+    assert standing.parents(iter(REGISTER)) == {"cat": "felid", "wolf": "cat", "lynx": "wolf"}
 
 
 # --- digests ----------------------------------------------------------------------------------------------------
@@ -95,6 +135,13 @@ def test_a_metric_is_a_number_or_a_reason_and_comes_back_from_its_files(tmp_path
     assert found.absent == {"closed/c": "nothing to measure"}
 
 
+def test_figures_and_reasons_are_written_by_name_a_line_each(tmp_path):
+    layout = Layout(tmp_path)
+    Measured({"b": 1, "a": 0.5}, {"d": "few", "c": "none"}).write(layout, "evaluate")
+    assert layout.work.metrics("evaluate").read_text() == '{\n "a": 0.5,\n "b": 1\n}\n'
+    assert layout.work.absent("evaluate").read_text() == '{\n "c": "none",\n "d": "few"\n}\n'
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_finite_number_is_refused(value, tmp_path):
     with pytest.raises(AssertionError, match="say why it is absent"):
@@ -103,6 +150,49 @@ def test_what_is_no_finite_number_is_refused(value, tmp_path):
         Measured({"a": value}).write(Layout(tmp_path), "train")
     with pytest.raises(AssertionError, match="is there and absent"):
         Measured({"a": 1.0}, {"a": "why"}).write(Layout(tmp_path), "train")
+
+
+def test_a_share_has_the_interval_of_wilson():
+    z = 1.959963984540054
+    for part, of in ((3, 12), (0, 5), (7, 7)):
+        p, n = part / of, of
+        middle, half = (p + z * z / (2 * n)), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        assert share(part, of) == pytest.approx([p, *((middle + s * half) / (1 + z * z / n) for s in (-1, 1))])
+
+
+def test_an_estimate_is_a_value_with_its_ends_or_a_reason():
+    found = Measured()
+    found.put_estimate("recall", (0.5, 0.25, 0.75))
+    found.put_estimate("auroc", "no unknown image")
+    found.put("images", 3)
+    values = {"recall": 0.5, "recall_low": 0.25, "recall_high": 0.75, "images": 3.0}
+    assert (found.values, found.absent) == (values, {"auroc": "no unknown image"})
+    named = found.with_prefix("open")
+    assert named.values == {f"open/{name}": value for name, value in values.items()}
+    assert named.absent == {"open/auroc": "no unknown image"}
+    both = found | Measured({"images": 4.0, "x": 1.0}, {"y": "none"})
+    assert both.values == {**values, "images": 4.0, "x": 1.0}
+    assert both.absent == {"auroc": "no unknown image", "y": "none"}
+    for wrong in ((0.5, 0.25), (0.5, 0.25, 0.75, 1.0)):
+        with pytest.raises(ValueError, match="argument 2"):
+            Measured().put_estimate("recall", wrong)
+
+
+def test_a_table_of_figures_is_csv_of_its_rows_and_one_that_is_not_there_has_none(tmp_path):
+    path = tmp_path / "new" / "folder" / "roc.csv"
+    assert read_table(path) == []
+    for rows in ([(1, 0.5), ("a, b", None)], [(2, 0.25)]):
+        write_table(path, ("x", "y"), rows)
+        assert read_table(path) == [{"x": str(x), "y": "" if y is None else str(y)} for x, y in rows]
+    assert path.read_bytes() == b"x,y\n2,0.25\n"
+    write_table(path, ["x"], [["two\r\nlines"]])
+    assert read_table(path) == [{"x": "two\r\nlines"}]
+
+
+def test_intervals_of_a_generation_are_by_figure_and_version_0_1_has_none(tmp_path):
+    assert read_intervals(tmp_path / "intervals.json") == {}
+    (tmp_path / "intervals.json").write_text(json.dumps({"level": 0.95, "figures": {"open/auroc": [0.25, 0.5]}}))
+    assert read_intervals(tmp_path / "intervals.json") == {"open/auroc": [0.25, 0.5]}
 
 
 # --- shot groups ------------------------------------------------------------------------------------------------

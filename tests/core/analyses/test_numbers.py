@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,7 @@ from oltr_core.analyses import (
     imbalance,
     open_threshold,
 )
-from oltr_core.analyses.associations import activation, choose, nearest, tinted
+from oltr_core.analyses.associations import SPACES, activation, choose, nearest, space, tinted
 from oltr_core.analyses.loaded import memory_feature
 from oltr_core.benchmark.records import Records
 from oltr_core.layout import Layout
@@ -219,6 +220,39 @@ def test_an_image_is_red_where_its_map_is_largest_and_grey_where_it_is_negative(
     assert shown.shape == (96, 96, 3)
     assert shown[0, 0].tolist() == [int(0.35 * 100 + 0.65 * c) for c in (220, 40, 30)]
     assert shown[-1, -1].tolist() == [100, 100, 100]
+
+
+def test_a_map_is_scaled_to_its_largest_value_and_an_image_to_96_pixels_or_its_longer_side():
+    shown = tinted(np.full((4, 8, 3), 100, np.uint8), np.array([[2.0, 1.0]]))
+    assert shown.shape == (96, 96, 3)
+    for column, weight in ((0, 0.65), (-1, 0.325)):
+        assert shown[5, column].tolist() == [int((1 - weight) * 100 + weight * c) for c in (220, 40, 30)]
+    coloured = np.zeros((120, 50, 3), np.uint8)
+    coloured[:] = (250, 0, 0)
+    grey = tinted(coloured, np.zeros((2, 2)))
+    assert grey.shape == (120, 120, 3)
+    assert np.unique(grey).tolist() == [round(0.299 * 250)], "the luminance of ITU-R 601"
+
+
+def test_each_space_has_what_the_head_makes_of_the_direct_feature(network):
+    x = torch.randn(3, 1, 8, generator=torch_generator(1, "x"))
+    loaded = SimpleNamespace(model=SimpleNamespace(network=network))
+    direct, memory, meta = (space(loaded, x, name) for name in SPACES)  # pyright: ignore[reportArgumentType]
+    assert torch.equal(direct, x[:, 0])
+    head = network.heads[0]
+    o = head.hallucinator(x[:, 0]).softmax(1)
+    added = head.selector(x[:, 0]).tanh() * (o @ head.centroids)
+    torch.testing.assert_close(memory, added)
+    torch.testing.assert_close(meta, head(x[:, 0]).embedding)
+
+
+def test_of_images_that_change_and_of_others_those_of_rare_classes_come_first():
+    truth = ["a", "a", "b", "b", "c", "d"]
+    plain = ["x", "a", "x", "x", "c", "d"]  # the memory changes rows 0, 2 and 3
+    counts = {"a": 9, "b": 3, "c": 9, "d": 1}
+    assert choose(truth, truth, plain, counts, 9) == [2, 3, 0, 5, 4]
+    assert choose(truth, truth, plain, counts, 2) == [2, 3]
+    assert choose(truth, truth, truth, counts, 9) == [5, 2, 0, 4], "one of each class"
 
 
 def test_shown_are_images_that_the_memory_changes_then_one_of_each_class_rare_ones_first():

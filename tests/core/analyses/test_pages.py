@@ -10,12 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oltr_core.analyses import difference, plots
+from oltr_core.analyses import plots
 from oltr_core.analyses.page import MOST, SOME, Figure, Result, picture, write
 from oltr_core.analyses.plots import LEFT, RIGHT, Series
 from oltr_core.charts import WIDTH
 from oltr_core.layout import Layout
-from oltr_core.measured import HEADLINE
 
 END = WIDTH - RIGHT  # of the x axis
 DRAWN = {
@@ -165,38 +164,26 @@ def test_a_page_shows_everything_escaped_and_the_csv_has_every_row(tmp_path):
     assert f"The first {SOME} of {MOST + 1} rows" in page
     assert page.count("<tr>") == SOME + 1
     assert f"<td>{'a' * 12}…</td>" in page
+    assert "<td>=1+1</td>" in page
     assert not re.search(r"(src|href)=\"http", page), "it opens offline"
     rows = list(csv.DictReader(place.table("classes").read_text().splitlines()))
     assert len(rows) == MOST + 1
     assert rows[0] == {"class": "'=1+1", "f1": "0.5"}, "no spreadsheet executes a class name"
 
 
-def test_generations_beside_each_other_begin_with_the_changes_of_headline_figures_that_have_an_interval(tmp_path):
-    of = {"was": 0.5, "now": 0.625, "change": 0.125, "low": 0.0625, "high": 0.25, "images": 110}
-    found = {"figures": {"closed/overall": of, "open/auroc": of | {"low": None}}, "settings": {}, "images": 110}
-    shown = difference.result(Layout(tmp_path), "0000", "0001", found)
-    (first,) = shown.figures
-    assert first.heading == "Headline figures"
-    assert "0001 is better than 0000" in first.caption
-    assert [heading for _, heading, _ in HEADLINE if heading in texts(first.markup)] == ["closed, overall"]
-    figures, without = (shown.tables[name]["figure"].to_list() for name in ("figures", "figures-without-interval"))
-    assert (figures, without) == (["closed/overall"], ["open/auroc"])
-    assert difference.result(Layout(tmp_path), "0000", "0000", found).figures == []
-
-
-def test_classes_that_both_generations_tested_are_points_of_their_change(tmp_path):
-    layout = Layout(tmp_path)
-    columns = ("class", "training_images", "test_images", "accuracy")
-    rows = {
-        "0000": [("deer", 90, 40, 0.5), ("lynx", 0, 20, 0.25), ("boar", 5, 0, 0), ("gone", 7, 5, 1)],
-        "0001": [("deer", 90, 40, 0.75), ("lynx", 0, 20, 0.0), ("boar", 5, 3, 1), ("new", 3, 4, 1)],
-    }
-    for name, of in rows.items():
-        path = layout.generation(name).plot("per_class")
-        path.parent.mkdir(parents=True)
-        path.write_text("\n".join(",".join(map(str, row)) for row in (columns, *of)) + "\n")
-    (shown,) = difference.result(layout, "0000", "0001", {"figures": {}, "settings": {}, "images": 60}).figures
-    assert shown.heading == "Accuracy of each class"
-    assert {"deer", "lynx"} == {"deer", "lynx", "boar", "gone", "new"} & set(texts(shown.markup))
-    (_, up), (_, down) = (texts(shown.markup)[name] for name in ("deer", "lynx"))
-    assert up < down, "deer gains and lynx loses"
+def test_a_table_of_40_rows_is_shown_whole_and_numbers_to_four_places(tmp_path):
+    words = ["cafe", "–", *["x"] * (MOST - 2)]
+    table = pl.DataFrame({"name": words, "share": [0.123456, None, *[1234567.0] * (MOST - 2)]})
+    place = Layout(tmp_path).analysis("0001", "embedding")
+    write(Result("title", [], [], {"shares": table}), place)
+    page = place.page.read_text()
+    assert page.count("<tr>") == MOST + 1
+    assert "all are in the CSV" not in page
+    for text in (
+        "<td>cafe</td>",
+        '<td class="n">0.1235</td>',
+        '<td class="n">–</td>',
+        '<td class="n">1.235e+06</td>',
+    ):
+        assert text in page
+    assert place.table("shares").read_text().splitlines()[1] == "cafe,0.123456", "and all digits in the CSV"

@@ -13,14 +13,16 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, silhouette_samples
 
+from oltr_core import ledger
 from oltr_core.analyses import attributes, embedding, exploration, f1_gain, memory, open_threshold
 from oltr_core.analyses import loaded as loading
-from oltr_core.analyses.associations import space
+from oltr_core.analyses.associations import SPACES, space
 from oltr_core.analyses.loaded import head_of, memory_feature
 from oltr_core.inference import classify
-from oltr_core.layout import Layout
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.schema import UNKNOWN
 from tests.core.stages import loop_world as world
+from tests.core.test_charts import points, strokes, texts
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 FEW = [phase.model_copy(update={"epochs": 1}) for phase in world.QUICK.phases]
@@ -82,6 +84,24 @@ def test_the_line_of_a_generation_and_what_is_not_there(layout):
         loading.load(layout, "0009")
 
 
+def test_a_line_goes_from_a_generation_to_its_ancestors_that_are_here(tmp_path):
+    layout, at = Layout(tmp_path), "2026-01-01T00:00:00+00:00"
+    for name, parent in (("0000", GENESIS), ("0001", "0000"), ("0002", "0000"), ("0003", "0002")):
+        ledger.append(layout.ledger, ledger.Event("opened", name, "", at, {"parent": parent, "mode": "train"}))
+        ledger.append(layout.ledger, ledger.Event("sealed", name, "ab" * 32, at))
+        layout.generation(name).folder.mkdir(parents=True)
+        layout.generation(name).model.touch()
+    names = [one.name for one in loading.line(layout, "0003")]
+    assert names == ["0003", "0002", "0000"]
+    layout.generation("0002").manifest.touch()
+    found = loading.newest(loading.line(layout, "0003"), lambda _: True, "has images")
+    assert found == "0002", "the one before has no manifest"
+    with pytest.raises(ValueError, match="with its images, and an imported model has no images"):
+        loading.load(layout, "0003")
+    layout.generation("0002").model.unlink()
+    assert [one.name for one in loading.line(layout, "0003")] == ["0003"]
+
+
 def test_points_and_silhouettes_are_of_the_test_images_in_both_features(layout, loaded, told):
     result = embedding._run(layout, "0000", "thirds", lambda x, seed: np.stack([x[:, 0], x[:, 1]], 1))
     assert list(result.tables) == [
@@ -106,6 +126,12 @@ def test_points_and_silhouettes_are_of_the_test_images_in_both_features(layout, 
     assert groups[UNKNOWN] == (told["truth"] == UNKNOWN).sum()
     mean = float(result.tables["direct-feature-silhouettes"]["direct_feature"].mean())
     assert f"Mean silhouette of the known classes: {mean:.3f} in the direct feature." in result.figures[0].caption
+
+
+def test_fewer_than_four_images_are_not_placed(layout, monkeypatch):
+    monkeypatch.setattr(embedding, "MOST", 3)
+    with pytest.raises(ValueError, match="expected at least 4 test images to place, found 3"):
+        embedding.tsne(layout, "0000")
 
 
 def test_f1_with_and_without_the_memory(layout, loaded, told):
@@ -156,6 +182,36 @@ def test_the_memory_is_shown_with_the_nearest_training_images_and_largest_coeffi
         assert most == train["image_id"][int(trained.argmax())]
 
 
+def test_what_the_memory_changes_is_told_and_an_image_is_beside_its_neighbours(layout, loaded):
+    result, test = memory.run(layout, "0000"), loaded.test().filter(pl.col("truth") != UNKNOWN)
+    x, names = loaded.features(test), np.array(loaded.model.card.class_names)
+    with_it, without = (
+        names[classify(network, x).mean_logits.argmax(1).numpy()]
+        for network in (loaded.model.network, f1_gain.switched_off(loaded.model.network))
+    )
+    changed = int((with_it != without).sum())
+    assert (
+        f"Of {test.height} test images of known classes the memory changes the nearest class of {changed}."
+        in (result.about[0])
+    )
+    assert "experts" not in result.about[0]
+    of = {image: (a, b) for image, a, b in zip(test["image_id"], with_it, without, strict=True)}
+    shown = result.tables["nearest"]["image_id"].unique(maintain_order=True).to_list()
+    truth, counts = dict(test.select("image_id", "truth").iter_rows()), loaded.counts()
+    for image, figure in zip(shown, result.figures, strict=True):
+        assert figure.caption == "Classified: with memory {}, without it {}.".format(*of[image])
+        assert figure.heading == f"Class {truth[image]} ({counts[truth[image]]} training images)"
+        assert f'alt="test image of class {truth[image]}"' in figure.markup
+        concepts = result.tables["concepts"].filter(image_id=image)
+        pictures = 1 + len(SPACES) * memory.NEAREST + concepts.height * memory.NEAREST
+        assert figure.markup.count("<img ") == pictures
+        for name, value in concepts.select("coefficient", "o").iter_rows():
+            assert f"<b>{name}: o = {value:.2f}</b>" in figure.markup
+            assert f'alt="where {name} comes from in this image"' in figure.markup
+        for heading in SPACES.values():
+            assert f"<b>nearest by {heading}</b>" in figure.markup
+
+
 def test_coefficients_of_an_attribute_are_means_over_its_test_images(layout, loaded):
     result, test = attributes.run(layout, "0000"), loaded.test()
     o = memory_feature(head_of(loaded), loaded.features(test)[:, 0])[0].numpy()
@@ -187,6 +243,32 @@ def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(la
     (first,) = result.tables["unknown-classes"].filter(unknown_classes=1).rows(named=True)
     assert (first["choices"], first["f"]) == (one.height, pytest.approx(one["f"].mean()))
     assert (first["f_least"], first["f_most"]) == (one["f"].min(), one["f"].max())
+
+
+def test_open_figures_are_curves_over_the_threshold_in_use_and_over_the_number_of_unknown_classes(layout, loaded):
+    result = open_threshold.run(layout, "0000")
+    curve, means = result.tables["threshold"], result.tables["unknown-classes"]
+    by_threshold, by_classes = result.figures
+    # two rows above it where the threshold is named
+    for figure, table, columns, top in (
+        (by_threshold, curve, ["known_accuracy", "f", "unknown_recall"], 44),
+        (by_classes, means, ["f", "unknown_recall"], 30),
+    ):
+        drawn = points(figure.markup)
+        assert len(drawn) == len(columns)
+        for line, column in zip(drawn, columns, strict=True):
+            assert [y for _, y in line] == pytest.approx([336 - (336 - top) * y for y in table[column]], abs=0.06)
+    said = [word for *_, word in texts(by_threshold.markup)]
+    assert said[:3] == ["known accepted and named rightly", "F-measure", "unknown rejected"]
+    assert "in use" in said
+    (mark,) = [x for x, *_, kind in strokes(by_threshold.markup) if kind == "mark"]
+    xs = [x for x, _ in points(by_threshold.markup)[0]]
+    at = np.interp(loaded.model.card.threshold, curve["threshold"].to_numpy(), xs)
+    assert mark == pytest.approx(at, abs=0.2)
+    known = loaded.test().filter(pl.col("truth") != UNKNOWN).height
+    assert (
+        f"{known} known images, {loaded.test().height - known} of {means.height} unknown classes" in result.about[0]
+    )
 
 
 @pytest.mark.parametrize("table", ["digits-selection", "digits-shares"])

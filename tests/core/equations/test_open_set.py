@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 
 from oltr_core.metrics import OPEN, Evaluation, History, closed, curves, loop, open_set
 from oltr_core.metrics.calibration import best_temperature
+from oltr_core.metrics.evaluation import names
 from oltr_core.metrics.recognition import per_class_accuracy
 
 KNOWN, UNKNOWN = 90, 60
@@ -241,3 +242,15 @@ def test_each_figure_of_the_loop_says_why_it_is_absent():
     wrong = torch.zeros(2).bool()
     assert loop(wrong, wrong, wrong, history[:1]).values["harmonic_mean"] == 0
     assert "earlier generation" in loop(some, some, some, history[:1]).absent["average_incremental"]
+
+
+def test_the_names_of_figures_are_those_of_any_evaluation_and_of_each_further_score(images):
+    logits, labels, scores = images
+    tested = Evaluation(logits, labels, labels == OPEN, 2, SHOTS, ["0000"] * 5 + ["0001"], SHOTS)
+    every = tested.measure(scores, 0.8, 1.0) | tested.loop(scores, 0.8, tested.history("0001"))
+    without = names()
+    assert {name for name in every.values if not name.startswith("loop/accuracy_of")} <= without
+    assert {name.partition("/")[0] for name in without} == {"closed", "now", "open", "calibration", "loop"}
+    further = {f"open_by_score/{score}/{name}" for score in ("knn", "msp") for name in values(images)}
+    assert {name for name in names(["knn", "msp"]) if name.startswith("open_by_score/")} >= further
+    assert names(["knn"]) > without

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from oltr_core.images.transforms import Transform
 from oltr_core.ingest.record import SourceAccess
@@ -12,6 +13,7 @@ from oltr_core.layout import Layout
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import SmallResNet, Timm
 from oltr_core.params import Params
+from oltr_core.pictures import encoded
 from oltr_core.preflight import advice, duration, images
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.compute import Compute
@@ -19,7 +21,7 @@ from oltr_core.settings.kinds import KINDS
 from oltr_core.spec import parse
 from oltr_core.stages import ingest
 from oltr_core.training import Phase, Train
-from tests.core.data_world import picture, run_curate, workspace
+from tests.core.data_world import index_row, picture, put_batch, run_curate, workspace
 
 PHOTOS = {"roe deer": 30, "fox": 12, "lynx": 4}
 FOLDERS = [{"name": "folder", "path": "labelled"}, {"name": "unlabelled", "path": "new"}]
@@ -97,6 +99,44 @@ def test_only_some_headers_are_read_and_a_broken_file_is_nobodys_side(photos, mo
     assert found.number == sum(PHOTOS.values()) + 11
 
 
+@pytest.mark.parametrize(("most", "counted"), [(46, None), (45, 45)])
+def test_of_a_large_source_so_many_images_are_counted_and_that_is_said(photos, monkeypatch, most, counted):
+    monkeypatch.setattr(images, "MOST", most)
+    found = seen(photos, params())
+    assert found.number == (counted or sum(PHOTOS.values())) + 10, "the pool is another source"
+    said = [f"labelled has more than {counted} images, which takes long to count"] if counted else []
+    assert found.left_out == said
+
+
+def test_images_whose_sides_are_read_come_from_all_of_a_source_and_of_a_batch(photos, monkeypatch):
+    for n in range(PHOTOS["roe deer"]):
+        picture(photos / "labelled" / "roe deer" / f"{n}.png", 100 + n, (90, 40))
+    monkeypatch.setattr(images, "LOOKED_AT", 28)
+    sides = seen(photos, params()).sides
+    assert len(sides) == 28
+    assert 5 < sides.count((90, 40)) < 25, "30 of 56 are so, and each is read with the same chance"
+    layout = Layout(photos / "w")
+    put_batch(layout, "b", [index_row(n, width=n, height=2 * n, label=None if n % 2 else "fox") for n in range(57)])
+    found = images.look(params(), layout, SourceAccess(photos))
+    assert len(set(found.sides)) == 29, "every second one"
+    assert all(height == 2 * width for width, height in found.sides)
+    assert (found.pool, found.labelled[""]["fox"], found.number) == (28, 29, 57)
+
+
+def test_the_sides_of_an_image_are_those_of_its_part_and_of_what_is_no_image_there_are_none():
+    from oltr_core.ingest.record import Record
+
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    for content, box, expected in (
+        (pixels, None, [(60, 40)]),
+        (encoded(Image.fromarray(pixels), "PNG"), None, [(60, 40)]),
+        (encoded(Image.fromarray(pixels), "PNG"), (0.5, 0.25, 0.5, 0.26), [(30, 10)]),
+        (encoded(Image.fromarray(pixels), "PNG"), (0, 0, 0.001, 0.001), [(1, 1)]),
+        (b"not an image", None, []),
+    ):
+        assert list(images._size(Record("a", content, box=box))) == expected
+
+
 def test_what_lies_elsewhere_is_not_fetched_to_be_looked_at(photos):
     far = [{"name": "folder", "path": "s3://bucket/photos"}, FOLDERS[1]]
     summary, *_ = said_of(photos, params(sources=[{"batch": "first", "sources": far}]))
@@ -122,7 +162,7 @@ def test_the_summary_counts_shot_groups_and_names_sides(photos):
         ({}, "1 class, lynx (3), would have fewer than 5 training images"),
         ({"train": {"phases": [{"name": "p", "epochs": 1, "batch_size": 256}]}}, "phase 'p' steps on 256 images"),
         ({"sources": [{"batch": "first", "sources": FOLDERS[:1]}]}, "there is no pool"),
-        ({"curate": {"hold_out_classes": ["fox"]}}, "only 2 test images are of unknown classes: open/* figures"),
+        ({"curate": {"hold_out_classes": ["fox"]}}, "unknown classes have only 2 images to test on: open/* figures"),
         ({"curate": {"hold_out_classes": ["fox"]}}, "is one class, which is open only until people have named it"),
         ({}, "add a source with `role: test` that holds classes which nothing else labels, or let curate.hold"),
         ({"train": {"network": {"backbone": {"name": "timm"}}}}, "resnet50 of timm begins with random weights: with"),
@@ -148,6 +188,98 @@ def test_frozen_random_weights_of_timm_are_named_and_a_file_of_weights_is_not(ph
     assert any("phase 'p' freezes them: name a file" in one for one in said)
     with_file = {"network": {"backbone": backbone | {"weights": "w.safetensors"}}, "phases": phases}
     assert not any("timm" in one for one in said_of(photos, params(train=with_file))[1])
+
+
+def advised(sides: list[tuple[int, int]], sections: dict, **of) -> list[str]:
+    """Of two classes of 40 training images, 20 open test images and a pool, but for what is said."""
+    plan = images.Expected(**{"train": {"fox": 40, "lynx": 40}, "val": 8, "pool": 9, "open_test": 20} | of)
+    return list(advice.advice(images.Seen("ingested", sides=sides), plan, params(**sections)))
+
+
+PAPER = {"threshold_by": "paper", "score": {"name": "msp"}}
+
+
+def steps(batch_size: int) -> dict:
+    return {"train": {"phases": [{"name": "p", "epochs": 1, "batch_size": batch_size}]}}
+
+
+@pytest.mark.parametrize(
+    ("of", "sections", "said"),
+    [
+        ({"train": {"fox": 5, "lynx": 75}}, {}, None),
+        ({"train": {"fox": 4, "lynx": 76}}, {}, "1 class, fox (4), would have fewer than 5 training images"),
+        ({"train": dict.fromkeys("abcdefgh", 4) | {"i": 50}}, {},
+         "8 classes, a (4), b (4), c (4), d (4), e (4), f (4) and 2 more, would have fewer than 5"),
+        ({"train": dict.fromkeys("abcdef", 4) | {"i": 50}}, {}, "a (4), b (4), c (4), d (4), e (4), f (4), would"),
+        ({}, steps(80), None),
+        ({}, steps(81), "phase 'p' steps on 81 images at once, more than the 80 to train on"),
+        ({"train": dict.fromkeys(map(str, range(9)), 40)}, {"update": PAPER}, "with 9 classes"),
+        ({"train": dict.fromkeys(map(str, range(11)), 40)}, {"update": PAPER}, None),
+        ({"pool": 0}, {}, "there is no pool"),
+        ({"open_test": 0}, {}, "no test image is of an unknown class"),
+        ({"open_test": 1}, {}, "unknown classes have only 1 image to test on: open/*"),
+        ({"open_test": 19}, {}, "unknown classes have only 19 images to test on"),
+        ({}, {"curate": {"hold_out_classes": 1}}, "hold_out_classes is one class"),
+        ({}, {"curate": {"hold_out_classes": 2}}, None),
+        ({}, {"curate": {"hold_out_classes": ["fox", "lynx"]}}, None),
+    ],
+)  # fmt: skip
+def test_advice_begins_where_something_is_too_little(of, sections, said):
+    found = advised([], sections, **of)
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("sides", "size", "said"),
+    [
+        ([(32, 50)], 16, None),
+        ([(33, 50)], 16, "your images are 33 x 50 pixels (median), and the network sees 16 x 16: what is small"),
+        ([(90, 64)], 16, "what is smaller than 4 of their pixels is lost"),
+        ([(16, 90)], 40, None),
+        ([(90, 15)], 40, "and the network sees 40 x 40: enlarging costs time and shows no more; "
+         "lower train.transform.size to about 15"),
+        ([(10, 90), (90, 10), (30, 40)], 16, None),  # the shorter sides are 10, 10 and 30
+        ([(40, 90), (90, 40), (30, 31)], 16, "your images are 40 x 40 pixels (median), and"),
+    ],
+)  # fmt: skip
+def test_the_shorter_side_of_most_images_is_what_a_network_sees_too_little_or_too_much_of(sides, size, said):
+    found = advised(sides, {"train": {"transform": {"size": size}}})
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+def test_the_summary_has_every_number_of_the_split_and_the_sides_from_least_to_largest():
+    found = images.Seen("first", pool=1000, sides=[(10, 40), (30, 40), (20, 40)])
+    found.labelled[""].update({"fox": 150, "lynx": 90})
+    plan = images.Expected({"fox": 120, "wolf": 100, "lynx": 60, "boar": 0}, 1234, 2345, 3456)
+    assert advice.summary(found, plan, params(train={"transform": {"size": 24}})) == (
+        "1,240 images in first: 4 classes to train (2 many, 1 medium, 1 few-shot), 280 images of them, "
+        "1,234 for validation, 3,456 test images of unknown classes, 2,345 in the pool; "
+        "10 to 30 (median 20) x 40 pixels, and the network sees 24"
+    )
+    nothing = images.Expected({}, 0, 0, 0)
+    assert advice.summary(images.Seen("ingested"), nothing, params()) == (
+        "0 images: 0 classes to train, 0 images of them, 0 for validation, 0 test images of unknown classes, "
+        "0 in the pool"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "sections", "said"),
+    [
+        ({"train": {"fox": 2, "lynx": 2}}, {}, None),
+        ({"train": {"fox": 2, "lynx": 1}}, {}, "1 class, lynx (1), would have fewer than 2 training images"),
+        ({"val": 1}, {}, None),
+        ({"val": 0}, {}, "no image is left for validation"),
+        ({}, {"annotator": {"name": "truth"}, "sources": [{"batch": "b", "sources": FOLDERS[:1]}]}, None),
+    ],
+)
+def test_a_loop_is_refused_only_where_it_would_stop(of, sections, said):
+    plan = images.Expected(**{"train": {"fox": 40, "lynx": 40}, "val": 8, "pool": 9, "open_test": 20} | of)
+    found = list(advice.refusals(plan, params(**sections)))
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
 
 
 @pytest.mark.parametrize(

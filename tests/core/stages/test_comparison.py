@@ -197,6 +197,8 @@ def test_each_model_rejects_by_its_own_score_and_threshold(good):
 def test_generation_0_has_nobody_to_be_compared_with(first):
     page = compared(first, "0000")
     assert (page["champion"], page["metrics"], page["absent"], page["held_apart"]) == ("genesis", {}, {}, True)
+    text = first.generation("0000").gate.read_text()
+    assert text.startswith('{\n "champion": "genesis",\n "images": '), "for people to read"
 
 
 def test_without_a_share_of_its_own_the_gate_judges_on_all_test_images_and_says_so(good, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oltr_core.pictures import scaled
 from oltr_core.stages.contact_sheet import draw
 
 
@@ -53,6 +54,21 @@ def test_enlarged_pixels_stay_pixels_and_a_photograph_is_averaged_down():
     assert set(np.unique(sheet([chess], [""])[2:70, 2:70])) == {0, 200}
     fine = np.indices((680, 680)).sum(0)[..., None].repeat(3, 2).astype(np.uint8) % 2 * 200
     assert set(np.unique(sheet([fine], [""])[2:70, 2:70])) == {100}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side", "size"),
+    [(400, 1, 40, (1, 40)), (1, 400, 40, (40, 1)), (30, 20, 60, (40, 60)), (20, 30, 15, (15, 10)), (5, 9, 9, (9, 5))],
+)
+def test_the_longer_side_of_an_image_is_brought_to_what_is_asked_for_and_the_other_is_a_pixel_at_least(
+    height, width, side, size
+):
+    assert scaled(flat(0, height, width), side).size == size
+
+
+def test_an_image_that_is_enlarged_by_half_has_no_other_colours():
+    chess = np.indices((4, 4)).sum(0)[..., None].repeat(3, 2).astype(np.uint8) % 2 * 200
+    assert set(np.unique(np.asarray(scaled(chess, 6)))) == {0, 200}
 
 
 def test_a_caption_is_ink_below_its_image_and_in_the_middle():

@@ -179,6 +179,18 @@ def test_the_trade_off_is_a_curve_with_the_point_in_force_on_it(layout):
     assert "The line was set on known validation images alone;" in page
 
 
+@pytest.mark.parametrize(("points", "levels"), [(200, [0, 1, 2, 3, 4, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])
+def test_the_trade_off_is_the_share_accepted_and_rejected_at_every_score_or_at_so_many(points, levels):
+    scores = ([0.1, 0.3, 0.3, 0.2], [0.25, 0.5, 0.4, 0.4, 0.1])
+    known, unknown = (pl.DataFrame({"score": of, "rejected": [s > 0.3 for s in of]}) for of in scores)
+    (line,) = re.findall(r'<polyline points="([^"]*)"', report_charts.trade_off(known, unknown, points))
+    expected = [(100.0, 0.0)]
+    for at in np.take([0.1, 0.2, 0.25, 0.3, 0.4, 0.5], levels):
+        expected.append((100 * np.mean(np.array(scores[0]) > at), 100 * np.mean(np.array(scores[1]) <= at)))
+    found = [tuple(map(float, point.split(","))) for point in line.split()]
+    assert found == [pytest.approx((44 + 7.64 * x, 194 - 1.7 * y), abs=0.06) for x, y in expected]
+
+
 @pytest.mark.parametrize(
     ("figure", "value", "said"),
     [
@@ -577,6 +589,20 @@ def test_the_loss_is_drawn_phase_by_phase_over_all_reports(layout):
     assert "in the full training of generation 0000;\nthis generation extends" in section(written(layout), "Training")
     layout.work.training_log.unlink()
     assert ">Training</h2>" not in written(layout)
+
+
+def test_a_run_of_an_older_version_has_one_line_and_the_chart_begins_at_the_tens_below_on(tmp_path):
+    layout = Layout(tmp_path)
+    layout.work.folder.mkdir(parents=True)
+    layout.work.training_log.write_text('{"loss": 2}\n{"accuracy": 0.5}\n{"loss": 1.0}\n')
+    (chart,) = charts_of(report_charts.loss_curve(layout))
+    assert words_of(chart) == ["0", "1", "2", "training", "1", "3", "epoch"]
+    for value, low in ((1.0, "90"), (0.9, "90"), (0.899, "80"), (0.0, "0")):
+        lineage = [{"generation": "0003", "metrics": {"a": value}}]
+        (chart,) = charts_of(report_charts.headline(lineage, {"a": "a", "b": "not measured"}))
+        assert words_of(chart)[0] == low
+        assert words_of(chart)[3:] == ["a", "3", "3", "generation"]
+    assert report_charts.headline([{"generation": "0003", "metrics": {"b": 1.0}}], {"a": "a"}) == ""
 
 
 def test_without_unknown_test_images_their_gallery_says_so(layout):

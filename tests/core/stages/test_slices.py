@@ -1,14 +1,19 @@
 """Attributes of images, from the indexes of raw batches, as the columns by which figures are measured apart."""
 
 import json
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+import torch
 
 from oltr_core.layout import Layout
+from oltr_core.metrics.slices import slices
 from oltr_core.params import load_params
-from oltr_core.stages.slices import values_of
+from oltr_core.seeding import numpy_generator
+from oltr_core.stages.slices import pick, values_of, write
 from tests.core.data_world import image_id, index_row, put_batch
+from tests.core.equations.test_slices import world
 
 
 @pytest.fixture
@@ -49,3 +54,29 @@ def test_a_tolerance_for_a_group_needs_its_attribute_among_the_slices(tmp_path):
         load_params(layout)
     layout.params.write_text(text + "evaluate: {slices: [site]}\n")
     assert load_params(layout).gate.tolerances == {"slice/site/worst": 0.1, "slice/site/north": 0.1}
+
+
+def test_values_are_picked_by_image():
+    sliced = {"site": ["a", "b", None], "camera": ["1", "2", "3"]}
+    assert pick(sliced, torch.tensor([True, False, True])) == {"site": ["a", None], "camera": ["1", "3"]}
+    assert pick(sliced, torch.zeros(3, dtype=torch.bool)) == {"site": [], "camera": []}
+
+
+def test_figures_of_the_groups_of_each_attribute_are_written_and_the_worst_and_the_gap_are_metrics(tmp_path):
+    layout, card = Layout(tmp_path), SimpleNamespace(threshold=0.5, temperature=1.0)
+    layout.work.folder.mkdir(parents=True)
+    tested, scores, sites = world({"a": (30, 30, 30, 24), "b": (40, 20, 30, 3)})
+    sliced = {"site": sites, "camera": ["7"] * len(sites)}
+    for learned in (False, True):
+        found = write(layout, tested, scores, card, sliced, learned)  # pyright: ignore[reportArgumentType]
+        page = json.loads(layout.work.slices.read_text())
+        assert set(page) == {"site", "camera"}
+        same = slices(tested, scores, 0.5, 1.0, sites, numpy_generator(0, "slices", "site"), learned)
+        assert page["site"] == json.loads(json.dumps(same)), "each attribute has a generator of its own"
+        assert page["site"]["figures"]["now/overall"] == {"group": "b", "worst": 0.5, "best_group": "a", "gap": 0.5}
+        assert page["site"]["groups"]["a"]["metrics"]["open/unknown_recall"] == 0.8
+        assert any(name.startswith("loop/") for name in page["camera"]["figures"]) is learned
+    assert found.values == {
+        "slice/site/worst": 0.5, "slice/site/gap": 0.5, "slice/camera/worst": pytest.approx(50 / 70),
+    }  # fmt: skip
+    assert set(found.absent) == {"slice/camera/gap"}
