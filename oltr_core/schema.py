@@ -251,7 +251,7 @@ def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     table = table.sort_by([(name, "ascending") for name in key(schema)]).replace_schema_metadata(schema.metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     # statistics and dictionary of a library's choosing would tie the bytes to its version more than need be
-    pq.write_table(table, path, compression="zstd", store_schema=True)
+    pq.write_table(table, path, compression="zstd")
 
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

@@ -135,7 +135,15 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/contracts/test_models.py",
         f"{CORE}/test_defaults.py",
     ],
-    "oltr_core/models/heads/random_projection.py": [f"{CORE}/equations/test_projection.py"],
+    "oltr_core/models/heads/random_projection.py": [
+        f"{CORE}/equations/test_projection.py",
+        f"{CORE}/contracts/test_models.py",
+    ],
+    "oltr_core/models/network.py": [
+        f"{CORE}/contracts/test_models.py",
+        f"{CORE}/equations/test_backbones.py",
+        f"{CORE}/equations/test_few_shot_heads.py",
+    ],
     "oltr_core/models/heads": [
         f"{CORE}/equations/test_meta_embedding.py",
         f"{CORE}/equations/test_rescaled_heads.py",

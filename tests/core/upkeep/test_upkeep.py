@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from oltr_core import ledger, schema
+from oltr_core import digest, ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.upkeep import forgetting, garbage, models, search
+from oltr_core.upkeep.sightings import Sighting, sightings
 from oltr_core.upkeep.sightings import answer as told
-from oltr_core.upkeep.sightings import sightings
 from tests.core.data_world import (
     answer,
     configure,
@@ -263,6 +265,48 @@ def test_the_search_finds_a_value_in_files_texts_tables_and_databases(tmp_path, 
     assert [max(map(len, search.pieces(value(1, most)))) for most in (256, 257)] == [256, 64], "a long one in parts"
 
 
+def test_a_long_value_is_looked_for_by_three_parts_of_its_last_third():
+    """An eighth long, and 64 to 512 bytes."""
+    for size, starts, longest in ((1600, (1040, 1200, 1360), 200), (400, (260, 300, 340), 64), (8000, (5200, 6000, 6800), 512)):  # fmt: skip # noqa: E501
+        wanted = value(1, size)
+        in_text = base64.b64encode(wanted)
+        found = list(search.pieces(wanted))
+        assert found[:3] == [wanted[at : at + longest] for at in starts]
+        assert [piece in in_text for piece in found] == [False] * 3 + [True] * 3
+    assert next(search.pieces(wanted[:256])) == wanted[:256]
+    assert list(search.pieces(bytes(range(7)))) == [b"AAECAwQFBg=="], "of too few different bytes"
+    assert next(search.pieces(bytes(range(8)))) == bytes(range(8))
+
+
+def test_a_piece_is_found_wherever_the_parts_in_which_a_file_is_read_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "CHUNK", 2048)
+    wanted = value(1, search.LONGEST)
+    alike = wanted[:4] + value(2, 60)  # it begins alike
+    for before in (0, 1, *range(2048 - 512, 2048 + 2), 3 * 2048 - 1):
+        stream = io.BytesIO(bytes(before) + wanted)
+        assert search.holds(stream, [alike, wanted]), before
+        assert not search.holds(stream, [alike]), before
+    for text, found in ((b"abcd", True), (b"abc", False), (b"", False), (b"abcabd", False), (b"-abcd", True)):
+        assert search.holds(io.BytesIO(text), [b"abcd"]) is found
+
+
+def test_values_of_a_compressed_table_are_found_in_any_column_of_bytes(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = value(1, 200)
+    for kind in (pa.binary(), pa.large_binary()):
+        table = pa.table({"n": [1, 2, 3], "v": pa.array([None, wanted * 50, b"x"], kind)})
+        pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+        for sought, found in ((wanted, True), (value(2, 200), False)):
+            assert bool(search.holding([tmp_path / "t.parquet"], [sought])) is found
+    (tmp_path / "other").write_bytes(b"text")
+    search.remove([tmp_path], [wanted])
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert search.holding([tmp_path, tmp_path / "other"], [b"text"]) == [tmp_path / "other"], "once"
+    assert search.holding([tmp_path], []) == []
+
+
 # --- what models keep of single images ---------------------------------------------------------------------------
 
 
@@ -373,6 +417,66 @@ def test_an_image_counts_for_the_class_that_its_generation_trained_it_as(layout)
     expected = [{1: 0, 0: 1}.get(r["class_id"], -1) if r["split"] == "train" else -1 for r in rows]
     assert len(set(expected)) > 1
     assert models.columns_of(generation, [*ids, "f" * 64], card).equal(torch.tensor([*expected, -1]))
+    assert models.columns_of(generation, [], card).dtype == torch.long, "of images whose bytes are gone"
+
+
+def test_a_class_is_emptied_by_forgetting_all_its_training_images_and_by_no_other(layout):
+    from oltr_core.checkpoint import Card
+    from oltr_core.images.transforms import Transform
+    from oltr_core.models import NetworkSpec
+
+    generation = layout.generation("0000")
+    rows = pl.read_parquet(generation.manifest)
+    card = Card(class_ids=[1, 7, 0], class_counts=[1, 1, 1], network=NetworkSpec(), transform=Transform())
+    train = {k: rows.filter(split="train", class_id=k)["image_id"].to_list() for k in (0, 1)}
+    others = rows.filter(pl.col("split") != "train")["image_id"].to_list()
+    assert min(map(len, train.values())) > 1
+    assert models.emptied_classes(generation, others, card) == []
+    assert models.emptied_classes(generation, train[1], card) == [0]
+    assert models.emptied_classes(generation, [*train[0], *others], card) == [2]
+    assert models.emptied_classes(generation, [*train[0], *train[1]], card) == [0, 2]
+    assert models.emptied_classes(generation, [*train[0][1:], *train[1][:-1]], card) == []
+
+
+def test_the_model_of_a_sealed_generation_forgets_too_and_a_class_of_forgotten_images_answers_no_more(layout):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.class_statistics import grow, measure
+    from oltr_core.images.transforms import Transform
+    from oltr_core.inference import features_of
+    from oltr_core.interfaces import AnnotatedFeatures
+    from oltr_core.models import NetworkSpec
+
+    folder = layout.generation("0000")
+    rows = schema.read(folder.manifest, schema.MANIFEST)
+    frame = pl.DataFrame(rows)
+    network = NetworkSpec()(2, 0).eval()
+    features = features_of(rows, network, Transform(), layout)
+    train = (frame["split"] == "train").to_numpy()
+    mine = np.flatnonzero(train)
+    labels = torch.tensor(frame["class_id"].to_numpy()[mine].astype(int))
+    places = torch.from_numpy(mine)
+    kept = AnnotatedFeatures(features[places[1:]], labels[1:])  # all but the first were annotated
+    statistics = grow(measure(features[places[:1]], labels[:1], 2), kept)
+    counts = labels.bincount().tolist()
+    card = checkpoint.Card(class_ids=[0, 1], class_counts=counts, network=network.spec, transform=Transform())
+    checkpoint.save(folder.model, network, card, {}, statistics)
+    ledger.append(layout.ledger, ledger.Event("sealed", "0000", digest.of_folder(folder.folder), WHEN))
+    gone = [frame["image_id"][int(i)] for i in mine if frame["class_id"][int(i)] == 1]
+    details = forgetting.prepare(layout, gone[:1])
+    assert (details["images"], list(details["generations"])) == (gone[:1], ["0000"])
+    row = features[frame["image_id"].to_list().index(gone[0])].numpy().tobytes()
+    assert set(search.pieces(row)) <= set(forgetting.traces(layout)), "what is searched for at the end"
+    forgetting.discard(layout)
+    forget(layout, gone[:1])
+    after = checkpoint.load(folder.model)
+    assert after.card.class_counts == after.statistics.counts.tolist() == [counts[0], counts[1] - 1]
+    assert not search.holding([layout.generations], search.pieces(row))
+    ledger.verify_sealed(layout.ledger, folder.folder)
+    forget(layout, gone[1:])
+    after = checkpoint.load(folder.model)
+    assert after.card.class_counts == after.statistics.counts.tolist() == [counts[0], 0]
 
 
 def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_image(learned):
@@ -432,6 +536,54 @@ def test_an_image_and_its_near_duplicate_are_recognised(layout, tmp_path):
     stranger = picture(tmp_path / "stranger.png", 1234)
     assert told(stranger, sightings(layout, stranger)).endswith(
         "no sealed generation knows this image or a near-duplicate of it"
+    )
+
+
+def test_a_near_duplicate_differs_in_three_bits_of_its_hash_at_most(layout):
+    path = layout.root / "photos/dog/02.png"
+    batch, before = layout.batch("b"), index(layout)
+    mine = before.filter(address="photos/dog/02.png").row(0, named=True)
+    other = before.filter(address="photos/cat/05.png")["image_id"][0]
+    for flipped, near in ((0b111 << 40, True), (0b1111 << 40, False), (0, True)):
+        phash = pl.when(image_id=other).then(pl.lit(mine["phash"] ^ flipped, pl.UInt64)).otherwise("phash")
+        schema.write(batch.index, before.with_columns(phash=phash).to_arrow(), schema.INDEX)
+        found = {(s.address, s.exact) for s in sightings(layout, path)}
+        assert found == {("photos/dog/02.png", True)} | ({("photos/cat/05.png", False)} if near else set())
+    flat = [picture_of(layout.root / f"{grey}.png", grey) for grey in (10, 200)]
+    schema.write(batch.index, before.with_columns(phash=pl.lit(0, pl.UInt64)).to_arrow(), schema.INDEX)
+    assert [sightings(layout, path) for path in flat] == [[], []], "flat images are not near one another"
+
+
+def picture_of(path: Path, grey: int) -> Path:
+    Image.new("L", (24, 20), grey).save(path)
+    return path
+
+
+def test_only_sealed_generations_are_asked_oldest_first(layout):
+    path = layout.root / "in/1.png"
+    ledger.append(layout.ledger, ledger.Event("opened", "0001", "", WHEN, {"parent": "0000"}))
+    shutil.copytree(layout.generation("0000").folder, layout.generation("0001").folder)
+    assert [s.generation for s in sightings(layout, path)] == ["0000"]
+    ledger.append(layout.ledger, ledger.Event("sealed", "0001", "", WHEN))
+    assert [s.generation for s in sightings(layout, path)] == ["0000", "0001"]
+    with pytest.raises(ValueError, match=r"none.png: expected an image file"):
+        sightings(layout, layout.root / "none.png")
+
+
+def test_the_answer_names_the_first_generation_of_training_or_the_newest_split():
+    def said(*found):
+        return told(Path("x.png"), [Sighting(*row) for row in found]).removeprefix("x.png: ")
+
+    pool, train = ("0001", "pool", None, "a", True), ("0002", "train", "dog", "a", True)
+    near = "0000", "train", "cat", "b", False
+    assert said(pool, train, ("0003", "train", "lynx", "a", True)) == (
+        "it was in training since generation 0002, as 'dog'"
+    )
+    assert said(near, pool) == "it was never in training; in generation 0001 its split is pool"
+    assert said(pool, ("0004", "test", "dog", "a", True)).endswith("in generation 0004 its split is test")
+    assert said(near) == "a near-duplicate of it (b) was in training since generation 0000, as 'cat'"
+    assert said(("0000", "val", "cat", "b", False)) == (
+        "a near-duplicate of it (b) was never in training; in generation 0000 its split is val"
     )
 
 
