@@ -86,7 +86,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/test_defaults.py",
     ],
     "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
-    "oltr_core/inference.py": [f"{CORE}/test_operating.py", f"{CORE}/stages/test_update_evaluate_select.py"],
+    "oltr_core/inference.py": [f"{CORE}/test_inference.py"],
     "oltr_core/ingest": [
         f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_ingest.py",

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from oltr_core import digest, ledger, schema
+from oltr_core.images.decode import decode
 from oltr_core.layout import Layout
 from oltr_core.upkeep import forgetting, garbage, models, search
 from oltr_core.upkeep.sightings import Sighting, sightings
@@ -234,6 +235,121 @@ def test_what_a_crash_left_half_done_goes_too(layout):
         path.write_bytes(b"pixels")
     forget(layout, [gone])
     assert not [path for path in left if path.exists()]
+
+
+def test_held_back_labels_of_a_forgotten_image_go_and_the_others_stay(layout):
+    (gone,), rows = forgetting.find(layout, ["in/1.png"]), index(layout)
+    truth = layout.truth_of("b")
+    labels = [
+        {"image_id": i, "label": "cat"} for i in rows.filter(pl.col("address").str.starts_with("in/"))["image_id"]
+    ]
+    schema.write(truth, schema.from_rows(schema.TRUTH, labels), schema.TRUTH)
+    places = [layout.batch("b").folder, truth, layout.generation("0000").folder]
+    assert forgetting.holders(layout, [gone]) == places
+    (other,) = forgetting.find(layout, ["photos/dog/02.png"])
+    assert forgetting.holders(layout, [other]) == [places[0], places[2]]
+    forget(layout, [gone])
+    left = pl.read_parquet(truth)
+    assert left.sort("image_id").to_dicts() == sorted(
+        (r for r in labels if r["image_id"] != gone), key=lambda r: r["image_id"]
+    )
+    assert forgetting.holders(layout, [gone]) == [places[2]]
+
+
+def test_of_an_export_the_files_with_a_forgotten_image_go(layout):
+    (gone,), (other,) = (forgetting.find(layout, [f"in/{n}.png"]) for n in (1, 2))
+    texts = {
+        "0000": {
+            f"images/000-{gone[:12]}.png": "p",
+            f"images/001-{other[:12]}.png": "p",
+            "contact_sheet.png": "sheet",
+        },
+        "0001": {f"images/001-{other[:12]}.png": "p", "contact_sheet.png": "sheet"},
+    }
+    for name, images in texts.items():
+        images |= {"batch.csv": "a table", "README.txt": "words", "coco.json": f"[{other}]"}
+        images |= {
+            "annotate.html": f"shows {other}",
+            "annotate-2.html": f"shows {other} and {gone if name == '0000' else ''}",
+        }
+        images |= {"label_studio.json": gone if name == "0000" else "[]"}
+        for file, text in images.items():
+            path = layout.export(name).folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    forgetting.clean_rest(layout, [gone])
+    left = {p.relative_to(layout.exports).as_posix() for p in layout.exports.rglob("*") if p.is_file()}
+    without = {f"images/000-{gone[:12]}.png", "contact_sheet.png", "annotate-2.html", "label_studio.json"}
+    expected = {f"0000/{file}" for file in texts["0000"].keys() - without} | {
+        f"0001/{file}" for file in texts["0001"]
+    }
+    assert left == expected
+
+
+def test_results_with_pictures_are_blank_until_the_next_run_where_there_are_or_were_any(layout):
+    from safetensors import safe_open
+
+    work = layout.work
+    paths = [work.contact_sheet, work.report, work.data_card, work.model, work.base_model]
+    assert forgetting.shown(layout) == paths
+    for path in paths:
+        path.unlink(missing_ok=True)
+    work.report.write_text("shows it")
+    forgetting.clean_rest(layout, [])
+    assert [path.exists() for path in paths] == [False, True, False, False, False]
+    assert "oltr forget" in work.report.read_text()
+    layout.dvc_lock.write_text("schema: '2.0'")  # DVC would bring back what is missing
+    forgetting.clean_rest(layout, [])
+    assert decode(work.contact_sheet.read_bytes()).shape == (1, 1, 3)
+    assert work.data_card.read_text() == work.report.read_text()
+    for model in (work.model, work.base_model):
+        with safe_open(model, framework="np") as file:
+            assert list(file.keys()) == []
+
+
+def test_the_card_of_a_batch_names_the_files_as_they_are_after_every_removal(layout):
+    batch = layout.batch("b")
+
+    def named() -> dict:
+        card = json.loads(batch.card.read_text())
+        assert card["files"] == {name: digest.of_file(batch.folder / name) for name in card["files"]}
+        return card
+
+    files = named()["files"]
+    forget(layout, forgetting.find(layout, ["in/1.png"]))
+    forget(layout, forgetting.find(layout, ["photos/dog/00.png", "photos/cat/09.png"]))
+    card = named()
+    assert (card["images"], card["forgotten"]) == (12, 3)
+    assert card["files"].keys() == files.keys()
+    rows = pl.read_parquet(batch.index)
+    for (shard,), mine in rows.group_by("shard"):
+        table = forgetting._packed(batch.shard(shard))
+        black = [row for row in range(table.num_rows) if row not in mine["row"].to_list()]
+        assert [table.slice(row, 1).to_pylist() for row in black] == [[{"height": 1, "width": 1, "data": bytes(3)}]] * len(black)  # fmt: skip # noqa: E501
+
+
+def test_what_another_image_shows_too_is_not_searched_for(layout):
+    """A small image is kept as its pixels: the same in two encodings is two images of equal bytes."""
+    natural(9, 30).save(layout.root / "in" / "same.bmp")
+    configure(layout, [{"batch": "c", "sources": [{"name": "unlabelled", "path": "in"}]}])
+    run_ingest(layout, "c")
+    (twin,), (gone,) = (forgetting.find(layout, [name]) for name in ("in/same.bmp", "photos/cat/09.png"))
+    assert twin != gone
+    pieces = set(search.pieces(natural(9, 30).tobytes()))
+    forgetting.prepare(layout, [gone])
+    assert not pieces & set(forgetting.traces(layout))
+    forgetting.prepare(layout, [gone, twin])
+    assert pieces <= set(forgetting.traces(layout))
+
+
+def test_pages_of_a_generation_without_a_picture_stay_the_same_file(layout):
+    folder = layout.generation("0000")
+    folder.data_card.write_text("<p>no picture")
+    ledger.append(layout.ledger, ledger.Event("sealed", "0000", digest.of_folder(folder.folder), WHEN))
+    before = folder.data_card.stat().st_ino
+    forget(layout, forgetting.find(layout, ["in/1.png"]))
+    assert folder.data_card.stat().st_ino == before
+    assert folder.report.read_text() == '<img alt="batch" alt="removed: a picture here was forgotten">'
 
 
 # --- the search that ends it -----------------------------------------------------------------------------------
@@ -499,6 +615,50 @@ def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_
     assert not search.holding([path], [p for row in features[6] for p in search.pieces(row.numpy().tobytes())])
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("head", ["meta_embedding", "cosine"])
+def test_what_is_turned_away_keeps_its_length_and_points_from_the_sum_of_the_other_means(learned, head, statistics):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.models.heads import Cosine
+
+    path, features = learned
+    model = checkpoint.load(path)
+    if head == "cosine":
+        model.network.replace_heads(Cosine())
+    for tensor in (
+        *model.network.heads.parameters(),
+        *(h.centroids for h in model.network.heads if head != "cosine"),
+    ):
+        torch.nn.init.normal_(tensor)
+    checkpoint.save(path, model.network, model.card, {}, model.statistics if statistics else None)
+    before = checkpoint.load(path)
+    assert models.without(path, features[6:7], [2])
+    after = checkpoint.load(path)
+    assert after.card.class_counts == [4, 2, 0]
+    for e in range(2):
+        means = before.network.memory(e)
+        if statistics:
+            assert before.statistics is not None
+            means = before.statistics.means[e]
+        means = before.network.heads[e].weight.detach() if means is None else means
+        away = -(means[0] + means[1]) / (means[0] + means[1]).norm()
+        of_classes = {"weight", "classifier.weight", "hallucinator.weight", "memory.centroids"}
+        for name, old in before.network.heads[e].state_dict().items():
+            new = after.network.heads[e].state_dict()[name]
+            if name in of_classes:
+                torch.testing.assert_close(new[2], away * old[2].norm())
+                assert torch.equal(new[:2], old[:2])
+            else:
+                assert torch.equal(new, old), name
+        if statistics:
+            assert after.statistics is not None
+            torch.testing.assert_close(after.statistics.means[e, 2], away * before.statistics.means[e, 2].norm())
+            assert not after.statistics.totals["sums"][e, 2].any()
+    assert not models.without(path, features[7:8], []), "nothing of another image is there"
+
+
 def test_the_row_of_such_a_class_after_a_random_projection_is_turned_away_too(learned):
     import torch
 
@@ -616,6 +776,8 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
+    unfinished = [f.path.relative_to(layout.data).as_posix() for f in garbage.leftovers(layout)]
+    assert unfinished == [f"store/features/{'f' * 64}", ".forgetting", "raw/.b.part"], "a run may continue"
     ledger.append(layout.ledger, ledger.Event("promoted", "0000", "x", WHEN))
     ledger.append(layout.ledger, ledger.Event("imported", "0000", "y", WHEN))
     found = garbage.leftovers(layout)
@@ -659,6 +821,7 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
     from oltr_core.images.transforms import Transform
     from oltr_core.inference import features_of
     from oltr_core.models import NetworkSpec
+    from oltr_core.models.heads import Linear
 
     torch.manual_seed(0)
     network = NetworkSpec()(2, 0).eval()
@@ -672,6 +835,17 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
     )
     checkpoint.save(layout.work.model, network, card, {})
     assert garbage.leftovers(layout) == []
+    layout.work.base_model.write_bytes((2).to_bytes(8, "little") + b"{}")  # one whose weights were removed
+    for place in (layout.generation("0000").model, layout.generation("0000").base_model):
+        layout.work.model.rename(place)
+        assert garbage.leftovers(layout) == []
+        place.rename(layout.work.model)
+    network.replace_heads(Linear())
+    checkpoint.save(layout.work.model, network, card, {})
+    assert garbage.leftovers(layout) == [], "heads are no part of features"
+    other = card.model_copy(update={"transform": Transform(std=(0.5, 0.5, 0.5))})
+    checkpoint.save(layout.work.model, network, other, {})
+    assert [f.path for f in garbage.leftovers(layout)] == [kept]
     layout.work.model.write_bytes(layout.work.model.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"model\.safetensors: expected a checkpoint, found something else"):
         garbage.leftovers(layout)
