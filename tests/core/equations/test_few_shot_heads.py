@@ -24,6 +24,7 @@ from oltr_core.models.heads import (
 from oltr_core.shots import FEW
 from oltr_core.training import Phase, fit
 from tests.core.training.worlds import NETWORK, recipe, world
+from tests.core.written_out import descent
 
 COUNTS = [40, 33, 26, 9, 5, 2, 1]
 unit = torch.nn.functional.normalize
@@ -114,17 +115,6 @@ def test_the_regression_brings_weights_of_few_images_nearer_to_those_of_all():
     before = error()
     few_shot.regress(transform, transform, few_shot.Pairs(few, -2 * few, x, x), 0.0, 400, 0.05, generator)
     assert error() < 0.5 * before
-
-
-def descent(parameters, losses, rates, nesterov: bool) -> None:
-    """Gradient descent with momentum 0.9 and weight decay 5e-4, written out; `losses` is called before each step."""
-    velocity = [torch.zeros_like(p) for p in parameters]
-    for rate in rates:
-        gradients = torch.autograd.grad(losses(), parameters)
-        for i, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-            change = gradient + 5e-4 * p.detach()
-            velocity[i] = 0.9 * velocity[i] + change
-            p.data -= rate * (change + 0.9 * velocity[i] if nesterov else velocity[i])
 
 
 def test_the_regression_descends_on_batches_of_128_pairs_at_a_rate_that_falls_to_zero_by_a_cosine():
