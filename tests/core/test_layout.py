@@ -36,6 +36,8 @@ L = Layout(Path("w"))
         (L.export("0001").table, "data/exports/0001/batch.csv"),
         (L.export_part("0001").table, "data/exports/.0001.tmp/batch.csv"),
         (L.analysis("0001", "memory").page, "data/analyses/0001/memory/page.html"),
+        (L.analysis("0001", "memory").table("images"), "data/analyses/0001/memory/images.csv"),
+        (L.difference("0001", "0002").page, "data/analyses/diff-0001-0002/page.html"),
         (L.failure("train"), "data/failures/train.json"),
         (L.timing("train"), "data/timings/train.json"),
         (L.features("d"), "data/store/features/d"),

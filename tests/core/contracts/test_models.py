@@ -196,6 +196,23 @@ def test_a_model_of_timm_that_cannot_be_cut_serves_one_expert():
         spec.model_copy(update={"experts": 2})(3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "positions"), [("test_convnext", 2 * 2), ("test_vit", 1)])
+def test_a_whole_model_of_timm_gives_its_last_map_or_what_it_classifies_as_one_position(name, positions):
+    import timm
+
+    shared, (late,), channels = Timm(model=name)(1, True)
+    alone, images = timm.create_model(name, num_classes=0).eval(), torch.rand(2, 3, 64, 64)
+    if name == "test_vit":
+        images = torch.rand(2, 3, 160, 160)
+    alone.load_state_dict(late.model.state_dict())
+    found = late.eval()(shared(images))
+    assert found.shape[:2] == (2, channels)
+    assert found[0, 0].numel() == positions
+    expected = alone.forward_features(images) if positions > 1 else alone(images)[:, :, None, None]
+    torch.testing.assert_close(found, expected)
+
+
 def test_an_unknown_model_of_timm_is_answered_with_its_neighbours():
     with pytest.raises(ValueError, match="timm has no model 'resnet5'.*resnet50"):
         NetworkSpec(backbone=Timm(model="resnet5"))(3)
@@ -304,11 +321,12 @@ def test_refresh_leaves_the_centroids_of_absent_classes_and_fits_the_scale_of_ga
     before = torch.randn(2, 3, network.num_features)
     for e in range(2):
         network.memory(e).copy_(before[e])
-    features, labels = torch.randn(5, 2, network.num_features), torch.tensor([0, 0, 2, 2, 2])
+    features, labels = torch.randn(6, 2, network.num_features), torch.tensor([0, 0, 0, 0, 0, 2])
     network.refresh(features, labels)
     for e, head in enumerate(network.heads):
         assert torch.equal(network.memory(e)[1], before[e, 1])
-        torch.testing.assert_close(network.memory(e)[0], features[:2, e].mean(0))
+        torch.testing.assert_close(network.memory(e)[0], features[:5, e].mean(0))
+        torch.testing.assert_close(network.memory(e)[2], features[5, e], msg="of one image")
         gamma = (features[:, e, None] - network.memory(e)).norm(dim=2).amin(1).median()
         torch.testing.assert_close(head.median, gamma, rtol=1e-3, atol=1e-4)
 

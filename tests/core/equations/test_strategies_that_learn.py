@@ -129,6 +129,7 @@ def test_features_are_scaled_by_what_the_labelled_images_are():
     assert scale.mean.tolist() == [3, 12]
     assert float(scale.size) == pytest.approx(np.sqrt((4 + 4 + 4 + 4 + 16) / 6))
     torch.testing.assert_close(scale(x), (x - torch.tensor([3.0, 12.0])) / scale.size)
+    assert not Scale(x[:1])(x[:1]).any(), "of one image there is no size"
 
 
 # --- VAAL ----------------------------------------------------------------------------------------------------

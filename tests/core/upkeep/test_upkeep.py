@@ -519,6 +519,27 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     assert not models.without(path, features[7:8], [], torch.tensor([-1]))
 
 
+def test_a_feature_computed_again_may_be_off_by_a_thousandth_of_its_length(learned):
+    import torch
+
+    from oltr_core import checkpoint
+
+    path, features = learned
+    before = checkpoint.load(path)
+    kept = before.statistics.kept["features"]
+    long = kept[1:2] * 100  # features need not have length 1
+    before.statistics.kept["features"][1:2] = long
+    checkpoint.save(path, before.network, before.card, before.score_state, before.statistics)
+    aside = torch.zeros_like(long)
+    aside[0, :, 0] = 1.0
+    for off, found in ((1.1e-3, False), (0.9e-3, True)):
+        moved = long + aside / aside.norm() * off * long.norm() / (1 - off)
+        assert models.without(path, moved, []) is found
+    after = checkpoint.load(path).statistics
+    assert len(after.kept["features"]) == len(kept) - 1
+    assert not models.without(path, features[:0], []), "of no image nothing is left"
+
+
 def test_an_image_counts_for_the_class_that_its_generation_trained_it_as(layout):
     import torch
 
