@@ -374,6 +374,7 @@ def test_a_phase_of_no_epochs_makes_the_head_of_every_expert_and_rests_the_trunk
 
 def test_few_images_are_as_many_as_the_figures_of_few_count():
     assert WeightGenerator().few == ModelRegression().few == FEW
+    assert model_regression.SHOTS == (1, 2, 4, 8, 16), "learned from: powers of two below that"
 
 
 def test_a_cosine_head_is_not_made_from_features():
