@@ -133,13 +133,14 @@ def class_list(file: Path) -> list[str]:
         raise ValueError(f"{file}: expected a CSV of class names, and there is no such file")
     try:
         rows = csv.DictReader(io.StringIO(file.read_text("utf-8-sig")))
-        names = [(row.get("name") or "").strip() for row in rows]
+        # a row ends in this line of the file: blank lines are no rows, and a quoted name may have several
+        at = [(rows.line_num, (row.get("name") or "").strip()) for row in rows]
     except UnicodeDecodeError:
         raise ValueError(f"{file}: expected UTF-8 text") from None
     if "name" not in (rows.fieldnames or []):
         raise ValueError(f"{file}: expected a column 'name', found {', '.join(rows.fieldnames or []) or 'nothing'}")
     seen: set[str] = set()
-    for line, name in enumerate(names, start=2):
+    for line, name in at:
         problem = schema.name_problem(name) if name else None
         problem = "the name that predictions have for an image of no class" if schema.is_unknown(name) else problem
         problem = "a name that stands there twice" if name in seen else problem
@@ -148,7 +149,7 @@ def class_list(file: Path) -> list[str]:
         seen |= {name} - {""}
     if len(seen) < 2:
         raise ValueError(f"{file}: expected two named classes or more, found {len(seen)}")
-    return names
+    return [name for _, name in at]
 
 
 def register_of(card: Card) -> list[dict[str, Any]]:

@@ -23,9 +23,9 @@ def pieces(value: bytes) -> Iterator[bytes]:
     Parts, because a database breaks a long value; from its last third, because formats begin alike.
     """
     for form in (value, base64.b64encode(value)):
-        size = min(LONGEST, max(64, len(form) // 8), len(form))
-        for at in {len(form) * part // 20 for part in (13, 15, 17)} if len(form) > 256 else {0}:
-            piece = form[at : at + size] if len(form) > 256 else form
+        size = min(LONGEST, max(64, len(form) // 8))
+        starts = [len(form) * part // 20 for part in (13, 15, 17)]
+        for piece in [form[at : at + size] for at in starts] if len(form) > 256 else [form]:
             if len(set(piece)) >= VARIED:
                 yield piece
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from oltr_core import checkpoint
-from oltr_core.checkpoint import Card
+from oltr_core.checkpoint import Answers, Card
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics
 from oltr_core.models.heads import Linear
@@ -198,3 +198,58 @@ def test_statistics_of_an_older_version_have_neither_totals_nor_exemplars(tmp_pa
     found = checkpoint.load(tmp_path / "old").statistics
     assert torch.equal(found.means, statistics.means)
     assert (found.totals, found.exemplars, found.projected) == ({}, {}, {})
+
+
+def test_the_answers_of_a_card_are_its_classes_or_those_that_a_register_left():
+    network = NETWORK(4)
+    card = Card(
+        class_ids=[4, 0, 7, 9], class_names=list("dagz"), class_counts=[5, 9, 2, 1], network=network.spec,
+        transform=Transform(),
+    )  # fmt: skip
+    outputs = network.eval().classify(torch.rand(3, 1, network.num_features))
+    assert (card.answer_ids, card.answer_names, card.answer_counts) == ([4, 0, 7, 9], list("dagz"), [5, 9, 2, 1])
+    assert card.answered(outputs) is outputs
+    merged = card.model_copy(update={"answers": Answers(ids=[4, 7], names=["deer", "goat"], of=[0, -1, 1, 0])})
+    assert (merged.answer_ids, merged.answer_names, merged.answer_counts) == ([4, 7], ["deer", "goat"], [6, 2])
+    p, found = (o.logits[:, 0].double().exp() for o in (outputs, merged.answered(outputs)))
+    torch.testing.assert_close(found, torch.stack([p[:, 0] + p[:, 3], p[:, 2]], 1), rtol=1e-4, atol=1e-5)
+    values = torch.tensor([0.5, 8.0, 2.0, 1.5], dtype=torch.float64)
+    assert merged.answers is not None
+    assert torch.equal(merged.answers.of_columns(values), torch.tensor([2.0, 2.0], dtype=torch.float64))
+
+
+def test_a_card_says_by_default_that_nothing_was_chosen_merged_or_rolled_up():
+    card = Card(class_ids=[], class_counts=[], network=NETWORK, transform=Transform())
+    assert card.version == 3
+    assert (card.threshold, card.target_tpr, card.threshold_by, card.unknown_accepted) == (None, 0.95, "known_kept", 0.2)  # fmt: skip # noqa: E501
+    assert (card.roll_up, card.temperature, card.reference_seed, card.tuned_on_unknown) == (0, 1, 0, 0)
+    assert (card.answers, card.class_balanced, card.score, card.parent, card.recipe) == (None, False, {}, "", {})
+
+
+@pytest.mark.parametrize(
+    ("version", "read"), [(0, False), (1, True), (2, True), (3, True), (4, False), (None, False)]
+)
+def test_versions_1_to_3_are_read(tmp_path, version, read):
+    _, card, _ = _saved(tmp_path / "m")
+    raw = json.loads(card.model_dump_json()) | {"version": version}
+    save_file({}, tmp_path / "other", metadata={"oltr.card": json.dumps(raw)})
+    if read:
+        assert checkpoint.read_card(tmp_path / "other").version == 3
+        return
+    with pytest.raises(ValueError, match=f"other: expected a checkpoint of version 3, found version {version}"):
+        checkpoint.read_card(tmp_path / "other")
+
+
+def test_a_rate_is_renamed_in_version_1_alone(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    raw = json.loads(card.model_dump_json()) | {"version": 2}
+    raw["network"]["head"]["rate"] = 0.25
+    save_file({}, tmp_path / "m", metadata={"oltr.card": json.dumps(raw)})
+    with pytest.raises(ValueError, match="rate"):
+        checkpoint.read_card(tmp_path / "m")
+
+
+def test_a_column_without_an_id_is_an_error_of_ours(tmp_path):
+    network, card, _ = _saved(tmp_path / "m")
+    with pytest.raises(AssertionError, match="one class id per column"):
+        checkpoint.save(tmp_path / "n", network, card.model_copy(update={"class_ids": [4, 0]}))

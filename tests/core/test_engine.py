@@ -38,7 +38,18 @@ def dies(folder: Path, times: int, unit: int) -> int:
 
 
 def test_the_units_of_a_process_that_was_killed_are_done_again_in_their_order(tmp_path):
-    assert list(engine.local(partial(dies, tmp_path, 1), range(9), 2)) == [n * n for n in range(9)]
+    taken: list[int] = []
+
+    def units() -> Iterator[int]:
+        for n in range(9):
+            taken.append(n)
+            yield n
+
+    results = engine.local(partial(dies, tmp_path, 1), units(), 2)
+    assert next(results) == 0
+    assert len(taken) < 9, "units are taken as workers become free"
+    assert list(results) == [n * n for n in range(1, 9)]
+    assert taken == list(range(9))
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -57,6 +68,33 @@ def test_an_engine_is_used_inside_alone_and_only_where_it_is_far():
     assert not engine.far()
     with engine.using(Elsewhere(far=False)):
         assert list(engine.run(lambda n: n, range(3))) == [0, 1, 2]  # a lambda cannot be pickled
+
+
+def test_by_default_units_are_done_here_of_the_files_here():
+    assert (engine.far(), engine.apart(), engine.copies(), engine.STARTS) == (False, False, None, 4)
+    with engine.being_apart():
+        assert engine.apart()
+        with engine.using(Elsewhere(copies="copies")):  # pyright: ignore[reportArgumentType]
+            assert engine.copies() == "copies"
+    assert (engine.apart(), engine.copies()) == (False, None)
+    assert list(engine.run(lambda n: os.getpid(), [1])) == [os.getpid()], "one process: this one"
+    used = Elsewhere()
+    with engine.using(used):
+        list(engine.run(str, range(3)))
+    assert used.asked == [(1, False)]
+
+
+def test_a_unit_that_may_be_done_apart_is_told_so():
+    with engine.using(Elsewhere(apart=True)):
+        assert list(engine.run(_is_apart, range(2), apart=True)) == [True, True]
+        with pytest.raises(AssertionError, match="needs the workspace"):
+            list(engine.run(_is_apart, range(2)))
+    with engine.using(Elsewhere()):
+        assert list(engine.run(_is_apart, range(2), apart=True)) == [False, False]
+
+
+def _is_apart(_: int) -> bool:
+    return engine.apart()
 
 
 def test_what_an_engine_needs_to_know_of_a_unit_reaches_it():

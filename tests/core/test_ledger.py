@@ -284,3 +284,60 @@ def test_an_event_is_durable_before_the_call_returns(path, monkeypatch):
 def test_an_event_that_nobody_knows_is_refused(path):
     with pytest.raises(AssertionError, match="deleted"):
         _event("deleted")
+
+
+def test_the_metrics_of_a_seal_are_those_of_its_event_or_of_the_file_where_the_event_has_none(tmp_path):
+    file = tmp_path / "metrics.json"
+    assert ledger.metrics_at_seal({}, file) == {}
+    file.write_text('{"closed/overall": 0.5}')
+    assert ledger.metrics_at_seal({}, file) == {"closed/overall": 0.5}
+    assert ledger.metrics_at_seal({"metrics": {"closed/overall": 0.4}}, file) == {"closed/overall": 0.4}
+    assert ledger.metrics_at_seal({"metrics": {}}, file) == {}
+
+
+def test_pointers_are_the_newest_of_each_path_and_forgetting_an_image_drops_those_of_its_generations():
+    history = [
+        _event("ingested", "b", dvc={"data/raw/b": {"md5": "1"}}),
+        _event("sealed", "0000", dvc={"data/generations/0000": {"md5": "2"}}),
+        _event("sealed", "0001", dvc={"data/generations/0001": {"md5": "3"}, "data/raw/b": {"md5": "4"}}),
+        _event("promoted", "0001"),
+    ]
+    assert ledger.pointers(history) == {
+        "data/raw/b": {"md5": "4"},
+        "data/generations/0000": {"md5": "2"},
+        "data/generations/0001": {"md5": "3"},
+    }
+    forgotten = _event("forgotten", "0001", images=["x"], generations={"0000": "new"})
+    assert ledger.pointers([*history, forgotten]).keys() == {"data/raw/b", "data/generations/0001"}
+    again = _event("sealed", "0000", content="b", dvc={"data/generations/0000": {"md5": "5"}})
+    assert ledger.pointers([*history, forgotten, again])["data/generations/0000"] == {"md5": "5"}
+
+
+def test_what_restores_a_folder_is_dvc_alone_where_the_ledger_has_its_pointer(tmp_path):
+    folder = tmp_path / "data" / "generations" / "0000"
+    how = f"`dvc checkout --force 0000.dvc` in {folder.parent} restores it"
+    assert ledger.restoring(folder, ["data/raw/b", "data/generations/0000"]) == how
+    for known in ([], ["data/generations/0001"], ["ta/generations/0000"]):
+        said = ledger.restoring(folder, known)
+        assert said.startswith(how)
+        assert "`git checkout 0000.dvc`" in said
+
+
+def test_a_removal_that_is_not_over_is_known_and_one_that_is_over_leaves_its_images():
+    begun = [
+        _event("opened", "0000", parent=GENESIS),
+        _event("sealed", "0000", content="a"),
+        _event("forgetting", "0000", images=["x"], generations={"0000": "new"}),
+    ]
+    state = ledger.replay(begun)
+    assert state.forgetting == {"images": ["x"], "generations": {"0000": "new"}}
+    assert (state.forgotten, state.sealed) == ({"x"}, {"0000": digest.of_value("a")})
+    state = ledger.replay([*begun, _event("forgotten", "0000", images=["x"], generations={"0000": "new"})])
+    assert (state.forgetting, state.forgotten, state.sealed) == ({}, {"x"}, {"0000": "new"})
+
+
+def test_the_unfinished_generation_is_the_newest_and_sealed_ones_are_listed_oldest_first():
+    history = [_event("opened", name, parent=GENESIS) for name in ("0000", "0001", "0010")]
+    history += [_event("sealed", "0001"), _event("sealed", "0000"), _event("promoted", "0010")]
+    state = ledger.replay(history)
+    assert (state.unfinished, state.generations, state.next_number) == ("0001", ["0000", "0001"], 11)

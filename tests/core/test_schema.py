@@ -151,3 +151,50 @@ def test_joiners_belong_to_the_scripts_that_write_them():
     assert schema.name_problem("क्\u200dष") is None
     for name in ("de\u200cer", "می\u200c", "\u200cمی", "م\u202eی"):
         assert schema.name_problem(name) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("x" * 200, None),
+        ("x" * 201, "at most 200 characters, found 201"),
+        ("red deer", None),
+        ("Hirschkäfer (♀)", None),
+        ("", None),
+        (None, None),
+        ("de\ter", "without control characters"),
+        ("de\x00er", "without control characters"),
+        ("deer\n", "without control characters"),
+        ("de\u200ber", "without control characters"),  # without a width
+        ("\u202edeer", "without control characters"),  # turns the direction of writing
+        ("de\ud800er", "without control characters"),  # half of a pair
+        ("de\u2028er", "without control characters"),  # ends of a line and of a paragraph
+        ("de\u2029er", "without control characters"),
+    ],
+)
+def test_a_name_is_text_of_200_characters_that_pages_and_terminals_can_show(name, problem):
+    found = schema.name_problem(name)
+    assert (found is None) is (problem is None)
+    assert (problem or "") in (found or "")
+
+
+def test_the_name_of_no_class_is_known_in_any_case():
+    assert [schema.is_unknown(name) for name in ("unknown", "Unknown", "UNKNOWN")] == [True] * 3
+    assert [schema.is_unknown(name) for name in ("unknowns", "", None)] == [False] * 3
+
+
+@pytest.mark.parametrize("sign", list("=+-@\t\r"))
+def test_a_cell_that_a_spreadsheet_would_execute_is_quoted_and_read_back(sign):
+    for cell in (f"{sign}1", f"  {sign}1", f"'{sign}1"):
+        assert schema.defused(cell) == f"'{cell}"
+        assert schema.as_meant(f"'{cell}") == cell
+    for cell in (f"a{sign}1", "'tis", 1, -1.5, None):
+        assert schema.defused(cell) is cell
+    assert [schema.as_meant(cell) for cell in ("'tis", f"a{sign}1", f"{sign}1", "")] == ["'tis", f"a{sign}1", f"{sign}1", ""]  # fmt: skip # noqa: E501
+
+
+def test_a_table_is_compressed_with_zstd(tmp_path):
+    """Its bytes are in the digests of sealed generations: another way to write it would change them."""
+    schema.write(tmp_path / "t", schema.from_rows(schema.TRUTH, ROWS), schema.TRUTH)
+    column = pq.ParquetFile(tmp_path / "t").metadata.row_group(0).column(0)
+    assert column.compression == "ZSTD"

@@ -87,7 +87,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/test_defaults.py",
     ],
     "oltr_core/images/dataset.py": [f"{CORE}/images/test_dataset.py"],
-    "oltr_core/inference.py": [f"{CORE}/test_operating.py", f"{CORE}/stages/test_update_evaluate_select.py"],
+    "oltr_core/inference.py": [f"{CORE}/test_inference.py"],
     "oltr_core/ingest": [
         f"{CORE}/ingest/test_sources.py",
         f"{CORE}/ingest/test_ingest.py",
@@ -142,7 +142,15 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/contracts/test_models.py",
         f"{CORE}/test_defaults.py",
     ],
-    "oltr_core/models/heads/random_projection.py": [f"{CORE}/equations/test_projection.py"],
+    "oltr_core/models/heads/random_projection.py": [
+        f"{CORE}/equations/test_projection.py",
+        f"{CORE}/contracts/test_models.py",
+    ],
+    "oltr_core/models/network.py": [
+        f"{CORE}/contracts/test_models.py",
+        f"{CORE}/equations/test_backbones.py",
+        f"{CORE}/equations/test_few_shot_heads.py",
+    ],
     "oltr_core/models/heads": [
         f"{CORE}/equations/test_meta_embedding.py",
         f"{CORE}/equations/test_rescaled_heads.py",

@@ -135,6 +135,22 @@ def test_a_second_update_remembers_the_classes_of_the_first(learner):
     assert len(statistics.kept["labels"]) == len(new.labels)
 
 
+@MEMBERS
+def test_of_a_full_training_every_learner_keeps_class_statistics_and_its_own_needs(learner):
+    features, labels = scattered(worlds.centroids(3, 2), 90, seed=1)
+    found, plain = learner.measured(features, labels, 3), measure(features, labels, 3)
+    torch.testing.assert_close(found.means, plain.means)
+    torch.testing.assert_close(found.totals, plain.totals)
+    assert found.counts.tolist() == plain.counts.tolist()
+    assert bool(found.projected) is (learner == RIDGE)
+    assert bool(found.exemplars) is (learner.name == "exemplar_replay")
+    if found.exemplars:
+        assert found.exemplars["labels"].bincount().tolist() == [20] * 3
+        few = learner.model_copy(update={"exemplars": 4}).measured(features, labels, 3)
+        assert few.exemplars["labels"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        torch.testing.assert_close(few.exemplars, measure(features, labels, 3, exemplars=4).exemplars)
+
+
 def test_fine_tuning_on_new_answers_alone_forgets_a_look_alike_and_replay_keeps_it():
     parent, old, _, (features, labels) = world(MetaEmbedding())
     means = worlds.centroids(OLD + NEW, 1, parent.num_features)

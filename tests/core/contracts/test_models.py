@@ -9,7 +9,17 @@ import torch
 
 from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import Backbone, FusedResNet32, SmallResNet, Timm
-from oltr_core.models.heads import HeadSpec, Linear, MetaEmbedding
+from oltr_core.models.heads import (
+    Cosine,
+    HeadSpec,
+    LearnableScale,
+    Linear,
+    MetaEmbedding,
+    MetaModelNet,
+    ModelRegression,
+    RandomProjection,
+    WeightGenerator,
+)
 
 BACKBONES = get_args(get_args(Backbone)[0])
 HEADS = get_args(get_args(HeadSpec)[0])
@@ -94,6 +104,36 @@ def test_a_head_grows_by_columns_and_the_old_keep_their_place(head, experts):
         torch.testing.assert_close(after.distances[:, :, :4], before.distances)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("head", HEADS, ids=name_of)
+def test_a_new_column_answers_by_its_row_with_the_mean_bias_scale_and_length_of_the_old_ones(head):
+    torch.manual_seed(0)
+    part = NetworkSpec(head=head())(4).eval().heads[0]
+    for parameter in part.parameters():
+        torch.nn.init.normal_(parameter, 0.3)
+    x, (row, centroid) = torch.randn(6, 64), torch.randn(2, 64)
+    old = {name: tensor.clone() for name, tensor in part.state_dict().items()}
+    length = part.weight.norm(dim=1).mean()
+    part.extend(row[None], centroid[None] if part.centroids is not None else None)
+    found, cosines = part(x).logits[:, -1], torch.cosine_similarity(x, row[None])
+    if head in (Cosine, WeightGenerator):
+        torch.testing.assert_close(found, old["scale"] * cosines)
+        torch.testing.assert_close(part.weight[-1].norm(), length)
+    elif head is RandomProjection:
+        z, of_row = ((old["directions"] @ v.T).clamp_min(0).T for v in (x, row[None]))
+        torch.testing.assert_close(found, z @ of_row[0] / of_row.norm() * length + old["classifier.bias"].mean())
+    elif head is MetaEmbedding:
+        assert torch.equal(part.centroids[-1], centroid)
+        torch.testing.assert_close(part.weight[-1], row / row.norm() * length)
+        of_row = centroid / centroid.norm() * old["hallucinator.weight"].norm(dim=1).mean()
+        torch.testing.assert_close(part.hallucinator(x)[:, -1], x @ of_row + old["hallucinator.bias"].mean())
+        assert part.hallucinator.out_features == 5
+    else:
+        scale = old["scale"].mean() if "scale" in old else 1.0
+        bias = old.get("bias", old.get("classifier.bias")).mean()
+        torch.testing.assert_close(found, scale * (x @ row + bias))
+
+
 @pytest.mark.parametrize("head", HEADS, ids=name_of)
 def test_a_grown_head_can_be_trained_in_all_its_rows(head):
     network = NetworkSpec(head=head())(3)
@@ -113,6 +153,22 @@ def test_a_new_head_continues_the_classifier_it_replaces(old, new):
     after = torch.nn.functional.normalize(network.heads[1].as_linear()[0], dim=1)
     torch.testing.assert_close(before, after)
     assert network.spec.head == new
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("new", [Linear, LearnableScale, ModelRegression, MetaModelNet], ids=name_of)
+@pytest.mark.parametrize("old", [Linear(), LearnableScale(), Cosine(scale=7.0)], ids=lambda h: h.name)
+def test_a_linear_head_continues_a_head_with_equal_logits(old, new):
+    network = NetworkSpec(head=old, experts=2)(3)
+    features = torch.nn.functional.normalize(torch.randn(5, 2, network.num_features), dim=2)
+    for part in network.heads:
+        if hasattr(part, "bias"):
+            part.bias.normal_()
+        if old.name == "learnable_scale":
+            part.scale.uniform_(0.5, 2)
+    before = network.classify(features).logits
+    network.replace_heads(new())
+    torch.testing.assert_close(network.classify(features).logits, before)
 
 
 def test_refresh_puts_class_means_into_every_memory_and_leaves_absent_classes_alone():
@@ -138,6 +194,23 @@ def test_a_model_of_timm_that_cannot_be_cut_serves_one_expert():
     assert spec(3).eval()(torch.rand(1, 3, 64, 64)).logits.shape == (1, 1, 3)
     with pytest.raises(ValueError, match="several experts share the early stages of a ResNet"):
         spec.model_copy(update={"experts": 2})(3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "positions"), [("test_convnext", 2 * 2), ("test_vit", 1)])
+def test_a_whole_model_of_timm_gives_its_last_map_or_what_it_classifies_as_one_position(name, positions):
+    import timm
+
+    shared, (late,), channels = Timm(model=name)(1, True)
+    alone, images = timm.create_model(name, num_classes=0).eval(), torch.rand(2, 3, 64, 64)
+    if name == "test_vit":
+        images = torch.rand(2, 3, 160, 160)
+    alone.load_state_dict(late.model.state_dict())
+    found = late.eval()(shared(images))
+    assert found.shape[:2] == (2, channels)
+    assert found[0, 0].numel() == positions
+    expected = alone.forward_features(images) if positions > 1 else alone(images)[:, :, None, None]
+    torch.testing.assert_close(found, expected)
 
 
 def test_an_unknown_model_of_timm_is_answered_with_its_neighbours():
@@ -181,6 +254,17 @@ def test_weights_of_timm_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match=r"name a file of them as backbone\.weights"):
         NetworkSpec(backbone=Timm(model="test_resnet", pretrained=True))(3)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=name_of)
+def test_only_a_head_that_learns_from_classes_of_many_images_is_built_from_features(head):
+    network = NetworkSpec(head=head())(3)
+    built = name_of(head) in ("weight_generator", "model_regression", "meta_model_net")
+    assert network.builds_heads is built
+    before = {name: tensor.clone() for name, tensor in network.head_state().items()}
+    if not built:
+        network.build_heads(torch.randn(4, 1, network.num_features), torch.tensor([0, 1, 2, 0]))
+        assert all(torch.equal(tensor, before[name]) for name, tensor in network.head_state().items())
 
 
 def test_stages_of_unequal_number_are_refused():
@@ -237,11 +321,12 @@ def test_refresh_leaves_the_centroids_of_absent_classes_and_fits_the_scale_of_ga
     before = torch.randn(2, 3, network.num_features)
     for e in range(2):
         network.memory(e).copy_(before[e])
-    features, labels = torch.randn(5, 2, network.num_features), torch.tensor([0, 0, 2, 2, 2])
+    features, labels = torch.randn(6, 2, network.num_features), torch.tensor([0, 0, 0, 0, 0, 2])
     network.refresh(features, labels)
     for e, head in enumerate(network.heads):
         assert torch.equal(network.memory(e)[1], before[e, 1])
-        torch.testing.assert_close(network.memory(e)[0], features[:2, e].mean(0))
+        torch.testing.assert_close(network.memory(e)[0], features[:5, e].mean(0))
+        torch.testing.assert_close(network.memory(e)[2], features[5, e], msg="of one image")
         gamma = (features[:, e, None] - network.memory(e)).norm(dim=2).amin(1).median()
         torch.testing.assert_close(head.median, gamma, rtol=1e-3, atol=1e-4)
 

@@ -94,10 +94,15 @@ def test_published_sizes(backbone, millions):
     assert sum(p.numel() for p in whole(backbone).parameters()) / 1e6 == pytest.approx(millions, abs=0.011)
 
 
-def test_convolutions_start_with_the_variance_that_relus_need():
-    for conv in (m for m in whole(ResNet32()).modules() if isinstance(m, torch.nn.Conv2d)):
-        fan_out = conv.out_channels * conv.kernel_size[0] ** 2
-        assert float(conv.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.15)
+@pytest.mark.parametrize("backbone", [ResNet32(), FusedResNet32(shared_stages=1)], ids=lambda b: b.name)
+def test_convolutions_of_every_part_start_with_the_variance_that_relus_need(backbone):
+    shared, branches, _ = backbone(2, True)
+    for part in (shared, *branches):
+        convolutions = [m for m in part.modules() if isinstance(m, torch.nn.Conv2d)]
+        assert convolutions
+        for conv in convolutions:
+            fan_out = conv.out_channels * conv.kernel_size[0] ** 2
+            assert float(conv.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.15)
 
 
 @pytest.mark.parametrize(("backbone", "shared", "late"), [(SmallResNet(), 2, 2), (ResNet32(), 1, 2)], ids=str)

@@ -207,6 +207,41 @@ def test_acl_moves_new_rows_alone_and_leaves_them_as_long_as_the_old_ones():
     assert float(moved.max()) < 0.2 * float(before.detach().norm(dim=1).mean())
 
 
+def test_the_rows_of_acl_are_those_of_its_equations_under_momentum_written_out():
+    learner = AdversarialContinualLearning(adversarial=0.5, orthogonal=0.2, steps=4, learning_rate=0.3)
+    first, dim, half = 2, 5, 3
+    head = Linear()(4, dim)
+    g = torch.Generator().manual_seed(2)
+    batches = [
+        (torch.randn(6, 1, dim, generator=g), torch.tensor([0, 1, 0, 1, 1, 0]), torch.randn(3, 1, dim, generator=g))
+        for _ in range(4)
+    ]
+    drawn = iter(batches)
+    found = learner.rows(head, 0, first, lambda: next(drawn), torch.Generator().manual_seed(7))
+
+    weight, bias = head.weight.detach(), head.bias.detach()
+    both = torch.nn.init.orthogonal_(torch.empty(2 * half, dim), generator=torch.Generator().manual_seed(7))
+    s, p, d = both[:half].clone(), both[half:].clone(), torch.zeros(2, half)
+    a, b = (weight[first:] @ torch.linalg.pinv(both)).split(half, 1)
+    velocity = [torch.zeros_like(t) for t in (s, p, a, b, d)]
+    for features, labels, known in batches:
+        s, p, a, b, d = (t.clone().requires_grad_() for t in (s, p, a, b, d))
+        x, old = features[:, 0], known[:, 0]
+        logits = x @ (a @ s + b @ p).T + bias[first:]
+        told = torch.cat([old, x]) @ s.T @ d.T
+        guess = torch.nn.functional.cross_entropy(told, torch.tensor([0] * 3 + [1] * 6))
+        unit = torch.nn.functional.normalize
+        overlap = (unit(x @ s.T, dim=1).T @ unit(x @ p.T, dim=1)).square().sum() / half**2
+        main = torch.nn.functional.cross_entropy(logits, labels) + 0.2 * overlap
+        of_main = torch.autograd.grad(main, (s, p, a, b), retain_graph=True)
+        of_s, of_d = torch.autograd.grad(guess, (s, d))
+        gradients = (of_main[0] - 0.5 * of_s, *of_main[1:], 0.5 * of_d)
+        velocity = [0.9 * v + gradient for v, gradient in zip(velocity, gradients, strict=True)]
+        s, p, a, b, d = (t.detach() - 0.3 * v for t, v in zip((s, p, a, b, d), velocity, strict=True))
+    close(found, a @ s + b @ p, rtol=1e-4, atol=1e-5)
+    assert float((found - weight[first:]).norm()) > 0.1
+
+
 def test_exemplars_are_replayed_as_they_are_and_classes_without_any_from_the_memory(monkeypatch):
     parent = NetworkSpec(head=Cosine())(3, seed=0).eval()
     features, labels = features_of([30, 30, 30, 4], dim=parent.num_features, experts=1)

@@ -246,6 +246,17 @@ def test_a_burst_is_capped_until_nothing_else_is_left():
     assert len(pick(pool, 30, context, per_group=3, **only(refine=1.0)).indices) == 30
 
 
+def test_the_audit_has_no_cap_which_would_bias_what_it_says_of_the_pool():
+    pool, context = known_pool()
+    grouped = replace(context, groups=torch.tensor([0] * 24 + [-1] * 6))
+    drawn = []
+    for known in (context, grouped):
+        picks = pick(pool, 12, known, per_group=1, **only(audit=0.5, refine=0.5))
+        drawn.append(picks.indices[[share == "audit" for share in picks.shares]].tolist())
+    assert drawn[0] == drawn[1]
+    assert sum(row < 24 for row in drawn[1]) > 1
+
+
 def test_shares_that_do_not_sum_to_one_are_refused():
     with pytest.raises(ValidationError, match=r"tail, suspect and audit to sum to 1, found 1.1; change one"):
         Composed(audit=0.15)

@@ -11,6 +11,7 @@ from sklearn.svm import LinearSVC
 from oltr_core import fairness
 from oltr_core.fairness import LatentDebiasing, LearnedFairRepresentation
 from oltr_core.fairness.latent_debiasing import balanced
+from tests.core.written_out import Adam
 
 D, RESAMPLES = 12, 1000
 SHORT = LearnedFairRepresentation(parity=5, steps=300)
@@ -101,6 +102,27 @@ def test_the_objective_of_lfr_is_its_three_terms():
     found = lfr.loss(torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(groups), state)
     assert float(found) == pytest.approx(0.3 * reconstruction + 0.7 * prediction + 2 * parity)
     torch.testing.assert_close(lfr(torch.from_numpy(x), state), torch.from_numpy(m @ v))
+
+
+def test_lfr_is_fitted_by_adam_along_a_falling_cosine_written_out():
+    """From training images as prototypes, equal weights of all dimensions and classes alike."""
+    x, labels, groups = images(40, 1)
+    x = (x - x.mean(0)) / (x - x.mean(0)).square().mean().sqrt()  # the units of the fit
+    lfr = LearnedFairRepresentation(prototypes=5, steps=6, learning_rate=0.1)
+    drawn = torch.randperm(40, generator=seeded(3))[:5]
+    free = [x[drawn].clone(), torch.full((D,), -np.log(D)).float(), torch.zeros(5, 2)]
+    free = [of.requires_grad_() for of in free]
+
+    def state() -> dict[str, torch.Tensor]:
+        return {"prototypes": free[0], "weights": free[1].exp(), "classes": free[2].log_softmax(1)}
+
+    adam = Adam(free)
+    for step in range(6):
+        adam.step(lfr.loss(x, labels, groups, state()), 0.1 * (1 + np.cos(np.pi * step / 6)) / 2)
+    found = lfr.fit(x, labels, groups, seeded(3))
+    expected = {name: value.detach() for name, value in state().items()}
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert float((found["prototypes"] - x[drawn]).abs().mean()) > 0.05
 
 
 def test_what_lfr_keeps_is_in_the_units_of_the_features():

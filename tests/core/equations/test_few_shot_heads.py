@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ from oltr_core.models.heads import (
 from oltr_core.shots import FEW
 from oltr_core.training import Phase, fit
 from tests.core.training.worlds import NETWORK, recipe, world
+from tests.core.written_out import descent
 
 COUNTS = [40, 33, 26, 9, 5, 2, 1]
 unit = torch.nn.functional.normalize
@@ -112,6 +115,52 @@ def test_the_regression_brings_weights_of_few_images_nearer_to_those_of_all():
     before = error()
     few_shot.regress(transform, transform, few_shot.Pairs(few, -2 * few, x, x), 0.0, 400, 0.05, generator)
     assert error() < 0.5 * before
+
+
+def test_the_regression_descends_on_batches_of_128_pairs_at_a_rate_that_falls_to_zero_by_a_cosine():
+    torch.manual_seed(0)
+    found, expected = (torch.nn.Linear(4, 4) for _ in range(2))
+    expected.load_state_dict(found.state_dict())
+    pairs = few_shot.Pairs(*(torch.randn(9, *shape) for shape in ((4,), (4,), (5, 4), (6, 4))))
+    g, steps = torch.Generator().manual_seed(3), 5
+
+    def loss() -> torch.Tensor:
+        rows = torch.randint(9, (128,), generator=g)
+        batch = few_shot.Pairs(*(part[rows] for part in pairs))
+        return few_shot.regression_loss(expected(batch.few), batch, 0.7)
+
+    rates = [0.1 * (1 + np.cos(np.pi * step / steps)) / 2 for step in range(steps)]
+    descent(list(expected.parameters()), loss, rates, nesterov=False)
+    few_shot.regress(found, found, pairs, 0.7, steps, 0.1, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(dict(found.named_parameters()), dict(expected.named_parameters()))
+    assert not found.training
+
+
+def test_episodes_train_the_generator_by_nesterovs_momentum_at_the_published_rates(monkeypatch):
+    features, labels = drawn()
+    spec = SPEC.model_copy(update={"steps": 6, "learning_rate": 0.3})
+    torch.manual_seed(0)
+    head = spec(len(COUNTS), features.shape[1])
+    model = weight_generator.Generator(spec, head.weight.data[:3])
+    first, g = copy.deepcopy(model.state_dict()), torch.Generator().manual_seed(5)
+    rates = [0.3 * factor for factor in (1, 1, 0.06, 0.06, 0.012, 0.0024)]
+    descent(
+        list(model.parameters()),
+        lambda: model.loss(weight_generator.draw(COUNTS[:3], spec, g), features[: sum(COUNTS[:3])]),
+        rates, nesterov=True,
+    )  # fmt: skip
+    real = weight_generator.Generator
+
+    def begun(*args):
+        made = real(*args)
+        made.load_state_dict(first)
+        return made
+
+    monkeypatch.setattr(weight_generator, "Generator", begun)
+    head.build(features, labels, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(head.weight.data[:3], model.base.data)
+    torch.testing.assert_close(head.scale, model.scale.data)
+    assert not torch.allclose(head.weight.data[:3], first["base"])
 
 
 def test_the_transformation_has_four_layers_of_the_sources_widths_without_a_bias_at_first():
@@ -325,6 +374,7 @@ def test_a_phase_of_no_epochs_makes_the_head_of_every_expert_and_rests_the_trunk
 
 def test_few_images_are_as_many_as_the_figures_of_few_count():
     assert WeightGenerator().few == ModelRegression().few == FEW
+    assert model_regression.SHOTS == (1, 2, 4, 8, 16), "learned from: powers of two below that"
 
 
 def test_a_cosine_head_is_not_made_from_features():

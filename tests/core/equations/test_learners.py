@@ -9,6 +9,7 @@ from oltr_core.class_statistics import RARE, grow, measure
 from oltr_core.interfaces import AnnotatedFeatures
 from oltr_core.learners import Imprint, NearestClassMean
 from oltr_core.learners.fine_tune import fine_tune
+from oltr_core.learners.replay import batches
 from oltr_core.models import NetworkSpec
 from oltr_core.models.heads import Cosine, MetaEmbedding
 from oltr_core.pseudo_features import correlation, draw, remembered
@@ -136,6 +137,26 @@ def test_a_new_class_is_replayed_from_its_own_images_and_an_old_one_mostly_from_
     few = learner.model_copy(update={"classes": 2})
     few(parent, statistics, answered, torch.Generator().manual_seed(0))
     assert all(len(features) == 2 * 2 for features in drawn)
+
+
+def test_every_feature_of_a_step_is_drawn_for_itself():
+    """Stored or not by the share of its class, and then any stored image of the class as likely as another."""
+    features, labels = features_of([40, 8, 5])
+    statistics = measure(features, labels, 3)
+    stored = torch.randn(12, 2, 6) + 50  # far from every pseudo-feature
+    whose, share = torch.tensor([0] * 4 + [2] * 8), torch.tensor([0.25, 0.0, 0.75])
+    batch = batches(statistics, stored, whose, share, 2000, 9, False, torch.Generator().manual_seed(0))
+    drawn, of = batch()
+    assert torch.bincount(of).tolist() == [2000] * 3
+    for k, number in ((0, 4), (1, 0), (2, 8)):
+        mine = drawn[of == k].flatten(1)
+        equal = (mine[:, None] == stored.flatten(1)).all(2)
+        assert float(equal.any(1).float().mean()) == pytest.approx(float(share[k]), abs=0.05)
+        assert not equal[:, whose != k].any()
+        if number:
+            chances = equal[:, whose == k].float().mean(0)
+            torch.testing.assert_close(chances, torch.full((number,), float(share[k]) / number), atol=0.02, rtol=0)
+    assert not torch.equal(batch()[0], drawn)
 
 
 @pytest.mark.parametrize("logit_scale", [1.0, 4.0])

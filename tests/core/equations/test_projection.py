@@ -105,3 +105,24 @@ def test_a_head_that_continues_a_linear_one_is_near_to_it():
         network.replace_heads(RandomProjection(size=4000))
         after = network.classify(x).logits
     assert float((before - after).norm() / before.norm()) < 0.2
+
+
+def test_the_nearest_linear_map_is_that_of_least_squares_over_all_directions_alike():
+    torch.manual_seed(0)
+    head = RandomProjection(size=30)(3, 64)
+    torch.nn.init.normal_(head.weight)
+    x = torch.nn.functional.normalize(torch.randn(20_000, 64), dim=1)
+    with torch.no_grad():
+        expected = np.linalg.lstsq(np.c_[x, np.ones(len(x))], head(x).logits.numpy(), rcond=None)[0]
+        weight, bias = head.as_linear()
+    assert np.linalg.norm(weight.T.numpy() - expected[:-1]) < 0.1 * np.linalg.norm(expected[:-1])
+    np.testing.assert_allclose(bias, expected[-1], atol=0.02)
+
+
+def test_random_directions_keep_the_length_of_a_feature_on_average():
+    """E |relu(R x)|^2 = |x|^2 M Var(R) / 2 = |x|^2."""
+    torch.manual_seed(0)
+    head = RandomProjection(size=5000)(2, 40)
+    x = torch.randn(3, 40)
+    np.testing.assert_allclose(head.project(x).norm(dim=1), x.norm(dim=1), rtol=0.05)
+    assert RandomProjection().size == 1000

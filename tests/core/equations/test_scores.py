@@ -174,6 +174,9 @@ def test_odin_moves_every_image_towards_its_own_prediction():
 
     network, images = Tiny(), torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     odin = Odin(epsilon=0.01)
+    blind = Tiny()
+    blind.linear.weight.data[:, 0] = 0
+    assert torch.equal(odin.perturb(blind, images)[:, 0, 0, 0], images[:, 0, 0, 0]), "a pixel that says nothing"
     moved = odin.perturb(network, images)
     torch.testing.assert_close((moved - images).abs(), torch.full_like(images, 0.01), rtol=1e-3, atol=1e-6)
     assert (odin(network(moved), {}) < odin(network(images), {})).all()

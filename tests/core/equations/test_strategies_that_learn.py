@@ -13,6 +13,7 @@ from oltr_core.strategies.core_set import nearest
 from oltr_core.strategies.dbal import Scale, dropped
 from oltr_core.strategies.vaal import told_apart
 from tests.core.contracts import worlds
+from tests.core.written_out import Adam
 
 SHORT = Dbal(passes=7, steps=40, hidden=16)
 
@@ -103,12 +104,32 @@ def test_dbal_without_dropout_knows_no_disagreement_and_its_layers_learn_the_lab
     assert float((said == labels).float().mean()) > 0.9
 
 
+def test_the_layers_of_dbal_are_fitted_by_adam_to_batches_of_labelled_images_written_out(context):
+    x, labels = Scale(context.labelled.features.flatten(1))(context.labelled.features.flatten(1)), context.labels
+    dbal = Dbal(steps=5, batch_size=8, hidden=6, learning_rate=0.05)
+    layers, expected = ((linear(x.shape[1], 6, seeded(1)), linear(6, 5, seeded(2))) for _ in range(2))
+    g = seeded(3)
+
+    def loss() -> torch.Tensor:
+        rows = torch.randint(len(labels), (8,), generator=g)
+        z = dbal._logits(expected, x[rows], g)
+        return -z.log_softmax(1)[torch.arange(8), labels[rows]].mean()
+
+    weights = [[p for layer in side for p in layer.parameters()] for side in (layers, expected)]
+    adam = Adam(weights[1])
+    for _ in range(5):
+        adam.step(loss(), 0.05)
+    dbal._fit(layers, x, labels, seeded(3))
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+
+
 def test_features_are_scaled_by_what_the_labelled_images_are():
     x = torch.tensor([[1.0, 10.0], [3.0, 10.0], [5.0, 16.0]])
     scale = Scale(x)
     assert scale.mean.tolist() == [3, 12]
     assert float(scale.size) == pytest.approx(np.sqrt((4 + 4 + 4 + 4 + 16) / 6))
     torch.testing.assert_close(scale(x), (x - torch.tensor([3.0, 12.0])) / scale.size)
+    assert not Scale(x[:1])(x[:1]).any(), "of one image there is no size"
 
 
 # --- VAAL ----------------------------------------------------------------------------------------------------
@@ -160,6 +181,35 @@ def test_two_steps_of_the_auto_encoder_come_before_each_of_the_discriminator(mon
     taken.clear()
     SHORT(worlds.outputs(9, seed=3), 2, seeded(), context)
     assert taken == [(32 * 16 + 16) + (16 * 5 + 5)] * 40
+
+
+def test_vaal_is_algorithm_1_by_adam_written_out(context):
+    pool = worlds.outputs(9, seed=3)
+    vaal, g = Vaal(latent=2, hidden=3, steps=3, vae_steps=2, batch_size=4, learning_rate=0.02), seeded(5)
+    scale = Scale(context.labelled.features.flatten(1))
+    sides = [scale(of.features.flatten(1)) for of in (context.labelled, pool)]
+    encoder, decoder, discriminator = vaal._networks(32, g)
+
+    def batches() -> list[torch.Tensor]:
+        return [of[torch.randint(len(of), (4,), generator=g)] for of in sides]
+
+    def elbo() -> torch.Tensor:
+        one, other = batches()
+        parts = encoder, decoder, discriminator, g
+        return vaal.loss(one, *parts) + vaal.loss(other, *parts)
+
+    def told() -> torch.Tensor:
+        labelled, unlabelled = (discriminator(encoder(x).detach()[:, :2]) for x in batches())
+        return -(labelled.sigmoid().log().mean() + (1 - unlabelled.sigmoid()).log().mean())
+
+    of_vae, of_discriminator = Adam([*encoder.parameters(), *decoder.parameters()]), Adam(discriminator.parameters())
+    for _ in range(3):
+        of_vae.step(elbo(), 0.02)
+        of_vae.step(elbo(), 0.02)
+        of_discriminator.step(told(), 0.02)
+    merit = 1 - discriminator(encoder(sides[1])[:, :2]).sigmoid()[:, 0]
+    found = vaal(pool, 9, seeded(5), context)
+    torch.testing.assert_close(found.merit, merit.detach()[found.indices], rtol=1e-3, atol=1e-4)
 
 
 # --- both ----------------------------------------------------------------------------------------------------

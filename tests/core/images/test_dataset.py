@@ -9,9 +9,10 @@ import torch
 
 from oltr_core.augmentation import Augment
 from oltr_core.images import dataset
-from oltr_core.images.dataset import Resident, Streamed, in_order, open_images
+from oltr_core.images.dataset import Resident, Streamed, from_pixels, in_order, open_images
 from oltr_core.images.shards import Shards, pack, write_shard
 from oltr_core.images.transforms import Transform
+from oltr_core.seeding import numpy_generator
 
 SIDES = [(8, 8), (70, 90), (100, 66), (12, 9), (64, 64)]
 
@@ -70,6 +71,32 @@ def test_random_cuts_depend_on_seed_and_place_and_not_on_the_number_of_workers(p
 
     assert torch.equal(cuts(0, seed=3), cuts(2, seed=3))
     assert not torch.equal(cuts(0, seed=3), cuts(0, seed=4))
+
+
+def test_a_random_cut_draws_from_the_generator_of_its_seed_step_and_place(packed):
+    shards, rows, images = packed
+    augment = Augment(random_resized=True)
+    steps = [torch.tensor([4, 1]), torch.tensor([1, 2, 0])]
+    found = open_images(shards, rows, Transform(size=10), workers=0, cut=augment.random_cut)
+    assert len(found) == 5
+    for step, batch in enumerate(found.batches(steps, 3)):
+        for place, index in enumerate(steps[step].tolist()):
+            expected = augment.cut(images[index], 10, numpy_generator(3, "cut", step, place))
+            assert torch.equal(batch[place], expected)
+
+
+def test_images_are_resident_up_to_the_limit_of_bytes(packed, monkeypatch):
+    shards, rows, images = packed
+    for limit, kind in ((5 * 3 * 10 * 10, Resident), (5 * 3 * 10 * 10 - 1, Streamed)):
+        monkeypatch.setattr(dataset, "RESIDENT_BYTES", limit)
+        assert type(open_images(shards, rows, Transform(size=10), workers=0)) is kind
+    given = from_pixels(images[:2], Transform(size=10))
+    assert len(given) == 2
+    assert torch.equal(_all(given), _all(open_images(shards, rows.slice(0, 2), Transform(size=10), workers=0)))
+
+
+def test_evaluation_takes_every_image_once_in_its_order():
+    assert [part.tolist() for part in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
 
 
 def test_evaluation_cuts_nothing_at_random(packed):

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from oltr_core.images.decode import Limits, decode, identity, identity_of_pixels, perceptual_hash
+from oltr_core.images.decode import (
+    EXTENSIONS,
+    FORMATS,
+    Limits,
+    decode,
+    identity,
+    identity_of_pixels,
+    perceptual_hash,
+    read,
+)
+from tests.core.ingest.bad_inputs import BAD
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -158,3 +170,75 @@ def test_an_image_of_one_pixel_is_an_image():
 def test_what_pillow_warns_of_is_left_to_our_own_limits(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # it warns above, and refuses above twice as many
     assert decode(encode(Image.new("RGB", (4, 4), RED), "PNG")).shape == (4, 4, 3)
+
+
+BAD_CONTENTS = list(BAD)[: list(BAD).index("a picture named .txt")]  # those after it are not even opened
+
+
+@pytest.mark.parametrize("kind", BAD_CONTENTS)
+def test_a_file_that_is_no_image_worth_having_is_refused_with_the_reason(kind, tmp_path):
+    make, reason = BAD[kind]
+    path = tmp_path / make(tmp_path)["path"]
+    with pytest.raises(ValueError) as refused:
+        decode(read(path), Limits(), path.suffix)
+    assert str(refused.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "reason"),
+    [
+        ((10, 9), Limits(max_pixels=90), ""),
+        ((10, 9), Limits(max_pixels=89), "decompression bomb: more than 89 pixels"),
+        ((40, 2), Limits(), ""),
+        ((41, 2), Limits(), "absurd aspect ratio: 41 x 2 pixels"),
+        ((2, 5), Limits(max_aspect=2.5), ""),
+        ((2, 6), Limits(max_aspect=2.5), "absurd aspect ratio: 2 x 6 pixels"),
+    ],
+)
+def test_an_image_may_be_as_large_and_as_long_as_the_limits_say(size, limits, reason):
+    data = encode(Image.new("RGB", size, RED), "PNG")
+    if not reason:
+        assert decode(data, limits).shape == (size[1], size[0], 3)
+        return
+    with pytest.raises(ValueError, match=reason):
+        decode(data, limits)
+
+
+def test_by_default_limits_are_generous_and_names_must_fit():
+    limits = Limits()
+    assert (limits.max_pixels, limits.max_aspect, limits.any_extension) == (10**8, 20, False)
+    assert limits.max_bytes == 5 * 10**8
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_format_is_known_by_its_extensions_in_any_case_and_by_no_other(kind):
+    data = encode(quarters(), kind, **({"save_all": True, "append_images": [quarters()]} if kind == "MPO" else {}))
+    for extension in EXTENSIONS | {""}:
+        if extension in FORMATS[kind]:
+            assert decode(data, Limits(), extension.upper()).shape == (8, 16, 3)
+        elif kind != "MPO":  # read as the JPEG that it begins with
+            with pytest.raises(ValueError, match=f"wrong extension: {extension or 'none'} holds {kind}"):
+                decode(data, Limits(), extension)
+    assert decode(data).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L", "1"])
+def test_transparency_of_every_kind_is_laid_on_white(mode):
+    if mode in ("LA", "RGBA"):
+        data = encode(Image.new(mode, (4, 4), 0), "PNG")
+    else:
+        data = encode(Image.new(mode, (4, 4), 0), "PNG", transparency=0)  # black stands for what is transparent
+    assert (decode(data) == 255).all()
+
+
+def test_a_file_is_read_up_to_its_limit_and_nothing_that_is_no_regular_file(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read(path) == read(path, Limits(max_bytes=5)) == b"12345"
+    with pytest.raises(ValueError, match=r"a file of 5 bytes: more than ingest.max_bytes = 4"):
+        read(path, Limits(max_bytes=4))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="not a regular file"):
+        read(tmp_path / "pipe")
+    with pytest.raises(OSError, match="none"):
+        read(Path(tmp_path / "none"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from oltr_core.images.shards import Shards, pack, write_shard
+from oltr_core.images.shards import Shards, feature_key, pack, write_shard
 from oltr_core.layout import Layout
 from tests.core.ingest.bad_inputs import encoded
 
@@ -67,6 +69,8 @@ def test_large_images_keep_their_encoding_and_small_ones_do_not():
     data = encoded("JPEG", (65, 20))
     assert pack(pixels(0, 20, 65), data).data == data
     assert len(pack(pixels(0, 20, 64), encoded("PNG", (64, 20))).data) == 64 * 20 * 3
+    assert pack(pixels(0, 65, 20), data)[:2] == (0, 0)
+    assert pack(pixels(0, 65, 20), None)[:2] == (65, 20), "of an image that came as pixels there is nothing else"
 
 
 def test_a_large_image_comes_back_decoded(tmp_path):
@@ -82,6 +86,37 @@ def test_equal_images_give_equal_shards(tmp_path):
     for name in ("one", "two"):
         write_shard(tmp_path / name, images)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_shards_are_fetched_where_they_are_not_here_or_not_to_be_read_here(raw, tmp_path):
+    folder, images = raw
+    asked = []
+
+    def fetch(batch: str, name: str) -> bytes:
+        asked.append((batch, name))
+        return Layout(folder.parents[1]).batch(batch).folder.joinpath(name).read_bytes()
+
+    assert np.array_equal(Shards(folder, fetch).read("b", 1, 0), images[3])
+    assert asked == [], "they are here"
+    for shards in (Shards(tmp_path / "nowhere", fetch), Shards(folder, fetch, here=False)):
+        for number, image in enumerate(images):
+            assert np.array_equal(shards.read("b", number // 3, number % 3), image)
+        assert asked == [("b", "shard-00000.arrow"), ("b", "shard-00001.arrow")], "each once"
+        asked.clear()
+
+
+def test_features_are_kept_under_the_digest_of_all_they_depend_on():
+    """The name is for ever: under another one, every workspace would compute its features anew."""
+    said: dict[str, Any] = {"trunk": "t", "network": {"experts": 2}, "transform": {"size": 16}, "batch": "b"}
+    said |= {"index": "i", "shard": 3}
+    text = '["t",{"experts":2},{"size":16},"float32","b","i",3]'
+    assert feature_key(**said) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_no_images_are_a_shard_of_no_rows(tmp_path):
+    write_shard(tmp_path / "empty", [])
+    with pa.memory_map(str(tmp_path / "empty")) as file:
+        assert pa.ipc.open_file(file).read_all().num_rows == 0
 
 
 def test_shards_that_are_not_here_say_how_to_get_them(tmp_path):

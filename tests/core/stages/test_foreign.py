@@ -16,6 +16,7 @@ from oltr_core.class_statistics import measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import features_of
 from oltr_core.layout import IMPORTED, Layout
+from oltr_core.models import NetworkSpec
 from oltr_core.settings.operations import Evidence, Gate
 from oltr_core.stages import curate, evaluate, report, select, train, update
 from oltr_core.upkeep import retraining
@@ -169,6 +170,45 @@ def test_classes_that_the_list_lacks_are_learned_and_an_empty_name_leaves_its_co
     images = taken.card.transform(torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8))
     with torch.no_grad():
         torch.testing.assert_close(taken.network(images).mean_logits, original(images)[:, :-1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_class_list_is_read_column_by_column_with_or_without_a_byte_order_mark(tmp_path):
+    file = tmp_path / "c.csv"
+    for start in ("", "\ufeff"):
+        file.write_text(f'{start}id,name\n7, red deer \n8,""\n9,"fox, red"\n8\n', encoding="utf-8")
+        assert foreign.class_list(file) == ["red deer", "", "fox, red", ""]
+    for text, problem in (
+        ("name\na\nb\n\nc\nb\n", r"c.csv:6: 'b': a name that stands there twice"),
+        ("name\na\nb\tb\n", r"c.csv:3: .* without control characters"),
+        ("name\na\n" + "x" * 201, r"c.csv:3: .* at most 200 characters"),
+        ("", "expected a column 'name', found nothing"),
+        ("id,label\n1,a\n", "expected a column 'name', found id, label"),
+        ("name\na\n,\n", "expected two named classes or more, found 1"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=problem):
+            foreign.class_list(file)
+
+
+def test_the_register_of_a_card_has_a_row_per_class_and_what_became_of_it():
+    card = checkpoint.Card(
+        class_ids=[4, 0, 7, 9], class_names=["elk", "deer", "fox", "hare"], class_counts=[1] * 4,
+        network=NetworkSpec(), transform=Transform(), parents={"fox": "Vulpes", "Vulpes": "Canidae"},
+    )  # fmt: skip
+    same = {"aliases": [], "first_generation": "0000", "successor": None}
+    assert foreign.register_of(card) == [
+        {"class_id": k, "name": name, "status": "active", "parent": "Vulpes" if name == "fox" else None, **same}
+        for k, name in ((0, "deer"), (4, "elk"), (7, "fox"), (9, "hare"))
+    ]
+    # elk was merged into deer, hare was retired, and fox has another name
+    answers = checkpoint.Answers(ids=[0, 7], names=["deer", "red fox"], of=[0, 0, 1, -1])
+    rows = foreign.register_of(card.model_copy(update={"answers": answers}))
+    assert [(r["class_id"], r["name"], r["status"], r["successor"]) for r in rows] == [
+        (0, "deer", "active", None),
+        (4, "elk", "merged", 0),
+        (7, "red fox", "active", None),
+        (9, "hare", "retired", None),
+    ]
 
 
 def test_a_class_without_an_image_is_refused_by_name(start, state, names, tmp_path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
+from oltr_core.interfaces import Targets
 from oltr_core.losses import LDAM, BalancedSoftmax, CrossEntropy, LargeMargin
 from oltr_core.models.heads import Cosine
 from oltr_core.settings.compute import Compute
 from oltr_core.training import Phase, fit
+from oltr_core.training.graphs import Graphs
 from oltr_core.training.mixing import Mixup
 from oltr_core.training.step import Stepper
 from tests.core.pretended_gpu import pretended_gpu
@@ -56,6 +60,38 @@ def test_a_step_is_recorded_once_as_long_as_it_is_computed_alike(which, records)
         network = train.network(4, 0)
         list(fit(network, type(images)(images.images.to("cuda")), labels, train, Compute(device="cuda")))
     assert gpu.replays == 11 * sum(phase.epochs for phase in phases) - 3 * records
+
+
+def test_a_replay_reads_the_images_and_targets_of_its_own_step(monkeypatch):
+    """What a GPU records, here a graph does that computes anew from the tensors that were recorded."""
+
+    class Stream:
+        def wait_stream(self, other):
+            assert isinstance(other, Stream)
+
+    class Graph:
+        def replay(self):
+            of = graphs.recorded
+            assert of is not None
+            of.result.copy_(of.work(of.images, of.targets))
+
+    for name, put in {"Stream": Stream, "current_stream": Stream, "CUDAGraph": Graph}.items():
+        monkeypatch.setattr(torch.cuda, name, put)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
+    graphs: Graphs[torch.Tensor] = Graphs()
+
+    def work(images: torch.Tensor, targets: Targets) -> torch.Tensor:
+        mixed = 0 if targets.soft is None else targets.soft.sum(1)
+        return images.sum(1) * targets.labels + mixed
+
+    for key in ("soft", "hard", "soft"):
+        for step in range(6):
+            images, labels = torch.full((4, 2), step + 1.0), torch.arange(4) + step
+            targets = Targets(labels, torch.full((4, 3), 10.0 * step) if key == "soft" else None)
+            expected = 2 * (step + 1.0) * labels + (30.0 * step if key == "soft" else 0)
+            assert torch.equal(graphs(key, work, images, targets), expected)
+            assert (graphs.recorded is None) is (step < 3), "the first three are run"
 
 
 def test_one_of_several_processes_and_a_batch_in_pieces_are_not_recorded(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings.operations import Monitor
 from oltr_core.spec import parse
-from oltr_core.upkeep.arrivals import nothing_to_look_at, quiet, recommendation
+from oltr_core.upkeep.arrivals import add, looks, nothing_to_look_at, quiet, recommendation
 from tests.core.upkeep.test_retraining import generation
 
 LIMITS = Monitor(least_images=100, unknown_rate=0.3, drift=0.8)
@@ -98,3 +98,14 @@ def test_without_a_model_or_a_batch_that_is_new_there_is_nothing_to_look_at(layo
     assert nothing_to_look_at(layout) == "0000 has taken b in, and nothing was ingested since"
     layout.batch("c").folder.mkdir(parents=True)
     assert nothing_to_look_at(layout) == ""
+
+
+def test_looks_are_kept_in_their_order_and_the_same_one_twice_running_is_one(tmp_path):
+    layout, times = Layout(tmp_path), [f"2026-01-0{day}T00:00:00Z" for day in range(1, 6)]
+    assert looks(layout) == []
+    one, two = {"batch": "b", "drift": [0.6, 0.5]}, {"batch": "c", "drift": "too few"}
+    assert add(layout, {"batch": "b", "drift": (0.6, 0.5)}, times[0]) == one, "as it is read again"
+    for at, seen in zip(times[1:], (one, two, two, one), strict=True):
+        assert add(layout, seen, at) == seen
+    kept = [(times[0], one), (times[2], two), (times[4], one)]
+    assert looks(layout) == [{"at": at, **seen} for at, seen in kept]

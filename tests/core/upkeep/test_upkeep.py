@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from oltr_core import ledger, schema
+from oltr_core import digest, ledger, schema
+from oltr_core.images.decode import decode
 from oltr_core.layout import Layout
 from oltr_core.upkeep import forgetting, garbage, models, search
+from oltr_core.upkeep.sightings import Sighting, sightings
 from oltr_core.upkeep.sightings import answer as told
-from oltr_core.upkeep.sightings import sightings
 from tests.core.data_world import (
     answer,
     configure,
@@ -234,6 +237,121 @@ def test_what_a_crash_left_half_done_goes_too(layout):
     assert not [path for path in left if path.exists()]
 
 
+def test_held_back_labels_of_a_forgotten_image_go_and_the_others_stay(layout):
+    (gone,), rows = forgetting.find(layout, ["in/1.png"]), index(layout)
+    truth = layout.truth_of("b")
+    labels = [
+        {"image_id": i, "label": "cat"} for i in rows.filter(pl.col("address").str.starts_with("in/"))["image_id"]
+    ]
+    schema.write(truth, schema.from_rows(schema.TRUTH, labels), schema.TRUTH)
+    places = [layout.batch("b").folder, truth, layout.generation("0000").folder]
+    assert forgetting.holders(layout, [gone]) == places
+    (other,) = forgetting.find(layout, ["photos/dog/02.png"])
+    assert forgetting.holders(layout, [other]) == [places[0], places[2]]
+    forget(layout, [gone])
+    left = pl.read_parquet(truth)
+    assert left.sort("image_id").to_dicts() == sorted(
+        (r for r in labels if r["image_id"] != gone), key=lambda r: r["image_id"]
+    )
+    assert forgetting.holders(layout, [gone]) == [places[2]]
+
+
+def test_of_an_export_the_files_with_a_forgotten_image_go(layout):
+    (gone,), (other,) = (forgetting.find(layout, [f"in/{n}.png"]) for n in (1, 2))
+    texts = {
+        "0000": {
+            f"images/000-{gone[:12]}.png": "p",
+            f"images/001-{other[:12]}.png": "p",
+            "contact_sheet.png": "sheet",
+        },
+        "0001": {f"images/001-{other[:12]}.png": "p", "contact_sheet.png": "sheet"},
+    }
+    for name, images in texts.items():
+        images |= {"batch.csv": "a table", "README.txt": "words", "coco.json": f"[{other}]"}
+        images |= {
+            "annotate.html": f"shows {other}",
+            "annotate-2.html": f"shows {other} and {gone if name == '0000' else ''}",
+        }
+        images |= {"label_studio.json": gone if name == "0000" else "[]"}
+        for file, text in images.items():
+            path = layout.export(name).folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    forgetting.clean_rest(layout, [gone])
+    left = {p.relative_to(layout.exports).as_posix() for p in layout.exports.rglob("*") if p.is_file()}
+    without = {f"images/000-{gone[:12]}.png", "contact_sheet.png", "annotate-2.html", "label_studio.json"}
+    expected = {f"0000/{file}" for file in texts["0000"].keys() - without} | {
+        f"0001/{file}" for file in texts["0001"]
+    }
+    assert left == expected
+
+
+def test_results_with_pictures_are_blank_until_the_next_run_where_there_are_or_were_any(layout):
+    from safetensors import safe_open
+
+    work = layout.work
+    paths = [work.contact_sheet, work.report, work.data_card, work.model, work.base_model]
+    assert forgetting.shown(layout) == paths
+    for path in paths:
+        path.unlink(missing_ok=True)
+    work.report.write_text("shows it")
+    forgetting.clean_rest(layout, [])
+    assert [path.exists() for path in paths] == [False, True, False, False, False]
+    assert "oltr forget" in work.report.read_text()
+    layout.dvc_lock.write_text("schema: '2.0'")  # DVC would bring back what is missing
+    forgetting.clean_rest(layout, [])
+    assert decode(work.contact_sheet.read_bytes()).shape == (1, 1, 3)
+    assert work.data_card.read_text() == work.report.read_text()
+    for model in (work.model, work.base_model):
+        with safe_open(model, framework="np") as file:
+            assert list(file.keys()) == []
+
+
+def test_the_card_of_a_batch_names_the_files_as_they_are_after_every_removal(layout):
+    batch = layout.batch("b")
+
+    def named() -> dict:
+        card = json.loads(batch.card.read_text())
+        assert card["files"] == {name: digest.of_file(batch.folder / name) for name in card["files"]}
+        return card
+
+    files = named()["files"]
+    forget(layout, forgetting.find(layout, ["in/1.png"]))
+    forget(layout, forgetting.find(layout, ["photos/dog/00.png", "photos/cat/09.png"]))
+    card = named()
+    assert (card["images"], card["forgotten"]) == (12, 3)
+    assert card["files"].keys() == files.keys()
+    rows = pl.read_parquet(batch.index)
+    for (shard,), mine in rows.group_by("shard"):
+        table = forgetting._packed(batch.shard(shard))
+        black = [row for row in range(table.num_rows) if row not in mine["row"].to_list()]
+        assert [table.slice(row, 1).to_pylist() for row in black] == [[{"height": 1, "width": 1, "data": bytes(3)}]] * len(black)  # fmt: skip # noqa: E501
+
+
+def test_what_another_image_shows_too_is_not_searched_for(layout):
+    """A small image is kept as its pixels: the same in two encodings is two images of equal bytes."""
+    natural(9, 30).save(layout.root / "in" / "same.bmp")
+    configure(layout, [{"batch": "c", "sources": [{"name": "unlabelled", "path": "in"}]}])
+    run_ingest(layout, "c")
+    (twin,), (gone,) = (forgetting.find(layout, [name]) for name in ("in/same.bmp", "photos/cat/09.png"))
+    assert twin != gone
+    pieces = set(search.pieces(natural(9, 30).tobytes()))
+    forgetting.prepare(layout, [gone])
+    assert not pieces & set(forgetting.traces(layout))
+    forgetting.prepare(layout, [gone, twin])
+    assert pieces <= set(forgetting.traces(layout))
+
+
+def test_pages_of_a_generation_without_a_picture_stay_the_same_file(layout):
+    folder = layout.generation("0000")
+    folder.data_card.write_text("<p>no picture")
+    ledger.append(layout.ledger, ledger.Event("sealed", "0000", digest.of_folder(folder.folder), WHEN))
+    before = folder.data_card.stat().st_ino
+    forget(layout, forgetting.find(layout, ["in/1.png"]))
+    assert folder.data_card.stat().st_ino == before
+    assert folder.report.read_text() == '<img alt="batch" alt="removed: a picture here was forgotten">'
+
+
 # --- the search that ends it -----------------------------------------------------------------------------------
 
 
@@ -261,6 +379,48 @@ def test_the_search_finds_a_value_in_files_texts_tables_and_databases(tmp_path, 
     assert search.holding([tmp_path], search.pieces(value(3, size))) == []
     assert search.holding([tmp_path], search.pieces(bytes(size))) == [], "zeros may be anywhere"
     assert [max(map(len, search.pieces(value(1, most)))) for most in (256, 257)] == [256, 64], "a long one in parts"
+
+
+def test_a_long_value_is_looked_for_by_three_parts_of_its_last_third():
+    """An eighth long, and 64 to 512 bytes."""
+    for size, starts, longest in ((1600, (1040, 1200, 1360), 200), (400, (260, 300, 340), 64), (8000, (5200, 6000, 6800), 512)):  # fmt: skip # noqa: E501
+        wanted = value(1, size)
+        in_text = base64.b64encode(wanted)
+        found = list(search.pieces(wanted))
+        assert found[:3] == [wanted[at : at + longest] for at in starts]
+        assert [piece in in_text for piece in found] == [False] * 3 + [True] * 3
+    assert next(search.pieces(wanted[:256])) == wanted[:256]
+    assert list(search.pieces(bytes(range(7)))) == [b"AAECAwQFBg=="], "of too few different bytes"
+    assert next(search.pieces(bytes(range(8)))) == bytes(range(8))
+
+
+def test_a_piece_is_found_wherever_the_parts_in_which_a_file_is_read_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "CHUNK", 2048)
+    wanted = value(1, search.LONGEST)
+    alike = wanted[:4] + value(2, 60)  # it begins alike
+    for before in (0, 1, *range(2048 - 512, 2048 + 2), 3 * 2048 - 1):
+        stream = io.BytesIO(bytes(before) + wanted)
+        assert search.holds(stream, [alike, wanted]), before
+        assert not search.holds(stream, [alike]), before
+    for text, found in ((b"abcd", True), (b"abc", False), (b"", False), (b"abcabd", False), (b"-abcd", True)):
+        assert search.holds(io.BytesIO(text), [b"abcd"]) is found
+
+
+def test_values_of_a_compressed_table_are_found_in_any_column_of_bytes(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = value(1, 200)
+    for kind in (pa.binary(), pa.large_binary()):
+        table = pa.table({"n": [1, 2, 3], "v": pa.array([None, wanted * 50, b"x"], kind)})
+        pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+        for sought, found in ((wanted, True), (value(2, 200), False)):
+            assert bool(search.holding([tmp_path / "t.parquet"], [sought])) is found
+    (tmp_path / "other").write_bytes(b"text")
+    search.remove([tmp_path], [wanted])
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert search.holding([tmp_path, tmp_path / "other"], [b"text"]) == [tmp_path / "other"], "once"
+    assert search.holding([tmp_path], []) == []
 
 
 # --- what models keep of single images ---------------------------------------------------------------------------
@@ -359,6 +519,27 @@ def test_an_image_of_the_full_training_is_subtracted_and_leaves_the_exemplars(le
     assert not models.without(path, features[7:8], [], torch.tensor([-1]))
 
 
+def test_a_feature_computed_again_may_be_off_by_a_thousandth_of_its_length(learned):
+    import torch
+
+    from oltr_core import checkpoint
+
+    path, features = learned
+    before = checkpoint.load(path)
+    kept = before.statistics.kept["features"]
+    long = kept[1:2] * 100  # features need not have length 1
+    before.statistics.kept["features"][1:2] = long
+    checkpoint.save(path, before.network, before.card, before.score_state, before.statistics)
+    aside = torch.zeros_like(long)
+    aside[0, :, 0] = 1.0
+    for off, found in ((1.1e-3, False), (0.9e-3, True)):
+        moved = long + aside / aside.norm() * off * long.norm() / (1 - off)
+        assert models.without(path, moved, []) is found
+    after = checkpoint.load(path).statistics
+    assert len(after.kept["features"]) == len(kept) - 1
+    assert not models.without(path, features[:0], []), "of no image nothing is left"
+
+
 def test_an_image_counts_for_the_class_that_its_generation_trained_it_as(layout):
     import torch
 
@@ -373,6 +554,66 @@ def test_an_image_counts_for_the_class_that_its_generation_trained_it_as(layout)
     expected = [{1: 0, 0: 1}.get(r["class_id"], -1) if r["split"] == "train" else -1 for r in rows]
     assert len(set(expected)) > 1
     assert models.columns_of(generation, [*ids, "f" * 64], card).equal(torch.tensor([*expected, -1]))
+    assert models.columns_of(generation, [], card).dtype == torch.long, "of images whose bytes are gone"
+
+
+def test_a_class_is_emptied_by_forgetting_all_its_training_images_and_by_no_other(layout):
+    from oltr_core.checkpoint import Card
+    from oltr_core.images.transforms import Transform
+    from oltr_core.models import NetworkSpec
+
+    generation = layout.generation("0000")
+    rows = pl.read_parquet(generation.manifest)
+    card = Card(class_ids=[1, 7, 0], class_counts=[1, 1, 1], network=NetworkSpec(), transform=Transform())
+    train = {k: rows.filter(split="train", class_id=k)["image_id"].to_list() for k in (0, 1)}
+    others = rows.filter(pl.col("split") != "train")["image_id"].to_list()
+    assert min(map(len, train.values())) > 1
+    assert models.emptied_classes(generation, others, card) == []
+    assert models.emptied_classes(generation, train[1], card) == [0]
+    assert models.emptied_classes(generation, [*train[0], *others], card) == [2]
+    assert models.emptied_classes(generation, [*train[0], *train[1]], card) == [0, 2]
+    assert models.emptied_classes(generation, [*train[0][1:], *train[1][:-1]], card) == []
+
+
+def test_the_model_of_a_sealed_generation_forgets_too_and_a_class_of_forgotten_images_answers_no_more(layout):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.class_statistics import grow, measure
+    from oltr_core.images.transforms import Transform
+    from oltr_core.inference import features_of
+    from oltr_core.interfaces import AnnotatedFeatures
+    from oltr_core.models import NetworkSpec
+
+    folder = layout.generation("0000")
+    rows = schema.read(folder.manifest, schema.MANIFEST)
+    frame = pl.DataFrame(rows)
+    network = NetworkSpec()(2, 0).eval()
+    features = features_of(rows, network, Transform(), layout)
+    train = (frame["split"] == "train").to_numpy()
+    mine = np.flatnonzero(train)
+    labels = torch.tensor(frame["class_id"].to_numpy()[mine].astype(int))
+    places = torch.from_numpy(mine)
+    kept = AnnotatedFeatures(features[places[1:]], labels[1:])  # all but the first were annotated
+    statistics = grow(measure(features[places[:1]], labels[:1], 2), kept)
+    counts = labels.bincount().tolist()
+    card = checkpoint.Card(class_ids=[0, 1], class_counts=counts, network=network.spec, transform=Transform())
+    checkpoint.save(folder.model, network, card, {}, statistics)
+    ledger.append(layout.ledger, ledger.Event("sealed", "0000", digest.of_folder(folder.folder), WHEN))
+    gone = [frame["image_id"][int(i)] for i in mine if frame["class_id"][int(i)] == 1]
+    details = forgetting.prepare(layout, gone[:1])
+    assert (details["images"], list(details["generations"])) == (gone[:1], ["0000"])
+    row = features[frame["image_id"].to_list().index(gone[0])].numpy().tobytes()
+    assert set(search.pieces(row)) <= set(forgetting.traces(layout)), "what is searched for at the end"
+    forgetting.discard(layout)
+    forget(layout, gone[:1])
+    after = checkpoint.load(folder.model)
+    assert after.card.class_counts == after.statistics.counts.tolist() == [counts[0], counts[1] - 1]
+    assert not search.holding([layout.generations], search.pieces(row))
+    ledger.verify_sealed(layout.ledger, folder.folder)
+    forget(layout, gone[1:])
+    after = checkpoint.load(folder.model)
+    assert after.card.class_counts == after.statistics.counts.tolist() == [counts[0], 0]
 
 
 def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_image(learned):
@@ -393,6 +634,50 @@ def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_
     assert (after.statistics.means[:, 2] * features[6]).sum(1).max() < 0
     assert not (classify(after.network, features).mean_logits.argmax(1) == 2).any()
     assert not search.holding([path], [p for row in features[6] for p in search.pieces(row.numpy().tobytes())])
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("head", ["meta_embedding", "cosine"])
+def test_what_is_turned_away_keeps_its_length_and_points_from_the_sum_of_the_other_means(learned, head, statistics):
+    import torch
+
+    from oltr_core import checkpoint
+    from oltr_core.models.heads import Cosine
+
+    path, features = learned
+    model = checkpoint.load(path)
+    if head == "cosine":
+        model.network.replace_heads(Cosine())
+    for tensor in (
+        *model.network.heads.parameters(),
+        *(h.centroids for h in model.network.heads if head != "cosine"),
+    ):
+        torch.nn.init.normal_(tensor)
+    checkpoint.save(path, model.network, model.card, {}, model.statistics if statistics else None)
+    before = checkpoint.load(path)
+    assert models.without(path, features[6:7], [2])
+    after = checkpoint.load(path)
+    assert after.card.class_counts == [4, 2, 0]
+    for e in range(2):
+        means = before.network.memory(e)
+        if statistics:
+            assert before.statistics is not None
+            means = before.statistics.means[e]
+        means = before.network.heads[e].weight.detach() if means is None else means
+        away = -(means[0] + means[1]) / (means[0] + means[1]).norm()
+        of_classes = {"weight", "classifier.weight", "hallucinator.weight", "memory.centroids"}
+        for name, old in before.network.heads[e].state_dict().items():
+            new = after.network.heads[e].state_dict()[name]
+            if name in of_classes:
+                torch.testing.assert_close(new[2], away * old[2].norm())
+                assert torch.equal(new[:2], old[:2])
+            else:
+                assert torch.equal(new, old), name
+        if statistics:
+            assert after.statistics is not None
+            torch.testing.assert_close(after.statistics.means[e, 2], away * before.statistics.means[e, 2].norm())
+            assert not after.statistics.totals["sums"][e, 2].any()
+    assert not models.without(path, features[7:8], []), "nothing of another image is there"
 
 
 def test_the_row_of_such_a_class_after_a_random_projection_is_turned_away_too(learned):
@@ -435,6 +720,54 @@ def test_an_image_and_its_near_duplicate_are_recognised(layout, tmp_path):
     )
 
 
+def test_a_near_duplicate_differs_in_three_bits_of_its_hash_at_most(layout):
+    path = layout.root / "photos/dog/02.png"
+    batch, before = layout.batch("b"), index(layout)
+    mine = before.filter(address="photos/dog/02.png").row(0, named=True)
+    other = before.filter(address="photos/cat/05.png")["image_id"][0]
+    for flipped, near in ((0b111 << 40, True), (0b1111 << 40, False), (0, True)):
+        phash = pl.when(image_id=other).then(pl.lit(mine["phash"] ^ flipped, pl.UInt64)).otherwise("phash")
+        schema.write(batch.index, before.with_columns(phash=phash).to_arrow(), schema.INDEX)
+        found = {(s.address, s.exact) for s in sightings(layout, path)}
+        assert found == {("photos/dog/02.png", True)} | ({("photos/cat/05.png", False)} if near else set())
+    flat = [picture_of(layout.root / f"{grey}.png", grey) for grey in (10, 200)]
+    schema.write(batch.index, before.with_columns(phash=pl.lit(0, pl.UInt64)).to_arrow(), schema.INDEX)
+    assert [sightings(layout, path) for path in flat] == [[], []], "flat images are not near one another"
+
+
+def picture_of(path: Path, grey: int) -> Path:
+    Image.new("L", (24, 20), grey).save(path)
+    return path
+
+
+def test_only_sealed_generations_are_asked_oldest_first(layout):
+    path = layout.root / "in/1.png"
+    ledger.append(layout.ledger, ledger.Event("opened", "0001", "", WHEN, {"parent": "0000"}))
+    shutil.copytree(layout.generation("0000").folder, layout.generation("0001").folder)
+    assert [s.generation for s in sightings(layout, path)] == ["0000"]
+    ledger.append(layout.ledger, ledger.Event("sealed", "0001", "", WHEN))
+    assert [s.generation for s in sightings(layout, path)] == ["0000", "0001"]
+    with pytest.raises(ValueError, match=r"none.png: expected an image file"):
+        sightings(layout, layout.root / "none.png")
+
+
+def test_the_answer_names_the_first_generation_of_training_or_the_newest_split():
+    def said(*found):
+        return told(Path("x.png"), [Sighting(*row) for row in found]).removeprefix("x.png: ")
+
+    pool, train = ("0001", "pool", None, "a", True), ("0002", "train", "dog", "a", True)
+    near = "0000", "train", "cat", "b", False
+    assert said(pool, train, ("0003", "train", "lynx", "a", True)) == (
+        "it was in training since generation 0002, as 'dog'"
+    )
+    assert said(near, pool) == "it was never in training; in generation 0001 its split is pool"
+    assert said(pool, ("0004", "test", "dog", "a", True)).endswith("in generation 0004 its split is test")
+    assert said(near) == "a near-duplicate of it (b) was in training since generation 0000, as 'cat'"
+    assert said(("0000", "val", "cat", "b", False)) == (
+        "a near-duplicate of it (b) was never in training; in generation 0000 its split is val"
+    )
+
+
 def test_an_image_of_the_pool_was_never_in_training(layout):
     path = layout.root / "in/1.png"
     assert told(path, sightings(layout, path)) == (
@@ -464,6 +797,8 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
+    unfinished = [f.path.relative_to(layout.data).as_posix() for f in garbage.leftovers(layout)]
+    assert unfinished == [f"store/features/{'f' * 64}", ".forgetting", "raw/.b.part"], "a run may continue"
     ledger.append(layout.ledger, ledger.Event("promoted", "0000", "x", WHEN))
     ledger.append(layout.ledger, ledger.Event("imported", "0000", "y", WHEN))
     found = garbage.leftovers(layout)
@@ -507,6 +842,7 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
     from oltr_core.images.transforms import Transform
     from oltr_core.inference import features_of
     from oltr_core.models import NetworkSpec
+    from oltr_core.models.heads import Linear
 
     torch.manual_seed(0)
     network = NetworkSpec()(2, 0).eval()
@@ -520,6 +856,17 @@ def test_the_features_of_a_sealed_model_are_kept(layout):
     )
     checkpoint.save(layout.work.model, network, card, {})
     assert garbage.leftovers(layout) == []
+    layout.work.base_model.write_bytes((2).to_bytes(8, "little") + b"{}")  # one whose weights were removed
+    for place in (layout.generation("0000").model, layout.generation("0000").base_model):
+        layout.work.model.rename(place)
+        assert garbage.leftovers(layout) == []
+        place.rename(layout.work.model)
+    network.replace_heads(Linear())
+    checkpoint.save(layout.work.model, network, card, {})
+    assert garbage.leftovers(layout) == [], "heads are no part of features"
+    other = card.model_copy(update={"transform": Transform(std=(0.5, 0.5, 0.5))})
+    checkpoint.save(layout.work.model, network, other, {})
+    assert [f.path for f in garbage.leftovers(layout)] == [kept]
     layout.work.model.write_bytes(layout.work.model.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"model\.safetensors: expected a checkpoint, found something else"):
         garbage.leftovers(layout)
