@@ -36,6 +36,7 @@ def test_what_a_user_set_stays_and_nobody_is_told_what_the_loop_does(clean, tmp_
     assert os.environ["PREFECT_HOME"] == "theirs"
     for name, value in server.QUIET.items():
         assert os.environ[name] == value
+    assert server.RETENTION["PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD"] == "2592000", "30 days in seconds"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "2"
     assert float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]) == server.STARTUP_SECONDS
     clean.delenv("PREFECT_HOME")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from oltr_core import schema
@@ -32,3 +33,12 @@ def test_a_planted_bad_row_stops_the_gate_with_the_sentence_of_the_check(world, 
     with pytest.raises(ValueError) as caught:
         quality.validate(layout)
     assert str(caught.value).startswith(f"quality: manifest: {name}: ")
+
+
+def test_the_image_that_is_named_is_one_that_breaks_the_check(world):
+    layout, rows = world
+    last = rows["image_id"].max()
+    broken = rows.with_columns(width=pl.when(image_id=last).then(0).otherwise("width"))
+    schema.write(layout.work.manifest, broken.to_arrow(), schema.MANIFEST)
+    with pytest.raises(ValueError, match=rf"1 row breaks this, first image {last[:12]} \(width 0\)"):
+        quality.validate(layout)

@@ -93,6 +93,14 @@ def test_a_table_is_read_as_it_was_meant(form):
     ]
 
 
+def test_letters_of_windows_are_read_as_such_and_what_has_control_characters_is_no_text():
+    assert tables.text_of("image_id,label\na,lynx é\n".encode("cp1252")) == ("image_id,label\na,lynx é\n", False)
+    assert tables.text_of("a,é\n".encode()) == ("a,é\n", True)
+    for sign in (b"\x01", b"\x1b", b"\x00"):
+        with pytest.raises(ValueError, match="expected UTF-8 text, found another encoding or no text"):
+            tables.text_of(b"image_id,label\na,\xe9" + sign + b"\n")
+
+
 @pytest.mark.parametrize(
     ("text", "hour", "day"),
     [

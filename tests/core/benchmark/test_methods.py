@@ -8,7 +8,7 @@ import yaml
 from oltr_core.benchmark import large_sets, methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
-from oltr_core.models.heads import Cosine
+from oltr_core.models.heads import Cosine, LearnableScale, Linear
 
 
 def test_the_ablation_switches_every_part_off_once():
@@ -91,6 +91,16 @@ def test_second_stages_of_the_rivals_begin_with_the_row_of_cross_entropy_and_lea
     for row in staged:
         (second,) = row.train.phases[1:]
         assert second.epochs == 0 or set(second.freeze) & {"trunk", "trunk_weights"}
+
+
+def test_cRT_and_LWS_learn_a_classifier_and_its_scales_for_ten_epochs_of_class_aware_batches():
+    by_name = {row.name: row.train.phases[-1] for row in rivals.cifar100_lt(30)}
+    crt, lws = by_name["cRT"], by_name["LWS"]
+    for phase in (crt, lws):
+        assert (phase.epochs, phase.batch_size, phase.sampler.name) == (10, 128, "class_aware")
+        assert (phase.learning_rates.trunk, phase.learning_rates.heads) == (0.05, 0.05), "0.2 is for batches of 512"
+    assert (crt.head, crt.fresh_head, crt.freeze) == (Linear(), True, ["trunk"])
+    assert (lws.head, lws.fresh_head, lws.freeze) == (LearnableScale(), False, ["trunk", "classifiers"])
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name.endswith("-rivals") or TABLES[name].recipe])
