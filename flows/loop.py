@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -79,7 +80,7 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
     server.keep_up(say)
     try:
         with tags(name_of(layout)):
-            loop(str(layout.root.resolve()), wanted)
+            _until_done(server, lambda: loop(str(layout.root.resolve()), wanted))
     except Exception as error:
         if failure := server.failure(error):
             raise failure from None
@@ -87,6 +88,20 @@ def _drive(layout: Layout, settings: Settings, server: Server, step: plan.Step, 
     finally:
         with WATCH.lap("Prefect's last logs and events"):
             settle()
+
+
+def _until_done(server: Server, run: Callable[[], object]) -> None:
+    """Run the flow, and again where it failed while its server was started again: every step may be done twice."""
+    while True:
+        restarts = server.restarts
+        try:
+            run()
+            return
+        except Exception:
+            if server.restarts == restarts:
+                raise
+            while not server.answers():
+                server.wait_a_moment()
 
 
 def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:

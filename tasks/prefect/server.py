@@ -77,6 +77,7 @@ class Server:
         """
         self.process: subprocess.Popen[bytes] | None = None
         self.lock = threading.Lock()  # held while it is started again or ended
+        self.restarts = 0
         self.deadline = time.monotonic() + STARTUP_SECONDS
         if os.environ.get("PREFECT_API_URL"):
             self.url = os.environ["PREFECT_API_URL"]
@@ -102,6 +103,7 @@ class Server:
         self._start()
 
     def _start(self) -> None:
+        self.deadline = time.monotonic() + STARTUP_SECONDS
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
@@ -111,7 +113,8 @@ class Server:
     def keep_up(self, say: Callable[[str], None]) -> None:
         """From now on, start a server of our own again where its process ends, up to `RESTARTS` times.
 
-        Its state is in its database, and Prefect's client asks again for minutes: a run goes on where it was.
+        Its state is in its database, and Prefect's client asks again for minutes: a run goes on where it was, unless
+        a task began meanwhile, which Prefect refuses at once. Then `restarts` says that the run may be tried again.
         """
         if self.process is None:
             return
@@ -119,11 +122,12 @@ class Server:
 
         def watch() -> None:
             nonlocal process
-            for _ in range(RESTARTS):
+            while self.restarts < RESTARTS:
                 code = process.wait()
                 with self.lock:
                     if self.process is None:  # stopped
                         return
+                    self.restarts += 1
                     say(f"Prefect's server ended ({code}) and is started again; the reason is in {self.log}")
                     self._start()
                     process = self.process
@@ -139,7 +143,9 @@ class Server:
 
     def refuse_ended(self) -> None:
         """Raise ConnectionError where the server is ours and its process has ended."""
-        if self.process is not None and (code := self.process.poll()) is not None:
+        with self.lock:
+            process = self.process
+        if process is not None and (code := process.poll()) is not None:
             raise ConnectionError(f"Prefect's server ended ({code}); the reason is in {self.log}")
 
     def answers(self) -> bool:
