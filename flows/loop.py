@@ -100,8 +100,7 @@ def _until_done(server: Server, run: Callable[[], object]) -> None:
         except Exception:
             if server.restarts == restarts:
                 raise
-            while not server.answers():
-                server.wait_a_moment()
+            server.wait()
 
 
 def head_start(layout: Layout, settings: Settings, step: plan.Step) -> HeadStart:

@@ -64,8 +64,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
     server = Server(layout, port, every_service=True)
     try:
         with suppress(KeyboardInterrupt):
-            while not server.answers():
-                server.wait_a_moment()
+            server.wait()
             names, _ = _register(layout, notify)
             ours = server.url if server.process else ""
             came = waiting.changed(partial(folder.stamp, layout, settings.annotator))

@@ -102,13 +102,14 @@ class Server:
         self.environment = {**os.environ, **off, "PREFECT_UI_API_URL": self.url}
         self._start()
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         self.deadline = time.monotonic() + STARTUP_SECONDS
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
                 env=self.environment,
             )  # fmt: skip
+        return self.process
 
     def keep_up(self, say: Callable[[str], None]) -> None:
         """From now on, start a server of our own again where its process ends, up to `RESTARTS` times.
@@ -116,23 +117,23 @@ class Server:
         Its state is in its database, and Prefect's client asks again for minutes: a run goes on where it was, unless
         a task began meanwhile, which Prefect refuses at once. Then `restarts` says that the run may be tried again.
         """
-        if self.process is None:
-            return
-        process = self.process
+        if self.process is not None:
+            threading.Thread(target=self._watch, args=(self.process, say), daemon=True).start()
 
-        def watch() -> None:
-            nonlocal process
-            while self.restarts < RESTARTS:
-                code = process.wait()
-                with self.lock:
-                    if self.process is None:  # stopped
-                        return
-                    self.restarts += 1
-                    say(f"Prefect's server ended ({code}) and is started again; the reason is in {self.log}")
-                    self._start()
-                    process = self.process
+    def _watch(self, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
+        while self.restarts < RESTARTS:
+            code = process.wait()
+            with self.lock:
+                if self.process is None:  # stopped
+                    return
+                self.restarts += 1
+                say(f"Prefect's server ended ({code}) and is started again; the reason is in {self.log}")
+                process = self._start()
 
-        threading.Thread(target=watch, daemon=True).start()
+    def wait(self) -> None:
+        """Until it answers. Raises ConnectionError when it ended or stays silent."""
+        while not self.answers():
+            self.wait_a_moment()
 
     def wait_a_moment(self) -> None:
         """Between two questions whether it answers. Raises ConnectionError when it ended or stays silent."""

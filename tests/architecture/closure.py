@@ -19,7 +19,8 @@ def modules(start: str) -> dict[str, Path]:
         if name not in found and path.is_file():  # `from a import b` may name a module or what one has
             found[name] = path
             waiting += [each.name for each in imports_of(path) if each.top == "oltr_core"]
-        waiting += [parent for parent in [name.rpartition(".")[0]] if parent and parent not in found]
+        if parent := name.rpartition(".")[0]:  # importing a.b executes a
+            waiting.append(parent)
     return found
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from flows import steps
 from flows.headstart import HeadStart, begun, joined, key
-from flows.loop import head_start
+from flows.loop import _until_done, head_start
 from flows.plan import Step
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import Settings
+from tasks.prefect.server import Server
 
 
 def test_a_step_that_is_under_way_is_joined_and_not_done_twice():
@@ -61,3 +62,28 @@ def test_the_tasks_of_a_run_join_every_step_that_the_head_start_has_begun(monkey
     assert call(generation.open_generation, layout, "0000") == "joined"
     assert [call(generation.run_stage, layout, stage) for stage in ("code", "curate", "train")] == ["joined"] * 3
     assert key(steps.open_generation, "0000", True) != key(steps.open_generation, "0000")
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_flow_runs_again_once_its_server_answers_for_each_time_that_this_was_started_again(
+    tmp_path, monkeypatch, restarts
+):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    server, did = Server(Layout(tmp_path)), []
+
+    def wait() -> None:
+        did.append("answers")
+
+    def run() -> None:
+        did.append("run")
+        if server.restarts < restarts:
+            server.restarts += 1
+            raise RuntimeError("no slot for a task")
+        raise ValueError("a mistake that stays")
+
+    monkeypatch.setattr(server, "wait", wait)
+    with pytest.raises(ValueError, match="a mistake that stays"):
+        _until_done(server, run)
+    assert did == ["run", *["answers", "run"] * restarts]
+    _until_done(server, lambda: did.append("well"))
+    assert did[-2:] == ["run", "well"], "once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -125,13 +126,21 @@ def test_what_a_machine_computes_from_the_remote_alone_is_what_one_with_the_fold
     md5 = next(e["md5"] for e in json.loads(listed) if e["relpath"] == "shard-00001.arrow")
     address = f"{REMOTE}/files/md5/{md5[:2]}/{md5[2:]}"
     s3.put(address, b"another", "application/octet-stream")
-    with pytest.raises(ValueError, match=f"^{address}: expected the content with the MD5 {md5}, found .*delete this"):
-        found.fetch("b", "shard-00001.arrow")
+    refused_as_changed(found, "shard-00001.arrow", address, md5)
     s3.remove(address)
-    with pytest.raises(
-        ValueError, match=r"^data/raw/b/shard-00001\.arrow is neither here nor in the remote .*`dvc push`"
-    ):
-        found.fetch("b", "shard-00001.arrow")
+    refused_as_absent(found, "shard-00001.arrow", address)
+
+
+def refused_as_changed(found: copies.Copies, file: str, address: str, md5: str) -> None:
+    with pytest.raises(ValueError, match=f"^{address}: expected the content with the MD5 {md5}, found .*delete this"):
+        found.fetch("b", file)
+
+
+def refused_as_absent(found: copies.Copies, file: str, address: str) -> None:
+    """A file of the batch `b`, and a batch without a pointer."""
+    where = re.escape(f"data/raw/b/{file} is neither here nor in the remote ({address}); `dvc push`")
+    with pytest.raises(ValueError, match=f"^{where}"):
+        found.fetch("b", file)
     with pytest.raises(
         ValueError, match=r"^data/raw/c\.dvc: this pointer is not here; `git pull`, or `oltr ingest c`"
     ):
@@ -187,17 +196,9 @@ def test_a_file_of_a_batch_is_read_by_the_name_of_its_content_and_by_no_other(mo
     found = of_objects(stored, b=f"{md5}.dir")
     assert (found.fetch("b", "index.parquet"), found.fetch("b", "sub/x")) == (b"one", b"two")
     stored[at_one] = b"other"
-    with pytest.raises(ValueError, match=f"^{at_one}: expected the content with the MD5 {one}, found .*delete this"):
-        found.fetch("b", "index.parquet")
+    refused_as_changed(found, "index.parquet", at_one, one)
     del stored[at_one]
-    with pytest.raises(
-        ValueError, match=rf"^data/raw/b/index\.parquet is neither here nor in the remote \({at_one}\); `dvc push`"
-    ):
-        found.fetch("b", "index.parquet")
-    with pytest.raises(
-        ValueError, match=r"^data/raw/c\.dvc: this pointer is not here; `git pull`, or `oltr ingest c`"
-    ):
-        found.fetch("c", "index.parquet")
+    refused_as_absent(found, "index.parquet", at_one)
     monkeypatch.setattr(copies, "_LISTED", {})
     stored[at_list] = listing + b" "
     with pytest.raises(ValueError, match=f"^{at_list}: expected the content with the MD5 {md5}.dir, found "):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -193,8 +195,11 @@ class Another(BaseHTTPRequestHandler):
         body = f"<p>{self.headers['Authorization']}</p>".encode()
         if self.path.startswith("/503"):
             body = b'{"detail": "sent %s"}' % self.headers["Authorization"].encode()
+        self._send(status, body, "text/html")
+
+    def _send(self, status: int, body: bytes, kind: str = "application/json"):
         self.send_response(status)
-        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -203,13 +208,22 @@ class Another(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address at which it answers."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture(scope="module")
 def another():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Another)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with listening(Another) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
@@ -263,23 +277,14 @@ class Paged(Another):
         page = int(query.split("page=")[1].split("&")[0])
         rest = range(250)[100 * (page - 1) : 100 * page]
         answer = {"tasks": list(rest), **({"total": 250} if kind == "total" else {"count": 200})}
-        body = json.dumps({"tasks": []} if kind == "none" else answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self._send(200, json.dumps({"tasks": []} if kind == "none" else answer).encode())
 
 
 def test_all_pages_of_a_list_are_read_and_no_more(monkeypatch):
     monkeypatch.setenv(TOKEN, "sesame")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Paged)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    studio = Server(f"http://127.0.0.1:{server.server_port}")
-    try:
+    with listening(Paged) as address:
+        studio = Server(address)
         found = {kind: list(studio.pages(kind, "tasks", project=7)) for kind in ("total", "count", "none")}
-    finally:
-        server.shutdown()
-        server.server_close()
     assert found == {"total": list(range(250)), "count": list(range(200)), "none": []}
     pages = [("total", 1), ("total", 2), ("total", 3), ("count", 1), ("count", 2), ("none", 1)]
     assert Paged.asked == [f"/{kind}?page={page}&page_size=100&project=7" for kind, page in pages]
@@ -293,40 +298,31 @@ class Personal(Another):
 
     def do_GET(self):
         self._note(b"")
-        self._say(*((200, b"[7]") if self.headers["Authorization"] == "Bearer 1" else (401, b'{"detail": "old"}')))
+        self._send(*((200, b"[7]") if self.headers["Authorization"] == "Bearer 1" else (401, b'{"detail": "old"}')))
 
     def do_POST(self):
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         self._note(sent)
         if self.path == "/api/token/refresh":
-            self._say(*self.refresh.pop(0))
+            self._send(*self.refresh.pop(0))
         else:
-            self._say(*((200, sent) if self.headers["Authorization"] == "Bearer 1" else (401, b"")))
+            self._send(*((200, sent) if self.headers["Authorization"] == "Bearer 1" else (401, b"")))
 
     def _note(self, sent: bytes):
         Personal.said.append((self.path, self.headers["Authorization"], sent))
-
-    def _say(self, status: int, body: bytes):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 @pytest.fixture
 def personal(monkeypatch):
     monkeypatch.setenv(TOKEN, "head.body.sign")
     monkeypatch.setattr(Personal, "said", [])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Personal)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with listening(Personal) as address:
 
-    def with_answers(*refresh: tuple[int, bytes]) -> Server:
-        monkeypatch.setattr(Personal, "refresh", list(refresh))
-        return Server(f"http://127.0.0.1:{server.server_port}")
+        def with_answers(*refresh: tuple[int, bytes]) -> Server:
+            monkeypatch.setattr(Personal, "refresh", list(refresh))
+            return Server(address)
 
-    yield with_answers
-    server.shutdown()
-    server.server_close()
+        yield with_answers
 
 
 def test_a_personal_token_is_exchanged_at_first_and_whenever_what_it_was_exchanged_for_has_ended(personal):
@@ -404,11 +400,7 @@ class Studio(Another):
         return found
 
     def _say(self, answer):
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self._send(200, json.dumps(answer).encode())
 
 
 @pytest.fixture
@@ -416,11 +408,8 @@ def studio(monkeypatch):
     monkeypatch.setenv(TOKEN, "sesame")
     monkeypatch.setattr(Studio, "projects", [{"id": 7, "title": "oltr deer of another team"}])
     monkeypatch.setattr(Studio, "tasks", [])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield LabelStudioAnnotator(url=f"http://127.0.0.1:{server.server_port}", answers_per_image=2)
-    server.shutdown()
-    server.server_close()
+    with listening(Studio) as address:
+        yield LabelStudioAnnotator(url=address, answers_per_image=2)
 
 
 def test_a_batch_is_sent_once_to_one_project_answered_and_forgotten(studio, tmp_path, monkeypatch):
@@ -494,18 +483,13 @@ def test_a_server_that_reads_files_here_is_given_addresses_of_pictures_and_their
     monkeypatch.setenv(TOKEN, "sesame")
     for name, value in (("projects", []), ("tasks", []), ("storages", []), ("root", layout.root / root)):
         monkeypatch.setattr(Reading, name, value)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Reading)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    settings = LabelStudioAnnotator(url=f"http://127.0.0.1:{server.server_port}")
-    try:
+    with listening(Reading) as url:
+        settings = LabelStudioAnnotator(url=url)
         for _ in range(2):
             label_studio.publish(layout, settings, "0000", storage)
             Reading.tasks.pop()  # somebody deleted one
         addresses = [task["data"]["image"] for task in Reading.tasks]
-        shown = [Server(settings.url).response("GET", address[1:]).content for address in addresses]
-    finally:
-        server.shutdown()
-        server.server_close()
+        shown = [Server(url).response("GET", address[1:]).content for address in addresses]
     images = layout.export("0000").images
     rows = batch.selected(layout, "0000")[:2]
     assert shown == [(layout.export("0000").folder / batch.file_of(row)).read_bytes() for row in rows]

@@ -49,8 +49,7 @@ def served(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(layout.prefect_home))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     server = Server(layout)
-    while not server.answers():
-        server.wait_a_moment()
+    server.wait()
     python(SHOW.format(pictures=[(KEY, SHOWN["others"]), (KEY, SHOWN["ours"]), (f"deer-{KEY}", SHOWN["ours"])]))
     yield layout, server
     server.stop()
