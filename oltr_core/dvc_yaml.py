@@ -1,6 +1,6 @@
 """dvc.yaml: written from the table of stages, and what DVC shows of their results.
 
-The text is here and not beside the table, which every stage executes: what is shown makes no stage stale.
+What is shown makes no stage stale.
 """
 
 from __future__ import annotations

@@ -1,30 +1,17 @@
 """The stages of one generation: one table, from which dvc.yaml, the commands, the seal and the code digests come.
 
 A new stage is a module in `oltr_core.stages` with `Parameters` and `run`, a row here, and its files in `Layout`;
-`make generated` then writes dvc.yaml anew, and tests hold the row against what the module reads, writes and executes.
+`make generated` then writes dvc.yaml anew, and tests hold the row against what the module reads and writes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from oltr_core import digest
+from oltr_core.code_closure import ROOT, closure
 
-PACKAGE = Path(__file__).parent
 PARENT = "data/generations/${parent}"
-#: what every stage executes
-_SHARED = (
-    "__init__.py", "digest.py", "files.py", "layout.py", "pipeline.py", "spec.py", "settings/__init__.py",
-    "settings/masking.py", "settings/reading.py", "stages/__init__.py",
-)  # fmt: skip
-#: what every stage executes that has a network,
-_NETWORK = (
-    "checkpoint.py", "devices.py", "images", "interfaces.py", "manifest_rows.py", "measured.py", "models",
-    "schema.py", "seeding.py", "settings/compute.py", "settings/costs.py", "shapes.py", "standing.py",
-)  # fmt: skip
-#: and that has a trained one
-_TRAINED = (*_NETWORK, "engine.py", "inference.py", "scores")
 
 
 @dataclass(frozen=True)
@@ -33,7 +20,6 @@ class Stage:
 
     name: str
     does: str  # one sentence, for --help
-    code: tuple[str, ...]  # folders and modules of oltr_core that it executes, beside those that all stages do
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()  # of params.yaml that make it stale: all that it reads but `compute`
@@ -51,17 +37,11 @@ TABLE = (
     Stage(
         "code",
         "Write down which code this installation would run, so that DVC sees it change.",
-        code=("stages/code.py",),
         writes=("code",), run=(), measures=False,
     ),
     Stage(
         "curate",
         "Turn raw images and annotations into the tables of this generation.",
-        code=(
-            "charts.py", "curation", "frames.py", "ledger.py", "measured.py", "pages.py", "schema.py",
-            "settings/curate.py", "settings/workspace.py", "shots.py", "stages/curate.py", "standing.py",
-            "verification.py",
-        ),
         reads=("data/raw", "data/annotations", PARENT),
         writes=(
             "base.parquet", "manifest.parquet", "classes.parquet", "audit.json", "agreement.json", "cost.json",
@@ -73,10 +53,6 @@ TABLE = (
     Stage(
         "train",
         "Train on the base set; in a generation that extends its parent there is nothing to train.",
-        code=(
-            *_NETWORK, "augmentation", "engine.py", "losses", "samplers", "stages/full_training.py",
-            "stages/train.py", "training",
-        ),
         reads=("base.parquet", PARENT),
         writes=("base.safetensors", "metrics.jsonl"),
         sections=("train",), run=("parent", "mode"), computes=True,
@@ -84,11 +60,6 @@ TABLE = (
     Stage(
         "update",
         "Extend the parent's classifier by the new annotations, and fit score and threshold.",
-        code=(
-            *_TRAINED, "class_statistics.py", "learners", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/learning.py", "operating/rejection.py", "projection.py", "pseudo_features.py", "shots.py",
-            "stages/update.py",
-        ),
         reads=("base.parquet", "base.safetensors", "manifest.parquet", "classes.parquet", PARENT),
         writes=("model.safetensors",),
         sections=("update",), computes=True,
@@ -96,11 +67,6 @@ TABLE = (
     Stage(
         "evaluate",
         "Measure on known and unknown classes.",
-        code=(
-            *_TRAINED, "class_statistics.py", "ledger.py", "metrics", "operating/__init__.py",
-            "operating/rejection.py", "pseudo_features.py", "shots.py", "stages/changes.py", "stages/comparison.py",
-            "stages/evaluate.py", "stages/slices.py", "stages/worth.py",
-        ),
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "cost.json", PARENT),
         writes=("predictions.parquet", "intervals.json", "slices.json", "plots", "gate.json", "worth.json"),
         sections=("evaluate",), computes=True,
@@ -108,11 +74,6 @@ TABLE = (
     Stage(
         "select",
         "Choose the images most worth a person's minute.",
-        code=(
-            *_TRAINED, "class_statistics.py", "metrics", "operating/__init__.py", "operating/selection.py",
-            "pictures.py", "settings/budget.py", "shots.py", "stages/adjudication.py", "stages/contact_sheet.py",
-            "stages/gold.py", "stages/monitoring.py", "stages/select.py", "stages/selection_context.py", "strategies",
-        ),
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",
             "agreement.json",
@@ -123,12 +84,6 @@ TABLE = (
     Stage(
         "report",
         "Write the report of this generation as one HTML file.",
-        code=(
-            "charts.py", "frames.py", "images/__init__.py", "images/decode.py", "images/shards.py", "measured.py",
-            "pages.py", "pictures.py", "schema.py", "settings/workspace.py", "shots.py", "stages/contact_sheet.py",
-            "stages/galleries.py", "stages/headings.py", "stages/report.py", "stages/report_charts.py",
-            "stages/templates",
-        ),
         reads=(
             "manifest.parquet", "classes.parquet", "predictions.parquet", "selection.parquet", "batch.png",
             "pool.json", "cost.json", "worth.json", "intervals.json", "slices.json", "gate.json", "agreement.json",
@@ -144,18 +99,16 @@ BY_NAME = {stage.name: stage for stage in TABLE}
 KEPT = tuple(name for stage in TABLE for name in stage.writes if name not in ("code", "base.safetensors"))
 
 
-def code_of(stage: Stage) -> tuple[str, ...]:
-    """Folders and modules of oltr_core that a stage executes."""
-    return tuple(sorted({*_SHARED, *stage.code}))
+#: where files are and what params.yaml may hold: what a stage reads of them is declared beside its code
+_DECLARED = ("oltr_core.layout", "oltr_core.pipeline", "oltr_core.settings.sections")
 
 
 def code_digests(stage: Stage) -> dict[str, str]:
-    """Folder or module that a stage executes -> its digest."""
-    return {f"oltr_core/{name}": _digest(PACKAGE / name) for name in code_of(stage)}
-
-
-def _digest(path: Path) -> str:
-    if path.is_file():
-        return digest.of_file(path)
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js"))
-    return digest.of_value([[p.relative_to(path).as_posix(), digest.of_file(p)] for p in files])
+    """Module that a stage executes, or template that it renders -> its digest."""
+    modules = closure([f"oltr_core.stages.{stage.name}", "oltr_core.stages"], every_member=True, without=_DECLARED)
+    renders = {name.rpartition(".")[0] for name, statements in modules.items() if "templates(" in statements}
+    folders = [ROOT / package.replace(".", "/") / "templates" for package in sorted(renders)]
+    templates = [path for folder in folders for path in sorted(folder.glob("*.*"))]
+    return {name: digest.of_value(statements) for name, statements in modules.items()} | {
+        path.relative_to(ROOT).as_posix(): digest.of_file(path) for path in templates
+    }

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from oltr_core.augmentation.policies import Policy
-from oltr_core.benchmark.code import ROOT
 from oltr_core.benchmark.compared import Compared, Pair, compared, members_of, of_recipes
+from oltr_core.code_closure import ROOT
 from oltr_core.fairness import Fairness
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout

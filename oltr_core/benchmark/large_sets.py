@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from oltr_core.benchmark import rivals
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.code import ROOT
+from oltr_core.code_closure import ROOT
 from oltr_core.models.heads import Linear
 from oltr_core.spec import parse
 from oltr_core.training import Train

@@ -10,13 +10,9 @@ from pydantic import Field
 
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import masked
+from oltr_core.settings.sections import SECTIONS
 from oltr_core.spec import Spec, parse, suggest
 
-#: every section that params.yaml may have; `oltr_core.params.Params` holds their types
-SECTIONS = (
-    "workspace", "sources", "ingest", "curate", "annotator", "budget", "gate", "storage", "tracking", "versions",
-    "schedule", "compute", "train", "update", "evaluate", "select",
-)  # fmt: skip
 S = TypeVar("S", bound=Spec)
 
 

@@ -239,7 +239,6 @@ def run(params, layout):
 STAGE_ROW = """    Stage(
         "count",
         "Count the images of each split.",
-        code=("schema.py", "stages/count.py"),
         reads=("manifest.parquet",),
         writes=("split_counts.json",),
         run=(),

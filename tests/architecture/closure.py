@@ -25,10 +25,10 @@ def modules(start: str) -> dict[str, Path]:
 
 
 def executed(stage: str) -> set[str]:
-    """Paths below oltr_core, those of templates that a file renders included."""
-    files = set(modules(f"oltr_core.stages.{stage}").values())
-    files |= {p for f in files if 'templates("' in f.read_text() for p in (f.parent / "templates").iterdir()}
-    return {f.relative_to(ROOT / "oltr_core").as_posix() for f in files}
+    """Modules, and the paths of templates beside one that renders them."""
+    found = modules(f"oltr_core.stages.{stage}")
+    render = {path.parent / "templates" for path in found.values() if 'templates("' in path.read_text()}
+    return {*found, *(p.relative_to(ROOT).as_posix() for folder in render for p in folder.glob("*"))}
 
 
 def sections(stage: str) -> set[str]:

@@ -60,7 +60,7 @@ FLOORS = [
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
         "shots", "devices", "engine", "files", "pages", "pictures", "pipeline", "dvc_yaml", "class_statistics",
-        "pseudo_features", "verification", "standing", "roll_up", "projection",
+        "pseudo_features", "verification", "standing", "roll_up", "projection", "code_closure",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -7,11 +7,12 @@ import shutil
 import pytest
 import yaml
 
-from oltr_core import dvc_yaml, pipeline
+from oltr_core import code_closure, dvc_yaml, pipeline
 from oltr_core.layout import Layout
 from oltr_core.params import Params
 from oltr_core.pipeline import BY_NAME, STAGES, TABLE
-from oltr_core.settings.reading import SECTIONS, load_run
+from oltr_core.settings.reading import load_run
+from oltr_core.settings.sections import SECTIONS
 from oltr_core.stages import code
 from tests.architecture.closure import executed, sections
 from tests.architecture.imports import ROOT
@@ -36,13 +37,15 @@ def test_dvc_yaml_is_what_the_table_says():
     assert PIPELINE["vars"] == ["data/run.yaml"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_code_of_a_stage_is_what_it_executes(stage):
-    named, files = pipeline.code_of(BY_NAME[stage]), executed(stage)
-    missing = {f for f in files if not any(f == n or f.startswith(f"{n}/") for n in named)}
-    assert not missing, f"oltr_core/pipeline.py: the stage {stage} executes these too: {sorted(missing)}"
-    unused = {n for n in named if not any(f == n or f.startswith(f"{n}/") for f in files)}
-    assert not unused, f"oltr_core/pipeline.py: the stage {stage} executes nothing of {sorted(unused)}"
+@pytest.mark.parametrize("stage", COMPUTED)
+def test_the_code_of_a_stage_is_what_its_imports_bring_and_not_what_other_stages_do(stage):
+    digests = pipeline.code_digests(BY_NAME[stage])
+    assert set(digests) - {"oltr_core.stages"} <= executed(stage), "an import brings each"
+    assert {"oltr_core.stages", f"oltr_core.stages.{stage}", "oltr_core.spec"} <= set(digests)
+    templates = {name for name in digests if name.endswith(".jinja")}
+    where = {"curate": "oltr_core/curation/templates/", "report": "oltr_core/stages/templates/"}
+    assert bool(templates) == (stage in where)
+    assert all(name.startswith(where[stage]) for name in templates)
 
 
 @pytest.mark.parametrize("stage", COMPUTED)
@@ -56,26 +59,26 @@ def test_the_sections_that_may_be_written_are_those_that_have_types():
 
 
 def test_an_update_depends_on_no_training_code_and_no_training_parameters():
-    named = pipeline.code_of(BY_NAME["update"])
     training = {"augmentation", "losses", "samplers", "training"}
-    assert not (training | {"settings/annotator.py", "settings/operations.py"}) & set(named)
+    assert not training & {name.split(".")[1] for name in pipeline.code_digests(BY_NAME["update"]) if "." in name}
     assert "train" not in BY_NAME["update"].sections
-    assert not any("annotator" in n for stage in TABLE for n in pipeline.code_of(stage))
+    assert not any("annotator" in name for stage in TABLE for name in pipeline.code_digests(stage))
 
 
 def test_changed_code_changes_the_digests_of_the_stages_that_execute_it(tmp_path, monkeypatch):
     package = tmp_path / "oltr_core"
-    shutil.copytree(pipeline.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(pipeline, "PACKAGE", package)
+    shutil.copytree(ROOT / "oltr_core", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_closure, "ROOT", tmp_path)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
     layout = Layout(tmp_path / "w")
 
     def written() -> dict[str, str]:
         code.run(code.Parameters(), layout)
         return {s: layout.work.code(s).read_text() for s in STAGES}
 
-    def changed(file: str) -> set[str]:
+    def changed(file: str, addition: str = "\nchanged = 1\n") -> set[str]:
         before = written()
-        (package / file).write_text((package / file).read_text() + "\n# changed\n")
+        (package / file).write_text((package / file).read_text() + addition)
         after = written()
         return {s for s in STAGES if before[s] != after[s]}
 
@@ -84,9 +87,20 @@ def test_changed_code_changes_the_digests_of_the_stages_that_execute_it(tmp_path
     assert changed("strategies/random.py") == {"select"}
     assert changed("curation/split.py") == {"curate"}
     assert changed("learners/imprint.py") == {"update"}
+    assert changed("metrics/calibration.py") == {"update", "evaluate"}
+    assert changed("metrics/worth.py") == {"evaluate"}
     assert changed("stages/templates/report.html.jinja") == {"report"}
-    assert changed("settings/annotator.py") == set()
     assert changed("models/network.py") == {"train", "update", "evaluate", "select"}
+    assert changed("stages/__init__.py") == set(STAGES)
+    assert changed("models/network.py", "\n# why\n") == set(), "a comment"
+    for elsewhere in (
+        "settings/annotator.py",
+        "settings/sections.py",
+        "layout.py",
+        "pipeline.py",
+        "benchmark/cell.py",
+    ):
+        assert changed(elsewhere) == set(), elsewhere
     stamps = {s: layout.work.code(s).stat().st_mtime_ns for s in STAGES}
     written()
     assert stamps == {s: layout.work.code(s).stat().st_mtime_ns for s in STAGES}, "what stands is not written again"

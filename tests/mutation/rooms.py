@@ -163,6 +163,11 @@ ROOMS: dict[str, list[str]] = {
     "oltr_core/operating": [f"{CORE}/test_operating.py", f"{CORE}/test_defaults.py", f"{CORE}/test_params_yaml.py"],
     "oltr_core/params.py": [f"{CORE}/test_spec_and_settings.py"],
     "oltr_core/engine.py": [f"{CORE}/test_engine.py"],
+    "oltr_core/code_closure.py": [
+        "tests/core/test_code_closure.py",
+        f"{CORE}/benchmark/test_run.py",
+        "tests/architecture/test_pipeline.py",
+    ],
     "oltr_core/dvc_yaml.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/pipeline.py": ["tests/architecture/test_pipeline.py"],
     "oltr_core/projection.py": [f"{CORE}/equations/test_projection.py"],

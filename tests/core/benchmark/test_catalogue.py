@@ -10,9 +10,9 @@ import pytest
 
 from oltr_core.benchmark import catalogue, compared, large_sets, records
 from oltr_core.benchmark.cell import Method
-from oltr_core.benchmark.code import ROOT
 from oltr_core.benchmark.compared import Compared, differences, headline, of_cell
 from oltr_core.benchmark.table import TABLES, Table
+from oltr_core.code_closure import ROOT
 from oltr_core.layout import Layout
 from oltr_core.losses import Focal, Lifted
 from oltr_core.models.backbones import Timm

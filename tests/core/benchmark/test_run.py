@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from oltr_core import engine, scores
+from oltr_core import code_closure, engine, scores
 from oltr_core.benchmark import code, records, rivals, run
 from oltr_core.benchmark.cell import Method, Tailed, start
 from oltr_core.benchmark.table import TABLES, listing
@@ -74,7 +74,7 @@ def test_a_torn_line_is_computed_again(tmp_path, tiny):
 
 def test_the_digest_of_code_is_of_its_statements(tmp_path, monkeypatch):
     module = tmp_path / "module.py"
-    monkeypatch.setattr(code, "_file", lambda name: module)
+    monkeypatch.setattr(code_closure, "_file", lambda name: module)
 
     def digest(text: str) -> str:
         module.write_text(text)
@@ -135,7 +135,7 @@ def test_how_a_machine_computes_is_recorded_and_no_reason_to_compute_again(tmp_p
 
 
 def code_of(settings: Method) -> set[str]:
-    return set(code.used([code.CELL, *(type(spec).__module__ for spec in code.specs_in(settings))]))
+    return set(code.closure([code.CELL, *(type(spec).__module__ for spec in code.specs_in(settings))]))
 
 
 def test_the_code_of_a_cell_is_what_it_imports_and_not_what_writes_the_page():
@@ -158,8 +158,8 @@ def test_the_code_of_a_cell_has_of_a_slot_the_members_that_its_settings_name():
 
 def test_a_loss_that_a_cell_does_not_use_is_no_part_of_its_code(monkeypatch):
     before = [code.digest_of_code(method) for method in rivals.cifar100_lt(30)]
-    of = code._statements
-    monkeypatch.setattr(code, "_statements", lambda text: of(text) + "other" * ("class Range(" in text))
+    of = code_closure._statements
+    monkeypatch.setattr(code_closure, "_statements", lambda text: of(text) + "other" * ("class Range(" in text))
     after = [code.digest_of_code(method) for method in rivals.cifar100_lt(30)]
     changed = [m.name for m, one, other in zip(rivals.cifar100_lt(30), before, after, strict=True) if one != other]
     assert changed == ["range"]
