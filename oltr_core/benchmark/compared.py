@@ -16,7 +16,7 @@ from oltr_core.layout import Layout
 Pair = tuple[str, str]  # key of the settings, name of the member
 #: keys of the settings whose members are compared: of the training, and of what follows it
 OF_TRAINING = {"losses", "sampler", "mix", "policy", "backbone", "head"}
-OF_LOOPS = {"score", "strategy", "learner"}
+OF_LOOPS = {"score", "strategy", "learner", "fairness"}
 #: the figure that stands for a row, without the stream before it -> what it is
 HEADLINES = {
     "closed/overall": "",

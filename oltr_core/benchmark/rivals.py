@@ -59,7 +59,7 @@ def after(plain: Method) -> list[Method]:
     """The rivals of a plain training: other first stages in its place, and second stages that go on from it."""
     mixed = _first(plain, mix=Mixup(alpha=1.0))
     tailed = _first(plain, weight_decay=5e-4)  # RIDE, SADE and BalPoE
-    ride = _first(tailed, losses=[LDAM(weight=methods.SUM), Diversity(weight=0.45 * methods.SUM)])
+    ride = _first(tailed, losses=[LDAM(weight=methods.SUM), Diversity(weight=0.45 * methods.SUM)], nesterov=True)
     priors = LogitAdjusted(tau=(0.0, 1.0, 2.0), weight=methods.SUM)
     balpoe = _first(tailed, losses=[priors], mix=Mixup(alpha=0.4), nesterov=True)
     cosine = Cosine(scale=30.0)

@@ -10,7 +10,9 @@ from oltr_core.shapes import Float, Tensor
 
 
 class Rmds(Mahalanobis):
-    """score = min_k [(v - m_k)^T S^-1 (v - m_k)] - (v - m)^T S_0^-1 (v - m), m and S_0 those of all images at once.
+    """score = min_k [(v - m_k)^T S^-1 (v - m_k)] - (v - m)^T S_0^-1 (v - m), m and S_0 those of all at once.
+
+    From statistics every class weighs alike in m and S_0; from features every image does, as in the paper.
 
     Both covariances are shrunk towards their mean variance, as Mahalanobis' is; the paper's are not.
     """

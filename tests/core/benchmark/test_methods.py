@@ -9,6 +9,7 @@ from oltr_core.benchmark import large_sets, methods, rivals
 from oltr_core.benchmark.cell import Method
 from oltr_core.benchmark.table import TABLES
 from oltr_core.models.heads import Cosine, LearnableScale, Linear
+from oltr_core.operating.learning import Update
 
 
 def test_the_ablation_switches_every_part_off_once():
@@ -132,7 +133,7 @@ def test_a_rival_on_a_large_set_has_its_images_and_schedule_and_the_training_of_
     assert ours.network.head.name == "meta_embedding"
     assert [phase.epochs for phase in ours.phases] == [30, 60]
     (phase,) = plain.phases
-    assert (phase.epochs, phase.schedule.form, plain.network.backbone.name) == (30, "step", "resnet10")
+    assert (phase.epochs, phase.schedule.form, plain.network.backbone.name) == (90, "step", "resnet10")
     assert plain.transform == focal.transform == ours.transform
     assert focal.phases[0].model_copy(update={"losses": phase.losses}) == phase
     assert staged.phases[0] == phase
@@ -140,6 +141,19 @@ def test_a_rival_on_a_large_set_has_its_images_and_schedule_and_the_training_of_
     text = yaml.safe_load(large_sets.recipe("imagenet-lt", rows["focal"]))
     assert text["train"]["phases"][0]["losses"][0]["name"] == "focal"
     assert text["sources"] == large_sets.config("imagenet-lt")["sources"]
+
+
+@pytest.mark.parametrize("name", large_sets.RIVALS)
+def test_every_row_of_a_large_set_is_trained_for_as_many_epochs(name):
+    *others, ours = TABLES[name].methods(0)
+    assert ours.name == "OLTR++"
+    assert {row.train.phases[0].epochs for row in others} == {sum(phase.epochs for phase in ours.train.phases)}
+
+
+@pytest.mark.parametrize("name", ["imagenet-lt", "places-lt"])
+def test_the_sets_of_table_4_reject_as_the_paper_does(name):
+    update = Update.model_validate(large_sets.config(name)["update"])
+    assert (update.score.name, update.threshold_by) == ("msp", "paper")
 
 
 def test_the_exponents_to_choose_from_are_those_between_none_and_full():

@@ -114,12 +114,12 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 
 def test_all_pages_together_are_short_enough_to_be_read():
     lines = {path.name: len(path.read_text().splitlines()) for path in RESULTS.glob("*.md")}
-    assert sum(lines.values()) < 1800
+    assert sum(lines.values()) < 1960
     assert max(lines.values()) < 200, lines
 
 
 def test_printed_figures_change_only_together_with_this_digest():
     """They were compared with the paper's tables on 27 November 2026; nothing here can compute them."""
     figures = {name: of for name, of in vars(published).items() if name[0].isupper() and isinstance(of, dict)}
-    assert sum(len(row) for of in figures.values() for row in of.values()) == 347
-    assert digest.of_value(figures)[:16] == "dbe0b239e743e72d"
+    assert sum(len(row) for of in figures.values() for row in of.values()) == 353
+    assert digest.of_value(figures)[:16] == "7ef572b1d19706e2"
