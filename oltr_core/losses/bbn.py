@@ -11,8 +11,8 @@ class BBN(LossSpec):
     """L = α CE(z, y_c) + (1 - α) CE(z, y_r), with z = α z_c + (1 - α) z_r and α = 1 - (t/T)².
 
     Needs two experts and a sampler of two streams (`bilateral`): the first half of the batch comes from the
-    conventional stream and is read by expert 0, the second from the re-balancing stream and read by expert 1. As in Eq. 3:
-    the authors' code multiplies z by two.
+    conventional stream and is read by expert 0, the second from the re-balancing stream and read by expert 1.
+    As in Eq. 3: the authors' code multiplies z by two.
     """
 
     name: Literal["bbn"] = "bbn"
