@@ -131,6 +131,7 @@ ROOMS: dict[str, list[str]] = {
         f"{CORE}/stages/test_wiring.py",
     ],
     "oltr_core/metrics/costs.py": [f"{CORE}/equations/test_costs.py"],
+    "oltr_core/metrics/curves.py": [f"{CORE}/equations/test_metrics.py", f"{CORE}/stages/test_wiring.py"],
     "oltr_core/metrics/drift.py": [f"{CORE}/equations/test_drift.py"],
     "oltr_core/metrics/gate_images.py": [f"{CORE}/equations/test_comparison.py"],
     "oltr_core/metrics/intervals.py": [f"{CORE}/equations/test_intervals.py"],

@@ -47,6 +47,13 @@ def test_seeds_for_tuning_and_for_publishing_never_meet():
         assert not set(table.tuning) & set(table.seeds)
 
 
+def test_a_table_takes_the_threads_of_the_machine_or_one_where_its_figures_shall_not_depend_on_them():
+    alone = {name for name, table in TABLES.items() if table.threads == 1}
+    assert {table.threads for table in TABLES.values()} == {0, 1}
+    assert {"cifar100-lt-rivals", "cifar10-lt-rivals", "cifar-world", "digits-cameras"} <= alone
+    assert not {name for name in TABLES if "strong" in name} & alone
+
+
 def test_a_table_is_published_on_three_seeds_at_200_epochs_unless_it_says_otherwise():
     for name in ("cifar10-lt", "cifar100-lt", "cifar100-lt-strong", "cifar100-open", "tiny-imagenet-lt"):
         table = TABLES[name]

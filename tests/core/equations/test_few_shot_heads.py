@@ -62,6 +62,13 @@ def test_one_against_all_weighs_both_sides_alike():
         np.testing.assert_allclose(found[k], of_sklearn(x, mine, share, 3.0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_class_without_an_image_has_a_machine_that_says_no():
+    x = few_shot.with_one(drawn()[0]).double()
+    found = few_shot.from_all(x[:40], torch.zeros(40).long() + torch.arange(40) % 2, 3, 3.0)
+    assert found.shape == (3, 7)
+    assert bool((x[:40] @ found[2] < 0).all())
+
+
 def test_pairs_are_machines_of_so_many_images_beside_those_of_all(monkeypatch):
     features, labels = drawn()
     x = few_shot.with_one(features).double()

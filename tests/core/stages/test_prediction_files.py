@@ -56,6 +56,11 @@ def test_a_file_holds_every_row_in_order_to_the_digit_and_nothing_is_left_beside
     assert names(tmp_path) == [name]
 
 
+def test_what_is_no_number_is_no_cell():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        cells.cells_of(said(0, top=[{"label": "deer", "probability": float("nan")}]), ["top"])
+
+
 @KINDS
 def test_the_best_classes_are_a_column_where_they_were_asked_for(tmp_path, name):
     wanted = [said(0, top=[{"label": "cat", "probability": 0.5}, {"label": "dog", "probability": 0.25}]), unread(1)]

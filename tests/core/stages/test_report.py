@@ -486,6 +486,13 @@ def change(path, kind, *changes: tuple[int, dict]) -> None:
     schema.write(path, schema.from_rows(kind, rows), kind)
 
 
+def test_of_many_unknown_classes_the_first_32_are_listed():
+    labels = [f"class {i:02}" for i in range(33)]
+    listed = report._mistaken(pl.DataFrame({"label": labels[::-1], "class_id": 33 * [0]}), {0: "deer"})
+    assert [row["label"] for row in listed] == labels[:32]
+    assert listed[0] == {"label": "class 00", "images": 1, "taken": [("deer", 1)]}
+
+
 @pytest.fixture
 def mistaken(layout):
     """The first of seven tested otters is taken for a deer, and two training images were named by people."""
