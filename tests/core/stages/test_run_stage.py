@@ -37,7 +37,7 @@ def test_a_stage_that_succeeds_leaves_its_seconds_and_no_failure(layout):
         assert not layout.failure("code").exists()
         layout.failures.mkdir(exist_ok=True)
         layout.failure("code").write_text("of an earlier run")
-    assert set(json.loads(layout.work.code("train").read_text())) > {"oltr_core/training", "oltr_core/digest.py"}
+    assert set(json.loads(layout.work.code("train").read_text())) > {"oltr_core.training.fit", "oltr_core.digest"}
     assert {p.stem for p in layout.work.code("train").parent.iterdir()} == set(STAGES)
 
 
