@@ -47,7 +47,7 @@ def main(seed: int = 0, epochs: int = 10) -> dict[str, float]:
     fitted = operating_point(update.score, reference, val, val, labels["val"], update.target_tpr)
     scores = update.score(outputs["test"], fitted.state)
 
-    # select: the pool images most worth a person's minute; here the labels that we have are the answers
+    # select: the pool images most useful to annotate; here the labels that we have are the answers
     asked = pick(Select(seed=seed), outputs["pool"], budget=80, generation="0000").indices
     answers = AnnotatedFeatures(features["pool"][asked], labels["pool"][asked])
 

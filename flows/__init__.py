@@ -1,1 +1,1 @@
-"""Flows decide the order; the command line stands on top of them."""
+"""Flows decide the order; the command line calls them."""

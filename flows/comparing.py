@@ -92,7 +92,7 @@ def _settings(layout: Layout, before: str, after: str) -> dict[str, list[str | N
     for name in (before, after):
         path = layout.generation(name).params
         if not path.exists():
-            raise ValueError(f"{path}: this file is not here; `dvc pull` brings it")
+            raise ValueError(f"{path}: this file is not here; `dvc pull` restores it")
         of.append(flat(read_yaml(path)))
     was, now = of
     return {key: [was.get(key), now.get(key)] for key in sorted(was | now) if was.get(key) != now.get(key)}

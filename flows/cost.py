@@ -1,4 +1,4 @@
-"""What each generation cost and brought, as a table."""
+"""What each generation cost and gained, as a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("images", "answers", "minutes", "seconds", "accuracy", "interval")
 @command("oltr cost", "oltr cost --json | jq .advice")
 @AS_JSON
 def cost(layout: Layout, as_json: bool) -> None:
-    """What each generation took of people and computers, and what is worth most next.
+    """The annotation and computing cost of each generation, and what is worth most next.
 
     A row is a generation: the answers to its batch, as far as a later generation has learned them, the seconds that
     its stages took, and its accuracy on images of its pool that were drawn by chance.
@@ -49,7 +49,7 @@ def of(layout: Layout) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """One line per generation, what 100 answers brought, and the advice."""
+    """One line per generation, what 100 answers gained, and the advice."""
     rows = []
     for row in found["generations"]:
         drawn = "accuracy" in row
@@ -68,7 +68,7 @@ def table(found: dict[str, Any]) -> str:
     gained = found["advice"].get("gained")
     if isinstance(gained, dict):
         value, low, high = (100 * part for part in gained["per_hundred"])
-        lines.append(f"100 answers brought {value:+.1f} points of accuracy (95 % interval {low:+.1f} to {high:+.1f})")
+        lines.append(f"100 answers gained {value:+.1f} points of accuracy (95 % interval {low:+.1f} to {high:+.1f})")
     elif gained:
-        lines.append(f"what 100 answers brought is not known: {gained}")
+        lines.append(f"what 100 answers gained is not known: {gained}")
     return "\n".join([*lines, found["advice"]["sentence"]])

@@ -81,20 +81,20 @@ def open_generation(layout: Layout, name: str, full_training: bool = False) -> N
     # a full training at first, where no model was imported, and every so often; else an extension of the champion's
     if not full and settings.schedule.full_training == "auto" and (why := for_full_training(layout)):
         full = True
-        say("\n           ".join(["a full training is due", *why]))
+        say("\n           ".join(["a full training is required", *why]))
     sealing.open_generation(layout, name, state.champion, "train" if full else "update", clock.now())
     say(f"opened generation {name} (parent {state.champion})")
 
 
 def for_full_training(layout: Layout) -> list[str]:
-    """What speaks for a full training of the next generation."""
+    """Reasons for a full training of the next generation."""
     from oltr_core.upkeep import retraining
 
     return retraining.reasons(layout, load_settings(layout).schedule.evidence)
 
 
 def recommended(layout: Layout) -> list[str]:
-    """Lines that advise a full training, where something speaks for one and params.yaml leaves it to people."""
+    """Lines that advise a full training, where there are reasons for one and params.yaml leaves it to people."""
     if load_settings(layout).schedule.full_training != "recommend" or not (reasons := for_full_training(layout)):
         return []
     advice = "`schedule: {full_training: auto}` in params.yaml makes the next generation one"

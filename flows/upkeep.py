@@ -73,7 +73,7 @@ def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
 
     for path in repository.tracked(layout):
         if not path.exists():
-            raise ValueError(f"{path}: expected all data here, to clean them; `dvc pull` brings back what is missing")
+            raise ValueError(f"{path}: expected all data here, to clean them; `dvc pull` restores what is missing")
     inputs.verify(layout)  # digests are written anew: what was changed by others is restored first
     holders = forgetting.holders(layout, image_ids)
     sealed = [layout.generation(p.name).dvc_lock for p in holders if p.parent == layout.generations]

@@ -57,7 +57,7 @@ def with_distances(outputs: Outputs, statistics: ClassStatistics | None) -> Outp
 def features_of(
     rows: pa.Table, network: Network, transform: Transform, layout: Layout, batch_size: int = 256
 ) -> Tensor:
-    """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard for ever."""
+    """Direct features [N, E, D] of manifest `rows`, on the CPU, in their order; computed once per shard and kept."""
     # the weights up to the direct feature, and what is done to it that is no weight
     trunk = digest_of(network.trunk_state()), network.spec.model_dump(mode="json", exclude={"head"})
     features = torch.empty(rows.num_rows, network.spec.experts, network.num_features)

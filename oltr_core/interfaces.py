@@ -129,7 +129,7 @@ class Picks(NamedTuple):
 
     indices: Int[Tensor, "N"]
     reasons: list[str]
-    merit: Float[Tensor, "N"]  # larger = more worth a person's minute
+    merit: Float[Tensor, "N"]  # larger = more useful to annotate
     shares: list[str] | list[str | None] | None = None  # of a composed batch: why each image is in it, one word
     clusters: list[int | None] | None = None  # images that one answer may name together
 

@@ -214,7 +214,7 @@ class _Artifacts(Folder):
     classes = _At("classes.parquet")
     audit = _At("audit.json")  # what is known of the batches annotated so far; {} where there is none
     agreement = _At("agreement.json")  # how far people agree, and the images on which they do not
-    cost = _At("cost.json")  # what each annotated batch took of people, and what its chance images say
+    cost = _At("cost.json")  # the annotation cost of each batch, and what its chance images say
     data_card = _At("data_card.html")
     data_card_text = _At("data_card.md")
     base_model = _At("base.safetensors")

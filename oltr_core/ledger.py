@@ -261,7 +261,7 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
             return
         raise ValueError(f"{folder}: the ledger knows no sealed generation of this name (see `oltr generations`)")
     if not folder.is_dir():
-        raise ValueError(f"{folder}: this sealed generation is not here; `dvc pull` brings it back")
+        raise ValueError(f"{folder}: this sealed generation is not here; `dvc pull` restores it")
     found = digest.of_folder(folder, of=of)
     if found not in (expected, state.forgetting.get("generations", {}).get(folder.name)):
         raise ValueError(
@@ -271,7 +271,7 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
 
 
 def restoring(tracked: Path, known: Collection[str]) -> str:
-    """How to bring back what DVC keeps of `tracked`; `known`: the paths whose pointers the ledger holds."""
+    """How to restore what DVC keeps of `tracked`; `known`: the paths whose pointers the ledger holds."""
     file = f"{tracked.name}.dvc"
     how = f"`dvc checkout --force {file}` in {tracked.parent} restores it"
     if any(f"/{tracked.as_posix()}".endswith(f"/{path}") for path in known):

@@ -73,7 +73,7 @@ TABLE = (
     ),
     Stage(
         "select",
-        "Choose the images most worth a person's minute.",
+        "Choose the images most useful to annotate.",
         reads=(
             "base.parquet", "model.safetensors", "manifest.parquet", "classes.parquet", "audit.json",
             "agreement.json",

@@ -177,7 +177,7 @@ PREDICTIONS = _schema(
     asked=_or_null(pa.bool_()),  # of a class that was open, and that an earlier generation could have found
 )
 
-#: an image chosen for a person's minute
+#: an image chosen for annotation
 SELECTION = _schema(
     "selection",
     "rank",
@@ -186,7 +186,7 @@ SELECTION = _schema(
     rank=_INT,  # 0 first
     u_open=_REAL,  # Eq. 7
     u_info=_REAL,  # Eq. 8
-    merit=_REAL,  # the strategy's own: larger = more worth a person's minute
+    merit=_REAL,  # the strategy's own: larger = more useful to annotate
     reason=_TEXT,
     suggested=_TEXT,  # name of the best known class
     strategy=_TEXT,  # or GOLD, or "adjudication"

@@ -2,7 +2,7 @@
 
 The ledger holds the digest of every batch's card and of its truth, the card that of every file of the batch; an
 annotations file is named by its digest, and the ledger says which were imported. A workspace of an older version has
-no events of its batches before it opens its next generation: until then the card alone speaks for their files.
+no events of its batches before it opens its next generation: until then their files are checked with the card.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _compare(expected: Mapping[Path, str | None], tracked: Path, digests: Digest
                 "workspace (annotations come in by `oltr annotate import`)"
             )
         if not path.exists():
-            raise ValueError(f"{path}: expected this file, and it is not here; `dvc pull` brings it back")
+            raise ValueError(f"{path}: expected this file, and it is not here; `dvc pull` restores it")
         if not (found := digests(path)).startswith(wanted):
             raise ValueError(
                 f"{path}: this file was changed after it came in (expected digest {wanted[:12]}, found "

@@ -109,7 +109,7 @@ def judge(layout: Layout, gate: Gate, name: str, at: str) -> tuple[str, list[str
 
 
 def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[str], dict[str, Any]]:
-    """The reasons to refuse `name`, and what they stand on: the comparison, and what could not be compared."""
+    """The reasons to refuse `name`, and what they are based on: the comparison, and what could not be compared."""
     sealed = layout.generation(name)
     if champion == GENESIS:
         return [], {"not_compared": {}}

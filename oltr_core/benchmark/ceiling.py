@@ -1,4 +1,4 @@
-"""The best that a linear classifier on resting features can do: it is given every image, of generation 0 too."""
+"""The best that a linear classifier on frozen features can do: it is given every image, of generation 0 too."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ from oltr_core.training.mixing import Mixup
 
 TAU = 0.6  # chosen on validation images, docs/results/cifar100-lt-exponents-validation.md; see `exponents`
 BESIDE = 0.1  # weight of a loss between features beside cross-entropy; ours, no paper says one
-SECOND_STAGE = 10  # epochs on a trunk that rests, as published
+SECOND_STAGE = 10  # epochs on a frozen trunk, as published
 
 
 def cifar100_lt(epochs: int) -> list[Method]:

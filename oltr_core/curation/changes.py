@@ -139,7 +139,7 @@ def _after(classes: pl.DataFrame, rows: list[Row]) -> pl.DataFrame:
 
 
 def _named(classes: pl.DataFrame, name: str) -> Row:
-    """The row of the class that bears `name`, whatever its status. Raises ValueError with the nearest name."""
+    """The row of the class that has `name`, whatever its status. Raises ValueError with the nearest name."""
     name = _text(name)
     for row in classes.iter_rows(named=True):
         if name in (row["name"], *row["aliases"]):
@@ -157,7 +157,7 @@ def _standing(classes: pl.DataFrame, name: str) -> Row:
 
 
 def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
-    """`name`, if no other class than `row` bears it."""
+    """`name`, if no other class than `row` has it."""
     name = _text(name)
     if not name:
         raise ValueError("expected the name of a class, found an empty one")

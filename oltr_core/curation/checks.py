@@ -129,7 +129,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
         Check("a split, once given, stays", "image_id", used_in_order.fill_null(False)),
         Check(
             "every image of the parent is still there", "image_id", pl.lit(lost > 0), whole=True,
-            remedy=f"{lost} are missing: `dvc checkout data/raw` brings deleted batches back",
+            remedy=f"{lost} are missing: `dvc checkout data/raw` restores deleted batches",
         ),
         Check(
             f"a class that a source brings to a full training has at least {least} training images", "label",

@@ -1,4 +1,4 @@
-"""What each annotated batch took of people, and what its images drawn by chance say of the model that chose it."""
+"""The annotation cost of each batch, and what its images drawn by chance say of the model that chose it."""
 
 from __future__ import annotations
 

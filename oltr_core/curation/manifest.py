@@ -46,7 +46,7 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
     did not have (`own_label` is the first batch's). Copies with different labels leave a reason for quarantine.
     """
     if not batches:
-        raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` brings one in")
+        raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` adds one")
     indexes = [scan(batch.index, schema.INDEX).select(_INDEX) for batch in batches]
     arrivals = [rows.with_columns(arrival=pl.lit(i, pl.Int32)) for i, rows in enumerate(indexes)]
     rows = pl.concat(arrivals).with_columns(reason=pl.lit(None, pl.String), own_label="label").collect()

@@ -1,4 +1,4 @@
-"""Splits that leak nothing: given to whole groups, once, at first sight, and kept for ever.
+"""Splits that leak nothing: given to whole groups once, when first seen, and permanently kept.
 
 A group is a site, sequence or burst; a cluster is a set of near-duplicates. Its home is the split (train, val or
 test) that one of its images already has; every later image of it follows, and an image that ties two homes together

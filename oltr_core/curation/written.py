@@ -43,7 +43,7 @@ def folded(name: str) -> str:
 
 
 def near(name: str, others: Iterable[str]) -> str | None:
-    """The one of the other names that `name` may be a slip of, if there is one: "type 1" is none of "type 2"."""
+    """The other name that `name` is probably a typing error for, or None: "type 1" is none for "type 2"."""
     like = {folded(other): other for other in others if other != name and _digits(other) == _digits(name)}
     match = difflib.get_close_matches(folded(name), like, n=1, cutoff=NEAR)
     return like[match[0]] if match else None

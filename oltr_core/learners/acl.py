@@ -1,4 +1,4 @@
-"""Adversarial continual learning (Ebrahimi et al., ECCV 2020), on the rows over a resting trunk; Table 9."""
+"""Adversarial continual learning (Ebrahimi et al., ECCV 2020), on the rows over a frozen trunk; Table 9."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -27,13 +27,13 @@ class AdversarialContinualLearning(LearnerSpec):
     a new one, and S is to make that impossible (a = `adversarial`); S and P are to say different things (o =
     `orthogonal`, the mean square over entries, of outputs at unit length). x is the embedding that the row is
     multiplied with. As published, the cross-entropy is over the new task's classes, and what earlier tasks have for
-    themselves rests: here the rows of known classes, so answers about these teach nothing.
+    themselves is frozen: here the rows of known classes, so answers about these teach nothing.
     The method has to be told the task of a test image. Without that, as in Table 9: the largest logit of all tasks'
     rows, so nothing weighs new classes against old ones but the lengths of rows, which are those of imprinted ones.
     A single new class has nothing to be told from and stays as imprinted.
-    Departs from the paper: the trunk rests, so S and P are linear maps to half the dimensions each and fold into the
-    rows; S begins anew with each update; new rows begin as imprinted; pseudo-features stand for images of the known
-    classes; d is linear too, and its gradient reversed in one step in the place of alternating ones.
+    Departs from the paper: the trunk is frozen, so S and P are linear maps to half the dimensions each and fold into
+    the rows; S begins anew with each update; new rows begin as imprinted; pseudo-features replace images of the
+    known classes; d is linear too, and its gradient reversed in one step in the place of alternating ones.
     """
 
     name: Literal["acl"] = "acl"

@@ -21,7 +21,7 @@ class ExemplarReplay(LearnerSpec):
     Of a class of the full training they are its exemplars, which `update` chooses by herding after a full training
     with this learner and keeps in the checkpoint, and its annotated images; of a class learned since, the latter. A
     class of which nothing is stored is replayed from pseudo-features. Departs from iCaRL: features are kept and not
-    images, since the trunk rests; the rows are tuned, and no mean of exemplars is the classifier; no class's
+    images, since the trunk is frozen; the rows are tuned, and no mean of exemplars is the classifier; no class's
     exemplars are thinned out when others come.
     """
 

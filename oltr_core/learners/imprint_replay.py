@@ -30,7 +30,7 @@ class ImprintReplay(LearnerSpec):
 
     name: Literal["imprint_replay"] = "imprint_replay"
     imprint: Imprint = Imprint()
-    steps: Annotated[int, Field(ge=1)] = 300  # of fine-tuning the class weights; the trunk rests
+    steps: Annotated[int, Field(ge=1)] = 300  # of fine-tuning the class weights; the trunk is frozen
     per_class: Annotated[int, Field(ge=1)] = 16  # features of every class per step,
     classes: Annotated[int, Field(ge=1)] = 128  # of so many classes at most, so that a step costs the same for any K
     learning_rate: Annotated[float, Field(gt=0)] = 0.1  # falling to zero along a cosine

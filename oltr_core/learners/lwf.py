@@ -1,4 +1,4 @@
-"""Learning without forgetting (Li and Hoiem, 2016), on the rows over a resting trunk."""
+"""Learning without forgetting (Li and Hoiem, 2016), on the rows over a frozen trunk."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ class LearningWithoutForgetting(LearnerSpec):
     side: new classes among new ones, for over all columns it would push the old ones down, and known classes, which
     the paper does not have among its new images, among old ones. So nothing weighs new columns against old ones but
     the lengths with which they were imprinted; no image or statistic of the full training has a part in it.
-    Departs from the paper: new rows begin as imprinted and not at random, and the trunk rests.
+    Departs from the paper: new rows begin as imprinted and not at random, and the trunk is frozen.
     """
 
     name: Literal["lwf"] = "lwf"

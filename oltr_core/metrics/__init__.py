@@ -4,7 +4,7 @@
 |---|---|---|
 | `closed/` | `recognition.closed` | does it tell the classes of generation 0 apart? |
 | `now/` | `recognition.known_now` | does it tell all classes apart that it knows now? |
-| `open/` | `recognition.open_set` | does it also turn away what it does not know? |
+| `open/` | `recognition.open_set` | does it also reject what it does not know? |
 | `loop/` | `continual.loop` | does it learn what it was taught, and keep what it knew? |
 | `calibration/` | `calibration.calibration` | may its probabilities be believed? |
 

@@ -109,7 +109,7 @@ def open_set(
 
 
 def f_measure(kept: Bool[Tensor, "N"], rejected: Bool[Tensor, "M"]) -> float:
-    """F of the authors' current code. `kept`: known, accepted and correct; `rejected`: open and turned away.
+    """F of the authors' current code. `kept`: known, accepted and correct; `rejected`: open and rejected.
 
     TP = known and correct, FP = every other known image, FN = open and accepted; F = 2TP / (2TP + FP + FN).
     With nothing rejected this is 2A / (1 + A + r), A the closed accuracy and r the ratio of open to known

@@ -28,7 +28,7 @@ import numpy as np
 LEVEL = 0.95  # of every interval
 MORE = 25  # images that a class might get
 ANSWERS = 100  # fewer say nothing about what answers are worth
-WORTH = 0.01  # accuracy; a hundred answers that surely bring less are not worth a person's minutes
+WORTH = 0.01  # accuracy; a hundred answers that surely gain less are not worth their cost
 STEEPEST = 4.0  # an exponent is looked for between minus this and this
 NOT_TOLD = "the test images do not tell whether more images lower the errors of a class"
 NAMED = 3  # classes named in a sentence, and one more where it is the last
@@ -53,7 +53,7 @@ class Estimate(NamedTuple):
 
 
 class Gained(NamedTuple):
-    """Accuracy that the answers between two audited batches brought."""
+    """Accuracy gained by the answers between two audited batches."""
 
     answers: int
     since: str  # generation whose model had learned none of them
@@ -170,7 +170,7 @@ def rivals(found: Sequence[Gain], b: Estimate) -> list[Gain]:
 def advice(
     history: Sequence[Point], now: Sequence[Point], batches: Sequence[Mapping[str, Any]], names: Mapping[int, str]
 ) -> dict[str, Any]:
-    """What is worth most next: `verdict` (stop, more or unclear), `sentence`, and the figures that it stands on.
+    """What is worth most next: `verdict` (stop, more or unclear), `sentence`, and the figures that it is based on.
 
     *stop*: the gain of the last ANSWERS or more answers (`gained`) has an interval that includes none and lies below
     WORTH per hundred answers. *more*: the interval of b lies above 0, the best class makes errors, and less than half

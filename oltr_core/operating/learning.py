@@ -35,7 +35,7 @@ class Update(Spec):
     )
     costs: Costs = Costs()  # of errors; for threshold_by: cheapest
     roll_up: Annotated[float, Field(ge=0, le=1)] = (
-        0.0  # a class less probable than this gives way to its parent; 0: never
+        0.0  # a class less probable than this is replaced by its parent; 0: never
     )
     class_balanced: bool = True  # in that share, every class counts alike; false: every image (version 0.1)
 

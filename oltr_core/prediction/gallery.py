@@ -1,4 +1,4 @@
-"""The labelled images that are nearest to an image: by them a person sees what an answer rests on."""
+"""The labelled images that are nearest to an image: by them a person sees what a prediction is based on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Gallery:
 
 
 def gallery(layout: Layout, generation: str, model: Checkpoint, number: int, batch_size: int = 256) -> Gallery:
-    """The gallery of a sealed generation; features are computed once for ever, in data/store.
+    """The gallery of a sealed generation; features are computed once and kept, in data/store.
 
     Raises ValueError where no labelled image of its classes is left.
     """

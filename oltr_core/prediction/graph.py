@@ -6,7 +6,7 @@ and resizing stay outside, for images of one batch differ in size, and so does t
 (`update.roll_up`): names and parents are texts in the metadata. examples/edge.py has both.
 
 The exporter is torch's older one: it needs the package onnx alone. The newer one needs onnxscript and onnx-ir as
-well, and torch 2.15's turns away the attention of Eq. 6.
+well, and torch 2.15's refuses the attention of Eq. 6.
 """
 
 from __future__ import annotations

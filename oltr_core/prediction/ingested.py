@@ -35,7 +35,7 @@ def predict_batch(
     """A prediction for every image of the batch, a box of a picture being one, by address.
 
     `by`: the attribute whose value is an image's sequence, or GROUP; each image then has the answer of its sequence
-    beside its own. Features are computed once for ever, in data/store. Raises ValueError for a batch that is not
+    beside its own. Features are computed once and kept, in data/store. Raises ValueError for a batch that is not
     ingested and for an attribute that no image has.
     """
     names = [one.name for one in layout.batches]

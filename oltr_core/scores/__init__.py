@@ -66,7 +66,7 @@ def operating_threshold(known: Float[Tensor, "B"], keep: float, labels: Int[Tens
     """The smallest score such that at least `keep` of the known validation images score no higher: they are accepted.
 
     With `labels`, `keep` is the mean of the classes' shares: a class found later has fewer validation images,
-    chosen because they were hard, and by image they would be turned away for the sake of the many easy ones.
+    chosen because they were hard, and by image they would be rejected for the sake of the many easy ones.
 
     No open image has a say. Departs from the paper: its fixed 0.1 on the softmax can never reject with 10 classes
     or fewer, since the largest of K probabilities is at least 1/K.

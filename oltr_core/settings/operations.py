@@ -80,12 +80,12 @@ class Versions(Spec):
 
 
 class Evidence(Spec):
-    """What speaks for a full training, measured since the last one of the champion's line."""
+    """Reasons for a full training, measured since the last one of the champion's line."""
 
     forgetting: Annotated[float, Field(ge=0)] = 0.1  # loop/forgetting of the champion beyond which
     new_classes: Annotated[float, Field(ge=0, le=1)] = 0.5  # share of all classes that came since, beyond which
     out_of_few: Annotated[int, Field(ge=0)] = 1  # classes that have left the 20 or fewer images since; 0: not asked
-    refused: Annotated[int, Field(ge=0)] = 2  # generations in a row that extended the champion in vain; 0: not asked
+    refused: Annotated[int, Field(ge=0)] = 2  # updates of the champion in a row that were refused; 0: not asked
     drift: Annotated[float, Field(ge=0.5, le=1)] = (
         0.9  # pool/drift of the newest batch, surely beyond which; 1: never
     )

@@ -1,4 +1,4 @@
-"""select: the pool images most worth a person's minute, and a picture of them.
+"""select: the pool images most useful to annotate, and a picture of them.
 
 Writes selection.parquet, batch.png, pool.json and metrics/select.json. A strategy that doubts labels may also ask
 about training and validation images; what people answer is a correction (`oltr_core/curation/manifest.py`), and an

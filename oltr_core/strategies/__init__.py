@@ -1,4 +1,4 @@
-"""Strategies: which images are worth a person's minute. `(pool, budget, generator) -> Picks`, best first.
+"""Strategies: which images are most useful to annotate. `(pool, budget, generator) -> Picks`, best first.
 
 | name | takes the images | source |
 |---|---|---|

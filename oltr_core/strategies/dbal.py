@@ -18,9 +18,9 @@ class Dbal(Contextual):
     """merit = H[1/T sum_t p_t] - 1/T sum_t H[p_t] (BALD, Houlsby et al., 2011), H in nats, p_t of one dropout pass.
 
     The paper's network above its convolutions: dropout, a hidden layer of rectifiers, dropout, a linear classifier;
-    in every pass each image has dropout masks of its own. Departs from the paper: the layers below rest, since a
-    selection sees features and no images, so these layers are fitted anew, to the labelled images in batches by
-    Adam, on direct features of all experts, centred and divided by their root mean square.
+    in every pass each image has dropout masks of its own. Departs from the paper: the layers below are frozen,
+    since a selection sees features and no images, so these layers are fitted anew, to the labelled images in batches
+    by Adam, on direct features of all experts, centred and divided by their root mean square.
     O(T N (D H + H K)) time.
     """
 

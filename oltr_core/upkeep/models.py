@@ -65,8 +65,8 @@ def without(path: Path, of_images: Tensor, empty: Collection[int], columns: Tens
     """Rewrite the checkpoint without the features `of_images` [N, E, D] and without what the columns `empty` learned.
 
     `columns` [N] are those of the images by their class, -1 for an image that was not trained on; None: only what is
-    kept of single images goes. False if there was nothing of it. A column that is emptied is turned away from all the
-    others, so that no image is near it, and its class counts no images.
+    kept of single images goes. False if there was nothing of it. A column that is emptied is disabled: it points away
+    from all the others, so that no image is near it, and its class counts no images.
     """
     model = checkpoint.load(path)
     state = {
@@ -81,12 +81,12 @@ def without(path: Path, of_images: Tensor, empty: Collection[int], columns: Tens
     if statistics is not None and model.statistics is not None:
         fewer = (model.statistics.counts - statistics.counts).long().tolist()
         counts = [max(0, n - gone) for n, gone in zip(counts, fewer, strict=True)]
-    turned = [c for c in empty if model.statistics is None or model.statistics.counts[c] > 0]
-    if not changed and not turned:
+    disabled = [c for c in empty if model.statistics is None or model.statistics.counts[c] > 0]
+    if not changed and not disabled:
         return False
-    for column in turned:
+    for column in disabled:
         counts[column] = 0
-        _turn_away(model, statistics, column)
+        _disable_column(model, statistics, column)
     checkpoint.save(path, model.network, model.card.model_copy(update={"class_counts": counts}), state, statistics)
     return True
 
@@ -131,8 +131,8 @@ _NO_ROWS = "selector", "directions"  # matrices of heads without a row for each 
 
 
 @torch.no_grad()
-def _turn_away(model: Checkpoint, statistics: ClassStatistics | None, column: int) -> None:
-    """Class weights, centroids and what recalls them, of every head: away from where the other classes are."""
+def _disable_column(model: Checkpoint, statistics: ClassStatistics | None, column: int) -> None:
+    """Point class weights, centroids and what recalls them, of every head, away from those of the other classes."""
     if statistics is not None:
         statistics.counts[column] = 0
         for totals in (statistics.totals, statistics.projected):

@@ -1,4 +1,4 @@
-"""Whether a full training is due: what speaks for it in sealed generations, each a sentence.
+"""Whether a full training is recommended: the reasons for it in sealed generations, each a sentence.
 
 Between full trainings the network stays as it is and only its classifier grows. What was learned since then is the
 difference between the champion and the generation of its line that was trained in full.
@@ -18,7 +18,7 @@ from oltr_core.shots import FEW
 
 
 def reasons(layout: Layout, limits: Evidence) -> list[str]:
-    """What speaks for a full training of the champion's line; of one trained in full, that updates were refused."""
+    """Reasons for a full training of the champion's line; of one trained in full, that updates were refused."""
     state = ledger.state_of(layout.ledger)
     champion = state.champion
     full = _trained_in_full(layout, champion)
@@ -45,7 +45,7 @@ def reasons(layout: Layout, limits: Evidence) -> list[str]:
         found.append(
             f"{', '.join(names)}: {FEW} or fewer training images at the full training of {full}, more than {FEW} now"
         )
-    # the newest that stands on the same network, promoted or not
+    # the newest that has the same network, promoted or not
     last = next(n for n in reversed(state.generations) if _trained_in_full(layout, n) == full)
     pool = json.loads(layout.generation(last).metrics.read_text())
     if (low := pool.get("pool/drift_low", 0.0)) > limits.drift:

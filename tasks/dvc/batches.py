@@ -1,4 +1,4 @@
-"""Raw batches: taken in once, kept by DVC, brought back where another clone took them in."""
+"""Raw batches: taken in once, kept by DVC, restored where another clone took them in."""
 
 from __future__ import annotations
 

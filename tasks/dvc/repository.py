@@ -1,4 +1,4 @@
-"""The workspace as DVC sees it: data are added, copies pushed and brought back. One lock for all that use it.
+"""The workspace as DVC sees it: data are added, copies pushed and restored. One lock for all that use it.
 
 Nothing is committed to git and no branch is touched; git only ever sees the small `*.dvc` files.
 """

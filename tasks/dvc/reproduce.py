@@ -49,7 +49,7 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     """Restore what generation `name` was made from below `scratch`, force the run, compare digests.
 
     A generation that version 0.1 sealed is made by today's pipeline, and compared by content, up to rounding.
-    Raises ValueError when the generation is not sealed, was edited, or its inputs cannot be brought back.
+    Raises ValueError when the generation is not sealed, was edited, or its inputs cannot be restored.
     """
     sealed = layout.generation(name)
     ledger.verify_sealed(layout.ledger, sealed.folder)

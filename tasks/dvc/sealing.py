@@ -76,7 +76,7 @@ def reopen(layout: Layout, name: str) -> Run:
 
 
 def seal(layout: Layout, at: str) -> str:
-    """data/work becomes data/generations/NNNN, for ever: files, then name, then copies, then the ledger.
+    """data/work becomes data/generations/NNNN permanently: files, then name, then copies, then the ledger.
 
     Returns the digest of the folder. Cut off before the name, it starts over; after it, it goes on from there.
     """

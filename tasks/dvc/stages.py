@@ -95,7 +95,7 @@ def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
     names = {type(e).__name__ for e in chain}
     missing = next((e for e in chain if isinstance(e, FileNotFoundError) and e.filename), None)
     if missing is not None:
-        return StageFailed(stage, "user", f"{missing.filename}: this is not here; `dvc pull` brings it back")
+        return StageFailed(stage, "user", f"{missing.filename}: this is not here; `dvc pull` restores it")
     if "StageCmdFailedError" in names:  # the process died without a word: killed from outside, or out of memory
         return StageFailed(stage, "infrastructure", f"its process was killed and left no reason ({sentence})")
     if names & {"LockError", "FileIsBeingUsed"} or any(isinstance(e, OSError) for e in chain):

@@ -150,7 +150,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _at_once(nodes: list[dict[str, Any]], cores: int, gpu: bool) -> int:
-    """How many units are done at a time. Raises ValueError where it is none: they would wait for ever."""
+    """How many units are done at a time. Raises ValueError where it is none: they would wait without end."""
     found = [node["Resources"] for node in nodes if node["Alive"]]
     places = sum(min(r.get("CPU", 0) // cores, r.get("GPU", 0) if gpu else r.get("CPU", 0)) for r in found)
     if not places:

@@ -1,4 +1,4 @@
-"""Names of files, for ever."""
+"""Permanent names of files."""
 
 from __future__ import annotations
 

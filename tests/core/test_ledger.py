@@ -233,7 +233,7 @@ def test_a_file_that_was_added_to_a_sealed_generation_is_found_and_a_folder_that
     with pytest.raises(ValueError, match="was changed"):
         ledger.verify_sealed(path, folder)
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="this sealed generation is not here; `dvc pull` brings it back"):
+    with pytest.raises(ValueError, match="this sealed generation is not here; `dvc pull` restores it"):
         ledger.verify_sealed(path, folder)
 
 

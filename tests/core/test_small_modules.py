@@ -1,4 +1,4 @@
-"""Digests, generators by name, measurements, shot groups, devices and profiles: small parts that others rest on."""
+"""Digests, generators by name, measurements, shot groups, devices and profiles: small parts that others depend on."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_digest_of_a_folder_is_that_of_its_files_by_path_and_content(tmp_pat
 
 
 # --- generators -------------------------------------------------------------------------------------------------
-def test_a_generator_draws_for_ever_what_its_seed_and_names_say():
+def test_a_generator_always_draws_what_its_seed_and_names_say():
     """Published results were drawn so: other numbers here are other results."""
     assert seeding.numpy_generator(0, "a", 1).integers(0, 1000, 4).tolist() == NUMPY
     drawn = torch.randint(0, 1000, (4,), generator=seeding.torch_generator(0, "a", 1)).tolist()

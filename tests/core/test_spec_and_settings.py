@@ -172,7 +172,7 @@ def test_what_may_stand_beside_what_is_refused():
         ({"share_of_arrivals": 0.0}, 1000, 500, 0),
     ],
 )
-def test_people_are_asked_about_a_share_of_the_arrivals_and_images_of_split_classes_do_not_wait_for_ever(
+def test_people_are_asked_about_a_share_of_the_arrivals_and_images_of_split_classes_do_not_wait_without_end(
     budget, arrivals, waiting, images
 ):
     assert Budget(**budget).images(arrivals, waiting) == images

@@ -137,4 +137,4 @@ def test_a_generation_that_is_not_sealed_and_files_that_are_elsewhere_are_said(l
     done = said(layout, "0000", "0002")
     assert "there is no sealed generation '0002' (there are: 0000, 0001)" in str(done.exception)
     layout.generation("0001").params.unlink()
-    assert "params.yaml: this file is not here; `dvc pull` brings it" in str(said(layout, "0000", "0001").exception)
+    assert "params.yaml: this file is not here; `dvc pull` restores it" in str(said(layout, "0000", "0001").exception)

@@ -361,7 +361,7 @@ def test_tasks_of_the_image_leave_label_studio_and_the_removal_is_not_over_befor
 def test_data_that_are_not_here_are_asked_for_before_anything_is_changed(photos):
     shutil.rmtree(photos.generation("0000").folder)
     before = photos.ledger.read_bytes()
-    assert "`dvc pull` brings back what is missing" in str(forget(photos, ADDRESS).exception)
+    assert "`dvc pull` restores what is missing" in str(forget(photos, ADDRESS).exception)
     assert photos.ledger.read_bytes() == before
 
 

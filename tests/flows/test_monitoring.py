@@ -143,10 +143,10 @@ def test_gains_intervals_and_minutes_are_in_the_table():
     shown = cost.table({"generations": [row], "advice": {"sentence": "stop: enough", "gained": gained}}).splitlines()
     assert shown[1].split(maxsplit=6) == ["0007", "9", "5", "1.2", "3.5", "0.500", "0.250 to 0.750"]
     assert cost.NOT_DRAWN not in "\n".join(shown)
-    assert shown[-2:] == ["100 answers brought +1.2 points of accuracy (95 % interval -0.3 to +3.0)", "stop: enough"]
+    assert shown[-2:] == ["100 answers gained +1.2 points of accuracy (95 % interval -0.3 to +3.0)", "stop: enough"]
     bare = {key: row[key] for key in ("generation", "seconds", "images", "answers")}
     told = cost.table({"generations": [bare], "advice": {"sentence": "unclear", "gained": "too few"}}).splitlines()
-    assert told[-4:] == [*cost.NOT_DRAWN.splitlines(), "what 100 answers brought is not known: too few", "unclear"]
+    assert told[-4:] == [*cost.NOT_DRAWN.splitlines(), "what 100 answers gained is not known: too few", "unclear"]
     assert "is not known: too few" in cost.table(
         {"generations": [], "advice": {"sentence": "x", "gained": "too few"}}
     )

@@ -208,7 +208,7 @@ def test_what_is_sealed_is_kept_by_dvc_and_pushed_with_the_results_of_stages(ask
     assert all((remote / n[:2] / n[2:]).exists() for n in names)
     base_model = yaml.safe_load(asked.dvc_lock.read_text())["stages"]["train"]["outs"]
     (md5,) = [out["md5"] for out in base_model if out["path"].endswith("base.safetensors")]
-    assert (remote / md5[:2] / md5[2:]).exists(), "what is not sealed is what `dvc pull` has to bring back"
+    assert (remote / md5[:2] / md5[2:]).exists(), "what is not sealed is what `dvc pull` has to restore"
     shutil.rmtree(folder)
     shutil.rmtree(asked.root / ".dvc" / "cache")
     repository.pull(asked, folder)
@@ -361,7 +361,7 @@ def put(layout: Layout, *rows: str, file: str = "0000.csv") -> None:
 
 
 def imports(layout: Layout) -> list[int]:
-    """How many answers each import brought."""
+    """How many answers each import added."""
     return [e.details["annotations"] for e in ledger.read(layout.ledger) if e.event == "imported"]
 
 
@@ -581,7 +581,7 @@ def test_a_generation_that_was_edited_is_not_made_again(asked, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-def test_an_input_whose_version_is_not_known_cannot_be_brought_back(copied, tmp_path):
+def test_an_input_whose_version_is_not_known_cannot_be_restored(copied, tmp_path):
     sealing.seal(copied, world.AT)
     kept = copied.generation("0000").environment
     found = json.loads(kept.read_text())

@@ -128,7 +128,7 @@ def test_why_a_stage_failed_may_lie_behind_what_was_raised_while_it_was_handled(
         "infrastructure", "its process was killed and left no reason (failed to reproduce)",
     )  # fmt: skip
     assert found(FileNotFoundError(2, "gone", "data/raw")) == (
-        "user", "data/raw: this is not here; `dvc pull` brings it back",
+        "user", "data/raw: this is not here; `dvc pull` restores it",
     )  # fmt: skip
     assert found(FileNotFoundError("of no file")) == ("infrastructure", "failed to reproduce")
     assert found(type("LockError", (Exception,), {})()) == ("infrastructure", "failed to reproduce")

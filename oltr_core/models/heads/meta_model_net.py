@@ -17,8 +17,8 @@ class MetaModelNet(Spec):
     Residual block f_i learns, of the classes with more than 2^(i+1) images, how weights of 2^i images become those of
     all: L = ||F_i(w⁰) - w*||² + λ [1 - y F_i(w⁰)·x]₊, the last block first. For a phase of no epochs: `build` makes
     the head from the features of the training images. Departs from the source: weights are linear SVMs of a class
-    against all others, as in its forerunner (`model_regression`); a block rests once it is trained; cost, rate and
-    numbers of pairs and steps are ours. It has no code of the authors to compare with.
+    against all others, as in its forerunner (`model_regression`); a block is frozen once it is trained; cost, rate
+    and numbers of pairs and steps are ours. It has no code of the authors to compare with.
     """
 
     name: Literal["meta_model_net"] = "meta_model_net"

@@ -33,7 +33,7 @@ def newest(history: list[Point]) -> list[Point]:
     return [point for point in history if point.generation == last]
 
 
-# --- what answers brought
+# --- what answers gained
 def test_the_difference_of_two_accuracies_has_the_interval_of_newcombes_example():
     """56 of 70 against 48 of 80: 0.2 (0.0524 to 0.3339), method 10 of his table II."""
     found = gained([batch(0, 200, 48, 80), batch(1, 7, 56, 70)])
@@ -52,7 +52,7 @@ def test_answers_count_from_the_newest_batch_before_that_has_a_hundred_since():
     assert gained(rows)[:3] == (100, "0003", "0004")
 
 
-def test_what_answers_brought_is_not_known_without_two_samples_or_a_hundred_answers():
+def test_what_answers_gained_is_not_known_without_two_samples_or_a_hundred_answers():
     assert gained([batch(0, 500, 1, 10), batch(1, 500)]) == (
         "there are no two batches with images that were drawn by chance"
     )
@@ -175,7 +175,7 @@ def test_an_exponent_that_may_be_zero_is_not_enough_evidence():
     assert "named wrongly" in said(points(k1=[(10, 400, 200), (90, 400, 0)]))["sentence"]
 
 
-def test_it_says_stop_where_answers_surely_brought_less_than_a_point_per_hundred():
+def test_it_says_stop_where_answers_surely_gained_less_than_a_point_per_hundred():
     more = points(k1=FALLING, k2=[(200, 400, 20)] * 2, k3=[(300, 400, 10)] * 2)
     stop = said(more, [batch(0, 1100, 80, 100), batch(1, 9, 79, 100)])
     assert stop["verdict"] == "stop"

@@ -106,7 +106,7 @@ def test_shards_are_fetched_where_they_are_not_here_or_not_to_be_read_here(raw, 
 
 
 def test_features_are_kept_under_the_digest_of_all_they_depend_on():
-    """The name is for ever: under another one, every workspace would compute its features anew."""
+    """The name is permanent: under another one, every workspace would compute its features anew."""
     said: dict[str, Any] = {"trunk": "t", "network": {"experts": 2}, "transform": {"size": 16}, "batch": "b"}
     said |= {"index": "i", "shard": 3}
     text = '["t",{"experts":2},{"size":16},"float32","b","i",3]'

@@ -280,13 +280,13 @@ def test_the_page_says_what_is_worth_most_next_and_what_people_gave(layout):
     ]
     assert "to the power of -0.50\n(95 % interval -0.75 to -0.25)" in page
     assert (
-        "The 131 answers between batches 0000 and 0003 brought +3.1 points per 100 answers\n"
+        "The 131 answers between batches 0000 and 0003 gained +3.1 points per 100 answers\n"
         "(95 % interval -1.1 to +7.1)" in page
     )
     layout.work.worth.write_text(json.dumps(WORTH | {"gained": "nobody <drew>", "gains": [], "exponent": "none"}))
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
-    assert "What 100 answers brought is not known: nobody &lt;drew&gt;." in page
+    assert "What 100 answers gained is not known: nobody &lt;drew&gt;." in page
     assert "would fall by" not in page
 
 

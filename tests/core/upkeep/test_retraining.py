@@ -1,4 +1,4 @@
-"""A full training is due by evidence since the last one of the champion's line, each limit by itself."""
+"""A full training is recommended by evidence since the last one of the champion's line, each limit by itself."""
 
 from __future__ import annotations
 

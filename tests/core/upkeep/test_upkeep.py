@@ -298,7 +298,7 @@ def test_results_with_pictures_are_blank_until_the_next_run_where_there_are_or_w
     forgetting.clean_rest(layout, [])
     assert [path.exists() for path in paths] == [False, True, False, False, False]
     assert "oltr forget" in work.report.read_text()
-    layout.dvc_lock.write_text("schema: '2.0'")  # DVC would bring back what is missing
+    layout.dvc_lock.write_text("schema: '2.0'")  # DVC would restore what is missing
     forgetting.clean_rest(layout, [])
     assert decode(work.contact_sheet.read_bytes()).shape == (1, 1, 3)
     assert work.data_card.read_text() == work.report.read_text()
@@ -616,7 +616,7 @@ def test_the_model_of_a_sealed_generation_forgets_too_and_a_class_of_forgotten_i
     assert after.card.class_counts == after.statistics.counts.tolist() == [counts[0], 0]
 
 
-def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_image(learned):
+def test_the_column_of_a_class_learned_from_a_forgotten_image_alone_is_disabled_for_every_image(learned):
     import torch
 
     from oltr_core import checkpoint
@@ -638,7 +638,7 @@ def test_a_class_learned_from_a_forgotten_image_alone_is_turned_away_from_every_
 
 @pytest.mark.parametrize("statistics", [True, False])
 @pytest.mark.parametrize("head", ["meta_embedding", "cosine"])
-def test_what_is_turned_away_keeps_its_length_and_points_from_the_sum_of_the_other_means(learned, head, statistics):
+def test_a_disabled_row_keeps_its_length_and_points_from_the_sum_of_the_other_means(learned, head, statistics):
     import torch
 
     from oltr_core import checkpoint
@@ -680,7 +680,7 @@ def test_what_is_turned_away_keeps_its_length_and_points_from_the_sum_of_the_oth
     assert not models.without(path, features[7:8], []), "nothing of another image is there"
 
 
-def test_the_row_of_such_a_class_after_a_random_projection_is_turned_away_too(learned):
+def test_the_row_of_such_a_class_after_a_random_projection_is_disabled_too(learned):
     import torch
 
     from oltr_core import checkpoint

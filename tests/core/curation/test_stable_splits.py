@@ -1,7 +1,7 @@
 """What was drawn once stays: the same images go to the same split under every release of this code.
 
 Splits are drawn at first sight and kept, and a workspace that is curated again from its raw images has to find them
-again: the figures below are those of the revision that brought this test. Duplicates are compared with all pairs.
+again: the figures below are those of the revision that added this test. Duplicates are compared with all pairs.
 """
 
 from __future__ import annotations
