@@ -89,7 +89,7 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
 
 def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
-    from flows import shown
+    from flows import publishing
     from tasks import clock, gate
     from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
@@ -97,7 +97,7 @@ def _move(layout: Layout, name: str, event: str, reason: str) -> None:
     with alone(layout):
         gate.move(layout, name, event, reason, clock.now())
         prepare_environment(layout)
-        shown.mirror(layout)
+        publishing.mirror(layout)
     click.echo(f"{name} is the champion now; the next generation builds on it")
 
 

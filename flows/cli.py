@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from flows import analyses, annotation, champion, classes, comparing, cost, monitoring, operations, prediction, upkeep
+from flows import analyses, annotation, champion, classes, cost, diff, monitoring, operations, prediction, upkeep
 from flows.command import command, example, oltr
 from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
@@ -23,7 +23,7 @@ from oltr_core.settings import kinds
 from oltr_core.settings.masking import masked
 
 #: each adds its commands when it is imported
-BESIDE = (analyses, annotation, champion, classes, comparing, cost, monitoring, operations, prediction, upkeep)
+BESIDE = (analyses, annotation, champion, classes, cost, diff, monitoring, operations, prediction, upkeep)
 
 
 def run_stage(name: str, layout: Layout) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow, tags
 from prefect.states import Completed
 
-from flows import monitoring, plan, shown, steps, waiting
+from flows import monitoring, plan, publishing, steps, waiting
 from flows.answers import keep_shown
 from flows.generation import WAITING, annotation, loop, named
 from flows.loop import check_parameters
@@ -28,8 +28,8 @@ from tasks import clock, notify
 from tasks.lock import Busy
 
 PATIENCE = 600  # seconds that a run waits for another one in its workspace
-IMPORTED = "AnswersImported"
-TO_CORRECT = "AnswersToCorrect"
+IMPORTED = "AnnotationsImported"
+TO_CORRECT = "AnnotationsToCorrect"
 STILL = "StillWaiting"  # apart from WAITING and TO_CORRECT, of which people are told
 BUSY = "Busy"
 NOTHING = "NothingToDo"
@@ -102,7 +102,7 @@ def _look(layout: Layout) -> Any:
         return Completed(name=NOTHING, message=why)
     before = len(arrivals.looks(layout))
     seen, rule = monitoring.look(layout), load_settings(layout).schedule.monitor
-    shown.catch_up(layout)
+    publishing.catch_up(layout)
     if not seen["recommended"]:
         return Completed(name=NOTHING, message=seen["sentence"])
     quiet = arrivals.quiet(rule.quiet_hours, datetime.fromisoformat(clock.now()))
@@ -141,10 +141,10 @@ def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
     keep_shown(layout, name)
     said = waiting.sentence(layout, name, there)
     if there.found.wrong:
-        told = notify.news(layout, "to correct", there.found.refusal)
+        told = notify.is_new(layout, "to correct", there.found.refusal)
         return Completed(name=TO_CORRECT if told else STILL, message=f"{there.found.refusal}\n{said}")
     today = f"{name} {clock.now()[:10]}"
-    told = reminds and waiting.late(layout, name) and notify.news(layout, "reminded", today)
+    told = reminds and waiting.late(layout, name) and notify.is_new(layout, "reminded", today)
     return Completed(name=WAITING if told else STILL, message=said)
 
 
@@ -152,7 +152,7 @@ def _make(layout: Layout, more: int, full_training: bool = False, reminds: bool 
     before = plan.finished(layout)
     step = plan.next_step(layout, before + more)
     if step and step.what == "annotate" and (state := _unanswered(layout, step.name, reminds)):
-        shown.catch_up(layout)
+        publishing.catch_up(layout)
         return state
     with tags(name_of(layout)):  # those of a deployment are not its inner runs'
         loop(str(layout.root), before + more, full_training)

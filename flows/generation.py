@@ -15,7 +15,7 @@ from prefect import flow, tags, task
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import answers, plan, shown, steps, waiting
+from flows import answers, plan, publishing, steps, waiting
 from flows.headstart import begun, joined, key
 from flows.progress import log
 from flows.run_page import link_report, show
@@ -82,7 +82,7 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
 
 def _mirror(layout: Layout) -> None:
     """Show in MLflow; the report of what is shown now on a tracking server opens from there."""
-    for name, address in shown.mirror(layout).items():
+    for name, address in publishing.mirror(layout).items():
         link_report(layout, name, address)
 
 
@@ -105,8 +105,8 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
     """
     layout = Layout(Path(workspace))
     mirrored: list[Any] = []
-    shown.commit_last(layout)
-    shown.tell(layout)
+    publishing.commit_last(layout)
+    publishing.send_message(layout)
     waits: str | None = None
     while waits is None and (step := plan.next_step(layout, generations)) is not None:
         if step.what == "annotate":
@@ -116,7 +116,7 @@ def loop(workspace: str, generations: int, full_training: bool = False) -> Any:
             with tags(name_of(layout), "generation"):
                 generation(workspace, step.name, full_training)
             mirrored.append(mirror.submit(layout))
-    if not mirrored and shown.mlflow_is_behind(layout):  # a kill left it undone
+    if not mirrored and publishing.mlflow_is_behind(layout):  # a kill left it undone
         mirrored.append(mirror.submit(layout))
     for future in mirrored:
         future.wait()
@@ -146,11 +146,11 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
         seal(layout, name)
     verdict, reasons = judge(layout, name)
     export_batch(layout, name)
-    shown.commit(layout, name, verdict)
+    publishing.commit(layout, name, verdict)
     show(layout, name, verdict, reasons)
     if advice := steps.recommended(layout):
         log("\n".join(advice))  # the terminal has it below the table
-    shown.tell(layout)
+    publishing.send_message(layout)
     return verdict
 
 

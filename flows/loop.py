@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from flows import plan, shown, steps, waiting
+from flows import plan, publishing, steps, waiting
 from flows.headstart import HeadStart, key
 from flows.history import table
 from flows.progress import WATCH, account, say
@@ -37,7 +37,7 @@ def run(layout: Layout, generations: int | None, more: int | None) -> None:
         step = plan.next_step(layout, wanted)
         if step is None:
             prepare_environment(layout)
-            shown.catch_up(layout)
+            publishing.catch_up(layout)
             done = f"{plan.finished(layout)} generations are finished"
             print(f"{table(layout)}\nnothing to do: {done}; `oltr loop --more 1` makes another")
             return

@@ -148,7 +148,7 @@ def seal(layout: Layout, name: str) -> str:
 
 def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
-    notify.due(layout, name)
+    notify.mark_unsent(layout, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
     lines = [f"generation {name} is {verdict}", *reasons]
     if verdict == "refused":

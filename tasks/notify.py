@@ -1,8 +1,8 @@
-"""Tell people that a batch waits or a verdict fell: one JSON message to a webhook, where one is configured.
+"""Notifications that a batch waits or that the gate decided: one JSON message to a webhook, where one is configured.
 
 The address is a secret of many chat tools, so it comes from the environment: OLTR_WEBHOOK_URL. Without it
-nothing is sent. A message that cannot be delivered is reported and never stops the loop. Of the run of a deployment
-Prefect's server tells people (`oltr deploy --notify`), and nothing is sent from here.
+nothing is sent. A message that cannot be delivered is reported and never stops the loop. About the run of a
+deployment Prefect's server notifies people (`oltr deploy --notify`), and nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from oltr_core.layout import Layout
 DEPLOYED = "PREFECT__FLOW_RUN_ID"  # Prefect's workers set it for the run that they start
 
 
-def news(layout: Layout, what: str, text: str) -> bool:
-    """Whether `text` is not what people were told last of `what` in this workspace; kept for the next time."""
+def is_new(layout: Layout, what: str, text: str) -> bool:
+    """Whether `text` differs from the last message about `what` in this workspace; kept for the next time."""
     told = json.loads(layout.told.read_text()) if layout.told.exists() else {}
     now = told | {what: digest.of_value(text)}
     if now != told:
@@ -28,22 +28,22 @@ def news(layout: Layout, what: str, text: str) -> bool:
     return now != told
 
 
-def due(layout: Layout, name: str) -> None:
+def mark_unsent(layout: Layout, name: str) -> None:
     """Write down that the message about generation `name` is to be sent, whatever happens before it is."""
     write_atomically(layout.untold, name)
 
 
-def untold(layout: Layout) -> str:
+def unsent(layout: Layout) -> str:
     """The generation whose message was not sent yet; "" where there is none."""
     return layout.untold.read_text() if layout.untold.exists() else ""
 
 
-def sent(layout: Layout) -> None:
-    """The message that was `untold` is out."""
+def mark_sent(layout: Layout) -> None:
+    """Write down that the message about the generation `unsent` was sent."""
     layout.untold.unlink()
 
 
-def tell(text: str) -> str | None:
+def send(text: str) -> str | None:
     """Post {"text": text}; returns None when sent or not configured, else one sentence of what went wrong."""
     url = os.environ.get("OLTR_WEBHOOK_URL", "")
     if not url or DEPLOYED in os.environ:

@@ -22,7 +22,7 @@ CURVES = {
 
 
 def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) -> Result:
-    """The page of what `flows.comparing.between` found; a curve is there where a generation has its file."""
+    """The page of what `flows.diff.between` found; a curve is there where a generation has its file."""
     figures = [
         {"figure": name} | {part: of[part] for part in ("was", "now", "change", "low", "high", "images")}
         for name, of in found["figures"].items()

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from oltr_core import ledger, schema, verification
-from oltr_core.curation import audit_slice, card, checks, cost, people, register
+from oltr_core.curation import annotator_quality, audit_slice, card, checks, cost, register
 from oltr_core.curation.manifest import NOBODY, Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.files import write_atomically
@@ -56,8 +56,8 @@ def run(params: Parameters, layout: Layout) -> None:
     audit = read_audits(layout)
     doubted, since = audit.get("suspects", ()), register.split_since(classes, operations)
     gold, adjudicated = (noted(layout, what) for what in ("gold", "adjudicated"))
-    answers = annotations.join(gold, on=people.KEY, how="anti", maintain_order="left")
-    of_gold = annotations.join(gold, on=people.KEY, how="semi", maintain_order="left")
+    answers = annotations.join(gold, on=annotator_quality.KEY, how="anti", maintain_order="left")
+    of_gold = annotations.join(gold, on=annotator_quality.KEY, how="semi", maintain_order="left")
     asked = doubted, corrections, since, adjudicated, of_gold
     built = build(images, before, classes, answers, this.generation, params.curate, *asked)
     gone = ledger.state_of(layout.ledger).forgotten
@@ -67,7 +67,7 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
-    agreement = people.measure(built, of_gold, adjudicated)
+    agreement = annotator_quality.measure(built, of_gold, adjudicated)
     write_atomically(layout.work.agreement, json.dumps(agreement, indent=1) + "\n")
     batches_answered = cost.per_batch(
         annotations, dict(_audits(layout)), register.names(built.classes), params.curate.consensus
@@ -75,7 +75,7 @@ def run(params: Parameters, layout: Layout) -> None:
     write_atomically(layout.work.cost, json.dumps(batches_answered, indent=1) + "\n")
     refused = pl.concat([scan(b.quarantine, schema.QUARANTINE) for b in batches]).collect()
     measured = _measure(built, annotations, audit, copies, refused.height)
-    measured |= _estimates(built, annotations, layout, params.curate.consensus) | people.figures(agreement)
+    measured |= _estimates(built, annotations, layout, params.curate.consensus) | annotator_quality.figures(agreement)
     measured.values["data/corrections"] = float(corrections.height)
     measured.values["cost/answers"] = float(sum(row["answers"] for row in batches_answered))
     measured.write(layout, "curate")

@@ -23,7 +23,7 @@ from oltr_core.layout import Layout
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
 GRACE = 20  # seconds that a worker and its run have to end
-ANSWERS = "oltr.answers"
+ANNOTATIONS = "oltr.annotations"
 
 
 def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[str]]:
@@ -204,7 +204,7 @@ def answers_are_in(name: str, at: str, layout: Layout | None = None) -> str | No
     if not (url := named or ours):
         return None
     resource = {"prefect.resource.id": f"oltr.workspace.{name}"}
-    event = {"id": str(uuid.uuid4()), "occurred": at, "event": ANSWERS, "resource": resource, "payload": {}}
+    event = {"id": str(uuid.uuid4()), "occurred": at, "event": ANNOTATIONS, "resource": resource, "payload": {}}
     request = urllib.request.Request(
         f"{url}/events", json.dumps([event]).encode(), {"Content-Type": "application/json"}
     )

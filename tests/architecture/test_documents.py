@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.imports import CORE_FOR_FLOWS, FLOORS, ROOT
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md", "docs/people.md", "docs/sources.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md", "docs/annotation.md", "docs/sources.md")
 
 
 def test_the_picture_of_the_floors_is_the_import_rule():

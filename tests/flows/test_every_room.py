@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import tasks
-from flows import answers, shown, steps
+from flows import answers, publishing, steps
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -178,27 +178,27 @@ def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, 
         raise ConnectionError("connection refused")
 
     monkeypatch.setattr(mlflow, "mirror", down)
-    shown.mirror(world)
+    publishing.mirror(world)
     assert "MLflow does not show this yet (connection refused)" in capsys.readouterr().err
 
 
 def test_a_message_that_nobody_takes_is_reported_and_stops_nothing(monkeypatch):
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/none")
-    assert "was not delivered" in (notify.tell("generation 0000 is promoted") or "")
+    assert "was not delivered" in (notify.send("generation 0000 is promoted") or "")
 
 
 def test_a_message_that_a_kill_took_is_sent_by_the_next_loop_and_once(world, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr(notify, "tell", said.append)
+    monkeypatch.setattr(notify, "send", said.append)
     before = world.ledger.read_bytes()
     world.ledger.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))  # the batch is not out
     ledger.write_head(world.ledger)
-    shown.catch_up(world)
+    publishing.catch_up(world)
     assert said == []
     world.ledger.write_bytes(before)
     ledger.write_head(world.ledger)
-    shown.catch_up(world)
-    shown.catch_up(world)
+    publishing.catch_up(world)
+    publishing.catch_up(world)
     budget = len(steps.batches_of_questions.asked(world, "0000"))
     assert said == [f"digits: generation 0000 is promoted; {budget} images wait for annotations"]
 

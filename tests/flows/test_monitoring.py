@@ -8,7 +8,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from flows import cost, deployment, monitoring, shown
+from flows import cost, deployment, monitoring, publishing
 from flows.cli import oltr
 from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute
@@ -70,16 +70,16 @@ def test_the_flow_looks_where_a_batch_is_new_and_says_once_that_a_generation_is_
     assert state.message == lines(world)[1]["sentence"]
     assert "a generation is recommended" in state.message
     assert deployment.monitor.fn(str(world.root)).name == deployment.STILL, "people are told once"
-    assert not shown.mlflow_is_behind(world), "MLflow has the looks"
+    assert not publishing.mlflow_is_behind(world), "MLflow has the looks"
     world.monitored.write_text(world.monitored.read_text() + "\n")
-    assert shown.mlflow_is_behind(world)
+    assert publishing.mlflow_is_behind(world)
 
 
 def test_the_flow_starts_a_generation_where_the_rules_say_so_and_the_hours_are_not_quiet(world, monkeypatch):
     more_came(world)
     seen = {"batch": "batch-2", "images": 278, "unknown_rate": [0.5, 0.4, 0.6], "drift": "too few"}
     monkeypatch.setattr(looking, "look", lambda *_: seen)
-    monkeypatch.setattr(shown, "catch_up", lambda _: None)  # MLflow, which the test above asks
+    monkeypatch.setattr(publishing, "catch_up", lambda _: None)  # MLflow, which the test above asks
     begun: list[tuple] = []
     monkeypatch.setattr(deployment, "loop", lambda *arguments: begun.append(arguments))
     monkeypatch.setattr(clock, "now", lambda: "2026-01-01T05:59:59+00:00")

@@ -112,7 +112,7 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         assert deploying.answers_are_in("digits", clock.now()) is None
         until(lambda: len(came) == 2)
         said = f"imported {len(rows)} annotations of the batch of 0000"
-        assert came[1:] == [f"digits-answers-0000: AnswersImported: {said}"]
+        assert came[1:] == [f"digits-answers-0000: AnnotationsImported: {said}"]
 
         start("retrain/retrain-digits")
         until(lambda: "0001" in ledger.replay(ledger.read(layout.ledger)).opened)

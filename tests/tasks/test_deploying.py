@@ -278,7 +278,7 @@ def test_answers_that_are_in_are_an_event_of_their_workspace(monkeypatch, tmp_pa
     assert path == "/api/events"
     assert event.pop("id")
     resource = {"prefect.resource.id": "oltr.workspace.deer"}
-    assert event == {"occurred": AT, "event": "oltr.answers", "resource": resource, "payload": {}}
+    assert event == {"occurred": AT, "event": "oltr.annotations", "resource": resource, "payload": {}}
     said = deploying.answers_are_in("deer", AT)  # nobody listens any more
     assert said is not None
     assert "the schedule finds them" in said

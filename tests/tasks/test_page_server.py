@@ -60,7 +60,7 @@ def test_saved_answers_are_told_to_the_server_that_oltr_serve_runs_here(served, 
             address = urlsplit(opened.get(timeout=60))
             answer = f"{batch.asked(layout, '0000')[0]},label,7,Anna,2026-01-01T10:00:00Z,1"
             assert post(address, f"\ufeff{HEAD}{answer}\n", "0000-bo-1.csv")[0] == 200
-            assert told.get(timeout=60) == ("/api/events", "oltr.answers")
+            assert told.get(timeout=60) == ("/api/events", "oltr.annotations")
             annotating.join(60)
         prefect.shutdown()
     shutil.rmtree(folder.inbox_of(layout, FOLDER))

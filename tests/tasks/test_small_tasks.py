@@ -52,20 +52,20 @@ def test_a_message_arrives_as_json(monkeypatch):
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         monkeypatch.setenv("OLTR_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/x")
-        assert notify.tell("a batch waits") is None
+        assert notify.send("a batch waits") is None
     assert received == [{"text": "a batch waits"}]
 
 
 def test_without_an_address_nothing_is_sent_nor_of_the_run_of_a_deployment(monkeypatch):
     monkeypatch.delenv("OLTR_WEBHOOK_URL", raising=False)
-    assert notify.tell("x") is None
+    assert notify.send("x") is None
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/x")
-    assert "was not delivered" in (notify.tell("x") or "")
+    assert "was not delivered" in (notify.send("x") or "")
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "5f0c")  # its server tells people
-    assert notify.tell("x") is None
+    assert notify.send("x") is None
     monkeypatch.delenv("PREFECT__FLOW_RUN_ID")
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "file:///etc/passwd")
-    assert "expected an http" in (notify.tell("x") or "")
+    assert "expected an http" in (notify.send("x") or "")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_without_an_address_nothing_is_sent_nor_of_the_run_of_a_deployment(monke
 )
 def test_an_address_that_cannot_be_opened_stops_nothing_and_is_not_repeated(monkeypatch, url):
     monkeypatch.setenv("OLTR_WEBHOOK_URL", url)
-    assert "expected an http(s) address" in (said := notify.tell("x") or "")
+    assert "expected an http(s) address" in (said := notify.send("x") or "")
     assert "hunter2" not in said
 
 
@@ -237,12 +237,12 @@ def test_a_workspace_that_another_holds_is_waited_for_as_long_as_is_said(tmp_pat
 
 def test_a_message_that_is_due_stays_so_until_it_is_sent(tmp_path):
     layout = Layout(tmp_path)
-    assert notify.untold(layout) == ""
+    assert notify.unsent(layout) == ""
     for name in ("0001", "0002"):
-        notify.due(layout, name)
-    assert notify.untold(layout) == "0002"
-    notify.sent(layout)
-    assert notify.untold(layout) == ""
+        notify.mark_unsent(layout, name)
+    assert notify.unsent(layout) == "0002"
+    notify.mark_sent(layout)
+    assert notify.unsent(layout) == ""
 
 
 def test_dvc_finds_the_oltr_of_this_interpreter_first(monkeypatch):

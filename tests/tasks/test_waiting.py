@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from flows import answers, deployment, generation, plan, shown, steps, waiting
+from flows import answers, deployment, generation, plan, publishing, steps, waiting
 from flows.generation import WAITING
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -35,7 +35,7 @@ def made(tmp_path_factory) -> Layout:
 @pytest.fixture
 def layout(made, tmp_path, monkeypatch) -> Layout:
     shutil.copytree(made.root, tmp_path / "world", symlinks=True)
-    monkeypatch.setattr(shown, "catch_up", lambda _: None)  # MLflow, which others ask
+    monkeypatch.setattr(publishing, "catch_up", lambda _: None)  # MLflow, which others ask
     return Layout(tmp_path / "world")
 
 
@@ -151,8 +151,8 @@ def test_a_file_that_has_come_into_the_inbox_and_stands_still_is_seen_once(layou
 
 def test_of_two_things_each_is_told_once(tmp_path):
     layout = Layout(tmp_path)
-    assert [notify.news(layout, what, "x") for what in ("a", "b", "a", "b")] == [True, True, False, False]
-    assert [notify.news(layout, "a", text) for text in ("y", "x")] == [True, True]
+    assert [notify.is_new(layout, what, "x") for what in ("a", "b", "a", "b")] == [True, True, False, False]
+    assert [notify.is_new(layout, "a", text) for text in ("y", "x")] == [True, True]
 
 
 def test_addresses_of_pictures_are_renewed_while_people_are_waited_for_and_a_server_that_is_down_stops_nobody(

@@ -56,13 +56,13 @@ def commit(layout: Layout, name: str, verdict: str) -> None:
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")
 
 
-def tell(layout: Layout) -> None:
+def send_message(layout: Layout) -> None:
     """Send the message about the newest generation with a verdict, once its batch is out; sent before, nothing."""
     state = ledger.state_of(layout.ledger)
-    name = notify.untold(layout)
+    name = notify.unsent(layout)
     if name in state.verdicts and name in state.exported:
         asked = len(batch.asked(layout, name))
         about = f"{load_settings(layout).workspace.name}: generation {name} is {state.verdicts[name]}"
-        if (undelivered := notify.tell(f"{about}; {asked} images wait for annotations")) is not None:
+        if (undelivered := notify.send(f"{about}; {asked} images wait for annotations")) is not None:
             say(undelivered)
-        notify.sent(layout)
+        notify.mark_sent(layout)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from oltr_core import schema
-from oltr_core.curation import people
+from oltr_core.curation import annotator_quality
 from oltr_core.curation.annotations import consensus
 from oltr_core.curation.replay import overruled, settled, standing
 from oltr_core.layout import Layout
@@ -230,7 +230,7 @@ def test_a_bad_image_is_an_answer_like_others_and_a_name_wins_by_its_class():
 
 def test_figures_of_people_without_gold_items_have_none():
     found = {"alpha": None, "images": 0, "disputed": [], "people": [{"name": "a", "gold": 0, "accuracy": None}]}
-    assert set(people.figures(found).absent) == {"agreement/alpha", "agreement/gold_accuracy"}
+    assert set(annotator_quality.figures(found).absent) == {"agreement/alpha", "agreement/gold_accuracy"}
 
 
 # --- what counts -------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_gold_items_of_a_class_that_is_gone_are_not_counted():
     )  # fmt: skip
     manifest = pl.DataFrame({"image_id": ["a", "b"], "class_id": [0, 1]})
     gold = table(answer("a", "cat"), answer("b", "dog"), answer("a", "dog", "bob"))
-    found = people._right(SimpleNamespace(classes=classes, manifest=manifest), gold)  # pyright: ignore[reportArgumentType]
+    found = annotator_quality._right(SimpleNamespace(classes=classes, manifest=manifest), gold)  # pyright: ignore[reportArgumentType]
     assert sorted(found.rows()) == [("ann", 1, 1), ("bob", 1, 0)]
 
 
