@@ -83,7 +83,7 @@ def made(o: argparse.Namespace) -> Checkpoint:
 
 
 def plainly(model: Checkpoint, canvases: torch.Tensor, o: argparse.Namespace) -> float:
-    """Images per second of transform and network on batches in memory, until the answer is on the CPU."""
+    """Images per second of transform and network on batches in memory, until the prediction is on the CPU."""
     batches, canvases = o.images // o.batch, canvases.to(o.device)
     clock = CLOCKS[o.clock]
     start = clock()
@@ -99,9 +99,9 @@ def predicting(model: Checkpoint, folder: Path, turn: int, o: argparse.Namespace
     start, times = clock(), []
     with opened(folder / f"{turn}.jsonl", "0000") as file:
         images = images_at([str(folder / "in")], SourceAccess(folder))
-        for answer in predict(images, model, "0000", o.batch, workers=o.workers):
-            assert answer.error is None
-            file.add(answer)
+        for prediction in predict(images, model, "0000", o.batch, workers=o.workers):
+            assert prediction.error is None
+            file.add(prediction)
             times.append(clock())
     assert len(times) == o.images
     first = 2 * o.batch if o.workers and o.images >= FEW else 0

@@ -63,10 +63,10 @@ def main() -> None:
 
         def by_predict(some: list[Path]) -> object:
             with opened(folder / f"{time.monotonic_ns()}.jsonl", "0000") as file:
-                for answer in predict(
+                for prediction in predict(
                     images_at([str(p) for p in some], SourceAccess(folder)), model, "0000", o.batch
                 ):
-                    file.add(answer)
+                    file.add(prediction)
 
         with over_http(model, folder, o.threads) as http:
             ways: dict[str, Way] = {"plain": plain, "onnx": onnx(model, folder, o.threads), "http": http}

@@ -1,6 +1,6 @@
 """A model of `oltr export --onnx` without oltr and without torch: onnxruntime, Pillow and NumPy are all it needs.
 
-python examples/edge.py model.onnx photo.jpg ...    a line of JSON for each image, as `oltr predict` would answer it
+python examples/edge.py model.onnx photo.jpg ...    a line of JSON for each image, as `oltr predict` would give it
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def rolled_up(names: list[str], probability: list[float], parents: dict[str, str
     return label, of_label
 
 
-def answers(model: str, paths: list[str]) -> Iterator[dict[str, Any]]:
+def predictions(model: str, paths: list[str]) -> Iterator[dict[str, Any]]:
     """What the model says of each image."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
@@ -73,5 +73,5 @@ def answers(model: str, paths: list[str]) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for row in answers(sys.argv[1], sys.argv[2:]):
+    for row in predictions(sys.argv[1], sys.argv[2:]):
         print(json.dumps(row))

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @command(
     "oltr predict photo.jpg",
-    "oltr predict ~/inbox --output answers.parquet --resume",
+    "oltr predict ~/inbox --output predictions.parquet --resume",
     "find ~/inbox -name '*.jpg' | oltr predict - --json",
-    "oltr predict s3://bucket/camera-7/ --output answers.jsonl --device cuda",
-    "oltr predict --batch season-2 --by seq_id --output answers.jsonl",
+    "oltr predict s3://bucket/camera-7/ --output predictions.jsonl --device cuda",
+    "oltr predict --batch season-2 --by seq_id --output predictions.jsonl",
     "oltr predict shelf/ --references 3",
 )
 @click.argument("paths", nargs=-1)
 @AS_JSON
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write *.jsonl, *.csv or *.parquet.")
-@click.option("--resume", is_flag=True, help="Go on with the output: what it answers is not done again.")
+@click.option("--resume", is_flag=True, help="Go on with the output: what it holds is not done again.")
 @click.option("--top-k", type=click.IntRange(min=1), default=1, help="Also the so many best classes of each image.")
 @click.option("--references", type=click.IntRange(min=0), default=0, help="Also the so many nearest labelled images.")
 @click.option("--batch", help="An ingested batch in the place of PATHS; boxes of its pictures are images.")
-@click.option("--by", default="", help="With --batch: also an answer per value of this attribute, or per `group`.")
+@click.option("--by", default="", help="With --batch: also a prediction per value of this attribute, or per `group`.")
 @click.option("--device", default="cpu", help="Where to compute: cpu, cuda (default: cpu).")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images at a time (default: 64).")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that decode PATHS ahead (default: 2).")
@@ -56,8 +56,8 @@ def predict(
     """The champion's prediction for images: label or "unknown", probability, score, nearest class.
 
     PATHS are images, folders, prefixes s3://bucket/... or - for a list on standard input, a path per line.
-    An image that cannot be read is answered with the reason; the exit code is 2 only if none could be read.
-    With --by an image of a batch has, beside its own, the answer of its sequence: the mean over the images of that.
+    An image that cannot be read has the reason in its row; the exit code is 2 only if none could be read.
+    With --by an image of a batch has, beside its own, the prediction for its sequence: the mean over its images.
     """
     if output is None and resume:
         raise click.UsageError("--resume goes on with the file of --output; name it")
@@ -76,13 +76,13 @@ def predict(
     near = prediction.gallery(layout, name, model, references, how["batch_size"]) if references else None
     how |= {"model": model, "generation": name, "gallery": near}
     if batch:
-        answers = partial(_of_batch, layout=layout, batch=batch, by=by, **how)
+        run = partial(_of_batch, layout=layout, batch=batch, by=by, **how)
     else:
-        answers = partial(prediction.predict, fetch=storage.read, workers=2 if workers is None else workers, **how)
+        run = partial(prediction.predict, fetch=storage.read, workers=2 if workers is None else workers, **how)
     if output is None:
-        _print(answers(images), as_json)
+        _print(run(images), as_json)
     else:
-        _write(answers, images, output, (name, how["top_k"], resume, near.number if near else 0, bool(batch)))
+        _write(run, images, output, (name, how["top_k"], resume, near.number if near else 0, bool(batch)))
 
 
 @command("oltr export --onnx birds.onnx", "oltr export --onnx birds.onnx --generation 0003")
@@ -91,7 +91,7 @@ def predict(
 def export(layout: Layout, onnx: Path, generation: str | None) -> None:
     """Write a generation as one ONNX file: transform, network, score, temperature and threshold.
 
-    Its answers are those of `oltr predict`; examples/edge.py needs neither oltr nor torch for them.
+    Its predictions are those of `oltr predict`; examples/edge.py needs neither oltr nor torch for them.
     """
     from oltr_core.prediction import graph, loaded
 
@@ -101,9 +101,9 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
 
 
 @command(
-    "oltr convert answers.parquet observations.csv --like deer/datapackage.json",
-    "oltr convert answers.jsonl answers.json --like deer/camera_traps.json",
-    "oltr convert answers.jsonl timelapse.json --like deer/megadetector.json",
+    "oltr convert predictions.parquet observations.csv --like deer/datapackage.json",
+    "oltr convert predictions.jsonl coco.json --like deer/camera_traps.json",
+    "oltr convert predictions.jsonl timelapse.json --like deer/megadetector.json",
 )
 @click.argument("predictions", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
@@ -131,22 +131,22 @@ def _of_batch(_: Iterable[str], **how: Any) -> Iterator[Prediction]:
     return predict_batch(**how)
 
 
-def _print(answers: Iterator[Prediction], as_json: bool) -> None:
+def _print(predictions: Iterator[Prediction], as_json: bool) -> None:
     total = unread = 0
-    for answer in answers:
+    for prediction in predictions:
         if as_json:
-            row = textwrap.indent(json.dumps(answer.row(), indent=1), " ")
+            row = textwrap.indent(json.dumps(prediction.row(), indent=1), " ")
             click.echo(f",\n{row}" if total else f"[\n{row}", nl=False)
         else:
-            click.echo(sentence(answer))
-        total, unread = total + 1, unread + (answer.error is not None)
+            click.echo(sentence(prediction))
+        total, unread = total + 1, unread + (prediction.error is not None)
     if as_json:
         click.echo("\n]")
     _end(total, unread)
 
 
 def _write(
-    answers: Callable[[Iterable[str]], Iterator[Prediction]],
+    run: Callable[[Iterable[str]], Iterator[Prediction]],
     images: Iterable[str],
     output: Path,
     how: tuple[Any, ...],
@@ -155,21 +155,21 @@ def _write(
 
     total = unread = 0
     with opened(output, *how) as file, _progress() as show:
-        before = len(file.answered)
-        for answer in answers(image for image in images if image not in file.answered):
-            file.add(answer)
-            total, unread = total + 1, unread + (answer.error is not None)
+        before = len(file.predicted)
+        for prediction in run(image for image in images if image not in file.predicted):
+            file.add(prediction)
+            total, unread = total + 1, unread + (prediction.error is not None)
             show(total, unread)
     from oltr_core.measured import counted
 
     earlier = f", {before} were before" if before else ""
-    click.echo(f"oltr: {counted(total, 'images answered')}{earlier}: {output}", err=True)
+    click.echo(f"oltr: {counted(total, 'images predicted')}{earlier}: {output}", err=True)
     _end(total, unread)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """On a terminal, how many images were answered and how fast: a function to call after each."""
+    """On a terminal, how many images were predicted and how fast: a function to call after each."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -186,24 +186,25 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def sentence(answer: Prediction) -> str:
+def sentence(prediction: Prediction) -> str:
     """A prediction as a line of text."""
-    if answer.error is not None:
-        return f"{answer.path}: could not be read: {answer.error}"
-    more = "".join(f", {other['label']} {other['probability']:.3f}" for other in (answer.top or [])[1:])
-    rolled_up = answer.label_probability not in (None, answer.probability)
-    parent = f", {answer.label} {answer.label_probability:.3f}" if rolled_up else ""
-    more_of_it = f"{answer.nearest}{parent}{f', then{more[1:]}' if more else ''}"
+    if prediction.error is not None:
+        return f"{prediction.path}: could not be read: {prediction.error}"
+    more = "".join(f", {other['label']} {other['probability']:.3f}" for other in (prediction.top or [])[1:])
+    rolled_up = prediction.label_probability not in (None, prediction.probability)
+    parent = f", {prediction.label} {prediction.label_probability:.3f}" if rolled_up else ""
+    more_of_it = f"{prediction.nearest}{parent}{f', then{more[1:]}' if more else ''}"
     return (
-        f"{answer.path}: {answer.label} (probability {answer.probability:.3f}, score {answer.score:.3f}, "
-        f"nearest {more_of_it}, generation {answer.generation}){_beside(answer)}"
+        f"{prediction.path}: {prediction.label} (probability {prediction.probability:.3f}, "
+        f"score {prediction.score:.3f}, nearest {more_of_it}, generation {prediction.generation})"
+        f"{_beside(prediction)}"
     )
 
 
-def _beside(answer: Prediction) -> str:
+def _beside(prediction: Prediction) -> str:
     """The nearest labelled images, and what is said of the sequence, where they were asked for."""
-    parts = [f"; like {of['path']} ({of['label']}, {of['distance']:.3f})" for of in answer.references or []]
-    if (of := answer.sequence) is not None:
+    parts = [f"; like {of['path']} ({of['label']}, {of['distance']:.3f})" for of in prediction.references or []]
+    if (of := prediction.sequence) is not None:
         parts.append(f"; {of['id']}, {of['images']} images: {of['label']} ({of['nearest']} {of['probability']:.3f})")
     return "".join(parts)
 

@@ -31,7 +31,7 @@ def mirror(layout: Layout) -> dict[str, str]:
 def catch_up(layout: Layout) -> None:
     """What a kill took after the export of the last generation: its place in MLflow, its commit and its message."""
     commit_last(layout)
-    tell(layout)
+    send_message(layout)
     if mlflow_is_behind(layout):
         mirror(layout)
 

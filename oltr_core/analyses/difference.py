@@ -144,5 +144,5 @@ def _history(of: Generation) -> Figure | None:
 def _confusion(of: Generation) -> Figure | None:
     pairs = [(row["actual"], row["predicted"]) for row in read_table(of.plot("confusion"))]
     about = f"Generation {of.name}: what test images are, and what was said of them"
-    drawn = charts.matrix(pairs, about, "class", "answer") if pairs else ""
-    return Figure(f"Answers of generation {of.name}", drawn, "") if pairs else None
+    drawn = charts.matrix(pairs, about, "class", "prediction") if pairs else ""
+    return Figure(f"Predictions of generation {of.name}", drawn, "") if pairs else None

@@ -63,10 +63,10 @@ def run(layout: Layout, generation: str, against: str | None = None) -> Result:
 def gains(
     truth: Sequence[str], ours: Sequence[str], plain: Sequence[str], counts: dict[str, int], names: Sequence[str]
 ) -> pl.DataFrame:
-    """A row per class with images, and one for UNKNOWN: F1 of both answers and their difference; most images first.
+    """A row per class with images, and one for UNKNOWN: F1 of both models and their difference; most images first.
 
-    F1 = 2TP / (2TP + FP + FN), where UNKNOWN is an answer as the classes are. `gain_low` to `gain_high` is the 95 %
-    interval of the difference (paired bootstrap, percentiles).
+    F1 = 2TP / (2TP + FP + FN), where UNKNOWN counts as a class. `gain_low` to `gain_high` is the 95 % interval of the
+    difference (paired bootstrap, percentiles).
     """
     rows, ends = [], gain_intervals(truth, ours, plain)
     for name in [name for name in [*names, UNKNOWN] if name in truth]:
@@ -117,7 +117,7 @@ def switched_off(network: Network) -> Network:
 
 
 def without_memory(loaded: Loaded) -> list[str]:
-    """The answers of the network without its memory to its test images, at a threshold of its own."""
+    """The predictions of the network without its memory for its test images, at a threshold of its own."""
     model, card, layout = loaded.model, loaded.model.card, loaded.layout
     assert model.statistics is not None
     network = switched_off(model.network)
@@ -175,7 +175,7 @@ def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int)
             Figure("Gain by training images", chart, f"Above the dashed line a class gains. {told}".strip())
         )
     about_f1 = (
-        f"F1 of a class is 2TP / (2TP + FP + FN) over {images} test images, where “unknown” is an answer as any "
+        f"F1 of a class is 2TP / (2TP + FP + FN) over {images} test images, where “unknown” is a prediction as any "
         "class. A bar is the 95 % interval of the gain (paired bootstrap over test images): a class gains, or loses, "
         "where it does not reach zero. Of so many classes some do so by chance."
     )

@@ -59,7 +59,7 @@ def reliability_columns(probability: Float[Tensor, "B"], correct: Bool[Tensor, "
 def confusion(actual: Sequence[str], said: Sequence[str], most: int = 30) -> dict[str, list[str]]:
     """What each image is and what was said of it; of more than `most` classes, the images between the worst of them.
 
-    The worst are those with the most wrong answers, as what an image is or as what was said of it.
+    The worst are those with the most wrong predictions, as what an image is or as what was said of it.
     """
     wrong = Counter(name for pair in zip(actual, said, strict=True) if pair[0] != pair[1] for name in pair)
     names = sorted({*actual, *said}, key=lambda name: (-wrong[name], name))

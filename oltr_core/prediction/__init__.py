@@ -1,10 +1,10 @@
 """What a model says of images of a folder, a list or a prefix: streamed, with a row also for what is no image."""
 
 from oltr_core.prediction.addresses import images_at
-from oltr_core.prediction.answers import Prediction
 from oltr_core.prediction.files import opened
 from oltr_core.prediction.gallery import gallery
 from oltr_core.prediction.ingested import predict_batch
+from oltr_core.prediction.predictions import Prediction
 from oltr_core.prediction.requests import predict_rows
 from oltr_core.prediction.run import loaded, predict, predictions
 

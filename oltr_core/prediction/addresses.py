@@ -17,7 +17,7 @@ def images_at(paths: Sequence[str], access: SourceAccess, lines: Iterable[bytes]
     """The address of every image at `paths`, in their order; `lines` are what LIST stands for, an address each.
 
     Below a folder the order is that of the paths; one folder's names are in memory at a time. What a list names is
-    not looked for: a file that is not there is answered like one that cannot be read. Raises ValueError naming the
+    not looked for: a file that is not there is treated like one that cannot be read. Raises ValueError naming the
     path where nothing is, or a folder or prefix without images, before anything is yielded.
     """
     if paths.count(LIST) > 1:

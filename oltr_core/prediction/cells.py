@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from oltr_core import schema
-from oltr_core.prediction.answers import ASKED_FOR, Prediction
+from oltr_core.prediction.predictions import ASKED_FOR, Prediction
 
 _KINDS = {f.name: str(f.type) for f in fields(Prediction)}
 _LONGEST = 2**31 - 1  # characters of a cell: the best of many thousand classes are one

@@ -76,7 +76,7 @@ def decoded(
 ) -> Iterator[Part]:
     """Parts of `batch_size` addresses in their order, at most four per worker ahead of whoever takes them.
 
-    Few images are decoded in this process. Raises ConnectionError where the store stops to answer.
+    Few images are decoded in this process. Raises ConnectionError where the store stops answering.
     """
     addresses = iter(addresses)
     first = list(islice(addresses, FEW))

@@ -22,8 +22,8 @@ from oltr_core.ingest.sources.camera_traps import EMPTY, place_of
 from oltr_core.ingest.sources.coco import read as read_coco
 from oltr_core.layout import Layout
 from oltr_core.prediction import files, megadetector
-from oltr_core.prediction.answers import Prediction
-from oltr_core.prediction.pictures import PART, answer_of, picture_of
+from oltr_core.prediction.pictures import PART, picture_of, prediction_of
+from oltr_core.prediction.predictions import Prediction
 from oltr_core.schema import UNKNOWN
 
 #: the columns of observations.csv in Camtrap DP 1.0, all of them in their order
@@ -95,7 +95,7 @@ def observations(
         if (one := picture_of(said, media, root)) is None:
             continue
         written += 1
-        label, probability = answer_of(said)
+        label, probability = prediction_of(said)
         part = PART.search(said.path)
         found = {
             "observationID": f"{one['mediaID']}_{said.generation}{f'_{part[1]}' if part else ''}",
@@ -145,7 +145,7 @@ def coco_camera_traps(
         if image is None:
             continue
         written += 1
-        label, probability = answer_of(said)
+        label, probability = prediction_of(said)
         images[image["id"]] = {**image, "corrupt": True, "failure": said.error} if label is None else image
         if label is not None:
             if label not in numbers:

@@ -24,7 +24,7 @@ from oltr_core import digest
 from oltr_core.files import sync
 from oltr_core.prediction import cells
 from oltr_core.prediction.addresses import as_text
-from oltr_core.prediction.answers import ASKED_FOR, Prediction
+from oltr_core.prediction.predictions import ASKED_FOR, Prediction
 
 ROWS = 1024  # of a part
 KINDS = "*.jsonl, *.csv or *.parquet"
@@ -33,19 +33,19 @@ _KINDS = {"str": pa.string(), "str | None": pa.string(), "float | None": pa.floa
 _TEXT, _REAL = pa.string(), pa.float64()
 _TOP = pa.field("top", pa.list_(pa.struct([("label", _TEXT), ("probability", _REAL)])))
 _REFERENCES = pa.field("references", pa.list_(pa.struct([("label", _TEXT), ("path", _TEXT), ("distance", _REAL)])))
-_ANSWER = [
+_PREDICTION = [
     ("label", _TEXT),
     ("label_probability", _REAL),
     ("nearest", _TEXT),
     ("probability", _REAL),
     ("score", _REAL),
 ]
-_SEQUENCE = pa.field("sequence", pa.struct([("id", _TEXT), ("images", pa.int64()), *_ANSWER]))
+_SEQUENCE = pa.field("sequence", pa.struct([("id", _TEXT), ("images", pa.int64()), *_PREDICTION]))
 _COLUMNS = _TOP, _REFERENCES, _SEQUENCE, pa.field("box", pa.list_(_REAL))
 
 
-class Answered:
-    """The paths that were answered, as sorted digests of 16 bytes: 16 MB for a million."""
+class PredictedPaths:
+    """The paths that have a prediction, as sorted digests of 16 bytes: 16 MB for a million."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.digests = np.sort(np.fromiter((_digest(path) for path in paths), "S16"))
@@ -62,7 +62,7 @@ class Answered:
 class File(Protocol):
     """A file of predictions that is being written; leaving its context without an error finishes it."""
 
-    answered: Answered
+    predicted: PredictedPaths
 
     def add(self, prediction: Prediction) -> None: ...
     def __enter__(self) -> Self: ...
@@ -75,7 +75,7 @@ def opened(
     """The file at `path` to write predictions of `generation` into, its format by its extension.
 
     Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and for
-    one with answers of another generation or of another `top_k` or number of `references`.
+    one with predictions of another generation or of another `top_k` or number of `references`.
     """
     kinds: dict[str, Callable[[Path, dict[str, Any]], File]] = {".jsonl": Lines, ".csv": Rows, ".parquet": Parts}
     if path.suffix not in kinds:
@@ -121,7 +121,7 @@ class Lines:
         self.path = path
         if path.exists():
             self._remove_torn()
-        self.answered = Answered(self._paths(about))
+        self.predicted = PredictedPaths(self._paths(about))
         self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")
 
     def _remove_torn(self) -> None:
@@ -129,7 +129,7 @@ class Lines:
 
     def _paths(self, about: dict[str, Any]) -> Iterator[str]:
         for one in read(self.path) if self.path.exists() else ():
-            # of an image without an answer, nobody knows how many classes were asked for
+            # of an image without a prediction, nobody knows how many classes were asked for
             top_k = about["top_k"] if one.error else len(one.top or [0])
             near = about["references"] if one.error else len(one.references or [])
             _refuse(self.path, {**about, "generation": one.generation, "top_k": top_k, "references": near}, about)
@@ -183,7 +183,7 @@ class Parts:
             if int(part.stem) < within:
                 part.unlink()
         self._next = max([within, *(int(part.stem) + 1 for part in self._parts())])
-        self.answered = Answered(self._paths())
+        self.predicted = PredictedPaths(self._paths())
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.parquet"))
@@ -269,7 +269,7 @@ def _refuse(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if found[name] != value:
             raise ValueError(
-                f"{path}: it holds answers with {name} {found[name]}, expected {name} {value}; name another file"
+                f"{path}: it holds predictions with {name} {found[name]}, expected {name} {value}; name another file"
             )
 
 

@@ -18,7 +18,7 @@ from oltr_core.strategies.clusters import flat
 
 @dataclass(frozen=True)
 class Gallery:
-    """Training and validation images of the classes that a model can answer with; `number` of them are named."""
+    """Training and validation images of the classes that a model can predict; `number` of them are named."""
 
     features: Tensor  # [N, F]
     labels: list[str]
@@ -45,7 +45,7 @@ def gallery(layout: Layout, generation: str, model: Checkpoint, number: int, bat
     manifest = schema.read(layout.generation(generation).manifest, schema.MANIFEST)
     card = model.card
     of = card.answers.of if card.answers else range(len(card.class_ids))
-    names = {i: card.answer_names[answer] for i, answer in zip(card.class_ids, of, strict=True) if answer >= 0}
+    names = {i: card.answer_names[column] for i, column in zip(card.class_ids, of, strict=True) if column >= 0}
     splits, classes = (manifest.column(name).to_pylist() for name in ("split", "class_id"))
     kept = [s in ("train", "val") and c in names for s, c in zip(splits, classes, strict=True)]
     rows = manifest.filter(pa.array(kept, pa.bool_()))

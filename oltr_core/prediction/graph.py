@@ -2,7 +2,7 @@
 
 Input `images`: uint8 [batch, S, S, 3], the canvases of `Transform.canvas`, RGB. Outputs `probability` [batch, K] in
 the order of the classes in the metadata, `score` [batch] and `unknown` [batch]: what `oltr predict` says. Decoding
-and resizing stay outside, for images of one batch differ in size, and so does the answer of a parent
+and resizing stay outside, for images of one batch differ in size, and so does the prediction of a parent
 (`update.roll_up`): names and parents are texts in the metadata. examples/edge.py has both.
 
 The exporter is torch's older one: it needs the package onnx alone. The newer one needs onnxscript and onnx-ir as
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.files import write_atomically
-from oltr_core.prediction.answers import judge, score_of
+from oltr_core.prediction.predictions import judge, score_of
 from oltr_core.scores import Score
 from oltr_core.seeding import torch_generator
 
@@ -47,7 +47,7 @@ class Graph(nn.Module):
 
 
 def write(path: Path, model: Checkpoint, generation: str) -> None:
-    """Write `model`, which is on the CPU, as ONNX, and compare the file's answers with torch's.
+    """Write `model`, which is on the CPU, as ONNX, and compare the file's predictions with torch's.
 
     Raises ValueError for a model without a threshold, for a score that no graph can hold, and where onnx or
     onnxruntime is not installed.

@@ -15,8 +15,8 @@ from oltr_core.checkpoint import Checkpoint
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.ingest.sources.camera_traps import EMPTY
 from oltr_core.layout import Layout
-from oltr_core.prediction.answers import Prediction, judge, said, score_of
 from oltr_core.prediction.gallery import Gallery
+from oltr_core.prediction.predictions import Prediction, judge, prediction_fields, score_of
 from oltr_core.spec import suggest
 
 GROUP = "group"  # what `by` calls the group that the source gave: a location, a sequence, a folder
@@ -34,9 +34,9 @@ def predict_batch(
 ) -> Iterator[Prediction]:
     """A prediction for every image of the batch, a box of a picture being one, by address.
 
-    `by`: the attribute whose value is an image's sequence, or GROUP; each image then has the answer of its sequence
-    beside its own. Features are computed once and kept, in data/store. Raises ValueError for a batch that is not
-    ingested and for an attribute that no image has.
+    `by`: the attribute whose value is an image's sequence, or GROUP; each image then has the prediction for its
+    sequence beside its own. Features are computed once and kept, in data/store. Raises ValueError for a batch that is
+    not ingested and for an attribute that no image has.
     """
     names = [one.name for one in layout.batches]
     if batch not in names:
@@ -51,9 +51,9 @@ def predict_batch(
     probabilities, scores = judge(model, score, outputs, moved)
     votes = _votes(model, ids, probabilities, scores, generation)
     near = gallery.nearest(features) if gallery else [None] * rows.num_rows
-    answers = said(model.card, probabilities, scores, generation, top_k)
+    predicted = prediction_fields(model.card, probabilities, scores, generation, top_k)
     places = zip(rows.column("address").to_pylist(), attributes(rows), strict=True)
-    for (address, known), fields, own, i in zip(places, answers, near, ids, strict=True):
+    for (address, known), fields, own, i in zip(places, predicted, near, ids, strict=True):
         vote = votes[i] if i is not None else None
         yield Prediction(address, **fields, references=own, sequence=vote, box=known.get("box"))
 
@@ -80,7 +80,7 @@ def sequences(rows: pa.Table, by: str) -> list[str | None]:
 def _votes(
     model: Checkpoint, ids: Sequence[str | None], probabilities: Tensor, scores: Tensor, generation: str
 ) -> dict[str, dict[str, Any]]:
-    """The answer of each sequence: by the means of its images' probabilities and scores.
+    """The prediction for each sequence: by the means of its images' probabilities and scores.
 
     Images taken for empty have no vote where others are not: an animal is in few pictures of its sequence.
     """
@@ -94,9 +94,9 @@ def _votes(
     if not voters:
         return {}
     mean, score = (torch.stack([values[rows].mean(0) for rows in voters]) for values in (probabilities, scores))
-    answers = said(model.card, mean, score, generation)
+    predicted = prediction_fields(model.card, mean, score, generation)
     kept = "label", "label_probability", "nearest", "probability", "score"
     return {
-        i: {"id": i, "images": len(rows), **{name: answer[name] for name in kept}}
-        for (i, rows), answer in zip(members.items(), answers, strict=True)
+        i: {"id": i, "images": len(rows), **{name: fields[name] for name in kept}}
+        for (i, rows), fields in zip(members.items(), predicted, strict=True)
     }

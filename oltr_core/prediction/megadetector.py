@@ -13,10 +13,10 @@ from typing import Any
 
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.ingest.sources.camera_traps import Detections, place_of
-from oltr_core.prediction.answers import Prediction
-from oltr_core.prediction.pictures import answer_of, picture_of
+from oltr_core.prediction.pictures import picture_of, prediction_of
+from oltr_core.prediction.predictions import Prediction
 
-CLASSIFIED = "animal"  # the boxes that the answer to a whole picture is for
+CLASSIFIED = "animal"  # the boxes that the prediction for a whole picture is for
 
 
 def read(path: str, access: SourceAccess) -> dict[str, Any] | None:
@@ -79,10 +79,10 @@ def _boxes(said: Prediction, detections: list[dict[str, Any]], names: Mapping[st
 
 
 def _classifications(said: Prediction) -> list[tuple[str, float]]:
-    """Labels with their probabilities, the answer first, which no other has more than."""
-    label, probability = answer_of(said)
+    """Labels with their probabilities, the predicted one first, which no other has more than."""
+    label, probability = prediction_of(said)
     if label is None:
         return []
     others = [] if said.sequence is not None else [(one["label"], one["probability"]) for one in said.top or []]
-    answer = (label, 1.0 if probability is None else probability)
-    return [answer, *(other for other in others if other[0] != label)]
+    predicted = (label, 1.0 if probability is None else probability)
+    return [predicted, *(other for other in others if other[0] != label)]

@@ -1,4 +1,4 @@
-"""Which picture a prediction is of, and what of it is handed on to other tools."""
+"""Which picture a prediction is of, and what of it is passed on to other tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core.ingest.sources.camera_traps import place_of
-from oltr_core.prediction.answers import Prediction
+from oltr_core.prediction.predictions import Prediction
 
 PART = re.compile(r"#(\d+)$")  # of a path: which box of the picture it is
 
@@ -18,8 +18,8 @@ def picture_of(said: Prediction, known: Mapping[str, Any], root: Path | str) -> 
     return known.get(place_of(said.path, Path())) or known.get(place_of(PART.sub("", said.path), root))
 
 
-def answer_of(said: Prediction) -> tuple[str | None, float | None]:
-    """What is handed on, and its probability: the answer of the sequence, where that was asked for."""
+def prediction_of(said: Prediction) -> tuple[str | None, float | None]:
+    """What is passed on, and its probability: the prediction for the sequence, where that was asked for."""
     if said.sequence is not None:
         return said.sequence["label"], said.sequence["label_probability"]
     return said.label, said.label_probability

@@ -13,8 +13,8 @@ import torch
 
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.images.decode import decode
-from oltr_core.prediction.answers import Prediction, answered, score_of
 from oltr_core.prediction.decoding import pixels
+from oltr_core.prediction.predictions import Prediction, predicted_fields, score_of
 
 IMAGE, PATH = "image", "path"
 
@@ -35,11 +35,11 @@ def predict_rows(
         while part := list(islice(given, batch_size)):
             read = [_read(row) for row in part]
             images = [model.card.transform.canvas(one) for one in read if not isinstance(one, str)]
-            answers = answered(model, score, torch.stack(images), generation, top_k) if images else iter(())
+            predicted = predicted_fields(model, score, torch.stack(images), generation, top_k) if images else iter(())
             for row, one in zip(part, read, strict=True):
                 failed = {"generation": generation, "error": one}
                 path = str(row[PATH]) if _has(row, PATH) else ""
-                fields = failed if isinstance(one, str) else next(answers)
+                fields = failed if isinstance(one, str) else next(predicted)
                 if top_k == 1 and not isinstance(one, str):
                     fields["top"] = [{"label": fields["nearest"], "probability": fields["probability"]}]
                 yield Prediction(path, **fields)

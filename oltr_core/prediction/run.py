@@ -1,4 +1,4 @@
-"""Images in, predictions out: decoded ahead of the device, answered batch by batch, nothing kept."""
+"""Images in, predictions out: decoded ahead of the device, predicted_fields batch by batch, nothing kept."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import onto, resolve, to_send
 from oltr_core.ingest.record import FETCHED, SourceAccess
 from oltr_core.prediction.addresses import as_text, images_at
-from oltr_core.prediction.answers import Prediction, answered, score_of
 from oltr_core.prediction.decoding import Fetch, decoded
 from oltr_core.prediction.gallery import Gallery
+from oltr_core.prediction.predictions import Prediction, predicted_fields, score_of
 
-BATCHES = 8  # that a worker elsewhere answers at once
+BATCHES = 8  # that a worker elsewhere predicts at once
 
 
 def loaded(model: Path, generation: str, device: str = "cpu") -> Checkpoint:
@@ -48,9 +48,9 @@ def predict(
 ) -> Iterator[Prediction]:
     """A prediction for every address, in their order; for one that cannot be read, the reason.
 
-    At most `batch_size` images are answered at a time, and `workers` processes decode ahead; `fetch` reads addresses
+    At most `batch_size` images are predicted at a time, and `workers` processes decode ahead; `fetch` reads addresses
     that are no files, and `gallery` names the nearest labelled images. Raises ValueError for a model without a
-    threshold, before anything is read, and ConnectionError where a store stops to answer.
+    threshold, before anything is read, and ConnectionError where a store stops answering.
     """
     score = score_of(model, generation)
     if engine.far():
@@ -61,10 +61,12 @@ def predict(
     def found() -> Iterator[Prediction]:
         for part in parts:
             images = onto(part.images, device)
-            answers = answered(model, score, images, generation, top_k, gallery) if len(images) else iter(())
+            predicted = iter(())
+            if len(images):
+                predicted = predicted_fields(model, score, images, generation, top_k, gallery)
             for address, error in zip(part.addresses, part.errors, strict=True):
                 failed = {"generation": generation, "error": error}
-                fields: dict[str, Any] = failed if error is not None else next(answers)
+                fields: dict[str, Any] = failed if error is not None else next(predicted)
                 yield Prediction(as_text(address), **fields)
 
     return found()
@@ -73,10 +75,10 @@ def predict(
 def _elsewhere(addresses: Iterable[str], model: Checkpoint, how: tuple[Any, ...]) -> Iterator[Prediction]:
     """The same by the engine in use, in the same batches, so that no figure is another."""
     network, device = to_send(model.network)
-    answer = partial(_answer, replace(model, network=network), device, torch.get_num_threads(), how)
+    unit = partial(_predict, replace(model, network=network), device, torch.get_num_threads(), how)
     rest, size = iter(addresses), BATCHES * how[1]
     asked, sent = tee(iter(lambda: list(islice(rest, size)), []))
-    found = engine.run(answer, map(_absolute, sent), threads=torch.get_num_threads(), gpu=device.type != "cpu")
+    found = engine.run(unit, map(_absolute, sent), threads=torch.get_num_threads(), gpu=device.type != "cpu")
     for mine, predictions in zip(asked, found, strict=True):
         for address, prediction in zip(mine, predictions, strict=True):
             if prediction.error:
@@ -88,7 +90,7 @@ def _absolute(addresses: list[str]) -> list[str]:
     return [address if address.startswith(FETCHED) else str(Path(address).absolute()) for address in addresses]
 
 
-def _answer(
+def _predict(
     model: Checkpoint, device: torch.device, threads: int, how: tuple[Any, ...], addresses: list[str]
 ) -> list[Prediction]:
     torch.set_num_threads(threads)

@@ -45,10 +45,10 @@ from oltr_core.spec import parse
 FIGURES = ("closed/", "now/", "open/")  # what a pair of models is compared by beside what the gate judges
 
 
-def answers_of(
+def gate_predictions(
     model: Checkpoint, images: pa.Table, like: Rows, classes: list[dict[str, Any]], layout: Layout, batch_size: int
 ) -> tuple[Answers, Rows]:
-    """The model with its own transform, score and threshold, its answers by the register `classes`.
+    """The model with its own transform, score and threshold, its predictions by the register `classes`.
 
     The second is what figures are computed from; `like`: the same images under a model of this register.
     """
@@ -75,7 +75,7 @@ def answers_of(
 
 
 def by_register(card: Card, classes: list[dict[str, Any]]) -> Card:
-    """The card with the answers that its columns stand for by the register `classes`."""
+    """The card with the output classes that its columns have by the register `classes`."""
     return card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
 
 
@@ -116,14 +116,14 @@ def write(
     this: Run,
     model: Checkpoint,
     images: pa.Table,
-    answers: Answers,
+    predictions: Answers,
     said: Rows,
     classes: list[dict[str, Any]],
     layout: Layout,
     batch_size: int,
     sliced: dict[str, list[str | None]],
 ) -> None:
-    """Write data/work/gate.json: `model`, whose answers these are, against the parent.
+    """Write data/work/gate.json: `model`, whose predictions these are, against the parent.
 
     They are compared on the images whose split is `gate`, or where there are none on those of the split `test`, which
     reports are about too. Where these have no image of a learned class, `learned_accuracy` is that of the validation
@@ -141,7 +141,7 @@ def write(
         folder = layout.generation(this.parent)
         ledger.verify_sealed(layout.ledger, folder.folder)
         champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
-    if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it answers nothing yet
+    if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it predicts nothing yet
         found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
     elif champion is not None:
         before = by_register(champion.card, classes)
@@ -149,8 +149,8 @@ def write(
         if not any(labels[i] in learned for i in rows):
             rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
         judged = images.take(pa.array(rows, pa.int64()))
-        after = Answers(answers.right[rows], answers.scores[rows], answers.threshold)
-        known, was = answers_of(champion, judged, said.taken(np.array(rows, int)), classes, layout, batch_size)
+        after = Answers(predictions.right[rows], predictions.scores[rows], predictions.threshold)
+        known, was = gate_predictions(champion, judged, said.taken(np.array(rows, int)), classes, layout, batch_size)
         page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
         of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
         found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))

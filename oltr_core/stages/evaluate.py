@@ -1,9 +1,9 @@
-"""evaluate: the model of this generation on test images, known and open; its answers for everything unlearned.
+"""evaluate: the model of this generation on test images, known and open; its predictions for everything unlearned.
 
 Writes predictions.parquet for test, validation and pool images, metrics/evaluate.json, plots/*.csv, worth.json, and
 gate.json: this model against the champion. A part of the test images is the gate's alone; every metric and plot is of
 the rest. Images of a class that was split or retired are left out: the network was trained on them, so they are not
-unknown, and the register has no answer that would be right.
+unknown, and the register has no class that would be right.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def run(params: Parameters, layout: Layout) -> None:
     result.write(layout, "evaluate")
     said = card.threshold, probability[is_test]
     write_plots(layout.work, tested, scores[is_test], *said, card.answer_names, history)
-    answers = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
-    comparison.write(this, model, images, answers, rows, classes, layout, size, sliced)
+    predictions = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
+    comparison.write(this, model, images, predictions, rows, classes, layout, size, sliced)
     write_intervals(layout, this, tested, scores[is_test], card.threshold, result)
 
 
@@ -128,7 +128,7 @@ def evaluated_images(
     classes: list[dict[str, Any]],
     layout: Layout,
 ) -> Evaluation:
-    """The test rows as a model of these answers has to see them, by the register `classes`."""
+    """The test rows as a model of these output classes has to see them, by the register `classes`."""
     ids = model.card.answer_ids
     group = {row["class_id"]: row["first_generation"] for row in classes}
     first = min(group[i] for i in ids)

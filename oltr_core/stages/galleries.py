@@ -1,4 +1,4 @@
-"""Pictures of the report: pairs of classes that are confused, and images that are answered wrongly.
+"""Pictures of the report: pairs of classes that are confused, and images that are predicted wrongly.
 
 Pixels are read from the raw batches. The manifest names each image by its digest and batches never change, so equal
 tables give equal pictures.
@@ -76,7 +76,7 @@ def _strip(rows: pl.DataFrame, shards: Shards) -> list[str]:
 def galleries(
     known: pl.DataFrame, unknown: pl.DataFrame, names: Mapping[int, str], shards: Shards
 ) -> dict[str, dict[str, Any]]:
-    """Three kinds of test images with a wrong answer, the worst first: how many, and the first SHOWN of them.
+    """Three kinds of test images with a wrong prediction, the worst first: how many, and the first SHOWN of them.
 
     `mistakes`: of a known class, accepted as another, the most probable first; `accepted`: of no known class, and not
     rejected, the least score first; `rejected`: of a known class, the largest score first.

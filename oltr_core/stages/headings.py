@@ -34,7 +34,7 @@ LINES = ("closed/overall", "open/auroc", "loop/known_accuracy", "loop/unknown_ac
 #: and those that DVC plots
 TRENDS = ("closed/overall", "now/overall", "open/auroc", "open/unknown_recall")
 #: what a generation's arrivals are followed by, beside the headline: name, heading
-FOLLOWED = {"pool/unknown_rate": "answered “unknown”", "pool/drift": "told apart, AUROC"}
+FOLLOWED = {"pool/unknown_rate": "predicted “unknown”", "pool/drift": "told apart, AUROC"}
 #: and the looks between generations
 LOOKED = {"unknown_rate": FOLLOWED["pool/unknown_rate"], "drift": FOLLOWED["pool/drift"]}
 #: figures of a group of images: name, heading
@@ -62,11 +62,11 @@ GROUPS = {
     "train": "Training",
     "update": "Update",
 }
-#: galleries of images that are answered wrongly: kind -> heading, what they are of all test images
+#: galleries of images that are predicted wrongly: kind -> heading, what they are of all test images
 WRONG = {
     "mistakes": ("Most confident mistakes", "test images of known classes are accepted as another class"),
     "accepted": ("Unknown images accepted", "test images of unknown classes are accepted as a known one"),
-    "rejected": ("Known images rejected", "test images of known classes are answered with “unknown”"),
+    "rejected": ("Known images rejected", "test images of known classes are predicted as “unknown”"),
 }
 #: what stands before the most probable class of such an image
 VERBS = {"mistakes": "named", "accepted": "named", "rejected": "rejected, looks like"}

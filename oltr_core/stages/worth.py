@@ -27,7 +27,7 @@ def write(this: Run, tested: Evaluation, card: Card, layout: Layout) -> Measured
 
 
 def points(generation: str, tested: Evaluation, card: Card) -> list[Point]:
-    """One per class that this model answers with."""
+    """One per output class of this model."""
     known, size = tested.labels != OPEN, len(card.answer_ids)
     images = torch.bincount(tested.labels[known], minlength=size).tolist()
     errors = torch.bincount(tested.labels[known & ~tested.correct], minlength=size).tolist()

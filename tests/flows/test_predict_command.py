@@ -21,7 +21,7 @@ def inbox(looped, tmp_path):
     return tmp_path
 
 
-def test_a_broken_file_in_a_folder_is_named_and_the_others_are_answered(looped, inbox):
+def test_a_broken_file_in_a_folder_is_named_and_the_others_are_predicted(looped, inbox):
     done = run(looped.layout, "oltr", "predict", str(inbox))
     assert done.returncode == 0, done.stderr
     first, broken, last = done.stdout.splitlines()
@@ -35,22 +35,22 @@ def test_a_broken_file_in_a_folder_is_named_and_the_others_are_answered(looped, 
     assert [row["generation"] for row in rows] == ["0001"] * 3
 
 
-def test_answers_go_into_a_file_from_folders_and_lists_and_what_it_holds_is_not_done_again(looped, inbox):
-    output = inbox / "answers.jsonl"
+def test_predictions_go_into_a_file_from_folders_and_lists_and_what_it_holds_is_not_done_again(looped, inbox):
+    output = inbox / "predictions.jsonl"
     command = ["oltr", "predict", "-", "--output", str(output), "--top-k", "2"]
     listed = "\n".join(str(inbox / name) for name in ("c.png", "b.png", "gone.png"))
     done = called(looped.layout, *command, given=listed)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr.splitlines()[-2:] == [
-        f"oltr: 3 images answered: {output}",
+        f"oltr: 3 images predicted: {output}",
         "oltr: 2 of 3 images could not be read",
     ]
     assert called(looped.layout, *command, given=listed).returncode == 2
     command[2] = str(inbox)
     done = called(looped.layout, *command, "--resume")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == f"oltr: 1 image answered, 3 were before: {output}"
+    assert done.stderr.splitlines()[-1] == f"oltr: 1 image predicted, 3 were before: {output}"
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["path"].split("/")[-1] for row in found] == ["c.png", "b.png", "gone.png", "a.png"]
     assert [len(row["top"]) for row in found if row["error"] is None] == [2, 2]
@@ -70,7 +70,7 @@ def test_options_that_mean_nothing_together_and_a_device_that_is_not_here_are_re
         assert sentence in done.stderr
 
 
-def test_a_prefix_of_an_object_store_is_answered(looped, inbox, s3, s3_server):
+def test_a_prefix_of_an_object_store_is_predicted(looped, inbox, s3, s3_server):
     s3._client().create_bucket(Bucket="inbox")
     for name in ("a.png", "b.png"):
         s3._client().put_object(Bucket="inbox", Key=f"day/{name}", Body=(inbox / name).read_bytes())

@@ -71,7 +71,7 @@ def test_a_generation_beside_itself_is_shown_once(tmp_path):
     beside(layout, {"0000": {"roc": [(0, 0.5), (1, 1)], "confusion": [("deer", "lynx")]}})
     found = {"figures": {"closed/overall": FIGURE}, "settings": {}, "images": 60}
     shown = difference.result(layout, "0000", "0000", found)
-    assert [one.heading for one in shown.figures] == ["Known or unknown", "Answers of generation 0000"]
+    assert [one.heading for one in shown.figures] == ["Known or unknown", "Predictions of generation 0000"]
     assert words(shown.figures[0].markup).count("generation 0000") == 1
     assert shown.tables["figures"].columns[1:3] == ["was", "now"]
 
@@ -143,12 +143,12 @@ def test_what_was_known_since_when_is_a_line_per_group_of_the_later_generation(t
     assert [said for _, y, _, said in texts(shown.markup) if y == 353] == ["0", "1"], "generations are whole"
 
 
-def test_the_answers_of_each_generation_are_a_square_per_class_and_answer(tmp_path):
+def test_the_predictions_of_each_generation_are_a_square_per_class_and_prediction(tmp_path):
     files = {
         name: {"confusion": [("deer", "deer"), ("deer", said)]} for name, said in (("0000", "lynx"), ("0001", "deer"))
     }
     one, two = beside(Layout(tmp_path), files).figures
-    assert (one.heading, two.heading) == ("Answers of generation 0000", "Answers of generation 0001")
+    assert (one.heading, two.heading) == ("Predictions of generation 0000", "Predictions of generation 0001")
     assert (len(rects(one.markup)), len(rects(two.markup))) == (4, 1)
     assert {"class down, answer across", "2"} <= set(words(two.markup))
     assert any(said and said.startswith("Generation 0000: what test images are") for said in words(one.markup))

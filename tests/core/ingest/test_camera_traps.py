@@ -320,7 +320,7 @@ def test_a_package_that_is_none_is_refused_in_one_sentence(tmp_path, file, conte
 
 
 # --- predictions go back -----------------------------------------------------------------------------------------
-def predicted(root: Path, paths: list[Path], labels: list[str | None], file: str = "answers.jsonl") -> Path:
+def predicted(root: Path, paths: list[Path], labels: list[str | None], file: str = "predictions.jsonl") -> Path:
     with opened(root / file, "0003") as out:
         for path, label in zip(paths, labels, strict=True):
             known = {"probability": 0.9, "score": 0.1, "threshold": 0.5, "nearest": "fox"}
@@ -340,16 +340,16 @@ def registered(root: Path, **taxa: str) -> Layout:
     return layout
 
 
-@pytest.mark.parametrize("file", ["answers.jsonl", "answers.parquet"])
+@pytest.mark.parametrize("file", ["predictions.jsonl", "predictions.parquet"])
 def test_observations_have_the_columns_of_the_standard_and_are_read_as_the_same_labels(tmp_path, file):
     package(tmp_path)
     paths = [tmp_path / "media" / f"{m}.png" for m in MEDIA]
-    answers = predicted(
+    predictions = predicted(
         tmp_path, [*paths, tmp_path / "new.png"], ["fox", "empty", "unknown", None, "Deer", "fox"], file
     )
     target = tmp_path / "predicted.csv"
     layout, access = registered(tmp_path / "w3", fox="Vulpes vulpes"), SourceAccess(tmp_path)
-    assert exchange.convert(answers, target, "datapackage.json", layout, access) == (5, 1)
+    assert exchange.convert(predictions, target, "datapackage.json", layout, access) == (5, 1)
     with target.open(newline="") as text:
         header, *rows = csv.reader(text)
     assert header == list(exchange.COLUMNS)
@@ -369,7 +369,7 @@ def test_observations_have_the_columns_of_the_standard_and_are_read_as_the_same_
     found, _ = ingested(tmp_path, DEER | {"machine": True})
     assert [row["label"] for row in found] == ["Vulpes vulpes", "empty", None, None, "Deer"]
     with pytest.raises(ValueError, match="observations.csv: this is there already; name another file"):
-        exchange.convert(answers, tmp_path / "observations.csv", "datapackage.json", layout, access)
+        exchange.convert(predictions, tmp_path / "observations.csv", "datapackage.json", layout, access)
 
 
 @pytest.mark.parametrize(
@@ -391,9 +391,9 @@ def test_camera_traps_keep_what_the_pictures_came_with_and_are_read_as_the_same_
     for path in paths:  # beside the JSON, where its file names start
         path.rename(tmp_path / path.name)
     paths = [tmp_path / path.name for path in paths]
-    answers = predicted(tmp_path, [*paths, tmp_path / "new.png"], ["boar", "lynx", "unknown", None, "fox"])
+    predictions = predicted(tmp_path, [*paths, tmp_path / "new.png"], ["boar", "lynx", "unknown", None, "fox"])
     layout, access, target = Layout(tmp_path), SourceAccess(tmp_path), tmp_path / "predicted.json"
-    assert exchange.convert(answers, target, "traps.json", layout, access) == (4, 1)
+    assert exchange.convert(predictions, target, "traps.json", layout, access) == (4, 1)
     after = json.loads(target.read_text())
     assert after["images"] == [
         *before["images"][:3],
@@ -416,7 +416,7 @@ def of_batch(path: str, label: str, box: list[float] | None = None, vote: str | 
     return Prediction(path, "0003", label, **known, box=box, sequence=sequence)
 
 
-def test_boxes_of_a_batch_go_back_to_their_pictures_with_the_answer_of_the_sequence(tmp_path):
+def test_boxes_of_a_batch_go_back_to_their_pictures_with_the_prediction_for_the_sequence(tmp_path):
     box, other = [0.25, 0.5, 0.125, 0.25], [0.0, 0.0, 0.5, 0.5]
     rows = [
         of_batch("in/a.png#1", "fox", box),
@@ -499,9 +499,9 @@ def test_whole_pictures_go_into_a_detectors_file_that_is_read_as_the_same_boxes(
         (tmp_path / "images" / f"{name}.png").rename(tmp_path / f"{name}.png")
     (tmp_path / "detected.json").write_text(json.dumps(DETECTED))
     paths = [tmp_path / f"{name}.png" for name in "abcd"]
-    answers, access = predicted(tmp_path, paths, ["boar", "fox", None, "fox"]), SourceAccess(tmp_path)
+    predictions, access = predicted(tmp_path, paths, ["boar", "fox", None, "fox"]), SourceAccess(tmp_path)
     target = tmp_path / "timelapse.json"
-    assert exchange.convert(answers, target, "detected.json", Layout(tmp_path), access) == (1, 3)
+    assert exchange.convert(predictions, target, "detected.json", Layout(tmp_path), access) == (1, 3)
     after = json.loads(target.read_text())
     assert after["info"]["classification_completion_time"] == "2023-11-14 22:13:20"
     assert after["classification_categories"] == {"1": "boar"}
@@ -523,9 +523,9 @@ def test_whole_pictures_go_into_a_detectors_file_that_is_read_as_the_same_boxes(
 )
 def test_a_detectors_file_that_is_damaged_is_refused_in_one_sentence(tmp_path, text, sentence):
     (tmp_path / "detected.json").write_text(text)
-    answers = predicted(tmp_path, [tmp_path / "a.png"], ["fox"])
+    file = predicted(tmp_path, [tmp_path / "a.png"], ["fox"])
     with pytest.raises(ValueError, match=f"detected.json: {sentence}"):
-        exchange.convert(answers, tmp_path / "out.json", "detected.json", Layout(tmp_path), SourceAccess(tmp_path))
+        exchange.convert(file, tmp_path / "out.json", "detected.json", Layout(tmp_path), SourceAccess(tmp_path))
 
 
 def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monkeypatch):
@@ -533,7 +533,7 @@ def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monke
     predicted(tmp_path, [tmp_path / "media" / "m0.png", tmp_path / "new.png"], ["fox", "fox"])
     monkeypatch.chdir(tmp_path)  # where the workspace is not
     layout = registered(tmp_path / "deer", fox="Vulpes vulpes")
-    command = ["-w", str(layout.root), "convert", "answers.jsonl", "out.csv", "--like", "datapackage.json"]
+    command = ["-w", str(layout.root), "convert", "predictions.jsonl", "out.csv", "--like", "datapackage.json"]
     done = CliRunner().invoke(oltr, command)
     told = "out.csv: 1 predictions; 1 more are of pictures or boxes that datapackage.json does not list\n"
     assert (done.exit_code, done.output) == (0, told)
@@ -555,14 +555,14 @@ def test_camera_traps_alone_number_empty_zero(tmp_path):
     [
         ("a.csv", "", r"a.csv: expected a \*.json, or a \*.csv and --like DATAPACKAGE.JSON"),
         ("a.xml", "datapackage.json", r"a.xml: expected a \*.json"),
-        ("a.csv", "datapackage.json", "it lists none of the 1 pictures of .*answers.jsonl, such as .*new.png"),
+        ("a.csv", "datapackage.json", "it lists none of the 1 pictures of .*predictions.jsonl, such as .*new.png"),
     ],
 )
 def test_what_cannot_be_written_is_refused_in_one_sentence(tmp_path, target, like, sentence):
     package(tmp_path)
-    answers = predicted(tmp_path, [tmp_path / "new.png"], ["fox"])
+    file = predicted(tmp_path, [tmp_path / "new.png"], ["fox"])
     with pytest.raises(ValueError, match=sentence):
-        exchange.convert(answers, tmp_path / target, like, registered(tmp_path / "r", fox=""), SourceAccess(tmp_path))
+        exchange.convert(file, tmp_path / target, like, registered(tmp_path / "r", fox=""), SourceAccess(tmp_path))
     assert not (tmp_path / target).exists()
 
 

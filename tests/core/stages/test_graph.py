@@ -1,4 +1,4 @@
-"""A generation as ONNX: the answers of torch for every test image, without torch; and what no graph can hold."""
+"""A generation as ONNX: the predictions of torch for every test image, without torch; and what no graph can hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from oltr_core.models import NetworkSpec
 from oltr_core.models.backbones import ResNet32, SmallResNet, Timm
 from oltr_core.models.heads import Cosine, Linear, MetaEmbedding
 from oltr_core.prediction import graph, predict
-from oltr_core.prediction.answers import answered
+from oltr_core.prediction.predictions import predicted_fields
 from oltr_core.scores import MEMBERS, Energy, Entropy, Gen, Knn, Odin
 from oltr_core.seeding import torch_generator
 from tests.core.stages import loop_world as world
@@ -63,12 +63,12 @@ def said(path: Path, canvases: torch.Tensor) -> list[np.ndarray]:
 
 
 def agrees(path: Path, model: Checkpoint, canvases: torch.Tensor) -> int:
-    """Compare the file with `answered`; how many of the images are unknown to both."""
-    from oltr_core.prediction.answers import score_of
+    """Compare the file with `predicted_fields`; how many of the images are unknown to both."""
+    from oltr_core.prediction.predictions import score_of
 
     score = score_of(model, "0000")
     probability, scores, unknown = said(path, canvases)
-    wanted = list(answered(model, score, canvases, "0000", top_k=99))
+    wanted = list(predicted_fields(model, score, canvases, "0000", top_k=99))
     names = model.card.class_names
     for p, s, u, row in zip(probability, scores, unknown, wanted, strict=True):
         of = {top["label"]: top["probability"] for top in row["top"]}
@@ -91,7 +91,7 @@ def with_score(score, sealed, network=None) -> Checkpoint:
 
 
 @pytest.mark.parametrize("score", [m() for m in MEMBERS if m().name not in REFUSED], ids=lambda s: s.name)
-def test_every_test_image_has_the_same_answer_as_from_torch(score, sealed, tmp_path):
+def test_every_test_image_has_the_same_prediction_as_from_torch(score, sealed, tmp_path):
     model = with_score(score, sealed)
     graph.write(tmp_path / "m.onnx", model, "0000")
     unknown = agrees(tmp_path / "m.onnx", model, sealed[3])
@@ -133,7 +133,7 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize("spec", NETWORKS, ids=lambda spec: f"{spec.backbone.name}-{spec.head.name}")
-def test_other_networks_answer_alike_too(spec, tmp_path):
+def test_other_networks_predict_alike_too(spec, tmp_path):
     size = 160 if spec.backbone.name == "timm" else 16
     transform, names = Transform(size=size), ["a", "b", "c"]
     card = Card(
@@ -157,7 +157,7 @@ def test_a_score_that_no_graph_can_hold_is_refused_in_a_sentence(score, why, sea
     assert capfd.readouterr().out == ""
 
 
-def test_a_file_that_would_answer_otherwise_is_not_written(sealed, tmp_path, monkeypatch):
+def test_a_file_that_would_predict_otherwise_is_not_written(sealed, tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "CLOSE", 0.0)
     with pytest.raises(ValueError, match="not written, for as ONNX"):
         graph.write(tmp_path / "m.onnx", with_score(Energy(), sealed), "0000")
@@ -165,7 +165,7 @@ def test_a_file_that_would_answer_otherwise_is_not_written(sealed, tmp_path, mon
 
 
 @pytest.mark.parametrize(("fit", "roll_up"), [("stretch", 0.0), ("crop", 0.9)])
-def test_the_edge_program_answers_as_oltr_predict_does_and_imports_no_torch(sealed, tmp_path, fit, roll_up):
+def test_the_edge_program_predicts_as_oltr_predict_does_and_imports_no_torch(sealed, tmp_path, fit, roll_up):
     model = sealed[1]
     first, second, *_ = model.card.class_names
     changes = {

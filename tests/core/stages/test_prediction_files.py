@@ -69,7 +69,7 @@ def test_the_best_classes_are_a_column_where_they_were_asked_for(tmp_path, name)
     assert first == wanted[0].row()
     assert second.get("top") is None
     with opened(tmp_path / name, "0001", top_k=2, resume=True) as file:
-        assert len(file.answered) == 2
+        assert len(file.predicted) == 2
     with pytest.raises(ValueError, match="top_k 2, expected top_k 3"):
         opened(tmp_path / name, "0001", top_k=3, resume=True)
 
@@ -87,7 +87,7 @@ def test_nearest_images_and_sequences_are_columns_where_they_were_asked_for(tmp_
 
 
 @KINDS
-def test_a_run_goes_on_where_it_was_killed_and_answers_nothing_twice(tmp_path, name):
+def test_a_run_goes_on_where_it_was_killed_and_predicts_nothing_twice(tmp_path, name):
     path = tmp_path / name
     code = f"""
 import os, signal
@@ -102,7 +102,7 @@ with files.opened(Path({str(path)!r}), "0001") as file:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with opened(path, "0001", resume=True) as file:
-        left = [n for n in range(8) if f"{n}.png" not in file.answered]
+        left = [n for n in range(8) if f"{n}.png" not in file.predicted]
         assert left == [*range({".jsonl": 5, ".csv": 5, ".parquet": 4}[path.suffix], 8)]
         for number in left:
             file.add(said(number))
@@ -111,7 +111,7 @@ with files.opened(Path({str(path)!r}), "0001") as file:
 
 
 @KINDS
-def test_what_was_answered_before_an_error_stays_and_a_finished_file_can_grow(tmp_path, name):
+def test_what_was_predicted_before_an_error_stays_and_a_finished_file_can_grow(tmp_path, name):
     path = tmp_path / name
 
     def cut_off():
@@ -133,7 +133,7 @@ def test_what_was_answered_before_an_error_stays_and_a_finished_file_can_grow(tm
 
 
 @KINDS
-def test_nothing_is_left_of_a_run_that_answered_nothing(tmp_path, name):
+def test_nothing_is_left_of_a_run_that_predicted_nothing(tmp_path, name):
     with pytest.raises(ConnectionError), opened(tmp_path / name, "0001"):
         raise ConnectionError
     assert names(tmp_path) == []
@@ -146,7 +146,7 @@ def test_a_kill_between_the_joined_file_and_the_removal_of_its_parts_doubles_not
         write(path, map(said, range(5)))
     assert len(names(tmp_path / "a.parquet.parts")) == 3
     with opened(path, "0001", resume=True) as file:
-        assert len(file.answered) == 5
+        assert len(file.predicted) == 5
         file.add(said(5))
     assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(6)]
     assert names(tmp_path) == ["a.parquet"]
@@ -159,11 +159,11 @@ def test_a_torn_line_is_removed_and_a_line_of_somebody_else_is_named(tmp_path):
     for torn in (b'{"path": "2.p', b"x" * 200_000):
         path.write_bytes(whole + torn)
         with opened(path, "0001", resume=True) as file:
-            assert len(file.answered) == 2
+            assert len(file.predicted) == 2
         assert path.read_bytes() == whole
     path.write_bytes(b"x" * 100)
     with opened(path, "0001", resume=True) as file:
-        assert len(file.answered) == 0
+        assert len(file.predicted) == 0
     path.write_bytes(whole + b"[1]\n")
     with pytest.raises(ValueError, match=r"a\.jsonl:3: this line is no prediction"):
         opened(path, "0001", resume=True)
@@ -197,8 +197,8 @@ def test_a_torn_row_is_removed_also_where_a_cell_has_an_end_of_a_line(tmp_path, 
     cut = torn.split(b'\n"')[0]
     path.write_bytes(whole + cut)
     with opened(path, "0001", resume=True) as file:
-        assert len(file.answered) == 2
-        assert "1\n.png" in file.answered
+        assert len(file.predicted) == 2
+        assert "1\n.png" in file.predicted
     assert path.read_bytes() == whole
 
 
@@ -248,11 +248,11 @@ def test_other_names_and_other_peoples_tables_are_refused(tmp_path):
     assert names(tmp_path) == ["b.parquet", "c.parquet"]
 
 
-def test_a_path_counts_as_answered_as_it_is_written(tmp_path):
-    found = module.Answered(["a.png", "caf\\udce9.png"])
+def test_a_path_counts_as_predicted_as_it_is_written(tmp_path):
+    found = module.PredictedPaths(["a.png", "caf\\udce9.png"])
     assert "a.png" in found
     assert "caf\udce9.png" in found
     assert "b.png" not in found
     assert "z" not in found
-    assert "a.png" not in module.Answered([])
-    assert module.Answered(f"{n}" for n in range(1000)).digests.nbytes == 16_000
+    assert "a.png" not in module.PredictedPaths([])
+    assert module.PredictedPaths(f"{n}" for n in range(1000)).digests.nbytes == 16_000

@@ -294,7 +294,7 @@ def test_the_page_sets_the_newest_images_beside_those_of_the_full_training(layou
     report.run(report.Parameters(), layout)
     page = layout.work.report.read_text()
     assert "70 images of batch-1 came without a label; figures are of 50 of them" in page
-    assert "21.0&thinsp;% are answered" in page
+    assert "21.0&thinsp;% are predicted" in page
     assert "an AUROC of 0.62\n(95 % interval 0.55 to 0.69;" in page
     assert cells(page, "The newest images") == [
         ["&lt;north&gt;", "45", "20.0", "10.0 to 37.0", "0.77", "0.66 to 0.88"],
@@ -722,7 +722,7 @@ def test_gold_items_are_counted_apart_from_what_the_strategy_chose(layout):
 def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_and_an_id(mistaken):
     changes = (0, {"rejected": True, "score": 0.9375}), (-1, {"rejected": False, "score": 0.25, "class_id": 2})
     change(mistaken.work.predictions, schema.PREDICTIONS, *changes)
-    part = section(written(mistaken), "Wrong answers")
+    part = section(written(mistaken), "Wrong predictions")
     galleries = re.split(r"<h3>", part)[2:]
     assert [g.split("</h3>")[0] for g in galleries] == [
         "Most confident mistakes", "Unknown images accepted", "Known images rejected",
@@ -749,9 +749,9 @@ def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_an
 def test_without_a_wrong_answer_the_page_says_so(layout):
     rows = schema.read(layout.work.predictions, schema.PREDICTIONS).to_pylist()
     change(layout.work.predictions, schema.PREDICTIONS, *[(i, {"rejected": False}) for i in range(len(rows))])
-    part = section(written(layout), "Wrong answers")
+    part = section(written(layout), "Wrong predictions")
     assert "No test image of a known class looks most like another class." in part
-    assert "<p>0 of 48 test images of known classes are answered with “unknown”.</p>" in part
+    assert "<p>0 of 48 test images of known classes are predicted as “unknown”.</p>" in part
     assert "<p>20 of 20 test images of unknown classes are accepted as a known one.</p>" in part
 
 

@@ -154,7 +154,7 @@ def test_keys_reach_every_control_in_the_order_of_the_page(page):
     link = page.all("nav a")[4]
     link.send_keys(Keys.ENTER)
     assert abs(ask("return document.querySelector(arguments[0]).getBoundingClientRect().top", f"#part-{5}")) < 2
-    assert page.one("#part-5").text == link.text == "Wrong answers"
+    assert page.one("#part-5").text == link.text == "Wrong predictions"
 
 
 def test_nothing_is_wider_than_a_narrow_window_and_what_is_wide_scrolls_by_keys(page):

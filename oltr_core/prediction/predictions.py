@@ -23,7 +23,7 @@ ASKED_FOR = ("top", "references", "sequence", "box")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `oltr predict` says of one image: an answer, or in `error` why there is none."""
+    """What `oltr predict` says of one image: a prediction, or in `error` why there is none."""
 
     path: str  # bytes of a name that are no UTF-8 are escaped
     generation: str
@@ -36,7 +36,7 @@ class Prediction:
     error: str | None = None
     top: list[dict[str, Any]] | None = None  # the best classes with their probabilities, where they were asked for
     references: list[dict[str, Any]] | None = None  # the nearest labelled images, where they were asked for
-    sequence: dict[str, Any] | None = None  # id, images and answer of its sequence, where that was asked for
+    sequence: dict[str, Any] | None = None  # id, images and prediction of its sequence, where that was asked for
     box: list[float] | None = None  # left, top, width, height as shares of the picture that it is a part of
 
     def row(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def score_of(model: Checkpoint, generation: str) -> Score:
 
 
 def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | None = None) -> tuple[Tensor, Tensor]:
-    """Calibrated probabilities [B, A] of the card's answers and scores [B] of a network's outputs.
+    """Calibrated probabilities [B, A] of the card's output classes and scores [B] of a network's outputs.
 
     `scored`: the outputs of perturbed images, where the score looks at those.
     """
@@ -62,7 +62,7 @@ def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | N
     return probabilities, score(outputs if scored is None else card.answered(scored), model.score_state)
 
 
-def answered(
+def predicted_fields(
     model: Checkpoint, score: Score, images: Tensor, generation: str, top_k: int = 1, gallery: Gallery | None = None
 ) -> Iterator[dict[str, Any]]:
     """The fields of a Prediction, but for the path, of each of `images`: uint8 [B, 3, S, S] on the network's device.
@@ -78,14 +78,15 @@ def answered(
             scored = network(moved).cpu()
     probabilities, scores = judge(model, score, outputs, scored)
     near = gallery.nearest(outputs.features) if gallery else [None] * len(images)
-    for fields, own in zip(said(model.card, probabilities, scores, generation, top_k), near, strict=True):
+    found = prediction_fields(model.card, probabilities, scores, generation, top_k)
+    for fields, own in zip(found, near, strict=True):
         yield {**fields, "references": own}
 
 
-def said(
+def prediction_fields(
     card: Card, probabilities: Tensor, scores: Tensor, generation: str, top_k: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """The fields of a Prediction that follow from probabilities [B, A] of the card's answers and scores [B]."""
+    """The fields of a Prediction from probabilities [B, A] of the card's output classes and scores [B]."""
     best, columns = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
     assert card.threshold is not None
     names = card.answer_names
