@@ -45,8 +45,8 @@ CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "foreign",
 }
 
-#: oltr_core from the top floor down: a file imports from floors below its own, never from its own or above
-FLOORS = [
+#: oltr_core from the top layer down: a file imports from layers below its own, never from its own or above
+LAYERS = [
     {"analyses"},
     {"stages", "benchmark"},
     {"profiles", "preflight"},
@@ -66,8 +66,8 @@ FLOORS = [
 ]  # fmt: skip
 #: on one line of the picture less than they could be: who does not import whom, though it lies below
 APART = {("analyses", "stages")}
-#: floors whose files may import one another: the ground floor of plain modules
-OPEN_FLOORS = {10, 11}
+#: layers whose files may import one another: the lowest one, of plain modules
+OPEN_LAYERS = {10, 11}
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
             yield f"{where}; flows leave effects to tasks"
         if package == "flows" and found.top == "oltr_core":
             allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
-            room = found.name.split(".")[1]
+            part = found.name.split(".")[1]
             if found.name.startswith("oltr_core.settings.annotator."):
                 yield f"{where}; the annotators' modules, and their settings, answer what differs among them"
-            if room not in allowed:
+            if part not in allowed:
                 yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
         if package == "oltr_core" and found.top == "oltr_core":
-            yield from _floor_violation(relative, found, where)
+            yield from _layer_violation(relative, found, where)
     if package == "flows":
         yield from _effects(relative, ast.parse(source if source is not None else path.read_text()))
 
@@ -151,24 +151,24 @@ def _other_task(relative: Path, name: str) -> bool:
     return len(parts) > 1 and parts[1] != mine and mine != "__init__"
 
 
-def _floor(room: str) -> int | None:
-    return next((i for i, floor in enumerate(FLOORS) if room in floor), None)
+def _layer(part: str) -> int | None:
+    return next((i for i, layer in enumerate(LAYERS) if part in layer), None)
 
 
-def _floor_violation(relative: Path, found: Import, where: str) -> Iterator[str]:
+def _layer_violation(relative: Path, found: Import, where: str) -> Iterator[str]:
     mine = relative.parts[1].removesuffix(".py")
     if mine == "__init__" or found.name == "oltr_core":
         return
     other = found.name.split(".")[1]
-    my_floor, its_floor = _floor(mine), _floor(other)
-    if my_floor is None:
-        yield f"{relative}: the room oltr_core/{mine} is on no floor; give it one in {Path(__file__).name}"
-    elif its_floor is None:
-        yield f"{where}; there is no such room"
+    my_layer, its_layer = _layer(mine), _layer(other)
+    if my_layer is None:
+        yield f"{relative}: oltr_core/{mine} is in no layer; give it one in {Path(__file__).name}"
+    elif its_layer is None:
+        yield f"{where}; there is no such package or module"
     elif other == mine:
         return
-    elif (mine, other) in APART or its_floor < my_floor or (its_floor == my_floor and my_floor not in OPEN_FLOORS):
-        yield f"{where}; oltr_core/{mine} may only import from floors below its own"
+    elif (mine, other) in APART or its_layer < my_layer or (its_layer == my_layer and my_layer not in OPEN_LAYERS):
+        yield f"{where}; oltr_core/{mine} may only import from layers below its own"
 
 
 def python_files(package: str) -> list[Path]:

@@ -7,15 +7,15 @@ import subprocess
 
 import pytest
 
-from tests.architecture.imports import CORE_FOR_FLOWS, FLOORS, ROOT
+from tests.architecture.imports import CORE_FOR_FLOWS, LAYERS, ROOT
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md", "docs/annotation.md", "docs/sources.md")
 
 
 def test_the_picture_of_the_floors_is_the_import_rule():
     blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
-    floors = next(block for block in blocks if block.startswith("analyses"))
-    assert [set(line.split(" · ")) for line in floors.splitlines()] == FLOORS
+    layers = next(block for block in blocks if block.startswith("analyses"))
+    assert [set(line.split(" · ")) for line in layers.splitlines()] == LAYERS
     picture = next(block for block in blocks if block.startswith("flows"))
     assert set(re.findall(r"oltr_core: ([a-z_, ]+);", picture)[0].split(", ")) == CORE_FOR_FLOWS
 

@@ -11,7 +11,7 @@ from tests.architecture.imports import NEVER, ROOT, names_spelled, python_files,
 
 
 @pytest.mark.parametrize("package", sorted(NEVER))
-def test_no_file_imports_what_its_room_may_not(package):
+def test_no_file_imports_what_its_package_may_not(package):
     found = [sentence for path in python_files(package) for sentence in violations(path)]
     assert not found, "\n".join(found)
 
@@ -19,14 +19,14 @@ def test_no_file_imports_what_its_room_may_not(package):
 @pytest.mark.parametrize(
     ("file", "source", "expected"),
     [
-        ("oltr_core/stages/train.py", "from oltr_core.benchmark import x", "only import from floors below"),
-        ("oltr_core/benchmark/run.py", "from oltr_core.stages import x", "only import from floors below"),
-        ("oltr_core/analyses/memory.py", "from oltr_core.stages import x", "only import from floors below"),
+        ("oltr_core/stages/train.py", "from oltr_core.benchmark import x", "only import from layers below"),
+        ("oltr_core/benchmark/run.py", "from oltr_core.stages import x", "only import from layers below"),
+        ("oltr_core/analyses/memory.py", "from oltr_core.stages import x", "only import from layers below"),
         ("oltr_core/metrics.py", "import mlflow", "imports mlflow; oltr_core may not"),
-        ("oltr_core/losses/focal.py", "from oltr_core.samplers import x", "only import from floors below"),
-        ("oltr_core/models/network.py", "def f():\n    import oltr_core.training", "only import from floors below"),
-        ("oltr_core/spec.py", "from oltr_core.layout import Layout", "only import from floors below"),
-        ("oltr_core/helpers.py", "from oltr_core.spec import Spec", "is on no floor"),
+        ("oltr_core/losses/focal.py", "from oltr_core.samplers import x", "only import from layers below"),
+        ("oltr_core/models/network.py", "def f():\n    import oltr_core.training", "only import from layers below"),
+        ("oltr_core/spec.py", "from oltr_core.layout import Layout", "only import from layers below"),
+        ("oltr_core/helpers.py", "from oltr_core.spec import Spec", "is in no layer"),
         ("tasks/gate.py", "from tasks.notify import tell", "a task may not import another task"),
         ("tasks/storage.py", "def f():\n    import torch", "imports torch; tasks may not"),
         ("tasks/mlflow/served.py", "import mlflow.pyfunc", "tasks may not at import time"),

@@ -16,7 +16,7 @@ from oltr_core.layout import Layout
 from oltr_core.params import load_params
 from tasks.dvc import environment, remotes, repository
 from tasks.dvc.reproduce import compare, restore
-from tests.flows.test_every_room import make
+from tests.flows.test_every_stage_and_task import make
 from tests.flows.worlds import called, commit, computed, edit, give_databases, run
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "workspace-0.1" / "workspace.tar.xz"

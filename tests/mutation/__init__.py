@@ -1,1 +1,1 @@
-"""Small wrong changes, one at a time: do a room's own fast tests notice? `python -m tests.mutation --help`."""
+"""Small wrong changes, one at a time: do an area's own fast tests notice? `python -m tests.mutation --help`."""

@@ -1,7 +1,7 @@
-"""A sample of wrong changes, one at a time, against the fast tests of the room: which went unnoticed?
+"""A sample of wrong changes, one at a time, against the fast tests of the area: which went unnoticed?
 
-    python -m tests.mutation                                  # 200 of all rooms, seed 0
-    python -m tests.mutation oltr_core/losses --sample 0      # every change of one room
+    python -m tests.mutation                                  # 200 of all areas, seed 0
+    python -m tests.mutation oltr_core/losses --sample 0      # every change of one package
     python -m tests.mutation oltr_core/scores/knn.py --tests tests/core/equations/test_scores.py
     python -m tests.mutation --by-hand                        # the changes of by_hand.txt
     python -m tests.mutation --again LOG --log OTHER          # what survived there, against slow tests too
@@ -19,8 +19,8 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from tests.mutation.areas import AREAS, area_of
 from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.rooms import ROOMS, room_of
 from tests.mutation.runner import Copy, preload
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,8 @@ COLUMNS = ("changes", "killed", "timeout", "survived", "equivalent")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.partition("\n")[0])
-    parser.add_argument("paths", nargs="*", default=list(ROOMS), help="folders or files; default: every room")
-    parser.add_argument("--tests", nargs="+", help="in place of the room's own")
+    parser.add_argument("paths", nargs="*", default=list(AREAS), help="folders or files; default: every area")
+    parser.add_argument("--tests", nargs="+", help="in place of the area's own")
     parser.add_argument("--sample", type=int, default=200, help="so many changes, 0 for all")
     parser.add_argument("--of-each", type=int, default=0, help="in place of --sample: so many changes of every file")
     parser.add_argument("--seed", type=int, default=0)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None, slow: bool = False) -> list[dict]:
-    """One row per change. Exits where the tests of a room fail without any."""
+    """One row per change. Exits where the tests of an area fail without any."""
     lines = log.read_text().splitlines() if log and log.exists() else []
     logged = [json.loads(line) for line in lines]
     before = {row["key"]: row for row in logged if "key" in row}
@@ -66,17 +66,17 @@ def tried(chosen: list[Mutant], tests: list[str] | None, log: Path | None, slow:
             if mutant.key in before:
                 rows.append(before[mutant.key])
                 continue
-            room, source = room_of(mutant.path), (ROOT / mutant.path).read_text()
-            mine = tuple(tests or [*ROOMS[room or ""], *(WHOLE_LOOP if slow else ())])
+            area, source = area_of(mutant.path), (ROOT / mutant.path).read_text()
+            mine = tuple(tests or [*AREAS[area or ""], *(WHOLE_LOOP if slow else ())])
             if mine not in limits:
                 outcome, spent = copy.run(mutant.path, source, mine, 3600)
                 if outcome != "survived":
-                    sys.exit(f"{room}: its tests fail without a change\n{copy.output()[-3000:]}")
+                    sys.exit(f"{area}: its tests fail without a change\n{copy.output()[-3000:]}")
                 limits[mine] = max(15.0, 4 * spent)
                 note({"tests": mine, "limit": limits[mine]})
             outcome, spent = copy.run(mutant.path, mutant.applied(source), mine, limits[mine])
             print(f"{number}/{len(chosen)} {outcome:8s} {spent:5.1f}s line {mutant.line}: {mutant.key}", flush=True)
-            rows.append({"key": mutant.key, "room": room, "line": mutant.line, "outcome": outcome})
+            rows.append({"key": mutant.key, "area": area, "line": mutant.line, "outcome": outcome})
             note(rows[-1])
     finally:
         copy.close()
@@ -135,18 +135,18 @@ def equivalent() -> dict[str, str]:
 
 
 def report(rows: list[dict]) -> int:
-    """A table per room, and what survived."""
-    same, by_room = equivalent(), defaultdict(Counter)
+    """A table per area, and what survived."""
+    same, by_area = equivalent(), defaultdict(Counter)
     for row in rows:
         outcome = "equivalent" if row["outcome"] == "survived" and row["key"] in same else row["outcome"]
-        by_room[str(row["room"])].update((outcome, "changes"))
-    by_room["all"] = sum(by_room.values(), Counter())
-    print(f"\n| room | {' | '.join(COLUMNS)} | score | 95 % interval |\n|{'---|' * 8}")
-    for room, counts in by_room.items():
+        by_area[str(row["area"])].update((outcome, "changes"))
+    by_area["all"] = sum(by_area.values(), Counter())
+    print(f"\n| area | {' | '.join(COLUMNS)} | score | 95 % interval |\n|{'---|' * 8}")
+    for area, counts in by_area.items():
         found, total = counts["killed"] + counts["timeout"], counts["changes"] - counts["equivalent"]
         low, high = wilson(found, total)
         score = f"{100 * found / max(1, total):.0f} | {100 * low:.0f}-{100 * high:.0f}"
-        print(f"| {room} | {' | '.join(str(counts[name]) for name in COLUMNS)} | {score} |")
+        print(f"| {area} | {' | '.join(str(counts[name]) for name in COLUMNS)} | {score} |")
     survivors = [row for row in rows if row["outcome"] == "survived" and row["key"] not in same]
     print("\nsurvivors:", *(f"line {row['line']}: {row['key']}" for row in survivors), sep="\n  ")
     return 0

@@ -1,4 +1,4 @@
-"""Run the tests of a room against a changed file: in a copy of the packages, in a fork that has torch already."""
+"""Run the tests of an area against a changed file: in a copy of the packages, in a fork that has torch already."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from tests.mutation.__main__ import ROOT, by_hand, equivalent, report, sample, survivors, wilson
+from tests.mutation.areas import AREAS, area_of
 from tests.mutation.mutants import mutants
-from tests.mutation.rooms import ROOMS, room_of
 
 SOURCE = '''
 """Words: 3 of them."""
@@ -72,33 +72,33 @@ def test_of_every_file_as_many_are_drawn():
     assert {path: sum(m.path == path for m in some) for path in every} == dict.fromkeys(every, 2)
 
 
-def test_every_file_of_core_and_tasks_has_a_room():
+def test_every_file_of_core_and_tasks_has_an_area():
     files = [
         f.relative_to(ROOT).as_posix() for folder in ("oltr_core", "tasks") for f in (ROOT / folder).rglob("*.py")
     ]
-    without = [f for f in files if not room_of(f) and any(mutants(f, (ROOT / f).read_text()))]
+    without = [f for f in files if not area_of(f) and any(mutants(f, (ROOT / f).read_text()))]
     assert files
-    assert not without, "tests/mutation/rooms.py names no test for them"
+    assert not without, "tests/mutation/areas.py names no test for them"
 
 
-def test_the_texts_of_by_hand_are_there_and_every_room_has_tests():
+def test_the_texts_of_by_hand_are_there_and_every_area_has_tests():
     for mutant in by_hand():
-        assert room_of(mutant.path)
+        assert area_of(mutant.path)
         ast.parse(mutant.applied((ROOT / mutant.path).read_text()))
-    for room, tests in ROOMS.items():
-        assert (ROOT / room).exists()
-        assert all(Path(ROOT, t.partition("::")[0]).exists() for t in tests if not t.startswith("-")), room
-        assert not any(t.startswith("tests/flows") for t in tests), f"{room}: all of these are slow"
-    assert room_of("oltr_core/training/parallel.py") == "oltr_core/training/parallel.py"
-    assert room_of("oltr_core/training/fit.py") == "oltr_core/training"
+    for area, tests in AREAS.items():
+        assert (ROOT / area).exists()
+        assert all(Path(ROOT, t.partition("::")[0]).exists() for t in tests if not t.startswith("-")), area
+        assert not any(t.startswith("tests/flows") for t in tests), f"{area}: all of these are slow"
+    assert area_of("oltr_core/training/parallel.py") == "oltr_core/training/parallel.py"
+    assert area_of("oltr_core/training/fit.py") == "oltr_core/training"
 
 
 def test_equivalent_changes_have_a_reason_and_are_left_out_of_the_score(capsys):
     key = next(iter(equivalent()))
     assert all(equivalent().values())
-    rows = [{"key": key, "room": "r", "line": 1, "outcome": "survived"}]
+    rows = [{"key": key, "area": "r", "line": 1, "outcome": "survived"}]
     rows += [
-        {"key": "k", "room": "r", "line": 2, "outcome": outcome} for outcome in ("killed", "timeout", "survived")
+        {"key": "k", "area": "r", "line": 2, "outcome": outcome} for outcome in ("killed", "timeout", "survived")
     ]
     report(rows)
     assert "| r | 4 | 1 | 1 | 1 | 1 | 67 | 21-94 |" in capsys.readouterr().out

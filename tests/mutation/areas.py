@@ -1,11 +1,11 @@
-"""Which fast tests have to notice a wrong change in which room."""
+"""Which fast tests have to notice a wrong change in which area of the code: a package or a file."""
 
 from __future__ import annotations
 
 CORE = "tests/core"
 TASKS = "tests/tasks"
-#: room -> its tests, of which the runner leaves those marked slow out; the most specific room answers for a file
-ROOMS: dict[str, list[str]] = {
+#: area -> its tests, of which the runner leaves those marked slow out; the most specific area of a file counts
+AREAS: dict[str, list[str]] = {
     "oltr_core/analyses": [f"{CORE}/analyses"],
     "oltr_core/benchmark": [
         f"{CORE}/benchmark/test_page.py",
@@ -308,7 +308,7 @@ ROOMS: dict[str, list[str]] = {
 }
 
 
-def room_of(path: str) -> str | None:
-    """The room that answers for a file; None where no fast test is named for it."""
-    rooms = [room for room in ROOMS if path == room or path.startswith(f"{room}/")]
-    return max(rooms, key=len, default=None)
+def area_of(path: str) -> str | None:
+    """The most specific area of a file; None where no fast test is named for it."""
+    areas = [area for area in AREAS if path == area or path.startswith(f"{area}/")]
+    return max(areas, key=len, default=None)

@@ -50,7 +50,7 @@ def make(layout: Layout, name: str = "0000", compute: Callable[[Layout], None] =
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Layout:
     """A workspace with generation 0 made, its batch not answered yet."""
-    layout = Layout(tmp_path_factory.mktemp("rooms") / "world")
+    layout = Layout(tmp_path_factory.mktemp("tasks") / "world")
     workspace.create(layout.root)
     shorten(layout)
     with contextlib.chdir(layout.root):  # as the command line does: DVC works where it is called
@@ -204,7 +204,7 @@ def test_a_message_that_a_kill_took_is_sent_by_the_next_loop_and_once(world, mon
 
 
 def test_every_stage_and_every_task_has_its_test():
-    """A room that is added later is added here too."""
+    """A task that is added later is added here too."""
     folder = Path(str(tasks.__file__)).parent
     found = {p.stem for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     here = {"dvc", "gate", "annotator", "mlflow", "notify"}
