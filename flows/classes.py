@@ -67,7 +67,7 @@ def rename(layout: Layout, old: str, new: str, reason: str, by: str | None) -> N
 @REASON
 @BY
 def merge(layout: Layout, old: str, into: str, reason: str, by: str | None) -> None:
-    """Let INTO stand for FROM: their probabilities add, and a full training makes them one column."""
+    """Replace FROM by INTO: their probabilities add, and a full training makes them one column."""
     _change(layout, "merge", (old, into), reason, by)
 
 
@@ -97,7 +97,7 @@ def retire(layout: Layout, name: str, reason: str, by: str | None) -> None:
 @REASON
 @BY
 def restore(layout: Layout, name: str, reason: str, by: str | None) -> None:
-    """Let a class stand again that was merged, split or retired."""
+    """Make a class active again that was merged, split or retired."""
     _change(layout, "restore", (name,), reason, by)
 
 

@@ -102,12 +102,12 @@ def recommended(layout: Layout) -> list[str]:
 
 
 def import_model(layout: Layout, file: Path, name: str | None, classes: Path | None) -> str:
-    """Make a model from elsewhere the parent of the first generation; see `oltr_core.foreign`. Returns a sentence.
+    """Make a model from elsewhere the parent of the first generation; see `imported_model`. Returns a sentence.
 
     Cut off, it may be called again. Raises ValueError where a generation was opened already, and for a model, a class
     list and a transform that do not fit one another.
     """
-    from oltr_core import foreign
+    from oltr_core import imported_model
 
     state = ledger.state_of(layout.ledger)
     if state.opened or state.champion != GENESIS:
@@ -115,7 +115,7 @@ def import_model(layout: Layout, file: Path, name: str | None, classes: Path | N
         raise ValueError(f"{layout.root}: a model is imported into a new workspace; this one has {there}")
     remotes.set_remote(layout, load_settings(layout).storage.remote)
     sealing.discard_model(layout)
-    details = foreign.fill(layout.unsealed(IMPORTED), layout, file, name, classes)
+    details = imported_model.fill(layout.unsealed(IMPORTED), layout, file, name, classes)
     sealing.take_in_model(layout, details, clock.now())
     return f"{file.name}, {details['classes']} classes, is the parent of the first generation"
 

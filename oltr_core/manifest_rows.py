@@ -12,8 +12,8 @@ import torch
 
 from oltr_core import schema
 from oltr_core.checkpoint import Answers
+from oltr_core.class_lookup import current_ids
 from oltr_core.layout import Layout
-from oltr_core.standing import stands_for
 
 
 def of_splits(rows: pa.Table, *splits: str) -> pa.Table:
@@ -56,16 +56,16 @@ def register(layout: Layout) -> list[dict[str, Any]]:
     return schema.read(layout.work.classes, schema.CLASSES).to_pylist()
 
 
-def standing(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
-    """The rows that no class of theirs has left: without those whose class was split or retired."""
-    gone = [i for i, end in stands_for(classes).items() if end is None]
+def of_current_classes(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
+    """The rows without those whose class was split or retired."""
+    gone = [i for i, end in current_ids(classes).items() if end is None]
     there = _is_in(rows.column("class_id"), pa.array(gone, pa.int32()))
     return rows.filter(pc.invert(there))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | None:
-    """What columns of these classes answer by the register `classes`; None where each stands for itself."""
-    end, names = stands_for(classes), {row["class_id"]: row["name"] for row in classes}
+    """What columns of these classes predict by the register `classes`; None where each predicts its own class."""
+    end, names = current_ids(classes), {row["class_id"]: row["name"] for row in classes}
     of = [end[class_id] for class_id in class_ids]
     if of == class_ids:
         return None

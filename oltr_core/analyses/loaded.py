@@ -71,7 +71,7 @@ def load(layout: Layout, name: str) -> Loaded:
             f"{here.folder}: expected a sealed generation with its images, and {has}; see `oltr generations`"
         )
     classes = schema.read(here.classes, schema.CLASSES).to_pylist()
-    manifest = manifest_rows.standing(schema.read(here.manifest, schema.MANIFEST), classes)
+    manifest = manifest_rows.of_current_classes(schema.read(here.manifest, schema.MANIFEST), classes)
     return Loaded(layout, name, checkpoint.load(here.model), manifest)
 
 

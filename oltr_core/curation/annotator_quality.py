@@ -27,7 +27,7 @@ def measure(built: Built, gold: pl.DataFrame, adjudicated: pl.DataFrame) -> dict
     A share comes with its 95 % interval (Wilson); `asked_again`: the image is not asked about for that reason again.
     """
     names = register.names(built.classes)
-    independent = votes_of(built.standing.join(adjudicated, on=KEY, how="anti"), names)
+    independent = votes_of(built.valid_answers.join(adjudicated, on=KEY, how="anti"), names)
     agreed = built.said.filter(pl.col("verdict") != "conflict").select(
         "image_id", answer=pl.concat_str("verdict", pl.col("label").fill_null(""), separator=":")
     )
@@ -67,7 +67,7 @@ def figures(found: dict[str, Any]) -> Measured:
 
 
 def _right(built: Built, gold: pl.DataFrame) -> pl.DataFrame:
-    """`annotator items right`: gold items of a class that stands, and those that were given its name as it is now."""
+    """`annotator items right`: gold items of a current class, and those that were given its name as it is now."""
     of_id = dict(built.classes.filter(status=register.ACTIVE).select("class_id", "name").iter_rows())
     truth = built.manifest.select("image_id", truth=pl.col("class_id").replace_strict(of_id, default=None))
     votes = votes_of(gold, register.names(built.classes)).join(truth.drop_nulls(), on="image_id")
@@ -82,7 +82,7 @@ def _share(right: int | None, of: int | None) -> list[float] | None:
 
 def _votes(built: Built, names: dict[str, str]) -> dict[str, dict[str, list[str]]]:
     """Disputed image -> answer -> who gave it; the commonest first, those of the adjudication among them."""
-    mine = votes_of(built.standing.filter(pl.col("image_id").is_in(built.disputed)), names)
+    mine = votes_of(built.valid_answers.filter(pl.col("image_id").is_in(built.disputed)), names)
     said = pl.coalesce("label", pl.col("verdict").replace(_WORDS))
     counted = mine.group_by("image_id", answer=said).agg(pl.col("annotator").unique().sort())
     counted = counted.sort("image_id", pl.col("annotator").list.len(), "answer", descending=[False, True, False])

@@ -69,7 +69,7 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
 
 
 def per_class(facts: Facts) -> pl.DataFrame:
-    """A row per standing class, most training images first: class_id, name, train, val, test, shot."""
+    """A row per current class, most training images first: class_id, name, train, val, test, shot."""
     used = facts.manifest.filter(pl.col("class_id").is_not_null())
     counts = used.group_by("class_id").agg((pl.col("split") == s).sum().alias(s) for s in ("train", "val", "test"))
     return (

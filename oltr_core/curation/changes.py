@@ -1,4 +1,4 @@
-"""What may be done to the class register, checked against the register as it stands: each gives rows of operations.
+"""What may be done to the class register, checked against the register as it is: each gives rows of operations.
 
 A row has the columns of `schema.OPERATIONS` that its operation needs; number and generation are the recorder's. Every
 refusal is a ValueError of one sentence. The class that a name means is the one whose own name or alias it is.
@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from oltr_core import schema
+from oltr_core.class_lookup import CURRENT
 from oltr_core.curation import register, written
 from oltr_core.roll_up import line
 from oltr_core.spec import suggest
-from oltr_core.standing import STANDING
 
 _HOW = {"split": "was split", "retired": "was retired"}
 Row = dict[str, Any]
@@ -24,13 +24,13 @@ Row = dict[str, Any]
 
 def rename(classes: pl.DataFrame, old: str, new: str) -> list[Row]:
     """The class keeps its id; the name that it had becomes an alias, so that old answers still reach it."""
-    row = _standing(classes, old)
+    row = _current(classes, old)
     return [{"operation": "renamed", "class_id": row["class_id"], "name": _free(classes, new, row)}]
 
 
 def merge(classes: pl.DataFrame, old: str, into: str) -> list[Row]:
-    """`old` is answered by `into` from now on."""
-    row, successor = _standing(classes, old), _standing(classes, into)
+    """`old` is replaced by `into` from now on."""
+    row, successor = _current(classes, old), _current(classes, into)
     if row["class_id"] == successor["class_id"]:
         raise ValueError(f"{old!r} and {into!r} are one class, {row['name']!r}; a class is merged into another one")
     _two_remain(classes, row["name"], "merged")
@@ -38,24 +38,24 @@ def merge(classes: pl.DataFrame, old: str, into: str) -> list[Row]:
 
 
 def split(classes: pl.DataFrame, name: str) -> list[Row]:
-    """The class no longer stands; people say of each of its images what it is now."""
-    row = _standing(classes, name)
+    """The class is no longer used; people say of each of its images what it is now."""
+    row = _current(classes, name)
     _two_remain(classes, row["name"], "split")
     return [{"operation": "split", "class_id": row["class_id"]}]
 
 
 def retire(classes: pl.DataFrame, name: str) -> list[Row]:
     """The class is no longer predicted, and its images are left out."""
-    row = _standing(classes, name)
+    row = _current(classes, name)
     _two_remain(classes, row["name"], "retired")
     return [{"operation": "retired", "class_id": row["class_id"]}]
 
 
 def restore(classes: pl.DataFrame, name: str) -> list[Row]:
-    """The class stands again, whether it was merged, split or retired."""
+    """The class is active again, whether it was merged, split or retired."""
     row = _named(classes, name)
-    if row["status"] in STANDING:
-        raise ValueError(f"the class {row['name']!r} stands; restore is for one that was merged, split or retired")
+    if row["status"] in CURRENT:
+        raise ValueError(f"the class {row['name']!r} is active; restore is for one that was merged, split or retired")
     return [{"operation": "restored", "class_id": row["class_id"]}]
 
 
@@ -67,7 +67,7 @@ def describe(
     aliases: Collection[str] = (),
 ) -> list[Row]:
     """Give a class a taxon or stock-keeping id, a parent, and further names; "" takes an id or a parent away."""
-    row = _standing(classes, name)
+    row = _current(classes, name)
     if taxon is None and parent is None and not aliases:
         raise ValueError(f"{name!r}: there is nothing to say of it; give --taxon, --parent or --alias")
     taxon, parent = (None if text is None else _text(text) for text in (taxon, parent))
@@ -122,14 +122,14 @@ def near(classes: pl.DataFrame, name: str, class_id: int | None = None) -> str:
     return f"{name!r} is nearly the name {other!r} of another class" if other else ""
 
 
-def standing_name(classes: pl.DataFrame, name: str, new: bool = False) -> str:
+def current_name(classes: pl.DataFrame, name: str, new: bool = False) -> str:
     """The name of the class that `name` stands for; where `new`, one that nobody knows is itself."""
     name = _text(name)
     if name in register.ids(classes):
         return register.names(classes)[name]
     if new and name not in register.every_id(classes):
         return _free(classes, name, None)
-    return _standing(classes, name)["name"]
+    return _current(classes, name)["name"]
 
 
 def _after(classes: pl.DataFrame, rows: list[Row]) -> pl.DataFrame:
@@ -147,13 +147,13 @@ def _named(classes: pl.DataFrame, name: str) -> Row:
     raise ValueError(f"no class is called {name!r}{suggest(name, register.every_id(classes))}")
 
 
-def _standing(classes: pl.DataFrame, name: str) -> Row:
+def _current(classes: pl.DataFrame, name: str) -> Row:
     row = _named(classes, name)
-    if row["status"] in STANDING:
+    if row["status"] in CURRENT:
         return row
     of_id = {other["class_id"]: other["name"] for other in classes.iter_rows(named=True)}
     how = _HOW.get(row["status"]) or f"was merged into {of_id[row['successor']]!r}"
-    raise ValueError(f"the class {row['name']!r} {how}; `oltr classes restore` lets it stand again")
+    raise ValueError(f"the class {row['name']!r} {how}; `oltr classes restore` makes it active again")
 
 
 def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
@@ -180,6 +180,6 @@ def _text(name: str) -> str:
 
 
 def _two_remain(classes: pl.DataFrame, name: str, what: str) -> None:
-    left = classes.filter(pl.col("status").is_in(STANDING)).height - 1
+    left = classes.filter(pl.col("status").is_in(CURRENT)).height - 1
     if left < 2:
         raise ValueError(f"{name!r} cannot be {what}: a classifier needs two classes, and {left} would remain")

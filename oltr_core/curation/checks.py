@@ -112,7 +112,7 @@ def declared(context: Context, manifest: pl.LazyFrame) -> list[Check]:
         Check("a test image has a label", "image_id", (split == "test") & label.is_null()),
         Check("an image of the pool has no label", "label", (split == "pool") & label.is_not_null()),
         Check(
-            "a class id stands in the register", "class_id", class_id.is_not_null() & pl.col("registered").is_null()
+            "a class id is in the register", "class_id", class_id.is_not_null() & pl.col("registered").is_null()
         ),
         Check(
             "a label says who gave it, and since when", "label",
@@ -158,10 +158,10 @@ def _drift(manifest: pl.LazyFrame, context: Context) -> float:
 
     By the register of this generation: what was merged, split or retired since is no drift of the data.
     """
-    standing = register.stands_for(context.classes)
+    current = register.current_ids(context.classes)
 
     def counts(rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
-        now = pl.col("class_id").replace_strict(standing, default=None, return_dtype=pl.Int32)
+        now = pl.col("class_id").replace_strict(current, default=None, return_dtype=pl.Int32)
         of_train = rows.filter(pl.col("split") == "train").with_columns(class_id=now).drop_nulls("class_id")
         return of_train.group_by("class_id").agg(pl.len().cast(pl.Float64).alias(name))
 

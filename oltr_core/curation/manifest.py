@@ -34,7 +34,7 @@ class Built(NamedTuple):
     manifest: pl.DataFrame
     classes: pl.DataFrame
     held_out: dict[str, int]  # class -> images of the pool whose label is held back
-    standing: pl.DataFrame  # answers that a split has not overtaken
+    valid_answers: pl.DataFrame  # answers that a split has not overtaken
     said: pl.DataFrame  # what they are taken for, as `consensus`
     disputed: list[str]  # images in use or in the pool of which that is a conflict
 
@@ -108,8 +108,8 @@ def build(
         told = parent.select("image_id", truth=pl.when(pl.col("label").is_in(list(names))).then("label"))
         gold = gold.join(told, on="image_id")
     corrections = pl.DataFrame(schema.empty(schema.CORRECTIONS)) if corrections is None else corrections
-    standing = replay.standing(answers, images, corrections, split_since or {})
-    answers = replay.overruled(replay.settled(standing, adjudicated), corrections)
+    valid = replay.valid_answers(answers, images, corrections, split_since or {})
+    answers = replay.overruled(replay.settled(valid, adjudicated), corrections)
     said = consensus(answers, names, curate.consensus, gold)
     used = parent.filter(pl.col("split").is_in(["train", "val", "test"]))
     anew = used.join(answers.filter("force"), on="image_id", how="semi")["image_id"]
@@ -130,7 +130,7 @@ def build(
     )
     disputed = rows.filter(pl.col("disputed") & (pl.col("split") != "quarantine"))["image_id"].sort().to_list()
     manifest = rows.select(schema.MANIFEST.names).sort("image_id")
-    return Built(manifest, classes, hold_out.waiting(rows), standing, said, disputed)
+    return Built(manifest, classes, hold_out.waiting(rows), valid, said, disputed)
 
 
 def _know(

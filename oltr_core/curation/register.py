@@ -12,29 +12,29 @@ from typing import Any
 
 import polars as pl
 
-from oltr_core import schema, standing
-from oltr_core.standing import ACTIVE, RESERVED
+from oltr_core import class_lookup, schema
+from oltr_core.class_lookup import ACTIVE, RESERVED
 
 SCHEMA = pl.DataFrame(schema.empty(schema.CLASSES)).schema
 
 
 def ids(classes: pl.DataFrame) -> dict[str, int]:
-    """Every name and alias that stands for a class now; of a merged class, the id of its successor.
+    """Every name and alias of a current class; of a merged class, the id of its successor.
 
     Raises ValueError where two classes claim one name.
     """
-    there = {class_id for class_id in stands_for(classes).values() if class_id is not None}
+    there = {class_id for class_id in current_ids(classes).values() if class_id is not None}
     return {name: class_id for name, class_id in every_id(classes).items() if class_id in there}
 
 
 def every_id(classes: pl.DataFrame) -> dict[str, int]:
     """As `ids`, and the names of classes that were split or retired."""
-    return standing.ids_of_names(classes.iter_rows(named=True))
+    return class_lookup.ids_of_names(classes.iter_rows(named=True))
 
 
-def stands_for(classes: pl.DataFrame) -> dict[int, int | None]:
-    """As `standing.stands_for`."""
-    return standing.stands_for(classes.iter_rows(named=True))
+def current_ids(classes: pl.DataFrame) -> dict[int, int | None]:
+    """As `class_lookup.current_ids`."""
+    return class_lookup.current_ids(classes.iter_rows(named=True))
 
 
 def names(classes: pl.DataFrame) -> dict[str, str]:
@@ -44,8 +44,8 @@ def names(classes: pl.DataFrame) -> dict[str, str]:
 
 
 def parents(classes: pl.DataFrame) -> dict[str, str]:
-    """Name of a class that stands -> the name of its parent."""
-    return standing.parents(classes.iter_rows(named=True))
+    """Name of a current class -> the name of its parent."""
+    return class_lookup.parents(classes.iter_rows(named=True))
 
 
 def replay(classes: pl.DataFrame, operations: pl.DataFrame, generation: str, parent: str) -> pl.DataFrame:
@@ -105,7 +105,7 @@ def split_since(classes: pl.DataFrame, operations: pl.DataFrame) -> dict[str, in
     """Names and aliases of the classes that are split now, and the first generation that asked about their images."""
     splits = operations.filter(pl.col("operation") == "split").sort("number").select("class_id", "generation")
     newest = {class_id: _number(generation) for class_id, generation in splits.iter_rows()}
-    ends = standing.ends(classes.iter_rows(named=True))
+    ends = class_lookup.final_rows(classes.iter_rows(named=True))
     return {name: newest.get(i, 0) for name, i in every_id(classes).items() if ends[i]["status"] == "split"}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 
-def standing(
+def valid_answers(
     answers: pl.DataFrame, images: pl.DataFrame, corrections: pl.DataFrame, split_since: Mapping[str, int]
 ) -> pl.DataFrame:
     """The answers that count, with `force` for those about images of a class that was split.

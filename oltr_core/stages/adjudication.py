@@ -14,8 +14,8 @@ import pyarrow as pa
 import torch
 
 from oltr_core import manifest_rows, schema
+from oltr_core.class_lookup import final_rows
 from oltr_core.interfaces import Picks
-from oltr_core.standing import ends
 
 _ORDER = ("test", "val", "train")
 
@@ -27,7 +27,7 @@ def waiting(
 
     disputed: as agreement.json has them; who gave which answer is not said.
     """
-    end, rows = ends(classes), of_split_classes(manifest, classes)
+    end, rows = final_rows(classes), of_split_classes(manifest, classes)
     splits, images = (rows.column(name).to_pylist() for name in ("split", "image_id"))
     order = sorted(range(rows.num_rows), key=lambda i: (_ORDER.index(splits[i]), images[i]))
     rows = rows.take(pa.array(order[:budget], pa.int64()))
@@ -44,5 +44,5 @@ def waiting(
 
 def of_split_classes(manifest: pa.Table, classes: list[dict[str, Any]]) -> pa.Table:
     """The rows whose class was split and that have no other one yet."""
-    split = [class_id for class_id, row in ends(classes).items() if row["status"] == "split"]
+    split = [class_id for class_id, row in final_rows(classes).items() if row["status"] == "split"]
     return manifest_rows.of_classes(manifest_rows.of_splits(manifest, *_ORDER), split)

@@ -133,8 +133,8 @@ def _estimates(built: Built, annotations: pl.DataFrame, layout: Layout, rule: Co
 def _write_base(built: Built, this: Run, parent: Generation, layout: Layout) -> None:
     """The rows of a full training: every labelled training image now, or the parent's own."""
     if this.mode == "train":
-        standing = built.classes.filter(pl.col("status") == register.ACTIVE)["class_id"].implode()
-        base = built.manifest.filter(pl.col("split") == "train", pl.col("class_id").is_in(standing))
+        active = built.classes.filter(pl.col("status") == register.ACTIVE)["class_id"].implode()
+        base = built.manifest.filter(pl.col("split") == "train", pl.col("class_id").is_in(active))
         if not base.height:
             raise ValueError(
                 "curate: there is no labelled image to train on; give params.yaml: sources a source with labels "

@@ -34,7 +34,7 @@ from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec, parse
-from oltr_core.stages import changes, comparison, slices, worth
+from oltr_core.stages import annotation_value, changes, comparison, slices
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
@@ -53,7 +53,7 @@ def run(params: Parameters, layout: Layout) -> None:
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     network, card = model.network, model.card
     classes = manifest_rows.register(layout)
-    manifest = manifest_rows.standing(schema.read(layout.work.manifest, schema.MANIFEST), classes)
+    manifest = manifest_rows.of_current_classes(schema.read(layout.work.manifest, schema.MANIFEST), classes)
     images = with_gate(manifest_rows.of_splits(manifest, "test", "val", "pool"), params.evaluate.gate_share)
     size = params.compute.batch_size
     features = features_of(images, network, card.transform, layout, size)
@@ -98,7 +98,7 @@ def run(params: Parameters, layout: Layout) -> None:
             fitted = operating_point(score, reference, *known, *how, scored[open_val], *most)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
-    result |= worth.write(this, tested, card, layout)
+    result |= annotation_value.write(this, tested, card, layout)
     sliced = slices.values_of(images, params.evaluate.slices, layout)
     result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test), not begins)
     result.write(layout, "evaluate")

@@ -22,7 +22,7 @@ def known(manifest: pa.Table) -> pa.Table:
     return rows.filter(pc.equal(rows.column("label_source"), "source"))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def take_places(
+def insert_gold_items(
     table: pa.Table, chosen: pa.Table, candidates: pa.Table, share: float, generator: np.random.Generator
 ) -> tuple[pa.Table, pa.Table]:
     """A selection and its manifest rows, of which `share` (rounded up) are drawn from `candidates` instead.

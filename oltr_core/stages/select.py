@@ -55,7 +55,7 @@ def run(params: Parameters, layout: Layout) -> None:
     size = params.compute.batch_size
     rows, outputs, context = pool, outputs_of(pool, model, layout, size), SelectionContext()
     if isinstance(params.select.strategy, Contextual):
-        labelled = questionable(manifest_rows.standing(manifest, classes), model, layout)
+        labelled = questionable(manifest_rows.of_current_classes(manifest, classes), model, layout)
         known = outputs_of(labelled, model, layout, size)
         context = context_of(pool, outputs, labelled, known, model, layout, size)
         rows = pa.concat_tables([pool, labelled])
@@ -67,9 +67,9 @@ def run(params: Parameters, layout: Layout) -> None:
     of_chosen = picked(outputs, context.labelled, picks.indices)
     table = selection(chosen, picks, of_chosen, names, params.select.strategy.name)
     if params.budget.gold:
-        candidates = gold.known(manifest_rows.standing(manifest, classes))
+        candidates = gold.known(manifest_rows.of_current_classes(manifest, classes))
         generator = numpy_generator(params.select.seed, "gold", this.generation)
-        table, chosen = gold.take_places(table, chosen, candidates, params.budget.gold, generator)
+        table, chosen = gold.insert_gold_items(table, chosen, candidates, params.budget.gold, generator)
     if anew.num_rows:
         seen = outputs_of(anew, model, layout, size)
         first = selection(anew, questions, seen, names, "adjudication")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Card, Checkpoint, digest_of
+from oltr_core.class_lookup import current_ids, ids_of_names, parents
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.interfaces import AnnotatedFeatures
@@ -34,7 +35,6 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import say
-from oltr_core.standing import ids_of_names, parents, stands_for
 
 NEVER = (
     "with {classes} classes the largest softmax probability is never below 0.1, so the paper's threshold rejects no "
@@ -58,7 +58,8 @@ def run(params: Parameters, layout: Layout) -> None:
     device = prepare(compute)
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     classes = manifest_rows.register(layout)
-    manifest, names = manifest_rows.standing(manifest, classes), {row["class_id"]: row["name"] for row in classes}
+    manifest = manifest_rows.of_current_classes(manifest, classes)
+    names = {row["class_id"]: row["name"] for row in classes}
     trained = this.mode == "train"
     before = checkpoint.load(layout.work.base_model, device) if trained else load_parent(this, layout, device)
     transform = before.card.transform
@@ -181,10 +182,10 @@ def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], thi
     one of an image, was learned from it; one that came back after a full training without it, was not.
     """
     before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, ["image_id", "label"])
-    train, class_of, stands = manifest_rows.training(manifest), ids_of_names(classes), stands_for(classes)
+    train, class_of, current = manifest_rows.training(manifest), ids_of_names(classes), current_ids(classes)
     labels = zip(*(before.column(name).to_pylist() for name in ("image_id", "label")), strict=True)
     knew = {image: class_of.get(label) for image, label in labels}
-    columns = {stands[class_id] for class_id in card.class_ids}
+    columns = {current[class_id] for class_id in card.class_ids}
     now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id")), strict=True)
     new = [knew.get(image) != class_id or class_id not in columns for image, class_id in now]
     return train.filter(pa.array(new, pa.bool_()))

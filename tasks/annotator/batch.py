@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
+from oltr_core.class_lookup import current_ids, ids_of_names
 from oltr_core.files import rename_into_place
 from oltr_core.layout import GENESIS, Export, Layout
-from oltr_core.standing import ids_of_names, stands_for
 from tasks.annotator import tables
 
 COLUMNS = (
@@ -71,8 +71,8 @@ def by_taxon(layout: Layout, name: str) -> dict[str, str]:
 
 
 def _meant(rows: list[dict[str, Any]]) -> dict[str, str]:
-    of_id, stands = {row["class_id"]: row["name"] for row in rows}, stands_for(rows)
-    return {word: of_id[class_id] for word, class_id in ids_of_names(rows).items() if stands[class_id] is not None}
+    of_id, current = {row["class_id"]: row["name"] for row in rows}, current_ids(rows)
+    return {word: of_id[class_id] for word, class_id in ids_of_names(rows).items() if current[class_id] is not None}
 
 
 def register(layout: Layout, name: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def correction(layout: Layout, image: str, label: str, new: bool) -> tuple[dict[
     Raises ValueError where image or class is not known, and where the correction would do nothing.
     """
     image_id, classes = find(layout, image), register.current(layout)
-    name, before = changes.standing_name(classes, label, new), known_of(layout, image_id)
+    name, before = changes.current_name(classes, label, new), known_of(layout, image_id)
     if before["split"] == "quarantine":
         raise ValueError(
             f"{image_id[:12]}: this image is in quarantine ({before['reason']}), so its label is used nowhere"

@@ -1,4 +1,4 @@
-"""The class register as people change it: what stands now, and operations on their way into the next generation."""
+"""The class register as people change it: the current classes, and operations that the next generation applies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def current(layout: Layout) -> pl.DataFrame:
 
 
 def listing(layout: Layout) -> list[dict[str, Any]]:
-    """Every class of the register as it stands, as rows, with `images`: labelled ones of the champion's manifest."""
+    """Every class of the register as it is now, as rows, with `images`: labelled ones of the champion's manifest."""
     classes, champion = current(layout), ledger.state_of(layout.ledger).champion
     labels = scan(layout.generation(champion).manifest, schema.MANIFEST)
     labels = labels.filter(pl.col("split").is_in(["train", "val", "test"])).select("label").collect()["label"]
@@ -48,7 +48,7 @@ def listing(layout: Layout) -> list[dict[str, Any]]:
 
 
 def change(layout: Layout, what: str, *arguments: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of one of `changes`, checked against the register as it stands, and its warnings."""
+    """The rows of one of `changes`, checked against the register as it is now, and its warnings."""
     classes = current(layout)
     rows = getattr(changes, what)(classes, *arguments)
     return rows, changes.warnings(classes, rows)

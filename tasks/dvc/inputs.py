@@ -52,5 +52,5 @@ def original_pointers(layout: Layout) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        moved = pointers.point_back(layout)
+        moved = pointers.restore_pointers(layout)
         raise ValueError("; ".join([str(error), *moved])) from error

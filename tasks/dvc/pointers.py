@@ -54,7 +54,7 @@ def of(layout: Layout, *paths: Path) -> dict[str, dict[str, Any]]:
     return {path.relative_to(layout.root).as_posix(): found for path in paths if (found := pointer(path))}
 
 
-def point_back(layout: Layout) -> list[str]:
+def restore_pointers(layout: Layout) -> list[str]:
     """Make every pointer say what the ledger has of it; returns a sentence per pointer that said something else."""
     moved = []
     for name, known in ledger.pointers(ledger.read(layout.ledger)).items():

@@ -35,7 +35,7 @@ def run_stage(name: str, layout: Layout) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if code == stages.EXIT["user"]:  # it may have refused what `dvc repro` has pointed at a moment ago
-        for sentence in pointers.point_back(layout):
+        for sentence in pointers.restore_pointers(layout):
             print(f"oltr {name}: {sentence}", file=sys.stderr)
     return code
 

@@ -42,7 +42,7 @@ CORE_FOR_COMMANDS = CORE_FOR_FLOWS | {
     "preflight",
     "prediction",
     "upkeep",
-    "foreign",
+    "imported_model",
 }
 
 #: oltr_core from the top layer down: a file imports from layers below its own, never from its own or above
@@ -51,7 +51,7 @@ LAYERS = [
     {"stages", "benchmark"},
     {"profiles", "preflight"},
     {"params"},
-    {"operating", "prediction", "upkeep", "foreign"},
+    {"operating", "prediction", "upkeep", "imported_model"},
     {"learners", "training", "inference", "manifest_rows"},
     {"checkpoint", "metrics"},
     {"augmentation", "losses", "samplers", "scores", "strategies", "models", "fairness", "curation"},
@@ -60,7 +60,7 @@ LAYERS = [
     {
         "settings", "ledger", "layout", "schema", "seeding", "interfaces", "digest", "measured", "charts", "frames",
         "shots", "devices", "engine", "files", "pages", "pictures", "pipeline", "dvc_yaml", "class_statistics",
-        "pseudo_features", "verification", "standing", "roll_up", "projection", "code_closure",
+        "pseudo_features", "verification", "class_lookup", "roll_up", "projection", "code_closure",
     },
     {"spec", "shapes"},
 ]  # fmt: skip

@@ -88,7 +88,7 @@ def test_changed_code_changes_the_digests_of_the_stages_that_execute_it(tmp_path
     assert changed("curation/split.py") == {"curate"}
     assert changed("learners/imprint.py") == {"update"}
     assert changed("metrics/calibration.py") == {"update", "evaluate"}
-    assert changed("metrics/worth.py") == {"evaluate"}
+    assert changed("metrics/annotation_value.py") == {"evaluate"}
     assert changed("stages/templates/report.html.jinja") == {"report"}
     assert changed("models/network.py") == {"train", "update", "evaluate", "select"}
     assert changed("stages/__init__.py") == set(STAGES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from oltr_core import devices, digest, seeding, standing
+from oltr_core import class_lookup, devices, digest, seeding
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured, counted, read_all, read_intervals, read_table, share, write_table
 from oltr_core.profiles import PROFILES
@@ -41,26 +41,26 @@ REGISTER = [
 
 
 def test_a_merged_class_ends_at_the_last_of_its_successors_whether_that_stands_or_not():
-    assert {i: row["name"] for i, row in standing.ends(REGISTER).items()} == {
+    assert {i: row["name"] for i, row in class_lookup.final_rows(REGISTER).items()} == {
         0: "cat", 1: "wolf", 2: "wolf", 3: "wolf", 4: "fox", 5: "lynx", 6: "fox",
     }  # fmt: skip
-    assert standing.stands_for(iter(REGISTER)) == {0: 0, 1: 3, 2: 3, 3: 3, 4: None, 5: 5, 6: None}
+    assert class_lookup.current_ids(iter(REGISTER)) == {0: 0, 1: 3, 2: 3, 3: 3, 4: None, 5: 5, 6: None}
     names = {"cat": 0, "puss": 0, "dog": 3, "hound": 3, "dogs": 3, "wolf": 3, "fox": 4, "lynx": 5, "kit": 4}
-    assert standing.ids_of_names(iter(REGISTER)) == names
+    assert class_lookup.ids_of_names(iter(REGISTER)) == names
     circle = [registered(0, "cat", "merged", 1), registered(1, "puss", "merged", 0)]
     for wrong in (circle, [registered(0, "cat", "merged", 7)]):
-        with pytest.raises(ValueError, match=r"merged class 'cat' has no successor that stands"):
-            standing.ends(wrong)
+        with pytest.raises(ValueError, match=r"merged class 'cat' has no last successor"):
+            class_lookup.final_rows(wrong)
 
 
 def test_a_name_stands_for_one_class():
-    with pytest.raises(ValueError, match="'puss' stands for the classes 0 and 7"):
-        standing.ids_of_names([*REGISTER, registered(7, "tom", "active", None, "puss")])
-    assert standing.ids_of_names([*REGISTER, registered(7, "tom", "merged", 0, "puss")])["tom"] == 0
+    with pytest.raises(ValueError, match="'puss' is the name of the classes 0 and 7"):
+        class_lookup.ids_of_names([*REGISTER, registered(7, "tom", "active", None, "puss")])
+    assert class_lookup.ids_of_names([*REGISTER, registered(7, "tom", "merged", 0, "puss")])["tom"] == 0
 
 
 def test_parents_are_told_of_classes_that_stand_by_the_names_they_have_now():
-    assert standing.parents(iter(REGISTER)) == {"cat": "felid", "wolf": "cat", "lynx": "wolf"}
+    assert class_lookup.parents(iter(REGISTER)) == {"cat": "felid", "wolf": "cat", "lynx": "wolf"}
 
 
 # --- digests ----------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_generations_marks_a_sealed_folder_whose_metrics_were_edited(world):
 def test_a_pointer_that_names_another_copy_than_the_ledger_names_the_original_again(world):
     pointer = world.batch("batch-0").folder.with_name("batch-0.dvc")
     before = pointer.read_bytes()
-    assert pointers.point_back(world) == []
+    assert pointers.restore_pointers(world) == []
     a_byte_of_a_shard(world)
     repository.add(world, world.batch("batch-0").folder)
     assert pointer.read_bytes() != before

@@ -69,7 +69,7 @@ AREAS: dict[str, list[str]] = {
     "oltr_core/devices.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/digest.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/fairness": [f"{CORE}/equations/test_fairness.py", f"{CORE}/test_defaults.py"],
-    "oltr_core/foreign.py": [f"{CORE}/stages/test_foreign.py"],
+    "oltr_core/imported_model.py": [f"{CORE}/stages/test_imported_model.py"],
     "oltr_core/frames.py": [
         f"{CORE}/curation/test_curate.py::test_the_tables_of_an_old_generation_are_read_as_todays",
         f"{CORE}/curation/test_curate.py::test_a_table_of_a_newer_version_says_to_update",
@@ -136,7 +136,7 @@ AREAS: dict[str, list[str]] = {
     "oltr_core/metrics/gate_images.py": [f"{CORE}/equations/test_comparison.py"],
     "oltr_core/metrics/intervals.py": [f"{CORE}/equations/test_intervals.py"],
     "oltr_core/metrics/slices.py": [f"{CORE}/equations/test_slices.py"],
-    "oltr_core/metrics/worth.py": [f"{CORE}/equations/test_worth.py"],
+    "oltr_core/metrics/annotation_value.py": [f"{CORE}/equations/test_annotation_value.py"],
     "oltr_core/models": [
         f"{CORE}/equations/test_memory.py",
         f"{CORE}/equations/test_meta_embedding.py",
@@ -232,7 +232,7 @@ AREAS: dict[str, list[str]] = {
     ],
     "oltr_core/stages/slices.py": [f"{CORE}/stages/test_slices.py"],
     "oltr_core/stages/train.py": [f"{CORE}/stages/test_train.py"],
-    "oltr_core/standing.py": [f"{CORE}/test_small_modules.py", f"{CORE}/curation/test_register.py"],
+    "oltr_core/class_lookup.py": [f"{CORE}/test_small_modules.py", f"{CORE}/curation/test_register.py"],
     "oltr_core/strategies": [
         f"{CORE}/equations/test_strategies.py",
         f"{CORE}/equations/test_strategies_that_learn.py",

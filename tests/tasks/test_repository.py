@@ -351,7 +351,9 @@ def test_a_pointer_that_names_another_copy_names_again_the_one_in_the_ledger(tmp
     )
     file = pointer_of(folder)
     before = file.read_bytes()
-    assert pointers.point_back(layout) == []
+    assert pointers.restore_pointers(layout) == []
     file.write_bytes(before.replace(pointers.pointer(folder)["md5"].encode(), b"0" * 32 + b".dir"))
-    assert pointers.point_back(layout) == ["data/raw/first.dvc named another copy, and names the original again"]
+    assert pointers.restore_pointers(layout) == [
+        "data/raw/first.dvc named another copy, and names the original again"
+    ]
     assert file.read_bytes() == before

@@ -150,7 +150,7 @@ def test_the_predictions_of_each_generation_are_a_square_per_class_and_predictio
     one, two = beside(Layout(tmp_path), files).figures
     assert (one.heading, two.heading) == ("Predictions of generation 0000", "Predictions of generation 0001")
     assert (len(rects(one.markup)), len(rects(two.markup))) == (4, 1)
-    assert {"class down, answer across", "2"} <= set(words(two.markup))
+    assert {"class down, prediction across", "2"} <= set(words(two.markup))
     assert any(said and said.startswith("Generation 0000: what test images are") for said in words(one.markup))
 
 

@@ -11,7 +11,7 @@ import pytest
 from oltr_core import schema
 from oltr_core.curation import annotator_quality
 from oltr_core.curation.annotations import consensus
-from oltr_core.curation.replay import overruled, settled, standing
+from oltr_core.curation.replay import overruled, settled, valid_answers
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import DawidSkene
 from tests.core.curation.test_agreement import CARELESS, TRUTH
@@ -240,9 +240,9 @@ def test_an_image_of_two_split_classes_counts_answers_since_the_later_split():
         answer("a", "puma", batch_id="0003"),
     )  # fmt: skip
     images, none = pl.DataFrame({"image_id": ["a"], "label": ["cat"]}), rows.clear()
-    found = standing(rows, images, none, {"cat": 1, "elk": 3})
+    found = valid_answers(rows, images, none, {"cat": 1, "elk": 3})
     assert found.select("label", "force").rows() == [("puma", True)]
-    assert standing(rows, images, none, {"dog": 9})["label"].to_list() == ["elk", "lynx", "puma"]
+    assert valid_answers(rows, images, none, {"dog": 9})["label"].to_list() == ["elk", "lynx", "puma"]
 
 
 def test_gold_items_of_a_class_that_is_gone_are_not_counted():

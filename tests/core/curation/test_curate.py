@@ -418,7 +418,7 @@ def test_a_name_of_two_classes_is_refused():
     classes = classes.with_columns(
         aliases=pl.when(pl.col("name") == "dog").then(pl.lit(["cat"])).otherwise("aliases")
     )
-    with pytest.raises(ValueError, match="'cat' stands for the classes 0 and 1"):
+    with pytest.raises(ValueError, match="'cat' is the name of the classes 0 and 1"):
         register.ids(classes)
 
 

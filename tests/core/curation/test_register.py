@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from oltr_core import schema, standing
+from oltr_core import class_lookup, schema
 from oltr_core.curation import changes, register
 from oltr_core.frames import read
 from tests.core.curation.test_curate import of, two_classes
@@ -65,7 +65,7 @@ def test_a_merged_class_is_answered_by_the_end_of_its_successors():
     assert register.ids(now) == {"cat": 0, "dog": 1, "emu": 1, "gnu": 3}
     then = after(now, changes.merge(now, "dog", "cat"))
     assert register.ids(then) == {"cat": 0, "dog": 0, "emu": 0, "gnu": 3}
-    assert register.stands_for(then) == {0: 0, 1: 0, 2: 0, 3: 3}
+    assert register.current_ids(then) == {0: 0, 1: 0, 2: 0, 3: 3}
     assert [r["status"] for r in then.iter_rows(named=True)] == ["active", "merged", "merged", "active"]
 
 
@@ -74,7 +74,7 @@ def test_a_split_or_retired_class_stands_for_nothing_until_it_is_restored(what):
     now = after(CATS, getattr(changes, what)(CATS, "dog"))
     assert register.ids(now) == {"cat": 0, "emu": 2}
     assert register.every_id(now) == {"cat": 0, "dog": 1, "emu": 2}
-    assert register.stands_for(now) == {0: 0, 1: None, 2: 2}
+    assert register.current_ids(now) == {0: 0, 1: None, 2: 2}
     assert after(now, changes.restore(now, "dog")).equals(CATS)
 
 
@@ -176,7 +176,7 @@ GONE = after(GONE, changes.retire(GONE, "emu"))
         ("merge", ("gnu", "emu"), "the class 'emu' was retired"),
         ("split", ("emu",), "the class 'emu' was retired"),
         ("retire", ("dog",), "the class 'dog' was merged into 'cat'"),
-        ("restore", ("cat",), "the class 'cat' stands"),
+        ("restore", ("cat",), "the class 'cat' is active"),
         ("restore", ("zzz",), "no class is called 'zzz'"),
         ("describe", ("cat",), "nothing to say of it"),
         ("describe", ("cat", None, "cat"), "cannot be the parent"),
@@ -220,18 +220,18 @@ def test_a_name_is_composed_and_one_that_is_nearly_another_is_pointed_out():
 
 def test_a_label_stands_for_a_class_or_is_new_where_that_is_wanted():
     now = after(CATS, changes.merge(CATS, "emu", "dog"))
-    assert changes.standing_name(now, "emu") == "dog"
-    assert changes.standing_name(now, "fox", new=True) == "fox"
+    assert changes.current_name(now, "emu") == "dog"
+    assert changes.current_name(now, "fox", new=True) == "fox"
     with pytest.raises(ValueError, match="no class is called 'fox'"):
-        changes.standing_name(now, "fox")
+        changes.current_name(now, "fox")
     gone = after(classes("cat", "dog", "emu"), changes.retire(CATS, "cat"))
     with pytest.raises(ValueError, match="the class 'cat' was retired"):
-        changes.standing_name(gone, "cat", new=True)
+        changes.current_name(gone, "cat", new=True)
 
 
 def test_a_successor_that_leads_nowhere_is_refused():
-    with pytest.raises(ValueError, match="'cat' has no successor that stands"):
-        standing.ends([{"class_id": 0, "name": "cat", "status": "merged", "successor": 0}])
+    with pytest.raises(ValueError, match="'cat' has no last successor"):
+        class_lookup.final_rows([{"class_id": 0, "name": "cat", "status": "merged", "successor": 0}])
 
 
 # --- curate ----------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ BREAKS: dict[str, Break] = {
         put("label_source", "ann", split("pool")),
         put("labelled_in", "0001", split("pool")),
     ),
-    "a class id stands in the register": put("class_id", 77, split("test")),
+    "a class id is in the register": put("class_id", 77, split("test")),
     "a label says who gave it, and since when": put("label_source", None, split("train")),
     "no label is from the future": put("labelled_in", "0002", split("train")),
     "a photograph is no older than photography": lambda rows: rows.with_columns(

@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from oltr_core import checkpoint, foreign, manifest_rows, schema
+from oltr_core import checkpoint, imported_model, manifest_rows, schema
 from oltr_core.frames import read
 from oltr_core.images.dataset import from_pixels
 from oltr_core.images.shards import Shards
@@ -302,12 +302,12 @@ def test_the_onnx_file_of_a_model_with_merged_columns_answers_as_predict_does(me
 
 def test_a_model_from_elsewhere_brings_what_became_of_its_classes(merged):
     card = checkpoint.read_card(merged.work.model)
-    rows = foreign.register_of(card)
+    rows = imported_model.register_of(card)
     assert [(row["class_id"], row["status"], row["successor"]) for row in rows] == [
         (0, "active", None), (1, "active", None), (2, "active", None), (3, "active", None), (4, "merged", 1),
         (5, "active", None),
     ]  # fmt: skip
     assert manifest_rows.answers(card.class_ids, rows) == card.answers
     gone = card.answers.model_copy(update={"of": [0, 1, 2, 3, -1, 4]})
-    retired = foreign.register_of(card.model_copy(update={"answers": gone}))
+    retired = imported_model.register_of(card.model_copy(update={"answers": gone}))
     assert [row["status"] for row in retired] == ["active"] * 4 + ["retired", "active"]

@@ -415,12 +415,12 @@ def test_gold_items_take_no_place_of_a_cluster_or_of_a_label_in_doubt(composed):
     selection = schema.read(layout.work.selection, schema.SELECTION).sort_by("rank")
     manifest = schema.read(layout.work.manifest, schema.MANIFEST)
     chosen = manifest.take(pa.array(range(selection.num_rows)))
-    rows, images = gold.take_places(selection, chosen, gold.known(manifest), 0.99, np.random.default_rng(0))
+    rows, images = gold.insert_gold_items(selection, chosen, gold.known(manifest), 0.99, np.random.default_rng(0))
     before = selection.to_pylist()
     free = [n for n, row in enumerate(before) if row["cluster"] is None and row["share"] != "suspect"]
     assert [n for n, row in enumerate(rows.to_pylist()) if row["strategy"] == "gold"] == free
     assert rows.column("image_id").to_pylist() == images.column("image_id").to_pylist()
-    none, _ = gold.take_places(selection, chosen, manifest.slice(0, 0), 0.5, np.random.default_rng(0))
+    none, _ = gold.insert_gold_items(selection, chosen, manifest.slice(0, 0), 0.5, np.random.default_rng(0))
     assert "gold" not in none.column("strategy").to_pylist(), "without known labels there are no gold items"
 
 

@@ -9,8 +9,8 @@ import torch
 from oltr_core.checkpoint import Card
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured
-from oltr_core.metrics import OPEN, Evaluation, worth
-from oltr_core.metrics.worth import Point
+from oltr_core.metrics import OPEN, Evaluation, annotation_value
+from oltr_core.metrics.annotation_value import Point
 from oltr_core.settings.reading import Run
 
 
@@ -21,9 +21,9 @@ def write(this: Run, tested: Evaluation, card: Card, layout: Layout) -> Measured
     carried = this.mode == "update" and before.exists()
     history = [*(Point(*row) for row in (json.loads(before.read_text())["history"] if carried else ())), *now]
     batches = json.loads(layout.work.cost.read_text())
-    found = worth.advice(history, now, batches, dict(zip(card.answer_ids, card.answer_names, strict=True)))
+    found = annotation_value.advice(history, now, batches, dict(zip(card.answer_ids, card.answer_names, strict=True)))
     layout.work.worth.write_text(json.dumps(found | {"history": history}, indent=1) + "\n")
-    return figures(worth.gained(batches), worth.exponent(history))
+    return figures(annotation_value.gained(batches), annotation_value.exponent(history))
 
 
 def points(generation: str, tested: Evaluation, card: Card) -> list[Point]:
@@ -35,7 +35,7 @@ def points(generation: str, tested: Evaluation, card: Card) -> list[Point]:
     return [Point(generation, *row) for row in rows]
 
 
-def figures(learned: worth.Gained | str, b: worth.Estimate | str) -> Measured:
+def figures(learned: annotation_value.Gained | str, b: annotation_value.Estimate | str) -> Measured:
     """cost/gained_per_100 and cost/error_exponent, each with the ends of its interval."""
     result = Measured()
     for name, of in (

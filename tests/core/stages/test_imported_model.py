@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from oltr_core import checkpoint, digest, foreign, ledger, manifest_rows, schema
+from oltr_core import checkpoint, digest, imported_model, ledger, manifest_rows, schema
 from oltr_core.class_statistics import measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import features_of
@@ -71,7 +71,7 @@ def listed(folder, rows: list[str]):
 def begin(layout: Layout, file, timm_name=None, classes=None, *stages) -> dict:
     """Import, as `flows.steps` does but for DVC, and make generation 0 of it."""
     folder = layout.generation(IMPORTED)
-    details = foreign.fill(folder, layout, file, timm_name, classes)
+    details = imported_model.fill(folder, layout, file, timm_name, classes)
     event = ledger.Event("imported_model", IMPORTED, digest.of_folder(folder.folder), AT, details)
     ledger.append(layout.ledger, event)
     world.opened(layout, "0000", IMPORTED, "update")
@@ -176,7 +176,7 @@ def test_a_class_list_is_read_column_by_column_with_or_without_a_byte_order_mark
     file = tmp_path / "c.csv"
     for start in ("", "\ufeff"):
         file.write_text(f'{start}id,name\n7, red deer \n8,""\n9,"fox, red"\n8\n', encoding="utf-8")
-        assert foreign.class_list(file) == ["red deer", "", "fox, red", ""]
+        assert imported_model.class_list(file) == ["red deer", "", "fox, red", ""]
     for text, problem in (
         ("name\na\nb\n\nc\nb\n", r"c.csv:6: 'b': a name that stands there twice"),
         ("name\na\nb\tb\n", r"c.csv:3: .* without control characters"),
@@ -187,7 +187,7 @@ def test_a_class_list_is_read_column_by_column_with_or_without_a_byte_order_mark
     ):
         file.write_text(text)
         with pytest.raises(ValueError, match=problem):
-            foreign.class_list(file)
+            imported_model.class_list(file)
 
 
 def test_the_register_of_a_card_has_a_row_per_class_and_what_became_of_it():
@@ -196,13 +196,13 @@ def test_the_register_of_a_card_has_a_row_per_class_and_what_became_of_it():
         network=NetworkSpec(), transform=Transform(), parents={"fox": "Vulpes", "Vulpes": "Canidae"},
     )  # fmt: skip
     same = {"aliases": [], "first_generation": "0000", "successor": None}
-    assert foreign.register_of(card) == [
+    assert imported_model.register_of(card) == [
         {"class_id": k, "name": name, "status": "active", "parent": "Vulpes" if name == "fox" else None, **same}
         for k, name in ((0, "deer"), (4, "elk"), (7, "fox"), (9, "hare"))
     ]
     # elk was merged into deer, hare was retired, and fox has another name
     answers = checkpoint.Answers(ids=[0, 7], names=["deer", "red fox"], of=[0, 0, 1, -1])
-    rows = foreign.register_of(card.model_copy(update={"answers": answers}))
+    rows = imported_model.register_of(card.model_copy(update={"answers": answers}))
     assert [(r["class_id"], r["name"], r["status"], r["successor"]) for r in rows] == [
         (0, "deer", "active", None),
         (4, "elk", "merged", 0),
@@ -246,7 +246,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(old, start, state, names, 
         (folder / "text.safetensors", SMALL, good, "expected a safetensors file"),
     ):
         with pytest.raises(ValueError, match=sentence) as refused:
-            foreign.fill(layout.generation(IMPORTED), layout, file, name, classes)
+            imported_model.fill(layout.generation(IMPORTED), layout, file, name, classes)
         assert "\n" not in str(refused.value)
         assert not layout.generation(IMPORTED).folder.exists()
 
@@ -265,4 +265,4 @@ def test_a_model_that_takes_other_images_or_does_more_than_a_linear_map_is_refus
         torch.nn.init.normal_(parameter, std=0.5)
     save_file(model.state_dict(), tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match=sentence):
-        foreign.of_timm(tmp_path / "m.safetensors", name, ["a", "b"], Transform(size=size))
+        imported_model.of_timm(tmp_path / "m.safetensors", name, ["a", "b"], Transform(size=size))

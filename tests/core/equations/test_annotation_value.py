@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from oltr_core.metrics.worth import Estimate, Gained, Point, advice, exponent, gained, gains, rivals
+from oltr_core.metrics.annotation_value import Estimate, Gained, Point, advice, exponent, gained, gains, rivals
 
 NAMES = {1: "lynx", 2: "deer", 3: "otter"}
 
