@@ -1,4 +1,4 @@
-"""The loop as Prefect deployments: what the schedules, events and hands of prefect.yaml start on a worker.
+"""The loop as Prefect deployments: what schedules, events and people start on a worker, by prefect.yaml.
 
 `oltr deploy` registers them under the name of the workspace, `oltr serve` runs everything on one machine. One run
 at a time works in a workspace; the others wait for it up to PATIENCE.
@@ -30,7 +30,7 @@ from tasks.lock import Busy
 PATIENCE = 600  # seconds that a run waits for another one in its workspace
 IMPORTED = "AnnotationsImported"
 TO_CORRECT = "AnnotationsToCorrect"
-STILL = "StillWaiting"  # apart from WAITING and TO_CORRECT, of which people are told
+STILL = "StillWaiting"  # apart from WAITING and TO_CORRECT, of which people are notified
 BUSY = "Busy"
 NOTHING = "NothingToDo"
 RECOMMENDED = "GenerationRecommended"

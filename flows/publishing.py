@@ -22,7 +22,7 @@ def mirror(layout: Layout) -> dict[str, str]:
         try:
             tracking = load_settings(layout).tracking
             return mlflow.reports(layout, tracking, mlflow.mirror(layout, tracking))
-        except Exception as error:  # whatever is wrong with it: MLflow is a window, and the ledger holds the evidence
+        except Exception as error:  # whatever is wrong with it: MLflow is a view, and the ledger holds the evidence
             why = " ".join(str(error).split())[:200]
             say(f"MLflow does not show this yet ({why}); the next generation tries again")
             return {}

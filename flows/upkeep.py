@@ -49,7 +49,7 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     from oltr_core.upkeep import forgetting
 
     if images and not yes:
-        click.confirm(f"Forget {counted(len(images), 'images')} for good?", abort=True)
+        click.confirm(f"Forget {counted(len(images), 'images')} permanently?", abort=True)
     with steps.held(layout):
         said = finish_forgetting(layout)
         if not images and not said:

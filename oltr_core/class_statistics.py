@@ -53,7 +53,7 @@ def covariance(statistics: ClassStatistics) -> Float[Tensor, "E D D"]:
 
     An image of class k weighs w_k = min(1, (RARE - 1) / (n_k - 1)): a class counts by its degrees of freedom, and
     none for more than RARE images, so neither frequent classes decide alone, nor those of two images. A class of a
-    full training has the scatter of those images; annotated ones, which are its strangest, move its mean only. A
+    full training has the scatter of those images; annotated ones, which are its most atypical, move its mean only. A
     class that was learned since has the scatter of its annotated images.
     """
     totals, kept, gone = totals_of(statistics), statistics.kept, trained_counts(statistics)

@@ -116,7 +116,7 @@ class Layout:
     deployed = _At(".oltr/prefect/deploy.yaml")  # prefect.yaml for another kind of pool, as it was deployed last
     served = _At(".oltr/prefect/served")  # where `oltr serve` answers, for other commands in this workspace
     quality_docs = _At(".oltr/quality")  # Great Expectations' data docs
-    told = _At(".oltr/told.json")  # digests of what people were told last, so that they are told once
+    told = _At(".oltr/told.json")  # digests of the last notifications, so that each is sent once
     mlflow_db = _At("mlflow.db")
     mlflow_part = _At(".oltr/mlflow.part.db")  # while it is being made
     mlflow_broken = _Each(".oltr/mlflow.broken-{}.db")  # set aside

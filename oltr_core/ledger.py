@@ -1,6 +1,6 @@
 """The ledger: append-only history, one JSON line per event, each line carrying the digest of the one before.
 
-It is the evidence; MLflow is a window on it. Appending takes a file lock and is durable before it returns; an
+It is the evidence; MLflow shows a copy of it. Appending takes a file lock and is durable before it returns; an
 event that the ledger already holds (same event, generation and digest) is not written twice; a torn last line,
 left by a crash in mid-write, is set aside and reported. No line follows the last one and holds its digest, so the
 head, a file beside the ledger, does. Workspaces of version 0.1 have none before `oltr upgrade` or their next event.

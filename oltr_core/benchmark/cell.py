@@ -41,7 +41,7 @@ class Method(Spec):
 
     name: str
     train: Train = Train()
-    update: Update = Update()  # this and the next where the open classes turn up in stages
+    update: Update = Update()  # this and the next where the open classes appear in stages
     select: Select = Select()
 
     def beside(self, network: Network, data: BenchmarkData) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a table is measured on: images to train on and to test, open images, and classes that turn up in stages."""
+"""What a table is measured on: images to train on and to test, open images, and classes that appear in stages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BenchmarkData:
     note: str = ""  # how the images were encoded
     #: (images, labels) to choose between methods on: neither trained on nor tested
     val: tuple[Tensor, Tensor] | None = None
-    #: name -> the training and test images with the pools in which the open classes turn up
+    #: name -> the training and test images with the pools in which the open classes appear
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def for_validation(self) -> BenchmarkData:

@@ -1,4 +1,4 @@
-"""A world in which classes turn up a few at a time, and people name all that is asked about: learners on one footing.
+"""A stream in which classes appear a few at a time, and people name all that is asked about: learners on one footing.
 
 Nothing is selected, so every learner sees the same answers, whatever its network would have asked about.
 """

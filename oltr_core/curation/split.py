@@ -2,7 +2,7 @@
 
 A group is a site, sequence or burst; a cluster is a set of near-duplicates. Its home is the split (train, val or
 test) that one of its images already has; every later image of it follows, and an image that ties two homes together
-goes to quarantine. Images that came without a split are drawn by deficit: each class is owed its share of val and
+goes to quarantine. Images that came without a split are drawn by deficit: each class is to get its share of val and
 test, and units are assigned until each has its share. Rows are array positions; splits are small integers here.
 """
 

@@ -21,7 +21,7 @@ class ImprintReplay(LearnerSpec):
     answered images of class k and g_k that are gone, each is an answered image's own with probability
     a_k / (a_k + pseudo_weight * g_k), else a pseudo-feature m_k + s_k * noise from the memory. So a new class is
     learned from its images alone, an old one mostly from the memory, since the few images asked about are its
-    strangest, and no image of the full training is needed.
+    most atypical, and no image of the full training is needed.
 
     Departs from the paper, which imprints only: imprinted rows take images from old classes. `logit_scale` multiplies
     the logits while the rows are tuned (the answer keeps its scale): at the network's own scale cosines cannot come

@@ -28,7 +28,7 @@ import numpy as np
 LEVEL = 0.95  # of every interval
 MORE = 25  # images that a class might get
 ANSWERS = 100  # fewer say nothing about what answers are worth
-WORTH = 0.01  # accuracy; a hundred answers that surely gain less are not worth their cost
+WORTH = 0.01  # accuracy; a hundred answers whose interval is below this are not worth their cost
 STEEPEST = 4.0  # an exponent is looked for between minus this and this
 NOT_TOLD = "the test images do not tell whether more images lower the errors of a class"
 NAMED = 3  # classes named in a sentence, and one more where it is the last

@@ -87,7 +87,7 @@ class Evidence(Spec):
     out_of_few: Annotated[int, Field(ge=0)] = 1  # classes that have left the 20 or fewer images since; 0: not asked
     refused: Annotated[int, Field(ge=0)] = 2  # updates of the champion in a row that were refused; 0: not asked
     drift: Annotated[float, Field(ge=0.5, le=1)] = (
-        0.9  # pool/drift of the newest batch, surely beyond which; 1: never
+        0.9  # pool/drift of the newest batch, with its 95 % interval beyond which; 1: never
     )
 
 
@@ -98,7 +98,7 @@ class Monitor(Spec):
     """When `oltr monitor` recommends a generation for a batch that none has seen yet, and when one is started."""
 
     least_images: Annotated[int, Field(ge=1)] = 100  # that came without a label
-    unknown_rate: Annotated[float, Field(ge=0, le=1)] = 0.3  # surely beyond which; 1: never
+    unknown_rate: Annotated[float, Field(ge=0, le=1)] = 0.3  # with its 95 % interval beyond which; 1: never
     drift: Annotated[float, Field(ge=0.5, le=1)] = 0.8  # as for a full training
     start: bool = False  # true: the deployment `monitor` makes the generation that is recommended
     quiet_hours: Hours = []  # [22, 6]: none is started from 22:00 to 6:00 UTC; []: at any hour

@@ -1,4 +1,4 @@
-"""MLflow: a window on what the ledger and the sealed generations already say, and rebuildable from them.
+"""MLflow: a view of what the ledger and the sealed generations already say, and rebuildable from them.
 
 One run per generation, below one for the workspace (`line`): all parameters, every metric, the training log, the
 data's digest as an input, pages and plots, and the model as a registered version; the alias `champion` follows the

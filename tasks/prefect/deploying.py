@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml on a Prefect server: registered, worked on, people told of them."""
+"""The deployments of prefect.yaml on a Prefect server: registered, worked on, people notified of them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def measured(layout: Layout) -> dict[str, float]:
 
 
 def _in_stages(root, seed) -> BenchmarkData:
-    """Three known classes; the fourth turns up in two pools."""
+    """Three known classes; the fourth appears in two pools."""
     images, labels = squares()
     images, known = images.images, labels < 3
     half = torch.arange(len(labels)) % 2 == 0

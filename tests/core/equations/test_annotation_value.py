@@ -175,7 +175,7 @@ def test_an_exponent_that_may_be_zero_is_not_enough_evidence():
     assert "named wrongly" in said(points(k1=[(10, 400, 200), (90, 400, 0)]))["sentence"]
 
 
-def test_it_says_stop_where_answers_surely_gained_less_than_a_point_per_hundred():
+def test_it_says_stop_where_the_interval_of_what_answers_gained_is_less_than_a_point_per_hundred():
     more = points(k1=FALLING, k2=[(200, 400, 20)] * 2, k3=[(300, 400, 10)] * 2)
     stop = said(more, [batch(0, 1100, 80, 100), batch(1, 9, 79, 100)])
     assert stop["verdict"] == "stop"

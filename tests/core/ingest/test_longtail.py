@@ -1,4 +1,4 @@
-"""Long tails: the published counts, the published images, and open classes that turn up in stages."""
+"""Long tails: the published counts, the published images, and open classes that appear in stages."""
 
 from __future__ import annotations
 
