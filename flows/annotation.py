@@ -107,7 +107,7 @@ def status(layout: Layout) -> None:
             rows.append([name, "not exported yet", "-", "-", "-"])
             continue
         asked = set(batch.asked(layout, name))
-        imported = set(returned.stored(layout, name).column("image_id").to_pylist())
+        imported = {row["image_id"] for row in returned.imported(layout, name)}
         collected = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
         good, errors = returned.sort(layout, name, collected)
         there = imported | {row["image_id"] for row in good}

@@ -82,7 +82,10 @@ def import_late(layout: Layout) -> None:
 
 
 def _store(layout: Layout, settings: Any, name: str, found: collecting.Found) -> None:
-    """Keep the new answers to the batch of `name`; without any, nothing changes."""
+    """Keep the new answers to the batch of `name`, in the place of what an import that was cut off left of them."""
+    collecting.remove_left(found)
+    if found.left and not found.new:  # people have taken back what they had changed: its pointer as it was
+        repository.add(layout, layout.annotations_of(name))
     if found.new:
         near = collecting.near_names(layout, name, found.new)
         _keep(layout, *collecting.store(layout, settings, name, found.new, clock.now()))

@@ -132,7 +132,7 @@ def _compare(expected: Mapping[Path, str | None], tracked: Path, digests: Digest
         if wanted is None:
             raise ValueError(
                 f"{path}: expected files that a batch's card or the ledger names, found this one; move it out of the "
-                "workspace (annotations come in by `oltr annotate import`)"
+                "workspace (annotations come in by `oltr annotate import`, which clears up after one that failed)"
             )
         if not path.exists():
             raise ValueError(f"{path}: expected this file, and it is not here; `dvc pull` restores it")

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from oltr_core import ledger, schema
 from oltr_core.curation import written
 from oltr_core.layout import Layout
@@ -26,6 +24,7 @@ class Found(NamedTuple):
     there: int  # answers that can be imported, or were
     wrong: list[str]  # a sentence for each that cannot
     missing: int  # images without an answer, or of too few people
+    left: list[Path]  # files that an import which was cut off left, and whose answers are still there
 
     @property
     def refusal(self) -> str:
@@ -49,7 +48,7 @@ class Standing(NamedTuple):
 def standing(layout: Layout, settings: Any, name: str, now: str) -> Standing:
     """How far people are at the time `now` with the batch of generation `name`."""
     asked, of, end = len(batch.asked(layout, name)), patience(settings), deadline(layout, settings, name)
-    there = found(layout, settings, name, now) if asked else Found([], 0, [], 0)
+    there = found(layout, settings, name, now) if asked else Found([], 0, [], 0, [])
     none = "no answer" if of.answers_per_image == 1 else f"fewer than {of.answers_per_image} answers"
     missing = f"{there.missing} of {asked} images of the batch of {name} have {none}"
     over = end is not None and end <= datetime.fromisoformat(now)
@@ -63,7 +62,7 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     # asked at the time of the seal, a machine's annotations are the same file whenever they are fetched
     rows = annotator.of(settings).collect(layout, settings, name, batch.sealed_at(layout, name))
     good, wrong = returned.sort(layout, name, rows)
-    before = imported(layout, name)
+    before = returned.imported(layout, name)
     new = unsaid(good, before, datetime.fromisoformat(now))
     people: dict[str, set[str]] = {}
     for row in (*before, *good):
@@ -73,20 +72,12 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     missing = sum(
         len(people.get(image, ())) < each and not (image in settled and people.get(image)) for image in set(asked)
     )
-    return Found(new, len(before) + len(new), wrong, missing)
+    return Found(new, len(before) + len(new), wrong, missing, returned.left_over(layout, name, good))
 
 
 def patience(settings: Any) -> People:
     """How long, and for how many answers, is waited; a machine answers once and at once."""
     return settings if isinstance(settings, People) else People(remind_after_days=0)
-
-
-def imported(layout: Layout, name: str) -> list[dict[str, Any]]:
-    """The answers to the batch of generation `name` that the ledger knows; a kill leaves a file that it does not."""
-    events = (e for e in ledger.read(layout.ledger) if e.event == "imported" and e.generation == name and e.digest)
-    files = [layout.annotations_of(name) / f"{e.digest}.parquet" for e in events]
-    rows = pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(f, schema.ANNOTATIONS) for f in files)])
-    return rows.to_pylist()
 
 
 def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
@@ -109,7 +100,8 @@ def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now
 
 def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list[str]:
     """A sentence for each new class among the new answers whose name is nearly that of another class, old or new."""
-    known = [*batch.names_meant(layout, name), *(row["label"] for row in imported(layout, name) if row["label"])]
+    before = returned.imported(layout, name)
+    known = [*batch.names_meant(layout, name), *(row["label"] for row in before if row["label"])]
     found = []
     for label in dict.fromkeys(row["label"] for row in new if row["verdict"] == "new_class"):
         if label not in known:
@@ -118,6 +110,12 @@ def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list
                 found.append(f"new class {label!r}; a class {other!r} exists: answer again, or later {merge}")
             known.append(label)
     return found
+
+
+def remove_left(found: Found) -> None:
+    """Remove what an import that was cut off left, before the ledger is compared with the files that are there."""
+    for file in found.left:
+        file.unlink()
 
 
 def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], now: str) -> tuple[Path, Event]:

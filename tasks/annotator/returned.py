@@ -49,18 +49,18 @@ def by_image(
     `names`: what people may write. New names that differ in capitals, composed letters and blanks alone become one:
     that which was imported before, or stands first.
     """
-    rows = rows if names is None else _spelled_once(list(rows), stored(layout, name), names)
+    rows = rows if names is None else _spelled_once(list(rows), imported(layout, name), names)
     return expand(rows, batch.clusters(layout, name))
 
 
 def _spelled_once(
-    rows: list[Mapping[str, Any]], before: pa.Table, names: Mapping[str, str]
+    rows: list[Mapping[str, Any]], before: Iterable[Mapping[str, Any]], names: Mapping[str, str]
 ) -> list[Mapping[str, Any]]:
     def is_new(row: Mapping[str, Any]) -> bool:
         return row.get("verdict") == "new_class" and bool(row["label"]) and row["label"] not in names
 
     first: dict[str, str] = {}
-    for row in filter(is_new, (*before.to_pylist(), *rows)):
+    for row in filter(is_new, (*before, *rows)):
         first.setdefault(written.folded(row["label"]), row["label"])
     return [{**row, "label": first[written.folded(row["label"])]} if is_new(row) else row for row in rows]
 
@@ -112,7 +112,31 @@ def event(layout: Layout, path: Path, at: str, annotator: str) -> Event:
     return Event("imported", name, path.stem, at, details)
 
 
-def stored(layout: Layout, name: str) -> pa.Table:
-    """Every annotation of the batch so far."""
-    files = sorted(p for p in layout.annotations_of(name).glob("*.parquet") if not p.name.startswith("."))
-    return pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(p, schema.ANNOTATIONS) for p in files)])
+def imported(layout: Layout, name: str) -> list[dict[str, Any]]:
+    """The answers to the batch of generation `name` that the ledger knows, oldest import first."""
+    files = [layout.annotations_of(name) / f"{stem}.parquet" for stem in _recorded(layout, name)]
+    rows = pa.concat_tables([schema.empty(schema.ANNOTATIONS), *(schema.read(f, schema.ANNOTATIONS) for f in files)])
+    return rows.to_pylist()
+
+
+def left_over(layout: Layout, name: str, good: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """Files that the ledger does not know, as an import that failed or was killed leaves them, and that may go.
+
+    Only those of whose answers each is, by image and annotator, among the `good` ones that the annotator has now, or
+    about an image that was forgotten since: another may be the only copy of what somebody typed, or a forgery.
+    """
+    gone, recorded = ledger.state_of(layout.ledger).forgotten, _recorded(layout, name)
+    there = {(row["image_id"], row["annotator"]) for row in good}
+    found = []
+    for file in sorted(layout.annotations_of(name).glob("[!.]*.parquet")):
+        if file.stem not in recorded:
+            rows = schema.read(file, schema.ANNOTATIONS, ["image_id", "annotator"]).to_pylist()
+            if all(row["image_id"] in gone or (row["image_id"], row["annotator"]) in there for row in rows):
+                found.append(file)
+    return found
+
+
+def _recorded(layout: Layout, name: str) -> list[str]:
+    """Digests of the files with answers to the batch that the ledger knows; an import without answers has none."""
+    events = ledger.read(layout.ledger)
+    return [e.digest for e in events if e.event == "imported" and e.generation == name and e.digest]

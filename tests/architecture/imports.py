@@ -179,7 +179,7 @@ def python_files(package: str) -> list[Path]:
 NAMED_ELSEWHERE = {
     "oltr_core/layout.py", "oltr_core/benchmark/catalogue.py", "oltr_core/benchmark/large_sets.py",
     "oltr_core/ingest/batch_writer.py", "oltr_core/prediction/files.py", "oltr_core/training/resume.py",
-    "oltr_core/verification.py", "tasks/annotator/collecting.py", "tasks/annotator/records.py", "tasks/quality.py",
+    "oltr_core/verification.py", "tasks/annotator/records.py", "tasks/annotator/returned.py", "tasks/quality.py",
 }  # fmt: skip
 
 FILE = re.compile(r".*\.(csv|jsonl?|yaml|parquet|html|md|log|db|lock)")

@@ -168,7 +168,7 @@ def test_no_image_no_answer_and_no_split_is_lost(world):
             continue  # not of this line
         both = before.filter(pl.col("split").is_in(["train", "val", "test"])).join(used, on="image_id", how="left")
         assert both["split"].equals(both["now"].alias("split")), name
-    answered = {i for n in NAMES[:-1] for i in returned.stored(world.layout, n).column("image_id").to_pylist()}
+    answered = {row["image_id"] for n in NAMES[:-1] for row in returned.imported(world.layout, n)}
     assert last.filter(pl.col("image_id").is_in(answered))["label"].null_count() == 0
 
 
@@ -177,7 +177,7 @@ def test_every_answer_is_in_the_class_that_its_name_stands_for_now(world):
     of = {row["image_id"]: row for row in last.iter_rows(named=True)}
     loops = 0
     for name in NAMES[:-1]:
-        for row in returned.stored(world.layout, name).to_pylist():
+        for row in returned.imported(world.layout, name):
             found = of[row["image_id"]]
             if row["label"].startswith(f"{world.found} "):
                 loops += 1

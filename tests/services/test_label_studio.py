@@ -120,7 +120,7 @@ def test_a_batch_goes_out_once_is_answered_and_comes_back_once(files, url):
     for _ in range(2):  # the second time nothing is new
         done = oltr(layout, "annotate", "import", "0000")
         assert done.returncode == 0, done.stderr
-        rows = {row["image_id"]: row for row in returned.stored(layout, "0000").to_pylist()}
+        rows = {row["image_id"]: row for row in returned.imported(layout, "0000")}
         assert [(rows[i]["verdict"], rows[i]["label"]) for i in asked[:4]] == [
             ("label", "red deer"), ("new_class", "wild cat"), ("discard", None), ("unsure", None),
         ]  # fmt: skip

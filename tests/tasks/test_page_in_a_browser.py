@@ -287,7 +287,7 @@ def test_the_saved_table_is_imported_by_the_command(batch_page, layout):
     command = [sys.executable, "-m", "flows.cli", "annotate", "import", "0000"]
     done = subprocess.run(command, cwd=layout.root, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = {row["image_id"]: row for row in returned.stored(layout, "0000").to_pylist()}
+    rows = {row["image_id"]: row for row in returned.imported(layout, "0000")}
     found = [rows[image] for image in batch.asked(layout, "0000")[:10]]
     assert [row["label"] for row in found] == [*given, *(name.strip() for name in new), None, None]
     verdicts = ["label"] * 4 + ["new_class"] * 4 + ["discard", "unsure"]

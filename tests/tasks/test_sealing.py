@@ -329,7 +329,7 @@ def test_answers_are_checked_before_they_are_stored_and_a_wrong_one_is_left_out(
     audit = digest.of_file(asked.audit_of("0000"))
     assert event.event == "imported"
     assert event.details == {"annotations": 3, "annotator": "truth", "audit": audit, "dvc": kept}
-    assert sorted(returned.stored(asked, "0000").column("image_id").to_pylist()) == sorted(mine)
+    assert sorted(row["image_id"] for row in returned.imported(asked, "0000")) == sorted(mine)
     assert pointers.pointer(asked.annotations_of("0000"))["nfiles"] == 2
     assert json.loads(asked.audit_of("0000").read_text())["select/budget"] == 3
 
@@ -387,6 +387,54 @@ def test_what_can_be_imported_is_and_the_rest_when_it_is_corrected_and_again_not
     assert (asked.ledger.read_bytes(), sorted(asked.annotations_of("0000").iterdir())) == before
 
 
+def cut_off(layout: Layout, monkeypatch) -> None:
+    """An import whose answers cannot be copied to the remote."""
+
+    def refused(*arguments: object, **named: object) -> None:
+        raise ConnectionError("the remote does not answer")
+
+    with monkeypatch.context() as during:
+        during.setattr(repository, "push", refused)
+        with pytest.raises(ConnectionError, match="does not answer"):
+            answers.import_annotations(layout, "0000", partial=True)
+
+
+def test_after_an_import_that_was_cut_off_the_next_takes_in_what_it_left_and_more(asked, monkeypatch):
+    by_people(asked)
+    one, two, _ = batch.asked(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02")
+    cut_off(asked, monkeypatch)
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,dog,2026-01-02")
+    assert answers.import_annotations(asked, "0000", partial=True) == 2
+    assert imports(asked) == [2]
+    (recorded,) = asked.annotations_of("0000").glob("*.parquet")
+    put(asked, f"{one},,dog,2026-01-03", f"{two},,dog,2026-01-02")
+    cut_off(asked, monkeypatch)
+    assert len(list(asked.annotations_of("0000").glob("*.parquet"))) == 2
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,dog,2026-01-02")  # they have thought better of it
+    assert answers.import_annotations(asked, "0000", partial=True) == 2
+    assert list(asked.annotations_of("0000").glob("*.parquet")) == [recorded]
+    kept = ledger.pointers(ledger.read(asked.ledger))["data/annotations/0000"]
+    assert pointers.pointer(asked.annotations_of("0000")) == kept
+    inputs.verify(asked)
+
+
+def test_what_an_import_that_was_cut_off_left_stays_where_the_annotator_has_it_no_more(asked, monkeypatch):
+    by_people(asked)
+    one, two, _ = batch.asked(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02")
+    answers.import_annotations(asked, "0000", partial=True)
+    (recorded,) = asked.annotations_of("0000").glob("*.parquet")
+    put(asked, f"{one},,dog,2026-01-03")
+    cut_off(asked, monkeypatch)
+    (left,) = set(asked.annotations_of("0000").glob("*.parquet")) - {recorded}
+    put(asked, f"{two},,dog,2026-01-03")  # the inbox was emptied meanwhile
+    with pytest.raises(ValueError, match=f"{left.name}: expected files .* names, found this one; .* annotate import"):
+        answers.import_annotations(asked, "0000", partial=True)
+    assert left.exists()
+    assert recorded.exists()
+
+
 def test_with_two_answers_per_image_the_loop_waits_for_another_person(asked, capsys):
     by_people(asked, each=2)
     one, two, three = batch.asked(asked, "0000")
@@ -415,7 +463,7 @@ def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_ans
     put(asked, f"{three},new_class,Wild  Bore,2026-01-02", file="0000-ben.csv")
     answers.import_late(asked)
     assert imports(asked) == [2, 1]
-    assert set(returned.stored(asked, "0000").column("label").to_pylist()) == {"cat", "wild bore"}
+    assert {row["label"] for row in returned.imported(asked, "0000")} == {"cat", "wild bore"}
     assert "new class" not in capsys.readouterr().err
 
 
@@ -432,7 +480,7 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
         "new class 'wild bore'; a class 'wild boar' exists: answer again, or later `oltr classes merge 'wild bore' "
     )
     assert f"{told}'wild boar' --reason ...`" in capsys.readouterr().err
-    labels = returned.stored(asked, "0000").sort_by("answered_at").column("label").to_pylist()
+    labels = [row["label"] for row in returned.imported(asked, "0000")]
     assert sorted(labels[:3]) == ["sea cow", "wild boar", "wild boar"]
     assert sorted(labels[3:]) == ["cat", "wild bore"]
 
