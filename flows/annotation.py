@@ -93,10 +93,14 @@ def collect(layout: Layout, generation: str | None) -> None:
 
 @command("oltr annotate status", group=annotate, reads=False)
 def status(layout: Layout) -> None:
-    """How far people are with each batch: asked, annotated, imported; and the rows that cannot be imported."""
+    """How far people are with each batch: images asked about, annotated, imported; and rows that cannot be imported.
+
+    Annotated are those with answers of as many people as `annotator.answers_per_image` says, imported those with one
+    that the ledger knows.
+    """
     from flows.tables import rendered
-    from tasks import annotator, workspace
-    from tasks.annotator import batch, returned
+    from tasks import clock, workspace
+    from tasks.annotator import batch, collecting, returned
 
     settings = workspace.settings(layout).annotator
     events = ledger.read(layout.ledger)
@@ -106,13 +110,11 @@ def status(layout: Layout) -> None:
         if name not in state.exported:
             rows.append([name, "not exported yet", "-", "-", "-"])
             continue
-        asked = set(batch.asked(layout, name))
-        imported = {row["image_id"] for row in returned.imported(layout, name)}
-        collected = annotator.of(settings).collect(layout, settings, name, "1970-01-01T00:00:00+00:00")
-        good, errors = returned.sort(layout, name, collected)
-        there = imported | {row["image_id"] for row in good}
-        rows.append([name, *(str(len(ids)) for ids in (asked, asked & there, asked & imported, errors))])
-        wrong += errors
+        there = collecting.standing(layout, settings, name, clock.now())
+        imported = {row["image_id"] for row in returned.imported(layout, name)} & set(batch.asked(layout, name))
+        counts = there.asked, there.asked - there.found.missing, len(imported), len(there.found.wrong)
+        rows.append([name, *map(str, counts)])
+        wrong += there.found.wrong
     columns = ["batch of", "asked", "annotated", "imported", "wrong rows"]
     click.echo(rendered(columns, rows, right=columns[1:]) if rows else "no batch was exported yet")
     if corrected := sum(e.event == "corrected" for e in events):

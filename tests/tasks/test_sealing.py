@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from flows import answers, examining, plan, steps
+from flows import annotation, answers, examining, plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import IMPORTED, Layout
@@ -447,6 +448,22 @@ def test_with_two_answers_per_image_the_loop_waits_for_another_person(asked, cap
     assert said in capsys.readouterr().err
     put(asked, *rows[1:], file="0000-cy.csv")
     assert answers.import_annotations(asked, "0000") == 6
+
+
+def test_the_status_counts_images_with_answers_of_enough_people_and_what_the_ledger_knows(asked, monkeypatch):
+    def status() -> list[str]:
+        said = CliRunner().invoke(annotation.status, obj=asked, catch_exceptions=False).stdout
+        return said.splitlines()[1].split()
+
+    by_people(asked, each=2)
+    one, two, three = batch.asked(asked, "0000")
+    put(asked, f"{one},,cat,2026-01-02", f"{two},,cat,2026-01-02", f"{three},,cta,2026-01-02")
+    put(asked, f"{one},,cat,2026-01-02", file="0000-ben.csv")
+    cut_off(asked, monkeypatch)
+    assert status() == ["0000", "3", "1", "0", "1"]
+    with pytest.raises(ValueError, match="3 annotations of the batch of 0000 are imported"):
+        answers.import_annotations(asked, "0000", partial=True)
+    assert status() == ["0000", "3", "1", "2", "1"]
 
 
 def test_at_the_share_of_its_images_that_is_wanted_the_loop_goes_on_and_late_answers_land(asked, capsys):
