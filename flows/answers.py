@@ -17,7 +17,7 @@ from oltr_core.settings.masking import masked
 from oltr_core.settings.whole import load_settings
 from tasks import annotator, clock, storage
 from tasks.annotator import collecting
-from tasks.dvc import inputs, pointers, repository
+from tasks.dvc import inputs, repository
 
 
 def import_annotations(layout: Layout, name: str, partial: bool = False) -> int | None:
@@ -54,7 +54,7 @@ def import_annotations(layout: Layout, name: str, partial: bool = False) -> int 
             why = over or ", as annotator.share allows"
             say(f"{there.missing}{why}: the loop goes on, and learns them when they come")
         if not found.there:  # none was selected, all were forgotten since, or nobody answered in time
-            ledger.append(layout.ledger, ledger.Event("imported", name, "", now, {"annotations": 0}))
+            collecting.go_on_without(layout, name, now)
         return found.there
 
 
@@ -98,10 +98,7 @@ def _store(layout: Layout, settings: Any, name: str, found: collecting.Found) ->
 def _keep(layout: Layout, path: Path, event: Event) -> None:
     """Give the folder of a new file of what people said to DVC, and tell the ledger."""
     inputs.verify(layout, about_to=event)  # before DVC takes up what else is in the folder
-    repository.add(layout, path.parent)
-    repository.push(layout, path.parent)
-    event.details["dvc"] = pointers.of(layout, path.parent)
-    ledger.append(layout.ledger, event)
+    inputs.keep(layout, event, path.parent)
 
 
 def keep_ids(layout: Layout) -> None:

@@ -164,11 +164,8 @@ def export_batch(layout: Layout, name: str) -> int:
     settings = load_settings(layout).annotator
     with WATCH.lap("export"):
         digest = annotator.of(settings).publish(layout, settings, name, storage)
-        asked = len(batches_of_questions.asked(layout, name))
-        folder = layout.export(name).folder.relative_to(layout.root).as_posix()
-        details = {"images": asked, "folder": folder}
-        ledger.append(layout.ledger, ledger.Event("exported", name, digest, clock.now(), details))
+        sent = batches_of_questions.sent(layout, name, digest, clock.now())
         from oltr_core.measured import counted
 
-        say(f"exported the batch of {name}: {counted(asked, 'images')} in {folder}")
-        return asked
+        say(f"exported the batch of {name}: {counted(sent['images'], 'images')} in {sent['folder']}")
+        return sent["images"]

@@ -116,6 +116,14 @@ def export(layout: Layout, name: str) -> str:
     return digest.of_bytes(table.encode())
 
 
+def sent(layout: Layout, name: str, found: str, at: str) -> dict[str, Any]:
+    """Tell the ledger that the batch, of the digest `found`, is with the annotator; what it says of it."""
+    folder = layout.export(name).folder.relative_to(layout.root).as_posix()
+    details = {"images": len(asked(layout, name)), "folder": folder}
+    ledger.append(layout.ledger, ledger.Event("exported", name, found, at, details))
+    return details
+
+
 def file_of(row: Mapping[str, Any]) -> str:
     """The picture of a selected image, within the folder of its batch."""
     return f"images/{row['rank']:04d}_{row['image_id'][:12]}.png"

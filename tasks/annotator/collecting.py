@@ -126,6 +126,11 @@ def store(layout: Layout, settings: Any, name: str, new: list[dict[str, Any]], n
     return path, returned.event(layout, path, now, settings.name)
 
 
+def go_on_without(layout: Layout, name: str, at: str) -> None:
+    """Tell the ledger that the loop goes on without an answer to the batch of generation `name`."""
+    ledger.append(layout.ledger, Event("imported", name, "", at, {"annotations": 0}))
+
+
 def deadline(layout: Layout, settings: Any, name: str) -> datetime | None:
     """When the loop goes on without the answers that are missing; None: never, or the batch is not out yet."""
     days = patience(settings).deadline_days

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from oltr_core import digest, ledger, verification
 from oltr_core.layout import GENESIS, Layout
@@ -33,14 +34,29 @@ def verify_parent(layout: Layout) -> None:
             ledger.verify_sealed(layout.ledger, layout.generation(parent).folder, digests)
 
 
+def keep(layout: Layout, event: Event, *paths: Path) -> None:
+    """Give new data to DVC, copy them to the remote, then tell the ledger; its event gets their pointers.
+
+    Raises ConnectionError where the remote does not take them: then the ledger does not know them.
+    """
+    repository.add(layout, *paths)
+    repository.push(layout, *paths)
+    tell(layout, event, *paths)
+
+
+def tell(layout: Layout, event: Event, *paths: Path) -> None:
+    """Write the event about data that DVC has into the ledger, with their pointers."""
+    event.details["dvc"] = pointers.of(layout, *paths)
+    ledger.append(layout.ledger, event)
+
+
 def record(layout: Layout, name: str, at: str) -> None:
     """Tell the ledger what batch `name` is, if it does not know and DVC has the batch."""
     batch, truth = layout.batch(name), layout.truth_of(name)
     if not pointers.pointer(batch.folder):
         return
     details = {"batch": name, "truth": digest.of_file(truth) if truth.exists() else None}
-    details |= {"dvc": pointers.of(layout, batch.folder, truth)}
-    ledger.append(layout.ledger, Event("ingested", "", digest.of_file(batch.card), at, details))
+    tell(layout, Event("ingested", "", digest.of_file(batch.card), at, details), batch.folder, truth)
 
 
 @contextmanager

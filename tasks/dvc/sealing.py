@@ -60,11 +60,8 @@ def take_in_model(layout: Layout, details: dict[str, Any], at: str) -> str:
     """
     final = layout.generation(IMPORTED)
     rename_into_place(layout.unsealed(IMPORTED).folder, final.folder)
-    repository.add(layout, final.folder)
-    repository.push(layout, final.folder)
     sealed = digest.of_folder(final.folder)
-    details = {**details, "dvc": pointers.of(layout, final.folder)}
-    ledger.append(layout.ledger, Event("imported_model", IMPORTED, sealed, at, details))
+    inputs.keep(layout, Event("imported_model", IMPORTED, sealed, at, details), final.folder)
     return sealed
 
 
@@ -97,8 +94,7 @@ def seal(layout: Layout, at: str) -> str:
     details = {"parent": run.parent, "mode": run.mode, "metrics": json.loads(final.metrics.read_text())}
     if final.intervals.exists():
         details["intervals"] = read_intervals(final.intervals)
-    details |= {"dvc": pointers.of(layout, final.folder)}
-    ledger.append(layout.ledger, Event("sealed", run.generation, sealed, at, details))
+    inputs.tell(layout, Event("sealed", run.generation, sealed, at, details), final.folder)
     return sealed
 
 

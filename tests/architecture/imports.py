@@ -141,7 +141,7 @@ def _effects(relative: Path, tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-            if EFFECTS.fullmatch(name):
+            if EFFECTS.fullmatch(name) or ast.unparse(node.func) == "ledger.append":
                 yield f"{relative}:{node.lineno} calls {name}; flows leave effects to tasks"
 
 

@@ -37,6 +37,7 @@ def test_no_file_imports_what_its_package_may_not(package):
         ("flows/loop.py", "from oltr_core.settings.annotator import People", "the annotators' modules"),
         ("flows/loop.py", "import shutil", "imports shutil; flows leave effects to tasks"),
         ("flows/loop.py", "def f(file):\n    file.unlink()", "calls unlink; flows leave effects to tasks"),
+        ("flows/loop.py", "def f(path, event):\n    ledger.append(path, event)", "calls append; flows leave effects"),
         ("flows/loop.py", "def f(file):\n    write_atomically(file, 'x')", "calls write_atomically; flows leave"),
     ],
 )  # fmt: skip
