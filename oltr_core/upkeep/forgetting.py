@@ -26,9 +26,10 @@ from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.frames import scan
 from oltr_core.images.shards import Packed, write_shard
 from oltr_core.layout import GENESIS, Batch, Export, Generation, Layout
-from oltr_core.upkeep import models
+from oltr_core.upkeep import lookup, models
 from oltr_core.upkeep.search import pieces
 
+FEWEST = 12  # letters of an id that may stand for it: what is removed does not come back
 _NOTHING = Packed(1, 1, bytes(3))  # one black pixel: the rows beside it keep their places
 _PICTURE = re.compile(r'src="data:image/[a-z]+;base64,[A-Za-z0-9+/=]*"')
 _PAGE = b"<!doctype html><p>Removed by `oltr forget`; the next run writes this page anew."
@@ -39,29 +40,15 @@ _WEIGHTLESS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file without te
 
 
 def find(layout: Layout, names: Collection[str]) -> list[str]:
-    """The ids behind `names`: ids, their first 12 or more letters, addresses or files. ValueError for one unknown.
+    """The ids of all images behind `names`, each as of `lookup.find`, which raises ValueError.
 
     Sealed manifests know an image that is forgotten already.
     """
-    if not layout.batches:
-        raise ValueError("data/raw: there is no batch of images here")
-    columns = "image_id", "address"
-    rows = pl.concat([scan(b.index, schema.INDEX).select(columns) for b in layout.batches]).collect()
-    forgotten = ledger.state_of(layout.ledger).forgotten
-    sealed = [scan(g.manifest, schema.MANIFEST).select(columns) for g in _generations(layout)]
+    rows, forgotten = lookup.images(layout), ledger.state_of(layout.ledger).forgotten
+    sealed = [scan(g.manifest, schema.MANIFEST).select(lookup.COLUMNS) for g in _generations(layout)]
     before = pl.concat(sealed).collect() if sealed else rows.clear()
     before = before.filter(pl.col("image_id").is_in(forgotten))
-    ids: set[str] = set()
-    for name in names:
-        known = (pl.col("address") == name) | (pl.col("image_id").str.starts_with(name) & (len(name) >= 12))
-        for so in (known, pl.col("address").is_in(layout.addresses(name))):
-            mine = set(rows.filter(so)["image_id"]) or set(before.filter(so)["image_id"])
-            if mine:
-                break
-        else:
-            raise ValueError(f"{name}: no batch holds an image of this id or address")
-        ids |= mine
-    return sorted(ids)
+    return sorted({i for name in names for i in lookup.find(layout, name, FEWEST, rows, before, single=False)})
 
 
 def holders(layout: Layout, image_ids: Collection[str]) -> list[Path]:

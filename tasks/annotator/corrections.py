@@ -15,6 +15,7 @@ from oltr_core.curation.register import names as register_names
 from oltr_core.frames import scan
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
+from oltr_core.upkeep import lookup
 from tasks.annotator import records, register
 
 FEWEST = 4  # letters of an id that may stand for it
@@ -40,22 +41,11 @@ def correction(layout: Layout, image: str, label: str, new: bool) -> tuple[dict[
 
 
 def find(layout: Layout, image: str) -> str:
-    """The id of the image that is meant."""
-    if not layout.batches:
-        raise ValueError("data/raw: there is no batch of images here")
-    known = pl.col("address") == image
-    if len(image) >= FEWEST:
-        known |= pl.col("image_id").str.starts_with(image.lower())
-    rows = pl.concat([scan(b.index, schema.INDEX).select("image_id", "address") for b in layout.batches])
-    ways = (known, pl.col("address").is_in(layout.addresses(image)))
-    ids = next(filter(None, (sorted(set(rows.filter(so).collect()["image_id"])) for so in ways)), [])
+    """The id of the image that is meant, but of one that was forgotten. Raises ValueError as `lookup.find` does."""
     gone = ledger.state_of(layout.ledger).forgotten
-    if len(ids) > 1:
-        shown = ", ".join(i[:16] for i in ids[:4])
-        raise ValueError(f"{image}: {len(ids)} images are called so ({shown}, ...); give more letters of the id")
-    if not ids or ids[0] in gone:
-        raise ValueError(f"{image}: no batch holds an image of this id, of an id that begins so, or of this address")
-    return ids[0]
+    there = lookup.images(layout).filter(~pl.col("image_id").is_in(gone))
+    (image_id,) = lookup.find(layout, image, FEWEST, there, single=True)
+    return image_id
 
 
 def known_of(layout: Layout, image_id: str) -> dict[str, Any]:

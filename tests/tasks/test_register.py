@@ -176,11 +176,14 @@ def test_an_image_is_found_by_id_by_its_first_letters_by_address_and_as_a_file(l
     for name in ("bird-0.jpg", "../photos/bird-0.jpg", str(layout.root / "photos" / "bird-0.jpg")):
         assert corrections.find(layout, name) == bird, "a file, from the current folder"
     for name in ("photos/bird-9.jpg", "zzzz", bird[:3]):
-        with pytest.raises(ValueError, match="no batch holds an image of this id"):
+        with pytest.raises(ValueError, match="this id or address .of an id the first 4 letters are enough"):
             corrections.find(layout, name)
     put_batch(layout, "c", [two_classes()[0] | {"image_id": bird[:10] + "f" * 54}])
     with pytest.raises(ValueError, match="2 images are called so .*more letters"):
         corrections.find(layout, bird[:10])
+    put_batch(layout, "c", [two_classes()[0] | {"image_id": "f" * 64, "address": "photos/bird-0.jpg"}])
+    with pytest.raises(ValueError, match="2 images are called so"):
+        corrections.find(layout, "photos/bird-0.jpg")
 
 
 def test_a_correction_keeps_who_when_why_and_what_was_there(layout):

@@ -26,6 +26,7 @@ from tests.core.data_world import (
     opened,
     picture,
     put_annotations,
+    put_batch,
     run_curate,
     run_ingest,
     workspace,
@@ -83,7 +84,8 @@ def every_byte(layout: Layout) -> bytes:
 @pytest.mark.parametrize("address", ["photos/dog/00.png", "photos/cat/09.png"])
 def test_a_forgotten_image_is_nowhere_any_more(layout, address):
     (image_id,) = forgetting.find(layout, [address])
-    assert forgetting.find(layout, [image_id[:12]]) == forgetting.find(layout, [image_id]) == [image_id]
+    for name in (image_id, image_id[:12], image_id[:12].upper()):
+        assert forgetting.find(layout, [name]) == [image_id]
     with pytest.raises(ValueError, match="no batch holds an image of this id"):
         forgetting.find(layout, [image_id[:11]])
     row = index(layout).filter(image_id=image_id).row(0, named=True)
@@ -216,8 +218,18 @@ def test_an_image_may_be_named_as_a_file_and_one_of_that_very_address_comes_firs
 
 
 def test_an_image_that_is_not_there_is_named(layout):
-    with pytest.raises(ValueError, match=r"nowhere.png: no batch holds an image of this id or address"):
+    sentence = r"nowhere.png: no batch holds an image of this id or address \(of an id the first 12 letters are"
+    with pytest.raises(ValueError, match=sentence):
         forgetting.find(layout, ["nowhere.png"])
+
+
+def test_all_images_of_an_address_are_forgotten_and_of_letters_that_begin_two_ids_none(layout):
+    row = index(layout).filter(address="in/1.png").row(0, named=True)
+    other = row["image_id"][:20] + "f" * 44
+    put_batch(layout, "c", [row | {"image_id": other}])
+    assert forgetting.find(layout, ["in/1.png"]) == sorted([row["image_id"], other])
+    with pytest.raises(ValueError, match=f"2 images are called so \\({other[:16]}.*more letters of the id"):
+        forgetting.find(layout, [other[:20]])
 
 
 def test_what_a_crash_left_half_done_goes_too(layout):
