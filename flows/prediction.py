@@ -213,4 +213,6 @@ def _end(total: int, unread: int) -> None:
     if unread:
         click.echo(f"oltr: {unread} of {total} images could not be read", err=True)
     if total and unread == total:
-        sys.exit(2)
+        from oltr_core.stages import EXIT
+
+        sys.exit(EXIT["user"])

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from oltr_core import schema
 from oltr_core.curation import checks
@@ -27,15 +26,7 @@ _OFFLINE = (
 )
 
 
-class Passed(NamedTuple):
-    """How many checks over how many rows passed."""
-
-    checks: int
-    rows: int
-    page: Path  # the index of the data docs
-
-
-def validate(layout: Layout) -> Passed:
+def validate(layout: Layout) -> None:
     """Hold data/work/manifest.parquet against every check and write the data docs.
 
     Raises ValueError with the sentence of the first check that fails; the docs are written all the same.
@@ -55,7 +46,6 @@ def validate(layout: Layout) -> Passed:
             first = (bad if bad.height else rows).sort("image_id").row(0, named=True)
             found, count = first[check.column], max(1, bad.height)
             raise ValueError(checks.sentence(check, count, found, first["image_id"], "quality: manifest"))
-    return Passed(len(declared), manifest.height, layout.quality_docs / "index.html")
 
 
 def _checked(frame: Any, declared: list[checks.Check], layout: Layout, generation: str) -> list[bool]:
