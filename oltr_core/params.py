@@ -1,8 +1,13 @@
-"""All of params.yaml: the settings, and the sections about methods, whose types need torch."""
+"""All of params.yaml: the settings, and the sections about methods, whose types need torch.
+
+`python -m oltr_core.params WORKSPACE` reads them in a process of its own; what is wrong is the last line of stderr.
+"""
 
 from __future__ import annotations
 
 import difflib
+import sys
+from pathlib import Path
 
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
@@ -53,3 +58,10 @@ def _check_gate(params: Params) -> None:
                 f"params.yaml: gate.tolerances: no figure is called {name!r}{suggest(name, {*figures, *near})}; any "
                 "other is one that evaluate writes into metrics.json"
             )
+
+
+if __name__ == "__main__":
+    try:
+        load_params(Layout(Path(sys.argv[1])))
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

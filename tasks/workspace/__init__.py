@@ -131,10 +131,10 @@ def settings(layout: Layout) -> Settings:
 def check_parameters(layout: Layout) -> None:
     """The sections about methods, read by a process that may import torch. Raises ValueError."""
     # -P: the folder that it runs in may hold a package's name, as workspaces of version 0.1 do
-    command = [sys.executable, "-P", "-m", "flows.cli", "--workspace", str(layout.root), "check", "--params-only"]
+    command = [sys.executable, "-P", "-m", "oltr_core.params", str(layout.root)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise ValueError(result.stderr.strip().splitlines()[-1].removeprefix("oltr: "))
+        raise ValueError(result.stderr.strip().splitlines()[-1])
 
 
 def _git(folder: Path, *arguments: str) -> int:

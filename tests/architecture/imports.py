@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -133,8 +134,13 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
                 yield f"{where}; flows may import {', '.join(sorted(allowed))} of it here"
         if package == "oltr_core" and found.top == "oltr_core":
             yield from _layer_violation(relative, found, where)
+    tree = ast.parse(source if source is not None else path.read_text())
+    for node in ast.walk(tree):
+        for flag, of in pairwise(node.elts) if isinstance(node, ast.List) else ():  # the arguments of a process
+            if ast.unparse(flag) == "'-m'" and ast.unparse(of).strip("'").split(".")[0] in NEVER[package]:
+                yield f"{relative}:{of.lineno} runs {ast.unparse(of)}; {package} may not"
     if package == "flows":
-        yield from _effects(relative, ast.parse(source if source is not None else path.read_text()))
+        yield from _effects(relative, tree)
 
 
 def _effects(relative: Path, tree: ast.AST) -> Iterator[str]:
