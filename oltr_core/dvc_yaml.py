@@ -75,8 +75,8 @@ def _entry(stage: Stage) -> str:
         lines += ["    always_changed: true", "    outs:", "      - data/work/code: {cache: false}"]
         return "\n".join(lines) + "\n"
     lines += ["    deps:", f"      - data/work/code/{stage.name}.json", *(f"      - {_path(n)}" for n in stage.reads)]
-    lines += ["    params:", *(f"      - {section}" for section in stage.sections)]
-    lines += [f"      - data/run.yaml: [{', '.join(stage.run)}]"] if stage.run else []
+    params = [*stage.sections, *([f"data/run.yaml: [{', '.join(stage.run)}]"] if stage.run else [])]
+    lines += ["    params:", *(f"      - {entry}" for entry in params)] if params else []
     lines += ["    outs:", *(f"      - {_path(n)}" for n in stage.writes)]
     lines += [f"      - {_path(name)}" for name in reversed(stage.metrics)]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 
 from tests.architecture.additions import ADDITIONS
 from tests.architecture.imports import ROOT
@@ -194,6 +196,11 @@ def test_an_addition_touches_the_files_of_the_table_and_no_other(kind):
 def test_what_was_added_is_used(extended, kind):
     failed = json.loads((extended / "failed.json").read_text())
     assert kind not in failed, failed[kind]
+
+
+def test_dvc_takes_the_pipeline_with_the_stage_that_was_added(extended):
+    pipeline = yaml.safe_load((extended / "dvc.yaml").read_text())
+    assert "count" in COMPILED_MULTI_STAGE_SCHEMA(pipeline)["stages"]
 
 
 @pytest.mark.parametrize("kind", ADDITIONS)
