@@ -30,6 +30,8 @@ def before(line: str, added: str) -> Edit:
 
 
 LOSS = '''
+"""Brier's score as a loss: squared errors of the probabilities."""
+
 from typing import Literal
 
 from oltr_core.losses.base import LossSpec, probabilities
@@ -46,6 +48,8 @@ class Brier(LossSpec):
 '''
 
 SAMPLER = '''
+"""No chance: the images as they lie."""
+
 from typing import Literal
 
 import torch
@@ -63,6 +67,8 @@ class Cyclic(Spec):
 '''
 
 SCORE = '''
+"""How far the best class is ahead of the next."""
+
 from typing import Literal
 
 from oltr_core.scores.base import ScoreSpec
@@ -79,6 +85,8 @@ class LogitGap(ScoreSpec):
 '''
 
 NETWORK_SCORE = '''
+"""Unknown is what is recognised worse in the dark."""
+
 from typing import ClassVar, Literal
 
 from oltr_core.scores.base import ScoreSpec
@@ -98,6 +106,8 @@ class Darkened(ScoreSpec):
 '''
 
 LEARNER = '''
+"""New classes that are predicted less readily."""
+
 from typing import Literal
 
 from oltr_core.learners.fine_tune import heads_of
@@ -118,6 +128,8 @@ class Timid(LearnerSpec):
 '''
 
 STRATEGY = '''
+"""The newest images first."""
+
 from typing import Literal
 
 import torch
@@ -137,6 +149,8 @@ class FromTheEnd(Spec):
 '''
 
 BACKBONE = '''
+"""The least that is a backbone."""
+
 from typing import Literal
 
 from torch import nn
@@ -156,6 +170,8 @@ class Patches(Spec):
 '''
 
 SOURCE = '''
+"""Images without content."""
+
 from typing import Literal
 
 import numpy as np

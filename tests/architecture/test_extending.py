@@ -17,7 +17,9 @@ from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from tests.architecture.additions import ADDITIONS
 from tests.architecture.imports import ROOT
 
-GENERATED = ("params.yaml", "dvc.yaml", "prefect.yaml")
+GENERATED = ("params.yaml", "dvc.yaml", "prefect.yaml", "docs/methods.md", "docs/large_sets.md")
+#: what `make generated` runs
+WRITERS = (("tasks.workspace", "."), ("oltr_core.benchmark.catalogue",), ("oltr_core.benchmark.large_sets",))
 
 
 def table() -> dict[str, tuple[set[str], set[str]]]:
@@ -163,10 +165,10 @@ Path("failed.json").write_text(json.dumps(failed))
 def extended(tmp_path_factory) -> Path:
     """A copy of the code with every addition, its generated files written, and each addition used."""
     copy = tmp_path_factory.mktemp("extended")
-    for package in ("oltr_core", "tasks", "flows"):
-        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in GENERATED:
-        shutil.copyfile(ROOT / name, copy / name)
+    for folder in ("oltr_core", "tasks", "flows", "docs", "configs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("*.yaml"):
+        shutil.copyfile(path, copy / path.name)
     for files in ADDITIONS.values():
         for name, change in files.items():
             path = copy / name
@@ -174,7 +176,7 @@ def extended(tmp_path_factory) -> Path:
             path.write_text(change.lstrip() if isinstance(change, str) else change(path.read_text()))
     (copy / "uses.json").write_text(json.dumps(USES))
     (copy / "use.py").write_text(PRELUDE)
-    for command in (["-m", "tasks.workspace", "."], ["use.py"]):
+    for command in (*(["-m", *writer] for writer in WRITERS), ["use.py"]):
         environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True, check=False
