@@ -29,6 +29,11 @@ def before(line: str, added: str) -> Edit:
     return edit
 
 
+def default(beside: str, row: str) -> dict[str, str | Edit]:
+    """The defaults of a new member, above those of the member of its slot that is `beside`."""
+    return {"tests/core/test_defaults.py": before(f'        "{beside}": {{', f"        {row},\n")}
+
+
 LOSS = '''
 """Brier's score as a loss: squared errors of the probabilities."""
 
@@ -169,6 +174,43 @@ class Patches(Spec):
         return Parts(nn.Identity(), [nn.Conv2d(3, self.width, 4, 4) for _ in range(experts)], self.width)
 '''
 
+HEAD = '''
+"""A linear classifier that is less sure of its classes."""
+
+from typing import Literal
+
+from oltr_core.models.heads.linear import LinearHead
+from oltr_core.spec import Spec
+
+
+class Tempered(Spec):
+    """z = (W v + b) / T."""
+
+    name: Literal["tempered"] = "tempered"
+    temperature: float = 2.0
+
+    def __call__(self, num_classes, num_features):
+        return TemperedHead(self.temperature, num_classes, num_features)
+
+
+class TemperedHead(LinearHead):
+    """A linear head whose logits are divided by T; continued and extended by rows of that scale."""
+
+    def __init__(self, temperature, num_classes, num_features):
+        super().__init__(num_classes, num_features)
+        self.temperature = temperature
+
+    def forward(self, x):
+        classified = super().forward(x)
+        return classified._replace(logits=classified.logits / self.temperature)
+
+    def as_linear(self):
+        return tuple(of / self.temperature for of in super().as_linear())
+
+    def warm_start(self, weight, bias):
+        super().warm_start(weight * self.temperature, bias * self.temperature)
+'''
+
 SOURCE = '''
 """Images without content."""
 
@@ -269,36 +311,50 @@ ADDITIONS: dict[str, dict[str, str | Edit]] = {
     "loss": {
         "oltr_core/losses/brier.py": LOSS,
         "oltr_core/losses/__init__.py": member("Loss", "Brier", "from oltr_core.losses.brier import Brier"),
+        **default("cross_entropy", '"brier": {"weight": 1.0}'),
     },
     "sampler": {
         "oltr_core/samplers/cyclic.py": SAMPLER,
         "oltr_core/samplers/__init__.py": member("Sampler", "Cyclic", "from oltr_core.samplers.cyclic import Cyclic"),
+        **default("instance", '"cyclic": {}'),
     },
     "score": {
         "oltr_core/scores/logit_gap.py": SCORE,
         "oltr_core/scores/__init__.py": member(
             "Score", "LogitGap", "from oltr_core.scores.logit_gap import LogitGap"
         ),
+        **default("msp", '"logit_gap": {}'),
     },
     "score that needs the network": {
         "oltr_core/scores/darkened.py": NETWORK_SCORE,
         "oltr_core/scores/__init__.py": member("Score", "Darkened", "from oltr_core.scores.darkened import Darkened"),
+        **default("max_logit", '"darkened": {}'),
     },
     "learner": {
         "oltr_core/learners/timid.py": LEARNER,
         "oltr_core/learners/__init__.py": member("Learner", "Timid", "from oltr_core.learners.timid import Timid"),
+        **default("slda", '"timid": {}'),
     },
     "strategy": {
         "oltr_core/strategies/from_the_end.py": STRATEGY,
         "oltr_core/strategies/__init__.py": member(
             "Strategy", "FromTheEnd", "from oltr_core.strategies.from_the_end import FromTheEnd"
         ),
+        **default("random", '"from_the_end": {}'),
     },
     "backbone": {
         "oltr_core/models/backbones/patches.py": BACKBONE,
         "oltr_core/models/backbones/__init__.py": member(
             "Backbone", "Patches", "from oltr_core.models.backbones.patches import Patches"
         ),
+        **default("timm", '"patches": {"width": 8}'),
+    },
+    "head": {
+        "oltr_core/models/heads/tempered.py": HEAD,
+        "oltr_core/models/heads/__init__.py": member(
+            "HeadSpec", "Tempered", "from oltr_core.models.heads.tempered import Tempered"
+        ),
+        **default("linear", '"tempered": {"temperature": 2.0}'),
     },
     "source": {
         "oltr_core/ingest/sources/noise.py": SOURCE,

@@ -18,6 +18,8 @@ from tests.architecture.additions import ADDITIONS
 from tests.architecture.imports import ROOT
 
 GENERATED = ("params.yaml", "dvc.yaml", "prefect.yaml", "docs/methods.md", "docs/large_sets.md")
+#: tests that hold lists of members or stages against the code
+KNOWING = ("tests/core/test_defaults.py", "tests/architecture/test_pipeline.py", "-k", "not changed_code")
 #: what `make generated` runs
 WRITERS = (("tasks.workspace", "."), ("oltr_core.benchmark.catalogue",), ("oltr_core.benchmark.large_sets",))
 
@@ -85,6 +87,16 @@ assert pick(select, pool, 2, "0000").indices.tolist() == [4, 3]
 from oltr_core.models import NetworkSpec
 spec = parse(NetworkSpec, {"backbone": {"name": "patches", "width": 6}, "experts": 2}, "params.yaml: train.network")
 assert spec(3).eval()(torch.zeros(4, 3, 16, 16)).features.shape == (4, 2, 6)
+""",
+    "head": """
+from oltr_core.models import NetworkSpec
+spec = parse(NetworkSpec, {"head": {"name": "tempered", "temperature": 4.0}}, "params.yaml: train.network")
+network = spec(2).eval()
+(head,) = network.heads
+features = torch.randn(3, network.num_features)
+weight, bias = head.as_linear()
+assert torch.allclose(head(features).logits, features @ weight.T + bias)
+assert torch.allclose(weight, head.weight / 4)
 """,
     "source": """
 from oltr_core import schema
@@ -165,10 +177,11 @@ Path("failed.json").write_text(json.dumps(failed))
 def extended(tmp_path_factory) -> Path:
     """A copy of the code with every addition, its generated files written, and each addition used."""
     copy = tmp_path_factory.mktemp("extended")
-    for folder in ("oltr_core", "tasks", "flows", "docs", "configs"):
+    for folder in ("oltr_core", "tasks", "flows", "tests", "docs", "configs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ROOT.glob("*.yaml"):
-        shutil.copyfile(path, copy / path.name)
+    (copy / "data").mkdir()
+    for path in [*ROOT.glob("*.yaml"), ROOT / "pyproject.toml", ROOT / "data/run.yaml"]:
+        shutil.copyfile(path, copy / path.relative_to(ROOT))
     for files in ADDITIONS.values():
         for name, change in files.items():
             path = copy / name
@@ -177,12 +190,15 @@ def extended(tmp_path_factory) -> Path:
     (copy / "uses.json").write_text(json.dumps(USES))
     (copy / "use.py").write_text(PRELUDE)
     for command in (*(["-m", *writer] for writer in WRITERS), ["use.py"]):
-        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True, check=False
-        )
+        done = run_in(copy, *command)
         assert done.returncode == 0, done.stdout + done.stderr
     return copy
+
+
+def run_in(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+    call = [sys.executable, *command]
+    return subprocess.run(call, cwd=copy, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_the_table_has_the_kinds_that_are_added_here():
@@ -198,6 +214,11 @@ def test_an_addition_touches_the_files_of_the_table_and_no_other(kind):
 def test_what_was_added_is_used(extended, kind):
     failed = json.loads((extended / "failed.json").read_text())
     assert kind not in failed, failed[kind]
+
+
+def test_the_tests_that_know_the_members_pass_after_the_additions(extended):
+    done = run_in(extended, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *KNOWING)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_dvc_takes_the_pipeline_with_the_stage_that_was_added(extended):
