@@ -37,8 +37,9 @@ def run(params: Parameters, layout: Layout) -> None:
 
         full_training.run(parse(Train, params.train, "params.yaml: train"), params.compute, layout)
         return
-    # `update` extends the parent's own model: a base model without weights, and the parent's training log
-    reason = f"nothing was trained: generation {this.generation} extends the classifier of {this.parent}"
+    # `update` extends the parent's own model: a base model without weights, and the parent's training log. The reason
+    # does not name this generation, which may have a sibling of the same parent whose results DVC then takes
+    reason = f"nothing was trained: the classifier of {this.parent} is extended"
     say("train", layout, reason)
     write_atomically(layout.work.base_model, save({}, metadata={"oltr.extends": this.parent}))
     shutil.copyfile(layout.generation(this.parent).training_log, layout.work.training_log)

@@ -131,7 +131,7 @@ def test_the_loop_goes_on_from_it_and_a_full_training_too(upgraded):
     give_databases(upgraded)
     done = run(upgraded, "oltr", "loop", "--more", "1")
     assert done.returncode == 0, done.stderr
-    assert "nothing was trained: generation 0002 extends the classifier of 0001" in done.stderr
+    assert "nothing was trained: the classifier of 0001 is extended" in done.stderr
     assert answers.import_annotations(upgraded, "0002")
     make(upgraded, "0003", computed)
     state = ledger.replay(ledger.read(upgraded.ledger))
