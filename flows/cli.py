@@ -21,6 +21,7 @@ from oltr_core.layout import Layout
 from oltr_core.pipeline import TABLE
 from oltr_core.settings import kinds
 from oltr_core.settings.masking import masked
+from tasks import process
 
 #: each adds its commands when it is imported
 BESIDE = (analyses, annotation, champion, classes, cost, diff, monitoring, operations, prediction, upkeep)
@@ -164,8 +165,7 @@ def bench(layout: Layout, table: str | None, show: bool, seeds: str | None, **op
 
 def main() -> None:
     """Entry point of the `oltr` command."""
-    # a thread that waits for another spins so long, then sleeps; by default it takes the core from whom it waits for
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    process.let_waiting_threads_sleep()
     try:
         oltr.main(prog_name="oltr", standalone_mode=False)
     except click.exceptions.Abort as stop:

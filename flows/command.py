@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,8 +10,6 @@ from typing import Any
 import click
 
 from oltr_core.layout import Layout
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def example(*lines: str) -> dict[str, Any]:
@@ -32,17 +28,12 @@ def oltr(context: click.Context, workspace: Path) -> None:
     """Maintain an image classifier on long-tailed, open data: generation after generation."""
     from flows import units
     from oltr_core.settings.workspace import keep_private  # not for --help
+    from tasks import process
 
     context.obj = Layout(workspace.expanduser().absolute())
     keep_private(context.obj)
-    for key in ("no_proxy", "NO_PROXY"):  # servers of this machine are not reached through another
-        os.environ[key] = ",".join(dict.fromkeys([*filter(None, os.environ.get(key, "").split(",")), *LOOPBACK]))
+    process.prepare(context.obj)
     context.with_resource(units.using(context.obj))
-    for variable, known, value in (("HOME", Path.home, context.obj.home), ("LOGNAME", getpass.getuser, "oltr")):
-        try:
-            known()
-        except (RuntimeError, LookupError, OSError):  # a user who is not in passwd, as in some containers
-            os.environ[variable] = str(value)
 
 
 def who(layout: Layout, by: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 from collections.abc import Callable
@@ -59,7 +58,7 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
     """What the images are, which settings do not fit them (marked !), and how long a training will take."""
     from oltr_core import params
     from oltr_core.preflight import advice, duration, images
-    from tasks import storage
+    from tasks import process, storage
 
     found = params.load_params(layout)
     lines: list[str] = []
@@ -73,7 +72,7 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
         lines += [f"! {'images':<9} {sentence}" for sentence in advice.advice(seen, plan, found)]
         lines += [f"✗ {'images':<9} {sentence}" for sentence in refused]
         if len(plan.train) > 1:
-            with contextlib.chdir(layout.root):  # where stages run: a file of weights is looked for there
+            with process.inside(layout):  # a file of weights is looked for there
                 took = duration.estimate(found.train, found.compute, plan.train)
             lines.append(f"✓ {'training':<9} {took.sentence(found.compute)}")
     except (ValueError, OSError) as error:
@@ -173,7 +172,7 @@ def _mlflow(layout: Layout) -> str:
 
 
 def _servers(layout: Layout) -> str:
-    from flows.command import LOOPBACK
+    from tasks.process import LOOPBACK
 
     settings = load_settings(layout)
     named = {

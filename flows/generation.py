@@ -18,7 +18,7 @@ from prefect.states import Completed
 from flows import answers, plan, publishing, steps, waiting
 from flows.headstart import begun, joined, key
 from flows.progress import log
-from flows.run_page import link_report, show
+from flows.run_page import show
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.pipeline import STAGES
@@ -26,6 +26,7 @@ from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
 from tasks.dvc.stages import worth_retrying
+from tasks.prefect.artifacts import show_report
 
 WAITING = "WaitingForAnnotations"
 OUTSIDE = 3600  # seconds until a step that waits for servers of others is given up, and tried again
@@ -83,7 +84,7 @@ def _task(step: Callable[..., Any], label: str, retry: bool = True, seconds: flo
 def _mirror(layout: Layout) -> None:
     """Show in MLflow; the report of what is shown now on a tracking server opens from there."""
     for name, address in publishing.mirror(layout).items():
-        link_report(layout, name, address)
+        show_report(layout, name, address)
 
 
 ingest = _task(steps.ingest, "ingest-{batch}", seconds=MOVING)

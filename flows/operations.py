@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -48,19 +46,14 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
     """
     from flows import waiting
     from oltr_core.settings.workspace import name_of
-    from tasks import clock, workspace
+    from tasks import clock, process, workspace
     from tasks.annotator import folder
     from tasks.prefect import deploying
     from tasks.prefect.server import Server, prepare_environment
 
     settings = workspace.settings(layout)
     prepare_environment(layout)
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell that starts it in the background has ignored the second
-        signal.signal(number, end)
+    process.end_as_by_keyboard()
     server = Server(layout, port, every_service=True)
     try:
         with suppress(KeyboardInterrupt):
@@ -68,6 +61,11 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
             names, _ = _register(layout, notify)
             ours = server.url if server.process else ""
             came = waiting.changed(partial(folder.stamp, layout, settings.annotator))
+
+            def look() -> None:
+                if next(came):
+                    deploying.answers_are_in(name_of(layout), clock.now())
+
             with deploying.worker(layout) as worker, deploying.served(layout, ours):
                 address = server.url.removesuffix("/api")
                 click.echo(
@@ -76,12 +74,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                         f"for others on this machine: export PREFECT_API_URL={server.url}\nCtrl-C ends everything"
                     )
                 )
-                while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
-                    time.sleep(1)
-                    server.refuse_ended()
-                    if next(came):
-                        deploying.answers_are_in(name_of(layout), clock.now())
-            raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.worker_log}")
+                deploying.supervise(layout, worker, server, look)
     finally:
         server.stop()
 

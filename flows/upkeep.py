@@ -126,7 +126,7 @@ def finish_forgetting(layout: Layout) -> str:
     shown, unsearched = replacing.replace(layout, settings.tracking, digests)
     search.remove([layout.exports, layout.mlflow_artifacts], traces)  # copies that no run and no batch refers to
     annotator.of(settings.annotator).forget(layout, settings.annotator, images, storage)
-    server = artifacts.remove(layout, [f"generation-{name}-batch" for name in names], traces)
+    server = artifacts.remove(layout, [artifacts.key(name, artifacts.BATCH) for name in names], traces)
     found = search.holding([*layout.owned, *shown, *objects.folders(layout)], traces)
     inside = [str(path) for path in found if path.resolve().is_relative_to(layout.root.resolve())]
     if inside:

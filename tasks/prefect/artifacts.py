@@ -1,19 +1,62 @@
-"""What Prefect keeps to show generations: removed, from the embedded database or through a server."""
+"""What Prefect keeps to show generations: made in a run, removed from the embedded database or through a server."""
 
 from __future__ import annotations
 
+import base64
 import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import masked
+from oltr_core.settings.workspace import name_of
 from tasks.prefect.server import database_address
 
 PAGE = 50  # artifacts that are asked for at once
+PICTURE_BYTES = 2**20  # a larger contact sheet is linked, not copied into Prefect's database
+HEADLINE, REPORT, BATCH = "headline", "report", "batch"
 DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+
+
+def key(name: str, what: str) -> str:
+    """How the key of an artifact of generation `name` ends; the name of the workspace stands before it."""
+    return f"generation-{name}-{what}"
+
+
+def _made(layout: Layout, name: str, what: str, said: str) -> dict[str, Any]:
+    return {"key": f"{name_of(layout)}-{key(name, what)}", "description": said}
+
+
+def show_headline(layout: Layout, name: str, rows: list[dict[str, str]], said: str) -> None:
+    """The headline numbers as a table."""
+    from prefect.artifacts import create_table_artifact
+
+    create_table_artifact(rows, **_made(layout, name, HEADLINE, said))
+
+
+def show_report(layout: Layout, name: str, address: str) -> None:
+    """The way to the report: where it opens over http, or else its file as text, which no page may open."""
+    from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+    file = str(layout.generation(name).report.resolve())
+    made = _made(layout, name, REPORT, f"The report of generation {name}")
+    if address:
+        create_link_artifact(address, link_text=file, **made)
+    else:
+        create_markdown_artifact(f"`{file}`", **made)
+
+
+def show_batch(layout: Layout, name: str) -> None:
+    """The picture of the batch, inline: a page served over http may not show a file of this machine."""
+    from prefect.artifacts import create_image_artifact
+
+    sheet = layout.generation(name).contact_sheet
+    if sheet.exists() and sheet.stat().st_size <= PICTURE_BYTES:
+        picture = f"data:image/png;base64,{base64.b64encode(sheet.read_bytes()).decode()}"
+        create_image_artifact(picture, **_made(layout, name, BATCH, f"The batch of generation {name}"))
 
 
 def remove(layout: Layout, keys: list[str], pieces: Iterable[bytes]) -> str:

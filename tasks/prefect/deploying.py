@@ -9,16 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 import yaml
 
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
+
+if TYPE_CHECKING:
+    from tasks.prefect.server import Server
 
 POOL = "oltr"  # the pool that is made where it is missing
 NAME = "{{ $OLTR_NAME }}"  # in prefect.yaml
@@ -167,6 +171,15 @@ def worker(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         _end(process)
+
+
+def supervise(layout: Layout, worker: subprocess.Popen[bytes], server: Server, look: Callable[[], None]) -> NoReturn:
+    """Call `look` every second until the worker or the server ends. Raises ConnectionError, which names the log."""
+    while (code := worker.poll()) is None:  # in the system's wait, Polars' handler keeps Ctrl-C away
+        time.sleep(1)
+        server.refuse_ended()
+        look()
+    raise ConnectionError(f"the worker ended ({code}); the reason is in {layout.worker_log}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,10 @@ NEVER = {
         "flows",
     },
     "tasks": {"flows", "torch", "torchvision", "timm"},
-    "flows": {"torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray", "filelock"},
+    "flows": {
+        "torch", "torchvision", "timm", "boto3", "botocore", "great_expectations", "ray", "filelock", "signal",
+        "sqlite3", "subprocess",
+    },
 }  # fmt: skip
 
 #: package -> what its files may not import while they are being imported (inside a function they may)
@@ -27,9 +30,13 @@ NOT_AT_IMPORT = {
     "tasks": {"mlflow", "dvc", "great_expectations", "ray"},
 }
 
-#: calls that change files, which flows leave to tasks and the core, and what they may import of shutil
-EFFECTS = re.compile(r"write_\w+|unlink|rmdir|rmtree|mkdir|touch|rename|symlink_to|copyfile|copytree")
-LOOKS = {"shutil.which", "shutil.disk_usage"}
+#: calls that change files or processes, which flows leave to tasks and the core
+EFFECTS = re.compile(
+    r"write_\w+|unlink|rmdir|rmtree|mkdir|touch|rename|symlink_to|hardlink_to|chmod|chdir|copyfile|copytree|"
+    r"create_\w+_artifact"
+)
+#: what flows may take of modules that are full of such calls; of the environment they read alone
+LOOKS = {"os": {"environ"}, "shutil": {"which", "disk_usage"}}
 
 #: what flows may import of the core: at the top, and inside a function
 CORE_FOR_FLOWS = {"settings", "layout", "ledger", "pipeline", "dvc_yaml"}
@@ -123,7 +130,7 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
             yield f"{where}; {package} may not at import time"
         if package == "tasks" and found.top == "tasks" and _other_task(relative, found.name):
             yield f"{where}; a task may not import another task"
-        if package == "flows" and found.top == "shutil" and found.name not in LOOKS:
+        if package == "flows" and found.top in LOOKS and "." in found.name and _acts(*found.name.split(".")[:2]):
             yield f"{where}; flows leave effects to tasks"
         if package == "flows" and found.top == "oltr_core":
             allowed = CORE_FOR_FLOWS if found.at_import else CORE_FOR_COMMANDS
@@ -145,10 +152,39 @@ def violations(path: Path, source: str | None = None) -> Iterator[str]:
 
 def _effects(relative: Path, tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-            if EFFECTS.fullmatch(name) or ast.unparse(node.func) == "ledger.append":
-                yield f"{relative}:{node.lineno} calls {name}; flows leave effects to tasks"
+        if said := _effect(node):
+            yield f"{relative}:{getattr(node, 'lineno', 0)} {said}; flows leave effects to tasks"
+
+
+def _effect(node: ast.AST) -> str:
+    """What a node does beyond this process, or to what all of it shares; "" for nothing."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=module), attr=name) if module in LOOKS and _acts(module, name):
+            return f"takes {module}.{name}"
+        case ast.Subscript(value=ast.Attribute(attr="environ") | ast.Name(id="environ"), ctx=ast.Store() | ast.Del()):
+            return "changes os.environ"
+        case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="environ") | ast.Name(id="environ"), attr=name)):
+            return "" if name in ("get", "copy", "items", "keys", "values") else f"calls os.environ.{name}"
+        case (
+            ast.Call(func=ast.Name(id="open"), args=[_, *given])
+            | ast.Call(func=ast.Attribute(attr="open"), args=[*given])
+        ):
+            modes = [*given[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
+            found = [str(mode.value) for mode in modes if isinstance(mode, ast.Constant)]
+            return (
+                "calls open to write" if any(re.fullmatch("[rwaxbt+]*[wax+][bt+]*", mode) for mode in found) else ""
+            )
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="ledger"), attr="append")):
+            return "calls ledger.append"
+        case ast.Call(func=ast.Attribute(attr="replace"), args=[_], keywords=[]):  # of a text it has two
+            return "calls replace"
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if EFFECTS.fullmatch(name):
+            return f"calls {name}"
+    return ""
+
+
+def _acts(module: str, name: str) -> bool:
+    return name not in LOOKS.get(module, {name})
 
 
 def _other_task(relative: Path, name: str) -> bool:

@@ -296,6 +296,7 @@ AREAS: dict[str, list[str]] = {
     "tasks/mlflow": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_mlflow.py"],
     "tasks/mlflow/database.py": [f"{TASKS}/test_mlflow_database.py"],
     "tasks/notify.py": [f"{TASKS}/test_small_tasks.py", f"{TASKS}/test_waiting.py"],
+    "tasks/process.py": [f"{TASKS}/test_process.py"],
     "tasks/prefect/artifacts.py": [f"{TASKS}/test_prefect_artifacts.py"],
     "tasks/prefect/deploying.py": [f"{TASKS}/test_deploying.py"],
     "tasks/prefect/receiving.py": [f"{TASKS}/test_prefect_receiving.py"],

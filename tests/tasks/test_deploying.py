@@ -202,6 +202,23 @@ def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, mo
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
 
 
+def test_a_server_that_is_served_is_looked_after_until_it_or_its_worker_ends(tmp_path, monkeypatch):
+    layout, looks, codes = Layout(tmp_path), [], iter([None, None, 3])
+    monkeypatch.setattr(time, "sleep", lambda seconds: looks.append(seconds))
+    worker, server = SimpleNamespace(poll=lambda: next(codes)), SimpleNamespace(refuse_ended=lambda: None)
+    with pytest.raises(ConnectionError, match=rf"the worker ended \(3\); the reason is in {layout.worker_log}"):
+        deploying.supervise(layout, worker, server, lambda: looks.append("look"))
+    assert looks == [1, "look", 1, "look"]
+
+    def ended():
+        raise ConnectionError("the server ended")
+
+    worker.poll, server.refuse_ended = lambda: None, ended
+    with pytest.raises(ConnectionError, match="the server ended"):
+        deploying.supervise(layout, worker, server, looks.clear)
+    assert looks[-1] == 1, "nobody looks when the server has gone"
+
+
 def guarded(folder: Path, program: str) -> subprocess.Popen[bytes]:
     """The guard of a worker that executes `program` in the place of Prefect, which takes seconds to come."""
     (folder / "prefect").mkdir()

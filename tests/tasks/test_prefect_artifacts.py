@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import closing, nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,10 @@ SHOW = """
 from prefect.artifacts import create_image_artifact
 for key, picture in {pictures!r}:
     create_image_artifact("data:image/png;base64," + picture, key=key)
+from pathlib import Path
+from oltr_core.layout import Layout
+from tasks.prefect import artifacts
+artifacts.show_batch(Layout(Path({root!r})), "0000")
 from flows.generation import settle
 settle()
 """
@@ -36,6 +41,47 @@ from oltr_core.layout import Layout
 from tasks.prefect import artifacts
 print(artifacts.remove(Layout(Path({root!r})), [{key!r}], {pieces!r}))
 """
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[tuple[str, tuple, dict]]:
+    """What is given to Prefect to show."""
+    given = []
+    for kind in ("table", "link", "markdown", "image"):
+        add = partial(lambda kind, *what, **how: given.append((kind, what, how)), kind)
+        monkeypatch.setattr(f"prefect.artifacts.create_{kind}_artifact", add)
+    return given
+
+
+def test_a_generation_is_shown_under_the_keys_by_which_it_is_removed(tmp_path, made):
+    layout = Layout(tmp_path / "Deer")
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").contact_sheet.write_bytes(OURS)
+    artifacts.show_headline(layout, "0000", [{"what": "verdict", "figure": "promoted"}], "why")
+    artifacts.show_report(layout, "0000", "/oltr/deer/0000/report.html")
+    artifacts.show_report(layout, "0000", "")
+    artifacts.show_batch(layout, "0000")
+    keys = [how["key"] for _, _, how in made]
+    assert keys == [f"deer-generation-0000-{what}" for what in ("headline", "report", "report", "batch")]
+    assert artifacts.key("0000", artifacts.BATCH) == KEY
+    file = str(layout.generation("0000").report.resolve())
+    assert [kind for kind, _, _ in made] == ["table", "link", "markdown", "image"]
+    assert (made[1][1], made[1][2]["link_text"]) == (("/oltr/deer/0000/report.html",), file)
+    assert made[2][1] == (f"`{file}`",)
+    assert made[3][1] == (f"data:image/png;base64,{SHOWN['ours']}",)
+
+
+def test_a_batch_without_a_picture_or_with_a_large_one_is_not_shown(tmp_path, made, monkeypatch):
+    layout = Layout(tmp_path)
+    artifacts.show_batch(layout, "0000")
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").contact_sheet.write_bytes(OURS)
+    monkeypatch.setattr(artifacts, "PICTURE_BYTES", len(OURS) - 1)
+    artifacts.show_batch(layout, "0000")
+    assert made == []
+    monkeypatch.setattr(artifacts, "PICTURE_BYTES", len(OURS))
+    artifacts.show_batch(layout, "0000")
+    assert len(made) == 1
 
 
 def python(code: str) -> str:
@@ -50,7 +96,11 @@ def served(tmp_path, monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     server = Server(layout)
     server.wait()
-    python(SHOW.format(pictures=[(KEY, SHOWN["others"]), (KEY, SHOWN["ours"]), (f"deer-{KEY}", SHOWN["ours"])]))
+    layout.params.write_text("workspace: {name: deer}")
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").contact_sheet.write_bytes(OURS)
+    shown = [(KEY, SHOWN["others"]), (KEY, SHOWN["ours"])]
+    python(SHOW.format(pictures=shown, root=str(layout.root)))
     yield layout, server
     server.stop()
 
