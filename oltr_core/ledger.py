@@ -103,6 +103,20 @@ def head_of(path: Path) -> Path:
     return path.with_suffix(".head")
 
 
+def lock_of(path: Path) -> Path:
+    """The file beside the ledger that is held while a line is written."""
+    return path.with_suffix(".lock")
+
+
+def torn_lines_of(path: Path) -> list[Path]:
+    """Files beside the ledger with lines that a crash tore."""
+    return sorted(path.parent.glob(_torn(path, "*").name))
+
+
+def _torn(path: Path, named: str) -> Path:
+    return path.with_name(f"{path.stem}.torn-{named}")
+
+
 def _head(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(head_of(path).read_text())
@@ -119,7 +133,7 @@ def _head(path: Path) -> dict[str, Any] | None:
 def append(path: Path, event: Event) -> bool:
     """Write `event` durably; False if the ledger already holds it, in which case nothing is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(lock_of(path)):
         known = read(path)  # first: a line that is whole by the head is not set aside as torn
         _set_torn_line_aside(path)
         if any(event.key == old.key for old in known):
@@ -155,7 +169,7 @@ def _set_torn_line_aside(path: Path) -> None:
     data = path.read_bytes() if path.exists() else b""
     whole, newline, torn = data.rpartition(b"\n")
     if torn:
-        aside = path.with_name(f"{path.stem}.torn-{digest.of_bytes(torn)[:12]}")
+        aside = _torn(path, digest.of_bytes(torn)[:12])
         aside.write_bytes(torn)
         with path.open("r+b") as file:
             file.truncate(len(whole + newline))

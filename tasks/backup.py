@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from oltr_core import digest
+from oltr_core import digest, ledger
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
 
@@ -93,7 +93,7 @@ def _kept(layout: Layout) -> Iterator[Path]:
 
 
 def _left_out(layout: Layout, path: Path) -> bool:
-    passing = (layout.store, layout.scratch, layout.dvc / "tmp", layout.lock, layout.ledger.with_suffix(".lock"))
+    passing = (layout.store, layout.scratch, layout.dvc / "tmp", layout.lock, ledger.lock_of(layout.ledger))
     if any(place == path or place in path.parents for place in passing):
         return True
     database = next((path.with_name(path.name.removesuffix(end)) for end in BESIDE if path.name.endswith(end)), None)

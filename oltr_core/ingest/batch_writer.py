@@ -22,7 +22,7 @@ from oltr_core.files import write_atomically
 from oltr_core.images.shards import SHARD_BYTES, SHARD_ROWS, Packed, write_shard
 from oltr_core.ingest.packing import Looked
 from oltr_core.ingest.record import Record
-from oltr_core.layout import Batch
+from oltr_core.layout import Batch, Layout
 
 _ROWS = {
     "order": pl.Int64(),
@@ -33,6 +33,16 @@ _ROWS = {
 _OF_RECORD = ("address", "group_id", "captured_at", "label", "split", "truth")
 #: which copy of an image that came several times is kept: evaluation first, so that published tests stay whole
 _RANK = {"test": 0, "val": 1, "train": 2, None: 3, "pool": 4}
+
+
+def part_of(layout: Layout, batch: str) -> Batch:
+    """The folder of a batch while it is being ingested."""
+    return Batch(layout.raw / f".{batch}.part")
+
+
+def note_of(part: Batch) -> Path:
+    """The file in it with the digest of the sources that it is made from."""
+    return part.folder / "made_from"
 
 
 class BatchWriter:

@@ -110,8 +110,8 @@ def read_audits(layout: Layout) -> dict[str, Any]:
 
 def _audits(layout: Layout) -> list[tuple[str, dict[str, Any]]]:
     """Generation and what is known of its batch, oldest first."""
-    found = sorted(layout.annotations.glob("[0-9]*/audit.json"), key=lambda path: int(path.parent.name))
-    return [(path.parent.name, json.loads(path.read_text())) for path in found]
+    there = [f.name for f in layout.annotations.glob("[0-9]*") if layout.audit_of(f.name).exists()]
+    return [(name, json.loads(layout.audit_of(name).read_text())) for name in sorted(there, key=int)]
 
 
 def noted(layout: Layout, what: str) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from oltr_core import digest, ledger, schema
 from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.images.decode import Limits
-from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere
+from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere, note_of, part_of
 from oltr_core.ingest.packing import look_at_all
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources import Source, parse_sources
@@ -53,7 +53,7 @@ def run(
     with FileLock(layout.ingesting(batch)):  # of two at once the second waits, and then finds the batch there
         if final.card.exists():
             return _unchanged(final, made_from)
-        part = Batch(layout.raw / f".{batch}.part")
+        part = part_of(layout, batch)
         writer = _resume(part, wanted[batch], made_from, layout, sources, access)
         records = _records(sources, access)
         assert writer.skip(records), "the part was compared with its sources a moment ago"
@@ -80,7 +80,7 @@ def _resume(
 ) -> BatchWriter:
     """An writer that goes on with what an earlier run finished, if that came from the same sources."""
     known = held_elsewhere(layout.batches), ledger.state_of(layout.ledger).forgotten
-    note = part.folder / "made_from"
+    note = note_of(part)
     if note.exists() and note.read_text() == made_from:
         writer = BatchWriter(part, batch.batch, *known)
         if writer.skip(_records(sources, access)):
@@ -120,7 +120,7 @@ def _finish(writer: BatchWriter, part: Batch, final: Batch, made_from: str, layo
     schema.write(part.quarantine, quarantine, schema.QUARANTINE)
     schema.write(part.thumbnails, thumbnails(index, part.folder), schema.THUMBNAILS)
     writer.discard_rows()
-    (part.folder / "made_from").unlink()
+    note_of(part).unlink()
     if truth.num_rows:  # before the batch has its name: a batch that is there is whole
         schema.write(layout.truth_of(final.name), truth, schema.TRUTH)
     files = sorted(p for p in part.folder.iterdir() if not p.name.startswith("."))

@@ -238,7 +238,7 @@ def _from_export(folder: Path, ids: Collection[str]) -> None:
     if mine:
         Export(folder).contact_sheet.unlink(missing_ok=True)
     # with pictures inside, of training images too where there are examples; export makes them again
-    for page in (*folder.glob("annotate*.html"), *folder.glob("*.json")):
+    for page in (*folder.glob("*.html"), *folder.glob("*.json")):
         text = page.read_text()
         if any(image_id in text for image_id in ids):
             page.unlink()

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from oltr_core import digest, ledger, schema
 from oltr_core.frames import scan
 from oltr_core.images.shards import feature_key
+from oltr_core.ingest.batch_writer import part_of
 from oltr_core.layout import Layout
 
 
@@ -69,10 +70,9 @@ def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
     for folder in _inside(layout.scratch):
         with suppress(Timeout), _lock(folder):  # held by a process that works there
             yield folder, "an `oltr reproduce` that was cut off"
-    for folder in _inside(layout.raw):
-        name = folder.name.removeprefix(".").removesuffix(".part")
-        if folder.name.startswith(".") and folder.name.endswith(".part") and layout.batch(name).folder.is_dir():
-            yield folder, f"an unfinished ingest of batch {name}, which is there"
+    for batch in layout.batches:
+        if (part := part_of(layout, batch.name).folder).is_dir():
+            yield part, f"an unfinished ingest of batch {batch.name}, which is there"
     for folder in _inside(layout.exports):
         if folder.name in state.imported:
             yield folder, "a batch whose answers were imported"

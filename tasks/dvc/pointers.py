@@ -29,12 +29,17 @@ def as_yaml(content: Any) -> str:
     return yaml.dump(content, Dumper=_Quoting, sort_keys=False)
 
 
+def file_of(path: Path) -> Path:
+    """The pointer beside `path`."""
+    return path.with_name(f"{path.name}.dvc")
+
+
 def pointer(path: Path) -> dict[str, Any]:
     """What <path>.dvc says of the data it points at: md5, size, nfiles. Empty where there is no such file.
 
     Raises ValueError for a file that says nothing.
     """
-    file = path.with_name(f"{path.name}.dvc")
+    file = file_of(path)
     if not file.exists():
         return {}
     try:
@@ -60,7 +65,7 @@ def restore_pointers(layout: Layout) -> list[str]:
     for name, known in ledger.pointers(ledger.read(layout.ledger)).items():
         path = layout.root / name
         if pointer(path) not in ({}, known):
-            file = path.with_name(f"{path.name}.dvc")
+            file = file_of(path)
             content = yaml.safe_load(file.read_text())
             content["outs"][0] |= known
             write_atomically(file, as_yaml(content))

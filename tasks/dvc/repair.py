@@ -49,11 +49,11 @@ def repair(layout: Layout) -> list[str]:
     for path in list(layout.data.rglob(".*.tmp")):
         if is_unfinished(path) or (_COPY.fullmatch(path.name) and path.is_file()):
             path.unlink(missing_ok=True)
-    if pointers := without_pointer(layout):
-        for path in pointers:  # one that cannot be read would keep DVC from writing the others
-            path.with_name(f"{path.name}.dvc").unlink(missing_ok=True)
-        repository.add(layout, *pointers)
-    return [each.sentence for each in found] + [_again(path) for path in pointers]
+    if missing := without_pointer(layout):
+        for path in missing:  # one that cannot be read would keep DVC from writing the others
+            pointers.file_of(path).unlink(missing_ok=True)
+        repository.add(layout, *missing)
+    return [each.sentence for each in found] + [_again(path) for path in missing]
 
 
 def findings(layout: Layout) -> list[str]:

@@ -65,7 +65,7 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
 def restore(layout: Layout, name: str, again: Layout) -> None:
     """A workspace with the recipe of generation `name`, its inputs as they were, and this workspace's DVC cache."""
     sealed = layout.generation(name)
-    shutil.copytree(layout.root / ".dvc", again.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copytree(layout.dvc, again.dvc, ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copyfile(layout.root / ".dvcignore", again.root / ".dvcignore")
     with repository.opened(layout) as repo:
         cache, remote = repo.cache.local_cache_dir, repo.config["core"].get("remote")
@@ -101,7 +101,7 @@ def restore(layout: Layout, name: str, again: Layout) -> None:
         # <path>.dvc as it was when the generation was sealed
         out = {**{k: v for k, v in pointed.items() if k != "sealed"}, "hash": "md5", "path": path.name}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}.dvc").write_text(pointers.as_yaml({"outs": [out]}))
+        pointers.file_of(path).write_text(pointers.as_yaml({"outs": [out]}))
         pulled.append(path)
     repository.pull(again, *pulled)
     # stages verify their inputs against the history as it was then; it is not part of what is compared

@@ -146,13 +146,13 @@ def _git(folder: Path, *arguments: str) -> int:
 
 def removable(layout: Layout) -> list[Path]:
     """What the loop made in this workspace and nobody else put there, as far as it exists."""
-    made = [layout.ledger, layout.monitored, layout.lock, layout.ledger.with_suffix(".lock"), layout.dvc_lock]
+    made = [layout.ledger, layout.monitored, layout.lock, ledger.lock_of(layout.ledger), layout.dvc_lock]
     made += [ledger.head_of(layout.ledger), layout.raw, layout.truth, layout.work.folder, layout.exports]
     made += [layout.analyses, layout.failures, layout.timings, layout.store]
     made += [layout.mlflow_db, layout.mlflow_artifacts, layout.remote.parent, layout.dvc_cache, layout.dvc / "tmp"]
     made += [p for p in sorted(layout.generations.glob("*")) if p.name not in (GENESIS, "README.md")]
     made += [p for p in sorted(layout.annotations.glob("*")) if p.name != "README.md"]
-    made += sorted(layout.data.glob("ledger.torn-*"))
+    made += ledger.torn_lines_of(layout.ledger)
     return [p for p in made if p.exists() or p.is_symlink()]
 
 

@@ -217,23 +217,61 @@ def python_files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-#: whose files are not a workspace's, or are named by their content, whatever they hold
-NAMED_ELSEWHERE = {
-    "oltr_core/layout.py", "oltr_core/benchmark/catalogue.py", "oltr_core/benchmark/large_sets.py",
-    "oltr_core/ingest/batch_writer.py", "oltr_core/prediction/files.py", "oltr_core/training/resume.py",
-    "oltr_core/verification.py", "tasks/annotator/records.py", "tasks/annotator/returned.py", "tasks/quality.py",
-}  # fmt: skip
+#: file -> the names that it spells, since they are of one module alone
+OWN_NAMES = {
+    # documents and recipes of the repository
+    "oltr_core/benchmark/catalogue.py": {"methods.md"},
+    "oltr_core/benchmark/large_sets.py": {"large_sets.md", ".yaml"},
+    # beside a file of `Layout`
+    "oltr_core/benchmark/records.py": {".lock"},
+    "oltr_core/ledger.py": {".head", ".lock"},
+    "tasks/dvc/pointers.py": {".dvc"},
+    "tasks/mlflow/database.py": {".lock"},
+    # inside a folder that no other module looks into
+    "oltr_core/inference.py": {"features.npy"},
+    "oltr_core/ingest/batch_writer.py": {"made_from", ".part", ".parquet", "rows-*.parquet"},
+    "oltr_core/prediction/files.py": {".parquet"},
+    "oltr_core/training/parallel.py": {"error-*"},
+    "oltr_core/training/resume.py": {"state.safetensors"},
+    # named by its digest
+    "oltr_core/verification.py": {".parquet"},
+    "tasks/annotator/collecting.py": {".parquet"},
+    "tasks/annotator/records.py": {".parquet", ".part.parquet"},
+    # of Great Expectations, DVC and git
+    "tasks/quality.py": {"index.html"},
+    "tasks/dvc/reproduce.py": {".dvcignore"},
+    "tasks/workspace/__init__.py": {".gitignore"},
+}
 
-FILE = re.compile(r".*\.(csv|jsonl?|yaml|parquet|html|md|log|db|lock)")
+FILE = re.compile(
+    r".*\.(csv|jsonl?|ya?ml|parquet|html|md|txt|log|db|lock|head|part|png|safetensors|npy|arrow|dvc|\w+ignore)|made_from"
+)
+BESIDE = {"with_name", "with_stem", "with_suffix", "joinpath"}
 
 
 def names_spelled(path: Path, source: str | None = None) -> Iterator[str]:
-    """`file:line` of every path that ends in the name of a file as text, which `Layout` alone spells."""
-    relative = path.relative_to(ROOT)
-    if relative.as_posix() in NAMED_ELSEWHERE:
-        return
-    for node in ast.walk(ast.parse(source if source is not None else path.read_text())):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            ends = [part.value for part in ast.walk(node.right) if isinstance(part, ast.Constant)]
-            if any(isinstance(end, str) and FILE.fullmatch(end) for end in ends):
-                yield f"{relative}:{node.lineno} spells {ast.unparse(node.right)}; oltr_core/layout.py does that"
+    """`file:line` of every path that is made with the name of a file as text, which `Layout` alone spells."""
+    relative = path.relative_to(ROOT).as_posix()
+    for line, name in spelled(ast.parse(source if source is not None else path.read_text())):
+        if relative != "oltr_core/layout.py" and name not in OWN_NAMES.get(relative, ()):
+            yield f"{relative}:{line} spells {name}; oltr_core/layout.py does that"
+
+
+def spelled(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name; of an f-string its last piece of text."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(op=ast.Div(), right=name):
+                names, named = [name], FILE.fullmatch
+            case ast.Call(func=ast.Attribute(attr=call), args=names) if call in BESIDE:
+                named = FILE.fullmatch
+            case ast.Call(func=ast.Attribute(attr="glob" | "rglob"), args=names):
+                named = _names_more_than_an_end
+            case _:
+                continue
+        parts = [part.value for name in names for part in ast.walk(name) if isinstance(part, ast.Constant)]
+        yield from ((node.lineno, part) for part in parts if isinstance(part, str) and named(part))
+
+
+def _names_more_than_an_end(pattern: str) -> bool:
+    return bool(re.search("[a-z]{2}", re.sub(r"\[[^]]*\]|\.\w+$", "", pattern)))

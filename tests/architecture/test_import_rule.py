@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
-from tests.architecture.imports import NEVER, ROOT, names_spelled, python_files, violations
+from tests.architecture.imports import NEVER, OWN_NAMES, ROOT, names_spelled, python_files, spelled, violations
 
 
 @pytest.mark.parametrize("package", sorted(NEVER))
@@ -85,9 +86,40 @@ def test_the_layout_alone_spells_names_of_files(package):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("source", ["x = folder / 'history.csv'", "x = folder / f'{name}.json'"])
+@pytest.mark.parametrize("file", OWN_NAMES)
+def test_a_name_that_a_file_may_spell_is_one_that_it_spells(file):
+    assert {name for _, name in spelled(ast.parse((ROOT / file).read_text()))} == OWN_NAMES[file]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "folder / 'history.csv'",
+        "folder / f'{name}.json'",
+        "folder / 'batch.png'",
+        "folder / 'features.npy'",
+        "folder / f'{digest}.parquet'",
+        "folder / 'state.safetensors'",
+        "root / '.dvcignore'",
+        "part / 'made_from'",
+        "ledger.with_suffix('.lock')",
+        "path.with_name(f'{path.stem}.html')",
+        "folder.glob('[0-9]*/audit.json')",
+        "folder.glob('annotate*.html')",
+        "data.rglob('ledger.torn-*')",
+    ],
+)
 def test_a_name_that_is_spelled_elsewhere_is_found(source):
     assert len(list(names_spelled(ROOT / "oltr_core/stages/evaluate.py", source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["folder.glob('*')", "folder.glob('[!.]*.parquet')", "data.rglob('.*.tmp')", "folder.glob('*/*.safetensors')",
+     "path.with_suffix('')", "folder / name", "f'{a}.json'"],
+)  # fmt: skip
+def test_what_ends_like_others_is_no_name(source):
+    assert not list(names_spelled(ROOT / "oltr_core/stages/evaluate.py", source))
 
 
 def test_what_only_type_checkers_import_is_not_an_import():
