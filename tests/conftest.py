@@ -27,10 +27,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # a wrong shape or dtype anywhere in the equations is an error at the call that made it
-install_import_hook(
-    ["oltr_core.models", "oltr_core.losses", "oltr_core.samplers", "oltr_core.scores", "oltr_core.learners"],
-    "beartype.beartype",
-)
+SLOTS = ("models", "losses", "samplers", "scores", "learners", "strategies")
+install_import_hook([f"oltr_core.{slot}" for slot in SLOTS], "beartype.beartype")
 
 #: fixtures of the session that cost more than most tests
 COSTLY = ("looped", "s3_server", "url")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import import_module
 
+import pytest
 import yaml
 
+from tests.architecture.additions import ADDITIONS
 from tests.architecture.imports import ROOT
 from tests.architecture.test_extending import WRITERS
 
@@ -53,3 +56,13 @@ def test_the_tests_of_services_have_a_label_studio_of_their_own():
 def test_make_generated_writes_what_is_generated():
     run = [line.split(" -m ")[1].split() for line in commands("generated").splitlines() if " -m " in line]
     assert [tuple(of) for of in run][-len(WRITERS) :] == list(WRITERS)
+
+
+METHODS = [files for files in ADDITIONS.values() if "tests/core/test_defaults.py" in files]
+
+
+@pytest.mark.parametrize("slot", sorted({p.split("/")[1] for files in METHODS for p in files if "oltr_core/" in p}))
+def test_shapes_of_every_slot_are_checked_at_run_time_in_tests(slot):
+    found = import_module(f"oltr_core.{slot}").__spec__
+    assert found is not None
+    assert type(found.loader).__module__.startswith("jaxtyping."), "tests/conftest.py names it"
