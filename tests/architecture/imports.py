@@ -235,10 +235,9 @@ OWN_NAMES = {
     "oltr_core/training/resume.py": {"state.safetensors"},
     # named by its digest
     "oltr_core/verification.py": {".parquet"},
-    "tasks/annotator/collecting.py": {".parquet"},
     "tasks/annotator/records.py": {".parquet", ".part.parquet"},
-    # of Great Expectations, DVC and git
-    "tasks/quality.py": {"index.html"},
+    "tasks/annotator/returned.py": {".parquet"},
+    # of DVC and git
     "tasks/dvc/reproduce.py": {".dvcignore"},
     "tasks/workspace/__init__.py": {".gitignore"},
 }

@@ -12,7 +12,7 @@ from tests.architecture.imports import CORE_FOR_FLOWS, LAYERS, ROOT
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md", "docs/annotation.md", "docs/sources.md")
 
 
-def test_the_picture_of_the_floors_is_the_import_rule():
+def test_the_picture_of_the_layers_is_the_import_rule():
     blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
     layers = next(block for block in blocks if block.startswith("analyses"))
     assert [set(line.split(" · ")) for line in layers.splitlines()] == LAYERS
