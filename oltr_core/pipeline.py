@@ -22,7 +22,7 @@ class Stage:
     does: str  # one sentence, for --help
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()  # of params.yaml, or keys of them: all that it reads but `compute`
+    sections: tuple[str, ...] = ()  # of params.yaml that make it stale: all that it reads but `compute`
     run: tuple[str, ...] = ("generation", "parent", "mode")  # keys of data/run.yaml; `looks` come with the generation
     measures: bool = True  # it writes metrics/<name>.json, and the reasons for absent ones
     computes: bool = False  # it is the work itself; the rest is orchestration
@@ -48,7 +48,7 @@ TABLE = (
             "data_card.html",
             "data_card.md",
         ),
-        sections=("workspace.name", "curate"),
+        sections=("workspace", "curate"),
     ),
     Stage(
         "train",
@@ -91,7 +91,7 @@ TABLE = (
             *(f"metrics/{name}{end}" for name in _MEASURING for end in (".json", ".absent.json")), PARENT,
         ),
         writes=("report.html", "lineage.json", "summary.json", "trends"),
-        sections=("workspace.name",), measures=False,
+        sections=("workspace",), measures=False,
     ),
 )  # fmt: skip
 STAGES = tuple(stage.name for stage in TABLE)

@@ -54,7 +54,7 @@ def test_no_file_imports_what_its_package_may_not(package):
         ("flows/loop.py", "with contextlib.chdir(root):\n    pass", "calls chdir; flows leave"),
         ("flows/loop.py", "create_link_artifact(page, key='x')", "calls create_link_artifact; flows leave"),
         ("flows/loop.py", "def f(file):\n    file.unlink()", "calls unlink; flows leave effects to tasks"),
-        ("flows/loop.py", "def f(path, event):\n    ledger.append(path, event)", "calls ledger.append; flows leave effects"),
+        ("flows/loop.py", "def f(path, event):\n    ledger.append(path, event)", "calls ledger.append; flows leave"),
         ("flows/loop.py", "def f(file):\n    write_atomically(file, 'x')", "calls write_atomically; flows leave"),
     ],
 )  # fmt: skip

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,17 +52,6 @@ def within(path: str, places: Iterable[str]) -> bool:
     return any(Path(path).is_relative_to(place) for place in places)
 
 
-def parameters(stage: Stage, layout: Layout) -> Any:
-    """Its sections; of one that the row names key by key these keys alone."""
-    kind = import_module(f"oltr_core.stages.{stage.name}").Parameters
-    found = load_sections(kind, layout)
-    given: dict[str, Any] = {name: getattr(found, name) for name in kind.model_fields}
-    for section in {name.partition(".")[0] for name in stage.sections if "." in name}:
-        keys = [name.partition(".")[2] for name in stage.sections if name.startswith(f"{section}.")]
-        given[section] = SimpleNamespace(**{key: getattr(given[section], key) for key in keys})
-    return kind.model_construct(**given)
-
-
 def state(folder: Path) -> dict[Path, tuple[int, int]]:
     """What tells that a file was written again."""
     files = (path for path in folder.rglob("*") if path.is_file())
@@ -90,7 +78,8 @@ def run(stage: Stage, layout: Layout, parent: str) -> Seen:
     before = state(layout.data)
     with pytest.MonkeyPatch.context() as patch, opened(layout.data) as files:
         patch.setattr(reading, "Run", Taking)
-        import_module(f"oltr_core.stages.{stage.name}").run(parameters(stage, layout), layout)
+        module = import_module(f"oltr_core.stages.{stage.name}")
+        module.run(load_sections(module.Parameters, layout), layout)
     return Seen(
         names(files), names(path for path, now in state(layout.data).items() if now != before.get(path)), taken
     )
