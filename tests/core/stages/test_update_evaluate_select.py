@@ -25,7 +25,7 @@ from oltr_core.metrics.comparison import binomial_interval
 from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.prediction.trade_off import costs
-from oltr_core.scores import Entropy
+from oltr_core.scores import Energy, Entropy
 from oltr_core.settings.costs import Costs
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, select, update
@@ -328,7 +328,8 @@ def test_every_plot_is_there_and_the_history_remembers_the_parent(second):
 
 def test_other_scores_are_measured_beside_the_cards_own(second):
     groups = {name.split("/")[1] for name in values(second, "evaluate") if name.startswith("open_by_score/")}
-    assert groups == {score.name for score in load_params(second).evaluate.scores} - {Entropy().name}
+    own_or_void = {Entropy().name, Energy().name}
+    assert groups == {score.name for score in load_params(second).evaluate.scores} - own_or_void
 
 
 def test_a_score_that_perturbs_images_is_measured_like_the_others(first, tmp_path):

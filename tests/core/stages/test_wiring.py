@@ -195,6 +195,28 @@ def test_new_columns_come_after_the_old_ones_whatever_their_ids():
     assert extended.class_counts == [5, 5, 3, 2, 1, 3]
 
 
+# --- evaluate after an update -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(("section", "void"), [({}, "slda"), ({"learner": {"name": "imprint"}}, "imprint")])
+def test_after_an_update_a_score_that_it_makes_void_has_the_reason_in_the_place_of_every_figure(
+    copied, section, void
+):
+    scores = [{"name": name} for name in ("energy", "knn", "openmax")]
+    changed(copied, evaluate={"gate_share": 0, "scores": scores})
+    world.compute(copied, evaluate)
+    before = figures(copied)
+    updated(copied, **section)
+    world.compute(copied, evaluate)
+    absent = json.loads(copied.work.absent("evaluate").read_text())
+    for score in scores:
+        names = {name for name in before if name.startswith(f"open_by_score/{score['name']}/")}
+        assert names
+        if score["name"] == "openmax" or (score["name"], void) == ("energy", "slda"):
+            said = f"{score['name']} tells no unknown images after an update by {void}, "
+            assert all(absent[name].startswith(said) for name in names)
+        else:
+            assert names <= set(figures(copied))
+
+
 # --- select -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("seed", "generation"), [(0, "0000"), (1, "0000"), (0, "0001")])
 def test_what_is_picked_depends_on_the_seed_of_select_and_on_the_generation(copied, seed, generation):
