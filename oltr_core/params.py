@@ -35,7 +35,10 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> Params:
-        for sentence in contradictions.void_after_an_update(self.update, self.select, self.schedule):
+        for sentence in (
+            *contradictions.two_of_one_name(self.train, self.evaluate),
+            *contradictions.void_after_an_update(self.update, self.select, self.schedule),
+        ):
             raise ValueError(sentence)
         return self
 

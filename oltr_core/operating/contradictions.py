@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from oltr_core import scores, strategies
 from oltr_core.operating.after_update import void
 from oltr_core.operating.learning import Update
+from oltr_core.operating.rejection import Evaluate
 from oltr_core.operating.selection import Select
 from oltr_core.settings.operations import Schedule
+from oltr_core.spec import Spec
+from oltr_core.training import Train
 
 
 def void_after_an_update(update: Update, select: Select, schedule: Schedule) -> Iterator[str]:
@@ -24,3 +28,12 @@ def void_after_an_update(update: Update, select: Select, schedule: Schedule) -> 
             names = ", ".join(m.model_fields["name"].default for m in members if not void(m(), learner))
             said = f"{of.name} tells no unknown images after update.learner: {learner}, {why}"
             yield f"{key}: {said}; take one of {names}"
+
+
+def two_of_one_name(train: Train, evaluate: Evaluate) -> Iterator[str]:
+    """Losses and scores are kept by name, so that of two of one name the last alone would count."""
+    lists: dict[str, Sequence[Spec]] = {f"train.phases[{n}].losses": p.losses for n, p in enumerate(train.phases)}
+    for key, members in (lists | {"evaluate.scores": evaluate.scores}).items():
+        for name, times in Counter(member.model_dump()["name"] for member in members).items():
+            if times > 1:
+                yield f"{key}: {name} stands {times} times, and only the last would count; keep one"

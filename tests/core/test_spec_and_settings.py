@@ -123,10 +123,10 @@ def test_a_name_that_is_changed_alone_leaves_the_defaults_of_the_member_before_b
 def test_keys_of_another_member_are_left_out_below_other_keys_and_in_lists():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["update"]["learner"]["name"] = "nearest_class_mean"
-    params["train"]["phases"][1]["losses"][1]["name"] = "cross_entropy"
+    params["train"]["phases"][1]["losses"][1]["name"] = "focal"
     found = parse(Params, params, "params.yaml")
     assert found.update.learner == NearestClassMean()
-    assert [loss.name for loss in found.train.phases[1].losses] == ["cross_entropy", "cross_entropy"]
+    assert [loss.name for loss in found.train.phases[1].losses] == ["cross_entropy", "focal"]
     assert parse(list[Score], [{"name": "msp", "k": 3}], "params.yaml")[0].name == "msp"
 
 

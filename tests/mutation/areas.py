@@ -163,8 +163,8 @@ AREAS: dict[str, list[str]] = {
     ],
     "oltr_core/operating": [f"{CORE}/test_operating.py", f"{CORE}/test_defaults.py", f"{CORE}/test_params_yaml.py"],
     "oltr_core/operating/after_update.py": [f"{CORE}/test_after_update.py"],
-    "oltr_core/operating/contradictions.py": [f"{CORE}/test_after_update.py"],
-    "oltr_core/params.py": [f"{CORE}/test_spec_and_settings.py"],
+    "oltr_core/operating/contradictions.py": [f"{CORE}/test_contradictions.py", f"{CORE}/test_after_update.py"],
+    "oltr_core/params.py": [f"{CORE}/test_spec_and_settings.py", f"{CORE}/test_contradictions.py"],
     "oltr_core/engine.py": [f"{CORE}/test_engine.py"],
     "oltr_core/code_closure.py": [
         "tests/core/test_code_closure.py",
