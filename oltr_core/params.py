@@ -24,6 +24,9 @@ from oltr_core.settings.whole import Settings
 from oltr_core.spec import suggest
 from oltr_core.training import Train
 
+#: the last parts of the names of metrics of which no value is better than another
+WITHOUT_BETTER = ("threshold", "classes", "temperature")
+
 
 class Params(Settings):
     """Everything in params.yaml."""
@@ -57,6 +60,10 @@ def _check_gate(params: Params) -> None:
     figures = {*comparison.names()} - {"learned_accuracy"}  # the champion's is always 0
     metrics = evaluation.names([score.name for score in params.evaluate.scores])
     for name in params.gate.tolerances:
+        if name in metrics and name.rpartition("/")[2] in WITHOUT_BETTER:
+            raise ValueError(
+                f"params.yaml: gate.tolerances: {name} is neither better nor worse where it is larger; remove it"
+            )
         # which classes and values of attributes there will be is not known yet
         later = (OF_CLASS, *(f"{OF_SLICE}{attribute}/" for attribute in params.evaluate.slices))
         if name.startswith(OF_SLICE) and not name.startswith(later):

@@ -27,13 +27,11 @@ from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 from oltr_core.measured import OF_CLASS, OF_SLICE, SMALLER
-from oltr_core.settings.operations import Gate
+from oltr_core.settings.operations import METRIC_OF, Gate
 
 NO_GROUP = "no group of this name with enough test images of classes that both know"
 NO_CLASS = "no image of a class of this name that both know"
 FAR = 3  # tolerances; a fall of more is refused whatever its interval
-#: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
-METRICS = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
 
 
 def fallen(compared: dict[str, Any], tolerances: dict[str, float]) -> list[str]:
@@ -113,7 +111,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     sealed = layout.generation(name)
     if champion == GENESIS:
         return [], {"not_compared": {}}
-    figures = {metric: figure for figure, metric in METRICS.items()}
+    figures = {metric: figure for figure, metric in METRIC_OF.items()}
     tolerances = {figures.get(given, given): far for given, far in gate.tolerances.items()}  # by either name
     reasons: list[str] = []
     grounds: dict[str, Any] = {"not_compared": {}}
@@ -126,7 +124,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
             tolerances = {
                 n: far for n, far in tolerances.items() if n not in {**compared["metrics"], **compared["absent"]}
             }
-    tolerances = {METRICS.get(n, n): far for n, far in tolerances.items()}
+    tolerances = {METRIC_OF.get(n, n): far for n, far in tolerances.items()}
     absent, before = json.loads(sealed.metrics_absent.read_text()), _metrics(layout, champion)
     grounds["not_compared"] |= {n: absent[n] for n in sorted(tolerances) if n in absent and n in before}
     grounds["not_compared"] |= {n: NO_CLASS for n in sorted(tolerances) if n.startswith(OF_CLASS)}

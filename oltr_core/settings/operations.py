@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from oltr_core.settings.masking import masked
 from oltr_core.spec import Spec
 
-Tolerances = dict[str, Annotated[float, Field(ge=0)]]
+Tolerances = dict[str, Annotated[float, Field(ge=0, le=1)]]
+#: figure of gate.json -> the metric that stands for it where there is none, and had its tolerance in version 0.1
+METRIC_OF = {"known_accuracy": "closed/overall", "few_accuracy": "closed/few", "auroc": "open/auroc"}
 
 
 class RawBatch(Spec):
@@ -36,6 +38,14 @@ class Gate(Spec):
     # by gate.json; any other name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
     least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
+
+    @field_validator("tolerances")
+    @classmethod
+    def _one_per_figure(cls, tolerances: Tolerances) -> Tolerances:
+        for figure, metric in METRIC_OF.items():
+            if figure in tolerances and metric in tolerances:
+                raise ValueError(f"{figure} and {metric} are two names of one figure; keep one")
+        return tolerances
 
 
 class Storage(Spec):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from oltr_core.params import Params
+from oltr_core.layout import Layout
+from oltr_core.params import Params, load_params
 from oltr_core.spec import parse
 
 
@@ -39,3 +41,38 @@ def test_a_score_is_measured_once_for_a_name():
         "evaluate.scores: prior_aware stands 2 times, and only the last would count; keep one",
     )
     assert len(read({"evaluate": {"scores": twice[:2]}}).evaluate.scores) == 2
+
+
+# --- tolerances of the gate -------------------------------------------------------------------------------------
+def tolerances(folder, **said) -> dict:
+    layout = Layout(folder)
+    layout.params.write_text(yaml.safe_dump({"gate": {"tolerances": said}, "compute": {}}))
+    return load_params(layout).gate.tolerances
+
+
+@pytest.mark.parametrize(
+    "name", ["open/threshold", "open/classes", "calibration/temperature", "open_by_score/msp/threshold"]
+)
+def test_a_figure_that_is_neither_better_nor_worse_has_no_tolerance(tmp_path, name):
+    with pytest.raises(ValueError, match=f"gate.tolerances: {name} is neither better nor worse where it is larger"):
+        tolerances(tmp_path, **{name: 0.1})
+
+
+def test_a_figure_that_is_better_when_smaller_has_one(tmp_path):
+    assert tolerances(tmp_path, **{"calibration/ece": 0.1, "open/fpr95": 0.2, "class/threshold": 0.3})
+
+
+@pytest.mark.parametrize(
+    "names", [("known_accuracy", "closed/overall"), ("few_accuracy", "closed/few"), ("auroc", "open/auroc")]
+)
+def test_two_names_of_one_figure_have_no_tolerance_each(tmp_path, names):
+    with pytest.raises(ValueError, match=f"gate.tolerances: {names[0]} and {names[1]} are two names of one figure"):
+        tolerances(tmp_path, **dict.fromkeys(names, 0.1))
+    assert len(tolerances(tmp_path, **{names[0]: 0.1, "now/overall": 0.1})) == 2
+
+
+@pytest.mark.parametrize("far", [5.0, float("inf"), 1.001])
+def test_a_tolerance_that_no_fall_can_exceed_is_refused(tmp_path, far):
+    with pytest.raises(ValueError, match="gate.tolerances.known_accuracy: .*less than or equal to 1, found"):
+        tolerances(tmp_path, known_accuracy=far)
+    assert tolerances(tmp_path, known_accuracy=1.0), "as good as none, and said so"
