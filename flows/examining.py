@@ -68,7 +68,7 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
         lines.append(f"✓ {'images':<9} {advice.summary(seen, plan, found)}")
         if seen.left_out:  # what is not known is neither praised nor blamed
             return lines, True
-        refused = list(advice.refusals(plan, found))
+        refused = list(advice.refusals(seen, plan, found))
         lines += [f"! {'images':<9} {sentence}" for sentence in advice.advice(seen, plan, found)]
         lines += [f"✗ {'images':<9} {sentence}" for sentence in refused]
         if len(plan.train) > 1:

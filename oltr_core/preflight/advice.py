@@ -8,10 +8,11 @@ from statistics import median
 
 from oltr_core.measured import counted
 from oltr_core.models.backbones import Timm
-from oltr_core.operating.rejection import can_reject
+from oltr_core.operating.rejection import BY_UNKNOWN, can_reject
 from oltr_core.params import Params
 from oltr_core.preflight.images import Expected, Seen
 from oltr_core.shots import GROUPS, shot
+from oltr_core.spec import suggest
 
 FEW = 5  # training images below which little can be learned of a class
 FEW_TESTS = 20  # open test images below which a recall moves by more than five points with each
@@ -49,7 +50,7 @@ def _range(sides: tuple[int, ...]) -> str:
     return str(low) if low == high else f"{low} to {high} (median {median(sides):.0f})"
 
 
-def refusals(plan: Expected, params: Params) -> Iterator[str]:
+def refusals(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     """What stops the loop in its first generation."""
     curate, sources = params.curate, [s.get("name") for batch in params.sources for s in batch.sources]
     if not plan.train:
@@ -65,6 +66,15 @@ def refusals(plan: Expected, params: Params) -> Iterator[str]:
         )
     if not plan.val:
         yield "no image is left for validation, which sets the threshold: raise curate.val_share or add a `role: val`"
+    if params.update.threshold_by in BY_UNKNOWN and not plan.open_val:
+        yield (
+            f"update.threshold_by: {params.update.threshold_by} needs validation images of classes that nothing "
+            "trains on, and there is none: add a source with `role: val` of such classes and set "
+            "curate.unknown_validation, or take known_kept"
+        )
+    for name in params.evaluate.slices:
+        if name not in seen.attributes:
+            yield f"evaluate.slices: no image to evaluate has an attribute {name!r}{suggest(name, seen.attributes)}"
     if params.annotator.name == "truth" and "unlabelled" in sources:
         yield "the annotator `truth` cannot name images that came without a label: take `annotator: {name: folder}`"
 

@@ -7,6 +7,7 @@ hundred images the header is read: no pixel is decoded, and nothing is fetched o
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Seen:
     labelled: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     pool: int = 0
     sides: list[tuple[int, int]] = field(default_factory=list)  # width, height in pixels, of some images
+    attributes: set[str] = field(default_factory=lambda: {"source"})  # of images that may be evaluated
     left_out: list[str] = field(default_factory=list)  # what could not be looked at, and why
 
     @property
@@ -56,7 +58,8 @@ class Expected:
     train: dict[str, int]  # images per known class
     val: int
     pool: int
-    open_test: int  # test images of classes that nothing trains
+    open_test: int  # test images of classes that nothing trains,
+    open_val: int = 0  # and validation images
 
 
 def look(settings: Settings, layout: Layout, access: SourceAccess) -> Seen:
@@ -81,15 +84,21 @@ def expected(seen: Seen, curate: Curate) -> Expected:
         known &= counts[:, 2] > 0
     train = {name: int(row[2]) for name, row, keep in zip(names, counts, known, strict=True) if keep}
     pool, open_test = seen.pool + counts[waiting, 1:].sum(), counts[~known, 0].sum()
-    return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test))
+    open_val = counts[~known & ~waiting, 1].sum()  # those of a class that is held out wait in the pool
+    return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test), int(open_val))
 
 
 def _ingested(layout: Layout) -> Seen:
     seen = Seen("ingested")
     for batch in layout.batches:
-        for row in schema.read(batch.index, schema.INDEX, ["split", "label", "width", "height"]).to_pylist():
+        columns = ["split", "label", "width", "height", "attributes"]
+        texts: set[str] = set()
+        for row in schema.read(batch.index, schema.INDEX, columns).to_pylist():
             seen.count(row["split"], row["label"])
             seen.sides.append((row["width"], row["height"]))
+            if row["split"] != "train" and row["attributes"]:
+                texts.add(row["attributes"])
+        seen.attributes.update(*map(json.loads, texts))
     seen.sides = seen.sides[:: max(1, len(seen.sides) // LOOKED_AT)]
     return seen
 
@@ -110,6 +119,7 @@ def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
                 break
             if record.problem is None:
                 seen.count(record.split, record.label)
+                seen.attributes |= set(record.attributes if record.split != "train" else ())
                 # each record so far is kept with the same chance (Vitter's algorithm R)
                 if len(some) < LOOKED_AT:
                     some.append(record)

@@ -56,7 +56,7 @@ def said_of(root, settings: Params) -> tuple[str, list[str], list[str]]:
     return (
         advice.summary(found, plan, settings),
         list(advice.advice(found, plan, settings)),
-        list(advice.refusals(plan, settings)),
+        list(advice.refusals(found, plan, settings)),
     )
 
 
@@ -273,11 +273,20 @@ def test_the_summary_has_every_number_of_the_split_and_the_sides_from_least_to_l
         ({"val": 1}, {}, None),
         ({"val": 0}, {}, "no image is left for validation"),
         ({}, {"annotator": {"name": "truth"}, "sources": [{"batch": "b", "sources": FOLDERS[:1]}]}, None),
+        ({}, {"update": {"threshold_by": "unknown_accepted"}},
+         "update.threshold_by: unknown_accepted needs validation images of classes that nothing trains on"),
+        ({}, {"update": {"threshold_by": "cheapest"}}, "update.threshold_by: cheapest needs validation images"),
+        ({"open_val": 1}, {"update": {"threshold_by": "cheapest"}}, None),
+        ({}, {"update": {"threshold_by": "shots_kept"}}, None),
+        ({}, {"evaluate": {"slices": ["site", "source"]}}, None),
+        ({}, {"evaluate": {"slices": ["site", "sit"]}},
+         "evaluate.slices: no image to evaluate has an attribute 'sit'; did you mean 'site'? (there are: site,"),
     ],
-)
+)  # fmt: skip
 def test_a_loop_is_refused_only_where_it_would_stop(of, sections, said):
     plan = images.Expected(**{"train": {"fox": 40, "lynx": 40}, "val": 8, "pool": 9, "open_test": 20} | of)
-    found = list(advice.refusals(plan, params(**sections)))
+    seen = images.Seen("ingested", attributes={"source", "site"})
+    found = list(advice.refusals(seen, plan, params(**sections)))
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -311,6 +320,31 @@ def test_a_class_of_validation_images_alone_is_refused_or_where_it_is_allowed_co
     assert not refused
     assert "2 classes to train" in summary
     assert "10 in the pool" in summary
+
+
+def test_validation_images_of_unknown_classes_are_counted_where_the_threshold_may_be_chosen_on_them(photos):
+    (photos / "made").mkdir()
+    (photos / "labelled" / "lynx").rename(photos / "made" / "lynx")
+    sources = [{"batch": "first", "sources": [*FOLDERS, {"name": "folder", "path": "made", "role": "val"}]}]
+    for unknown, hold, number in ((True, 0, 4), (False, 0, 0), (True, ["lynx"], 0)):
+        settings = params(sources=sources, curate={"unknown_validation": unknown, "hold_out_classes": hold})
+        assert images.expected(seen(photos, settings), settings.curate).open_val == number
+
+
+def test_attributes_are_those_of_images_that_no_source_gives_to_training(photos):
+    lines = ["path,label,site", *(f"labelled/fox/{n}.png,fox,north" for n in range(3))]
+    (photos / "t.csv").write_text("\n".join(lines))
+    (photos / "u.csv").write_text("\n".join([lines[0].replace("site", "camera"), *lines[1:]]))
+    for role, found in (("train", {"source", "camera"}), ("", {"source", "site", "camera"})):
+        tables = [{"name": "table", "path": "t.csv"} | ({"role": role} if role else {})]
+        tables += [{"name": "table", "path": "u.csv", "role": "test"}]
+        sources = [{"batch": "first", "sources": tables}]
+        assert seen(photos, params(sources=sources)).attributes == found
+    layout = Layout(photos / "w")
+    rows = [index_row(n, split=split, label="fox", attributes=f'{{"{split}": 1}}') for n, split in
+            enumerate(("train", "val", "test"))]  # fmt: skip
+    put_batch(layout, "b", [*rows, index_row(3, label="fox")])
+    assert images.look(params(), layout, SourceAccess(photos)).attributes == {"source", "val", "test"}
 
 
 # --- how long it takes ------------------------------------------------------------------------------------------
