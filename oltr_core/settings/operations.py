@@ -74,6 +74,10 @@ class Storage(Spec):
         return self
 
 
+#: of addresses that MLflow keeps its figures at; a database's may name its driver after a plus
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
+
+
 class Tracking(Spec):
     """Where MLflow looks."""
 
@@ -81,6 +85,17 @@ class Tracking(Spec):
     artifacts: str = ""  # a folder or s3://bucket/prefix, for a new experiment; empty: the server's, or mlartifacts/
     experiment: str = "oltr"
     model: str = "oltr-classifier"  # the registered model's name
+
+    @field_validator("uri")
+    @classmethod
+    def _has_a_scheme(cls, uri: str) -> str:
+        scheme, colon, _ = uri.partition(":")
+        if colon and scheme.partition("+")[0] not in SCHEMES:
+            raise ValueError(  # without the rest, which may hold a password
+                f"expected a folder, or an address that begins with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]} and a "
+                f"colon, found one that begins with {scheme + colon!r}; a server's is written http://localhost:5000"
+            )
+        return uri
 
 
 class Versions(Spec):

@@ -23,7 +23,7 @@ from oltr_core.settings import kinds, workspace
 from oltr_core.settings.annotator import Annotator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Consensus
-from oltr_core.settings.operations import Monitor, RawBatch, Storage
+from oltr_core.settings.operations import Monitor, RawBatch, Storage, Tracking
 from oltr_core.settings.reading import flat, load_run, read_yaml
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
@@ -97,6 +97,12 @@ UNIONS = {
             {"storage": {"remote": "/mnt/dvc", "features": True}},
             "storage.*features: true does nothing with the remote '/mnt/dvc', .*into S3 alone; write features: false",
         ),
+        (
+            {"tracking": {"uri": "localhost:5000"}},
+            "params.yaml: tracking.uri: expected a folder, or an address that begins with http, .* or databricks "
+            "and a colon, found one that begins with 'localhost:'; a server's is written http://localhost:5000$",
+        ),
+        ({"tracking": {"uri": "htp://here"}}, "tracking.uri: expected a folder, .*begins with 'htp:'"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_file_key_expected_and_found(value, sentence):
@@ -152,6 +158,9 @@ def test_what_may_stand_beside_what_is_refused():
     for hours in ([], [22, 6], [6, 22], [0, 23]):
         assert Monitor(quiet_hours=hours).quiet_hours == hours
     assert [b.batch for b in Settings(sources=[RawBatch(batch=b, sources=[{}]) for b in ("a.b-2", "0")]).sources]
+    databases = ["sqlite:///m.db", "postgresql://u@h/d", "mysql+pymysql://u@h/d", "mssql+pyodbc://u@h/d"]
+    for uri in ("", "runs", "/srv/runs", "http://h:5000", "https://h", "file:///r", "databricks", *databases):
+        assert Tracking(uri=uri).uri == uri
     secret = "s3://eve:hunter2@bucket/deer"
     with pytest.raises(ValueError, match="storage.remote.*expected an address without a user, password or token"):
         parse(Settings, {"storage": {"remote": secret}}, "params.yaml")
