@@ -39,6 +39,8 @@ class Params(Settings):
     @model_validator(mode="after")
     def _without_contradiction(self) -> Params:
         for sentence in (
+            *contradictions.no_number(self.model_dump()),
+            *contradictions.divided_by_nothing(self.train),
             *contradictions.two_of_one_name(self.train, self.evaluate),
             *contradictions.void_after_an_update(self.update, self.select, self.schedule),
         ):

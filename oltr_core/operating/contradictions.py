@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from oltr_core import scores, strategies
 from oltr_core.operating.after_update import void
@@ -37,3 +39,18 @@ def two_of_one_name(train: Train, evaluate: Evaluate) -> Iterator[str]:
         for name, times in Counter(member.model_dump()["name"] for member in members).items():
             if times > 1:
                 yield f"{key}: {name} stands {times} times, and only the last would count; keep one"
+
+
+def no_number(value: Any, key: str = "") -> Iterator[str]:
+    """YAML's .nan and .inf, wherever they stand: a loss of them is blamed on the learning rates."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}: expected a finite number, found {value}"
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, inner in inside:
+        yield from no_number(inner, f"{key}[{name}]" if isinstance(name, int) else f"{key}.{name}".lstrip("."))
+
+
+def divided_by_nothing(train: Train) -> Iterator[str]:
+    """Pixels are divided by `std`."""
+    if min(train.transform.std) <= 0:
+        yield f"train.transform.std: expected three numbers above 0, found {list(train.transform.std)}"

@@ -53,6 +53,12 @@ def _range(sides: tuple[int, ...]) -> str:
 def refusals(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     """What stops the loop in its first generation."""
     curate, sources = params.curate, [s.get("name") for batch in params.sources for s in batch.sources]
+    if plan.held and not plan.train:
+        yield (
+            f"curate.hold_out_classes holds out every class that has labels ({plan.held}), so that none is left to "
+            "train on: hold out fewer"
+        )
+        return
     if not plan.train:
         yield "no image has a label to train on: give a source a folder per class, or a table with labels"
         return

@@ -60,6 +60,7 @@ class Expected:
     pool: int
     open_test: int  # test images of classes that nothing trains,
     open_val: int = 0  # and validation images
+    held: int = 0  # classes held out
 
 
 def look(settings: Settings, layout: Layout, access: SourceAccess) -> Seen:
@@ -85,7 +86,7 @@ def expected(seen: Seen, curate: Curate) -> Expected:
     train = {name: int(row[2]) for name, row, keep in zip(names, counts, known, strict=True) if keep}
     pool, open_test = seen.pool + counts[waiting, 1:].sum(), counts[~known, 0].sum()
     open_val = counts[~known & ~waiting, 1].sum()  # those of a class that is held out wait in the pool
-    return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test), int(open_val))
+    return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test), int(open_val), int(waiting.sum()))
 
 
 def _ingested(layout: Layout) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -41,7 +42,28 @@ def load_sections(kind: type[S], layout: Layout) -> S:
     except ValueError as error:
         # a file without this section was written for version 0.1, which had its keys elsewhere
         older = "" if "compute" in raw else "; a file of an older version is rewritten by `oltr upgrade`"
-        raise ValueError(f"{masked(str(error))}{older}") from None
+        raise ValueError(f"{masked(_as_written(str(error), raw))}{older}") from None
+
+
+def _as_written(sentence: str, raw: Any) -> str:
+    """The sentence with its key as the file has it: pydantic puts a union's member into it, update.score.knn.k."""
+    file, _, rest = sentence.partition(": ")
+    key, _, said = rest.partition(": ")
+    if " " in key:
+        return sentence
+    kept, at = "", raw
+    for part in re.findall(r"\[\d+\]|\.?[^.\[]+(?:\[\D[^\]]*\])?", key):
+        name = part.strip(".[]")
+        if isinstance(at, list) and name.isdigit() and int(name) < len(at):
+            at = at[int(name)]
+        elif isinstance(at, dict) and name in at:
+            at = at[name]
+        elif not isinstance(at, dict) or at.get("name") == name:
+            continue  # a member of a union, and no key
+        else:
+            at = {}  # a key that is not there
+        kept += part
+    return f"{file}: {kept}: {said}"
 
 
 class _Loader(yaml.SafeLoader):

@@ -43,6 +43,45 @@ def test_a_score_is_measured_once_for_a_name():
     assert len(read({"evaluate": {"scores": twice[:2]}}).evaluate.scores) == 2
 
 
+# --- numbers that are none ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (phases(losses=[{"name": "cross_entropy", "weight": float("nan")}]),
+         "train.phases[1].losses[0].weight: expected a finite number, found nan"),
+        (phases(learning_rates={"trunk": float("inf")}),
+         "train.phases[1].learning_rates.trunk: expected a finite number, found inf"),
+        ({"train": {"transform": {"mean": [0.5, float("nan"), 0.5]}}},
+         "train.transform.mean[1]: expected a finite number, found nan"),
+        ({"update": {"costs": {"confusion": float("inf")}}},
+         "update.costs.confusion: expected a finite number, found inf"),
+        ({"train": {"transform": {"std": [0.5, 0, 0.5]}}},
+         "train.transform.std: expected three numbers above 0, found [0.5, 0.0, 0.5]"),
+        ({"train": {"transform": {"std": [0.5, 0.5, -0.1]}}},
+         "train.transform.std: expected three numbers above 0, found [0.5, 0.5, -0.1]"),
+    ],
+)  # fmt: skip
+def test_a_number_that_would_end_a_training_in_nan_is_refused_by_its_key(said, sentence):
+    refused(said, sentence)
+
+
+def test_a_key_of_a_member_of_a_union_is_named_as_the_file_has_it(tmp_path):
+    layout = Layout(tmp_path)
+    for text, said in (
+        ("update: {score: {name: knn, k: 0}}", "update.score.k: input"),
+        ("evaluate: {scores: [{name: msp}, {name: knn, k: 0}]}", "evaluate.scores[1].k: input"),
+        (
+            "train: {phases: [{name: a, epochs: 1, head: {name: tau_norm, tau: 2}}]}",
+            "train.phases[0].head.tau: input",
+        ),
+        ("curate: {consensus: {name: dawid_skene, probability: 0.5}}", "curate.consensus.probability: input"),
+    ):
+        layout.params.write_text(f"{text}\ncompute: {{}}\n")
+        with pytest.raises(ValueError, match="^params.yaml: ") as error:
+            load_params(layout)
+        assert str(error.value).startswith(f"params.yaml: {said}")
+
+
 # --- tolerances of the gate -------------------------------------------------------------------------------------
 def tolerances(folder, **said) -> dict:
     layout = Layout(folder)

@@ -257,6 +257,10 @@ def test_every_kind_of_images_is_listed_with_when_to_take_it():
         ("", "yaml: expected `key: value` lines, found NoneType"),
         ("curate: {seed: x}\n", "seed: .*found 'x'; a file of an older version is rewritten by `oltr upgrade`$"),
         ("curate: {seed: x}\ncompute: {}\n", "curate.seed: .*found 'x'$"),
+        ("annotator: {name: folder, share: 0}\ncompute: {}\n", "yaml: annotator.share: .*greater than 0, found 0$"),
+        ("curate: {hold_out_classes: -1}\ncompute: {}\n", "yaml: curate.hold_out_classes: .*found -1$"),
+        ("sources: [{batch: b}]\ncompute: {}\n", r"yaml: sources\[0\].sources: this key is required"),
+        ("curate: {sead: 3}\ncompute: {}\n", "yaml: curate: there is no key 'sead' here; did you mean 'seed'"),
         ("curate: {seed: 's3://eve:hunter2@host'}\ncompute: {}\n", r"curate.seed: .*found 's3://\*\*\*@host'$"),
     ],
 )

@@ -296,6 +296,8 @@ def test_a_loop_is_refused_only_where_it_would_stop(of, sections, said):
     [
         ({"sources": [{"batch": "one", "sources": [{"name": "folder", "path": "one"}]}]}, "of one class (roe deer)"),
         ({"sources": [{"batch": "first", "sources": FOLDERS[1:]}]}, "no image has a label to train on"),
+        ({"curate": {"hold_out_classes": ["fox", "lynx", "roe deer"]}},
+         "curate.hold_out_classes holds out every class that has labels (3), so that none is left to train on"),
         ({"curate": {"min_train_per_class": 5}}, "1 class, lynx (4), would have fewer than 5 training images, which"),
         ({"curate": {"val_share": 0.0}}, "no image is left for validation, which sets the threshold"),
         ({"annotator": {"name": "truth"}}, "the annotator `truth` cannot name images that came without a label"),
