@@ -80,8 +80,15 @@ def command(
     return made
 
 
+def _said(context: click.Context, option: click.Parameter, reason: str) -> str:
+    """The reason, if there is one. Raises click's error for an empty one, that would stand in the ledger for ever."""
+    if not reason.strip():
+        raise click.BadParameter("expected a sentence for the ledger, found nothing", context, option)
+    return reason
+
+
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
-REASON = click.option("--reason", required=True, help="Why; it is written into the ledger.")
+REASON = click.option("--reason", required=True, callback=_said, help="Why; it is written into the ledger.")
 BY = click.option("--by", help="Who does it (default: git's user.name).")
 NEWEST = click.argument("generation", required=False)

@@ -41,6 +41,7 @@ class Params(Settings):
         for sentence in (
             *contradictions.no_number(self.model_dump()),
             *contradictions.divided_by_nothing(self.train),
+            *contradictions.nothing_to_train(self.train, self.curate),
             *contradictions.two_of_one_name(self.train, self.evaluate),
             *contradictions.void_after_an_update(self.update, self.select, self.schedule),
         ):

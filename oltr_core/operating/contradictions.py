@@ -12,6 +12,7 @@ from oltr_core.operating.after_update import void
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
 from oltr_core.operating.selection import Select
+from oltr_core.settings.curate import Curate
 from oltr_core.settings.operations import Schedule
 from oltr_core.spec import Spec
 from oltr_core.training import Train
@@ -54,3 +55,14 @@ def divided_by_nothing(train: Train) -> Iterator[str]:
     """Pixels are divided by `std`."""
     if min(train.transform.std) <= 0:
         yield f"train.transform.std: expected three numbers above 0, found {list(train.transform.std)}"
+
+
+def nothing_to_train(train: Train, curate: Curate) -> Iterator[str]:
+    """No epoch, or no image that is not for validation or test."""
+    if not any(phase.epochs for phase in train.phases):
+        yield "train.phases: every phase has epochs: 0, so that nothing is trained; give one an epoch or more"
+    if curate.val_share + curate.test_share >= 1:
+        yield (
+            f"curate.val_share and curate.test_share: expected less than 1 together, found {curate.val_share:g} and "
+            f"{curate.test_share:g}, which leaves nothing to train on"
+        )

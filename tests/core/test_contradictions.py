@@ -82,6 +82,22 @@ def test_a_key_of_a_member_of_a_union_is_named_as_the_file_has_it(tmp_path):
         assert str(error.value).startswith(f"params.yaml: {said}")
 
 
+# --- nothing to train -------------------------------------------------------------------------------------------
+def test_a_training_has_an_epoch():
+    none = {"train": {"phases": [{"name": "a", "epochs": 0}, {"name": "b", "epochs": 0}]}}
+    refused(none, "train.phases: every phase has epochs: 0, so that nothing is trained; give one an epoch or more")
+    assert read(phases(epochs=0)), "a head may be made of the one before without a step"
+
+
+def test_validation_and_test_leave_images_to_train_on():
+    refused(
+        {"curate": {"val_share": 0.6, "test_share": 0.4}},
+        "curate.val_share and curate.test_share: expected less than 1 together, found 0.6 and 0.4, which leaves "
+        "nothing to train on",
+    )
+    assert read({"curate": {"val_share": 0.5, "test_share": 0.4}})
+
+
 # --- tolerances of the gate -------------------------------------------------------------------------------------
 def tolerances(folder, **said) -> dict:
     layout = Layout(folder)

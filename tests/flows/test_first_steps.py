@@ -132,3 +132,12 @@ def test_reading_params_alone_looks_at_no_image(photos, monkeypatch):
     monkeypatch.setattr("oltr_core.preflight.images.look", lambda *_: pytest.fail("it looked"))
     done = CliRunner().invoke(cli.oltr, ["--workspace", str(photos.root), "check", "--params-only"])
     assert (done.exit_code, done.output) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["promote", "0000"], ["classes", "retire", "fox"]])
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_reason_that_says_nothing_is_refused(photos, words, reason):
+    done = CliRunner().invoke(cli.oltr, ["--workspace", str(photos.root), *words, "--reason", reason])
+    assert done.exit_code == 2
+    assert "'--reason': expected a sentence for the ledger, found nothing" in " ".join(done.output.split())
+    assert not photos.ledger.exists()
