@@ -217,6 +217,46 @@ def test_after_an_update_a_score_that_it_makes_void_has_the_reason_in_the_place_
             assert names <= set(figures(copied))
 
 
+def test_figures_of_the_classes_known_now_are_by_the_training_images_that_they_have_now(copied):
+    updated(copied)
+    world.compute(copied, evaluate)
+    test, found = Seen(copied, "test"), figures(copied)
+    right = test.known.mean_logits.argmax(1) == test.known_labels
+    accuracy = [float(right[test.known_labels == k].double().mean()) for k in range(len(test.card.class_ids))]
+    before = [*checkpoint.read_card(copied.generation("0000").model).class_counts, 0, 0]
+    for counts, same in ((test.card.class_counts, True), (before, False)):
+        few = [a for a, n in zip(accuracy, counts, strict=True) if 0 < n <= 20]
+        medium = [a for a, n in zip(accuracy, counts, strict=True) if 20 < n < 100]
+        expected = [sum(part) / len(part) for part in (few, medium)]
+        assert ([found["now/few"], found["now/medium"]] == pytest.approx(expected)) is same
+
+
+@pytest.mark.parametrize("by", ["unknown_accepted", "known_kept"])
+def test_another_scores_threshold_is_chosen_as_the_cards_was_on_the_same_validation_images(copied, by):
+    """On those of unknown classes, where it is about them; and where every image counts, not every class alike."""
+    rows = schema.read(copied.work.manifest, schema.MANIFEST).to_pylist()
+    unknown = sorted({row["label"] for row in rows if row["split"] == "test" and row["class_id"] is None})
+    for n, row in enumerate(rows):
+        if row["split"] == "test" and row["label"] in unknown[:2]:
+            row["split"] = "val"
+        elif row["split"] == "val" and row["class_id"] in (0, 1, 2) and n % 4:
+            row["split"] = "test"  # so that classes have unlike numbers
+    schema.write(copied.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
+    changed(copied, update={"threshold_by": by, "class_balanced": False, "unknown_accepted": 0.3, "target_tpr": 0.8})
+    world.compute(copied, update, evaluate)
+    val, test, card = Seen(copied, "val"), Seen(copied, "test"), checkpoint.read_card(copied.work.model)
+    reference = reference_from_statistics(val.model.network, val.model.statistics, 0)
+    known, unknown = (val.known, val.known, val.known_labels, 0.8), val.outputs[val.labels == -1]
+
+    def threshold(balanced: bool, of) -> float:
+        return operating_point(Energy(), reference, *known, balanced, by, of, 0.3, card.costs).threshold
+
+    found = figures(copied)["open_by_score/energy/threshold"]
+    assert found == pytest.approx(threshold(False, unknown), rel=1e-5)
+    other = threshold(True, unknown) if by == "known_kept" else threshold(False, test.outputs[test.labels == -1])
+    assert found != pytest.approx(other, rel=1e-5)
+
+
 # --- select -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("seed", "generation"), [(0, "0000"), (1, "0000"), (0, "0001")])
 def test_what_is_picked_depends_on_the_seed_of_select_and_on_the_generation(copied, seed, generation):
@@ -230,6 +270,17 @@ def test_what_is_picked_depends_on_the_seed_of_select_and_on_the_generation(copi
         ids = pool.rows.take(pa.array(picks.indices.tolist())).column("image_id").to_pylist()
         assert ([row["image_id"] for row in asked] == ids) is (name == generation)
     assert asked[0]["strategy"] == "random"
+
+
+def test_which_known_images_are_asked_about_anew_depends_on_the_seed_of_select(copied):
+    asked = []
+    for seed in (0, 0, 1):
+        changed(copied, select={"seed": seed}, budget={"gold": 0.2})
+        world.compute(copied, select)
+        rows = schema.read(copied.work.selection, schema.SELECTION).to_pylist()
+        asked.append({row["image_id"] for row in rows if row["strategy"] == schema.GOLD})
+    assert asked[0] == asked[1] != asked[2]
+    assert asked[0]
 
 
 def test_each_row_of_a_selection_says_what_the_model_saw_in_that_image(first):

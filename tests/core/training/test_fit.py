@@ -57,6 +57,30 @@ def test_a_fixed_seed_gives_the_same_weights_twice_and_another_seed_others():
     assert _digest(one) != _digest(other)
 
 
+class Cut(Resident):
+    """Images that keep the seeds of their cuts, one an epoch."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.seeds: list[int | None] = []
+
+    def batches(self, steps, cut_seed=None):
+        self.seeds.append(cut_seed)
+        return super().batches(steps, cut_seed)
+
+
+def test_cuts_are_drawn_by_the_seed_of_train_and_anew_in_every_epoch():
+    images, labels = world()
+    found = []
+    for seed in (0, 0, 1):
+        train, seen = recipe(seed=seed), Cut(images.images)
+        list(fit(train.network(4, 0), seen, labels, train, CPU))
+        found.append([cut for cut in seen.seeds if cut is not None])
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(found[0]) > 1
+    assert not set(found[0]) & set(found[2])
+
+
 def test_the_worlds_random_state_is_neither_used_nor_moved():
     torch.manual_seed(1)
     before = torch.get_rng_state()
