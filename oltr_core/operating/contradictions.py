@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from oltr_core import scores, strategies
+from oltr_core.models.heads import MetaModelNet, ModelRegression, WeightGenerator
 from oltr_core.operating.after_update import void
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
@@ -16,6 +17,9 @@ from oltr_core.settings.curate import Curate
 from oltr_core.settings.operations import Schedule
 from oltr_core.spec import Spec
 from oltr_core.training import Train
+
+#: heads that are made of features, in steps of their own: of a trunk that was trained elsewhere, too
+WITHOUT_EPOCHS = (WeightGenerator, ModelRegression, MetaModelNet)
 
 
 def void_after_an_update(update: Update, select: Select, schedule: Schedule) -> Iterator[str]:
@@ -59,7 +63,7 @@ def divided_by_nothing(train: Train) -> Iterator[str]:
 
 def nothing_to_train(train: Train, curate: Curate) -> Iterator[str]:
     """No epoch, or no image that is not for validation or test."""
-    if not any(phase.epochs for phase in train.phases):
+    if not any(phase.epochs or isinstance(phase.head, WITHOUT_EPOCHS) for phase in train.phases):
         yield "train.phases: every phase has epochs: 0, so that nothing is trained; give one an epoch or more"
     if curate.val_share + curate.test_share >= 1:
         yield (

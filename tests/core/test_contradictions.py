@@ -87,6 +87,8 @@ def test_a_training_has_an_epoch():
     none = {"train": {"phases": [{"name": "a", "epochs": 0}, {"name": "b", "epochs": 0}]}}
     refused(none, "train.phases: every phase has epochs: 0, so that nothing is trained; give one an epoch or more")
     assert read(phases(epochs=0)), "a head may be made of the one before without a step"
+    made = {"name": "a", "epochs": 0, "head": {"name": "model_regression"}}
+    assert read({"train": {"phases": [made]}}), "on a trunk that was trained elsewhere"
 
 
 def test_validation_and_test_leave_images_to_train_on():
