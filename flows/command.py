@@ -81,7 +81,7 @@ def command(
 
 
 def _said(context: click.Context, option: click.Parameter, reason: str) -> str:
-    """The reason, if there is one. Raises click's error for an empty one, that would stand in the ledger for ever."""
+    """The reason, if there is one. Raises click's error for an empty one: the ledger keeps it permanently."""
     if not reason.strip():
         raise click.BadParameter("expected a sentence for the ledger, found nothing", context, option)
     return reason
