@@ -46,13 +46,15 @@ def _rows(train: Train) -> list[Method]:
     learners: list[Learner] = [
         ImprintReplay(), ImprintReplay(covariance="full"), StreamingLDA(), StreamingLDA(unbiased=False), Ridge(),
         NearestClassMean(), Imprint(), Imprint(weights="energy"), LearningWithoutForgetting(),
-        AdversarialContinualLearning(), FineTuneNewOnly(), ExemplarReplay(),
+        LearningWithoutForgetting(begin="random"), AdversarialContinualLearning(), FineTuneNewOnly(),
+        ExemplarReplay(),
     ]  # fmt: skip
     names = {
         2: "imprint_replay, full covariance",
         4: "slda, as published",
         8: "imprint, energy weights",
-        12: "exemplar_replay, 20 a class",
+        10: "lwf, random rows",
+        13: "exemplar_replay, 20 a class",
     }
     return [_row(names.get(i, learner.name), learner, train) for i, learner in enumerate(learners, 1)]
 

@@ -28,6 +28,7 @@ from oltr_core.strategies import (
     LeastConfidence,
     ProductKCenter,
     Random,
+    UProduct,
     Vaal,
 )
 from oltr_core.training import LearningRates, Phase, Schedule, Train
@@ -66,7 +67,9 @@ def digits(epochs: int) -> list[Method]:
 
 def selection(epochs: int) -> list[Method]:
     """OLTR++ as params.yaml has it, with one strategy or another; the first is the default."""
-    strategies = (ProductKCenter(), Composed(), Random(), Entropy(), KCenter(), Badge(), CoreSet(), Dbal(), Vaal())
+    strategies = (
+        ProductKCenter(), UProduct(), Composed(), Random(), Entropy(), KCenter(), Badge(), CoreSet(), Dbal(), Vaal(),
+    )  # fmt: skip
     return [Method(name=strategy.name, select=Select(strategy=strategy)) for strategy in strategies]
 
 

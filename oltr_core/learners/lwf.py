@@ -1,5 +1,6 @@
 """Learning without forgetting (Li and Hoiem, 2016), on the rows over a frozen trunk."""
 
+import copy
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.base import LearnerSpec
 from oltr_core.learners.fine_tune import answers_alone, fine_tune
-from oltr_core.learners.imprint import Imprint
+from oltr_core.learners.fine_tune import cross_entropy as of_all_experts
+from oltr_core.learners.imprint import Imprint, extend, move_centroids, taken_in
 from oltr_core.models import Network
 from oltr_core.shapes import Float, Int, Tensor
 
@@ -26,6 +28,7 @@ class LearningWithoutForgetting(LearnerSpec):
 
     name: Literal["lwf"] = "lwf"
     imprint: Imprint = Imprint()
+    begin: Literal["imprinted", "random"] = "imprinted"  # the new classes' rows
     temperature: Annotated[float, Field(gt=0)] = 2.0  # T
     weight: Annotated[float, Field(ge=0)] = 3.0  # l of the distillation
     steps: Annotated[int, Field(ge=1)] = 100
@@ -35,7 +38,10 @@ class LearningWithoutForgetting(LearnerSpec):
     def __call__(
         self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
     ) -> tuple[Network, ClassStatistics]:
-        network, statistics = self.imprint(parent, old, new, generator)
+        if len(new.labels) == 0 or self.begin == "imprinted":
+            network, statistics = self.imprint(parent, old, new, generator)
+        else:
+            network, statistics = self.warmed_up(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
 
@@ -48,6 +54,26 @@ class LearningWithoutForgetting(LearnerSpec):
         batch = answers_alone(new, self.batch_size, generator)
         fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
         return network, statistics
+
+    def warmed_up(
+        self, parent: Network, old: ClassStatistics, new: AnnotatedFeatures, generator: torch.Generator
+    ) -> tuple[Network, ClassStatistics]:
+        """The parent with random rows for the new classes, which have learned; its own are as they were."""
+        network, statistics, first = copy.deepcopy(parent), taken_in(parent, old, new), parent.num_classes
+        with torch.no_grad():
+            move_centroids(network, statistics)
+            extend(network, torch.randn(statistics.means[:, first:].shape, generator=generator), statistics)
+        of_new = new.labels >= first
+        if not bool(of_new.any()):
+            return network, statistics
+
+        def loss(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+            return of_all_experts(features, logits[..., first:], labels - first)
+
+        images = AnnotatedFeatures(new.features[of_new], new.labels[of_new])
+        batch = answers_alone(images, self.batch_size, generator)
+        fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
+        return network.eval(), statistics
 
     def loss(self, z: Float[Tensor, "B K"], before: Float[Tensor, "B O"], labels: Int[Tensor, "B"]) -> Tensor:
         """The objective of one expert, for the logits `before` of the O old columns."""

@@ -138,6 +138,7 @@ DEFAULTS = {
         },
         "lwf": {
             "imprint": IMPRINT,
+            "begin": "imprinted",
             "temperature": 2.0,
             "weight": 3.0,
             "steps": 100,

@@ -101,6 +101,6 @@ def test_learners_on_tiny_imagenet_go_on_from_oltr_with_three_experts():
     assert {row.train == strong for row in rows} == {True}
     assert [row.update.learner.name for row in rows] == [
         "imprint_replay", "imprint_replay", "slda", "slda", "ridge", "nearest_class_mean", "imprint", "imprint",
-        "lwf", "acl", "fine_tune_new_only", "exemplar_replay", "ridge",
+        "lwf", "lwf", "acl", "fine_tune_new_only", "exemplar_replay", "ridge",
     ]  # fmt: skip
     assert rows[-1].update.learner.projection == 2000

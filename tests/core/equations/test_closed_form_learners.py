@@ -177,6 +177,44 @@ def test_the_distillation_of_lwf_keeps_the_parents_logits_on_the_answered_images
     assert moved(30.0) < moved(0.0) / 2
 
 
+def test_random_rows_of_lwf_learn_alone_before_all_rows_do():
+    """One step of SGD by hand, on the cross-entropy among the new classes, from random rows as long as the old."""
+    parent = NetworkSpec(head=Linear(), experts=2)(2, seed=3).eval()
+    outputs, labels = worlds.around(worlds.centroids(5, 2, parent.num_features), 24, 1)
+    old = measure(outputs.features[labels < 2], labels[labels < 2], 2)
+    some = (labels > 0) & (torch.arange(len(labels)) % 2 == 0)  # of a known class, and of three new ones
+    new = AnnotatedFeatures(outputs.features[some], labels[some])
+    learner = LearningWithoutForgetting(begin="random", steps=1, batch_size=16, learning_rate=0.5)
+
+    generator = torch.Generator().manual_seed(7)
+    expected = torch.randn(2, 3, parent.num_features, generator=generator)
+    of_new = new.labels >= 2
+    which = torch.randint(int(of_new.sum()), (16,), generator=generator)
+    features, target = new.features[of_new][which], new.labels[of_new][which] - 2
+    network, _ = learner.warmed_up(parent, old, new, torch.Generator().manual_seed(7))
+    for e, (before, head) in enumerate(zip(parent.heads, network.heads, strict=True)):
+        length = before.weight.data.norm(dim=1).mean()
+        rows = (torch.nn.functional.normalize(expected[e], dim=1) * length).requires_grad_()
+        logits = features[:, e] @ rows.T + before.bias.data.mean()
+        torch.nn.functional.cross_entropy(logits, target).backward()
+        close(head.weight.data[2:], rows.data - 0.5 * rows.grad)
+        assert torch.equal(head.weight.data[:2], before.weight.data)
+
+    both = learner.model_copy(update={"weight": 0.0, "steps": 60})
+    network, statistics = both(parent, old, new, torch.Generator().manual_seed(7))
+    logits = network.classify(new.features).mean_logits
+    assert torch.equal(logits[of_new][:, 2:].argmax(1) + 2, new.labels[of_new])
+    assert statistics.counts[2:].tolist() == torch.bincount(new.labels)[2:].tolist()
+    # among its new classes a set without new ones asks for nothing
+    known = AnnotatedFeatures(new.features[~of_new], new.labels[~of_new])
+    network, _ = learner(parent, old, known, torch.Generator().manual_seed(7))
+    assert network.num_classes == 2
+    assert not network.training
+    gap = AnnotatedFeatures(new.features[labels[some] == 3], new.labels[labels[some] == 3])
+    with pytest.raises(ValueError, match="class column 2 has no image"):
+        learner(parent, old, gap, torch.Generator())
+
+
 def test_acl_adds_a_reversed_guess_of_the_task_and_the_overlap_of_shared_and_private():
     generator = torch.Generator().manual_seed(0)
     shared, private, told = (torch.randn(n, 3, generator=generator, requires_grad=True) for n in (4, 4, 2))
