@@ -1,7 +1,7 @@
 """A checkpoint is one safetensors file: the weights, and in its header the card. Nothing is pickled.
 
 Loading needs that file and nothing else: the card has how to build the network, what its columns mean, how an
-image is prepared, and how its answer becomes "unknown".
+image is prepared, and how its prediction becomes "unknown".
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _SCORE, _STATISTICS = "score.", "statistics."
 _GROUPS = ("kept", "totals", "exemplars", "projected")  # of the statistics: dicts; all but `kept` since version 3
 
 
-class Answers(Spec):
+class OutputClasses(Spec):
     """What the columns of a network say by a register in which a class of theirs was merged, split or retired."""
 
-    ids: list[int]  # of the classes that are left to answer with
+    ids: list[int]  # of the classes that are left to predict
     names: list[str]
-    of: list[int]  # per column, the number of its answer among `ids`; -1: of none
+    of: list[int]  # per column, the number of its class among `ids`; -1: of none
 
     def of_columns(self, values: torch.Tensor) -> torch.Tensor:
-        """Per answer the sum of `values` [K] over its columns."""
+        """Per class the sum of `values` [K] over its columns."""
         of = torch.tensor(self.of)
         return torch.zeros(len(self.ids), dtype=values.dtype).index_add_(0, of[of >= 0], values[of >= 0])
 
@@ -50,9 +50,9 @@ class Card(Spec):
     class_ids: list[int]  # in column order
     class_names: list[str] = []  # in column order, by the register; `update` fills them in
     class_counts: list[int]  # training images per column
-    answers: Answers | None = None  # None: each column is the answer of its own class
+    output_classes: OutputClasses | None = None  # None: each column is a class of its own
     parents: dict[str, str] = {}  # name of a class or of a parent -> that of its parent
-    roll_up: float = 0.0  # an answer less probable than this becomes that of its parent; 0: never
+    roll_up: float = 0.0  # a class less probable than this becomes its parent; 0: never
     network: NetworkSpec
     transform: Transform
     score: dict[str, Any] = {}  # the Spec of the score whose fitted state the file holds; empty: none yet
@@ -71,24 +71,28 @@ class Card(Spec):
     head_digest: str = ""
 
     @property
-    def answer_ids(self) -> list[int]:
-        """The classes that the model can answer with."""
-        return self.answers.ids if self.answers else self.class_ids
+    def output_class_ids(self) -> list[int]:
+        """The classes that the model can predict."""
+        return self.output_classes.ids if self.output_classes else self.class_ids
 
     @property
-    def answer_names(self) -> list[str]:
+    def output_class_names(self) -> list[str]:
         """Their names, by the register of the model's generation."""
-        return self.answers.names if self.answers else self.class_names
+        return self.output_classes.names if self.output_classes else self.class_names
 
     @property
-    def answer_counts(self) -> list[int]:
+    def output_class_counts(self) -> list[int]:
         """Their training images: those of all their columns."""
-        counts = self.answers.of_columns(torch.tensor(self.class_counts)) if self.answers else self.class_counts
+        counts = (
+            self.output_classes.of_columns(torch.tensor(self.class_counts))
+            if self.output_classes
+            else self.class_counts
+        )
         return counts.tolist() if isinstance(counts, torch.Tensor) else counts
 
-    def answered(self, outputs: Outputs) -> Outputs:
-        """Outputs with a column per answer, of outputs with a column per class of the network."""
-        return outputs.answers(self.answers.of) if self.answers else outputs
+    def merge_columns(self, outputs: Outputs) -> Outputs:
+        """Outputs with a column per class that the model can predict, of those of its network."""
+        return outputs.merge_columns(self.output_classes.of) if self.output_classes else outputs
 
 
 @dataclass(frozen=True)
@@ -151,13 +155,15 @@ def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
     head = dict(raw["network"]["head"])
     if raw["version"] == 1 and "rate" in head:
         head["centroid_rate"] = head.pop("rate")
+    if "answers" in raw:  # the key's name before 0.2.0 was complete
+        raw["output_classes"] = raw.pop("answers")
     return {**raw, "version": VERSION, "network": {**raw["network"], "head": head}}
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Network, card, fitted score and old statistics. Raises ValueError naming the file.
 
-    Only the network goes to `device`: scores and statistics work on its answers, which come back to the CPU.
+    Only the network goes to `device`: scores and statistics work on its outputs, which come back to the CPU.
     """
     card = read_card(path)
     with _open(path) as file:

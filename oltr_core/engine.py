@@ -51,16 +51,16 @@ class Engine(Protocol):
         ...
 
     @property
-    def far(self) -> bool:
+    def remote(self) -> bool:
         """Whether workers may be on other machines, which see other files."""
         ...
 
     def map(
-        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, apart: bool
+        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, isolated: bool
     ) -> Iterator[R]:
         """The results in the order of the units, which are taken as workers become free.
 
-        threads: of the CPU, that a unit computes with; gpu: whether it needs one; apart: see `run`.
+        threads: of the CPU, that a unit computes with; gpu: whether it needs one; isolated: see `run`.
         """
         ...
 
@@ -73,7 +73,7 @@ class Engine(Protocol):
 
 
 _chosen: ContextVar[Engine | None] = ContextVar("engine", default=None)
-_apart: ContextVar[bool] = ContextVar("apart", default=False)
+_isolated: ContextVar[bool] = ContextVar("isolated", default=False)
 
 
 @contextmanager
@@ -86,10 +86,10 @@ def using(engine: Engine) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def far() -> bool:
+def remote() -> bool:
     """Whether units are done by an engine whose workers may be on other machines."""
     engine = _chosen.get()
-    return engine is not None and engine.far
+    return engine is not None and engine.remote
 
 
 def copies() -> Copies | None:
@@ -99,22 +99,22 @@ def copies() -> Copies | None:
 
 
 @contextmanager
-def being_apart() -> Iterator[None]:
+def isolation() -> Iterator[None]:
     """Inside, a unit is done by a worker that does not see the workspace of who asks."""
-    token = _apart.set(True)
+    token = _isolated.set(True)
     try:
         yield
     finally:
-        _apart.reset(token)
+        _isolated.reset(token)
 
 
-def apart() -> bool:
+def isolated() -> bool:
     """Whether what is read comes from copies, and what would be written is returned."""
-    return _apart.get()
+    return _isolated.get()
 
 
 def together(call: Callable[..., Any], number: int, args: tuple, threads: int, gpu: bool) -> None:
-    """See `Engine.together`, of the engine in use, which is `far`."""
+    """See `Engine.together`, of the engine in use, which is `remote`."""
     engine = _chosen.get()
     assert engine is not None
     engine.together(call, number, args, threads, gpu)
@@ -126,16 +126,16 @@ def run(
     processes: int = 1,
     threads: int = 1,
     gpu: bool = False,
-    apart: bool = False,
+    isolated: bool = False,
 ) -> Iterator[R]:
     """The results of `function` of every unit, in their order, by the engine in use, or else by `local`.
 
-    apart: whether a worker that does not see the workspace may do it, which `apart()` tells the function.
+    isolated: whether a worker that does not see the workspace may do it, which `isolated()` tells the function.
     """
     engine = _chosen.get()
-    if engine is None or not engine.far:
+    if engine is None or not engine.remote:
         return local(function, units, processes)
-    return engine.map(function, units, threads, gpu, apart)
+    return engine.map(function, units, threads, gpu, isolated)
 
 
 def local(function: Callable[[U], R], units: Iterable[U], processes: int = 1) -> Iterator[R]:
@@ -172,7 +172,7 @@ def local(function: Callable[[U], R], units: Iterable[U], processes: int = 1) ->
 
 def same_files(path: Path | str, problem: str) -> None:
     """Raise ValueError where a worker could not read a file (`problem`) that is readable here."""
-    if far() and any(problem.endswith((said, f"({said})")) for said in _UNSEEN) and os.access(path, os.R_OK):
+    if remote() and any(problem.endswith((said, f"({said})")) for said in _UNSEEN) and os.access(path, os.R_OK):
         raise ValueError(
             f"{path}: a worker cannot read this file ({problem}), and this machine can; give every node the folder "
             "under the same path, or write compute.engine: {name: local}"

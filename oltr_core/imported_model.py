@@ -153,15 +153,15 @@ def class_list(file: Path) -> list[str]:
 
 
 def register_of(card: Card) -> list[dict[str, Any]]:
-    """The rows of classes.parquet for the classes on a card, and what became of those that answer no more."""
+    """The rows of classes.parquet for the classes on a card, and what became of those that are predicted no more."""
     names = dict(zip(card.class_ids, card.class_names, strict=True)) | dict(
-        zip(card.answer_ids, card.answer_names, strict=True)
+        zip(card.output_class_ids, card.output_class_names, strict=True)
     )
-    answers = card.answers
-    of = dict(zip(card.class_ids, answers.of, strict=True)) if answers else {}
+    merged = card.output_classes
+    of = dict(zip(card.class_ids, merged.of, strict=True)) if merged else {}
     rows = []
     for class_id, name in sorted(names.items()):
-        successor = answers.ids[of[class_id]] if answers and of.get(class_id, -1) >= 0 else class_id
+        successor = merged.ids[of[class_id]] if merged and of.get(class_id, -1) >= 0 else class_id
         status = "retired" if of.get(class_id) == -1 else "active" if successor == class_id else "merged"
         row = {"class_id": class_id, "name": name, "aliases": [], "first_generation": FIRST, "status": status}
         rows.append(row | {"successor": successor if status == "merged" else None, "parent": card.parents.get(name)})

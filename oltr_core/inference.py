@@ -117,13 +117,13 @@ def _compute(shards: list[_Shard], network: Network, transform: Transform, layou
     from tqdm import tqdm
 
     device, threads = next(network.parameters()).device, torch.get_num_threads()
-    if engine.far():
+    if engine.remote():
         network, device = to_send(network)
     store = partial(
         _store, network=network, transform=transform, layout=layout, batch_size=batch_size, device=device,
         threads=threads, copies=engine.copies(),
     )  # fmt: skip
-    done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu", apart=True)
+    done = engine.run(store, shards, threads=threads, gpu=device.type != "cpu", isolated=True)
     progress = tqdm(done, desc="features", unit=" shards", total=len(shards), disable=None)
     for shard, made in zip(shards, progress, strict=True):
         if made is not None:
@@ -134,12 +134,12 @@ def _store(
     shard: _Shard, network: Network, transform: Transform, layout: Layout, batch_size: int, device: torch.device,
     threads: int, copies: engine.Copies | None,
 ) -> bytes | None:  # fmt: skip
-    """Write the features of all images of a shard, in their order, whole or not at all; `apart`, return the file."""
+    """Write the features of all images of a shard, in order, whole or not at all; `isolated`, return the file."""
     data = copies.features(shard.key) if copies else None
     if data is None:
         torch.set_num_threads(threads)  # another number would round sums differently
         rows = {"batch": [shard.batch] * shard.images, "shard": [shard.number] * shard.images}
-        shards = Shards(layout.raw, copies.fetch if copies else None, here=not engine.apart())
+        shards = Shards(layout.raw, copies.fetch if copies else None, here=not engine.isolated())
         images = open_images(shards, pa.table(rows | {"row": range(shard.images)}), transform, device)
         network, batches = network.to(device), images.batches(in_order(len(images), batch_size))
         with torch.no_grad():
@@ -149,7 +149,7 @@ def _store(
         data = buffer.getvalue()
         if copies:
             copies.keep_features(shard.key, data)
-    if engine.apart():
+    if engine.isolated():
         return data
     write_atomically(_file(layout, shard.key), data)
     return None
@@ -175,7 +175,7 @@ def outputs_for(
         return outputs
     images = open_images(Shards(layout.raw), rows, transform, next(network.parameters()).device)
     moved = concatenate(list(_perturbed(images, score, network, transform, batch_size)))
-    return card.answered(moved) if card else moved
+    return card.merge_columns(moved) if card else moved
 
 
 def _perturbed(images: Images, score: Score, network: Network, transform: Transform, size: int) -> Iterator[Outputs]:

@@ -46,15 +46,15 @@ class Outputs:
         nearest, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
         return nearest / second.clamp(min=torch.finfo(second.dtype).tiny)
 
-    def answers(self, of: Sequence[int]) -> "Outputs":
-        """The outputs with a column per answer: of[k] is the answer that column k counts for, -1 for none.
+    def merge_columns(self, of: Sequence[int]) -> "Outputs":
+        """The outputs with a column per class left: of[k] is the class that column k counts for, -1 for none.
 
-        The probabilities of an answer's columns add, in every expert, and its distance is that to the nearest of
-        their centroids. With logits z, L_a = log sum_k exp(z_k) over the columns k of answer a, so that softmax(L)_a
-        is the sum of softmax(z)_k among the columns that count for an answer. A temperature is fitted on L.
+        The probabilities of a class's columns add, in every expert, and its distance is that to the nearest of
+        their centroids. With logits z, L_a = log sum_k exp(z_k) over the columns k of class a, so that softmax(L)_a
+        is the sum of softmax(z)_k among the columns that count for a class. A temperature is fitted on L.
         """
-        members = [[k for k, answer in enumerate(of) if answer == a] for a in range(max(of) + 1)]
-        assert all(len(columns) for columns in members), "an answer without a column"
+        members = [[k for k, column in enumerate(of) if column == a] for a in range(max(of) + 1)]
+        assert all(len(columns) for columns in members), "a class without a column"
 
         def joined(tensor: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
             # of one column nothing is computed, so that its values stay equal to the bit

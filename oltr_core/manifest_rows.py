@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 
 from oltr_core import schema
-from oltr_core.checkpoint import Answers
+from oltr_core.checkpoint import OutputClasses
 from oltr_core.class_lookup import current_ids
 from oltr_core.layout import Layout
 
@@ -63,7 +63,7 @@ def of_current_classes(rows: pa.Table, classes: list[dict[str, Any]]) -> pa.Tabl
     return rows.filter(pc.invert(there))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | None:
+def output_classes(class_ids: list[int], classes: list[dict[str, Any]]) -> OutputClasses | None:
     """What columns of these classes predict by the register `classes`; None where each predicts its own class."""
     end, names = current_ids(classes), {row["class_id"]: row["name"] for row in classes}
     of = [end[class_id] for class_id in class_ids]
@@ -71,7 +71,7 @@ def answers(class_ids: list[int], classes: list[dict[str, Any]]) -> Answers | No
         return None
     ids = [i for i in dict.fromkeys(of) if i is not None]
     place: dict[int | None, int] = {class_id: number for number, class_id in enumerate(ids)}
-    return Answers(ids=ids, names=[names[i] for i in ids], of=[place.get(i, -1) for i in of])
+    return OutputClasses(ids=ids, names=[names[i] for i in ids], of=[place.get(i, -1) for i in of])
 
 
 def _is_in(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:

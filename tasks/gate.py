@@ -5,8 +5,8 @@ It reads gate.json of the sealed generation, where champion and challenger stand
 
 * *a figure fell*: the difference to the champion is below minus its tolerance, and either its 95 % interval lies
   wholly below zero, so that chance does not explain it, or it is more than three tolerances, whatever its interval;
-* *it learned nothing*: of the images of the classes that the champion does not know, fewer than `least_learned`
-  were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
+* *it learned nothing*: of the images of the classes that the champion does not know, fewer than
+  `min_learned_accuracy` were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
   class was learned, nothing is asked.
 
 A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`. One for `slice/<attribute>/worst` protects the
@@ -117,7 +117,7 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     grounds: dict[str, Any] = {"not_compared": {}}
     if sealed.gate.exists():
         compared = json.loads(sealed.gate.read_text())
-        reasons += learned_too_little(compared, gate.least_learned)
+        reasons += learned_too_little(compared, gate.min_learned_accuracy)
         if compared["champion"] == champion:
             grounds = {"comparison": compared, "not_compared": dict(compared["absent"])}
             reasons += fallen(compared, tolerances)

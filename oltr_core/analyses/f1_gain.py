@@ -19,7 +19,7 @@ from oltr_core.layout import Layout
 from oltr_core.metrics import OPEN
 from oltr_core.models import Network
 from oltr_core.models.heads import MetaEmbeddingHead
-from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_answers
+from oltr_core.operating.rejection import operating_point, reference_from_statistics, reference_of_output_classes
 from oltr_core.schema import UNKNOWN
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
@@ -33,7 +33,7 @@ def run(layout: Layout, generation: str, against: str | None = None) -> Result:
         ours = loading.with_memory(layout, generation)
         told = loading.tested(ours)
         plain = told.select("image_id").with_columns(plain=pl.Series(without_memory(ours)))
-        names = ours.model.card.answer_names
+        names = ours.model.card.output_class_names
         about = (
             f"Compared is generation {ours.name}, the newest of the line with a memory feature, with itself without "
             "one: the same weights, but the classifier sees the direct feature (no memory feature, no reachability). "
@@ -44,7 +44,7 @@ def run(layout: Layout, generation: str, against: str | None = None) -> Result:
         ours, other = loading.load(layout, generation), loading.load(layout, against)
         told, theirs = loading.tested(ours), loading.tested(other)
         plain = theirs.select("image_id", plain="answer", plain_truth="truth")
-        names = [name for name in ours.model.card.answer_names if name in other.model.card.answer_names]
+        names = [name for name in ours.model.card.output_class_names if name in other.model.card.output_class_names]
         about = (
             f"Compared is generation {ours.name} with generation {against}, each with its own threshold, on the test "
             "images that both were measured on. Images of classes that only one of them knows are left out."
@@ -126,17 +126,21 @@ def without_memory(loaded: Loaded) -> list[str]:
     score = parse(Score, card.score, f"generation {loaded.name}: score")
     outputs, scored = [], []
     for rows in (val, loaded.test()):
-        outputs.append(card.answered(classify(network, loaded.features(rows), model.statistics)))
+        outputs.append(card.merge_columns(classify(network, loaded.features(rows), model.statistics)))
         scored.append(outputs_for(score, rows.to_arrow(), outputs[-1], network, card.transform, layout, card=card))
-    reference = reference_of_answers(reference_from_statistics(network, model.statistics, card.reference_seed), card)
-    labels = manifest_rows.columns(val.to_arrow(), card.answer_ids, other=OPEN)[known]
+    reference = reference_of_output_classes(
+        reference_from_statistics(network, model.statistics, card.reference_seed), card
+    )
+    labels = manifest_rows.columns(val.to_arrow(), card.output_class_ids, other=OPEN)[known]
     how = card.target_tpr, card.class_balanced, card.threshold_by, scored[0][~known]
     point = operating_point(
         score, reference, outputs[0][known], scored[0][known], labels, *how, card.unknown_accepted, card.costs
     )
     unknown = score(scored[1], point.state) > point.threshold
     columns = outputs[1].mean_logits.argmax(1)
-    return [UNKNOWN if u else card.answer_names[k] for u, k in zip(unknown.tolist(), columns.tolist(), strict=True)]
+    return [
+        UNKNOWN if u else card.output_class_names[k] for u, k in zip(unknown.tolist(), columns.tolist(), strict=True)
+    ]
 
 
 def _result(ours: str, plain: str, about: str, table: pl.DataFrame, images: int) -> Result:

@@ -33,7 +33,7 @@ class Loaded:
     def rows(self, *splits: str) -> pl.DataFrame:
         """The images of these splits: `image_id`, `label` (null: none), `truth` (UNKNOWN: no class of the model)."""
         card = self.model.card
-        names = dict(zip(card.answer_ids, card.answer_names, strict=True))
+        names = dict(zip(card.output_class_ids, card.output_class_names, strict=True))
         rows = pl.DataFrame(manifest_rows.of_splits(self.manifest, *splits))
         truth = pl.col("class_id").replace_strict(names, default=UNKNOWN, return_dtype=pl.String)
         return rows.with_columns(truth=truth).sort("image_id")
@@ -59,7 +59,7 @@ class Loaded:
 
     def counts(self) -> dict[str, int]:
         """Training images of each class, by its name."""
-        return dict(zip(self.model.card.answer_names, self.model.card.answer_counts, strict=True))
+        return dict(zip(self.model.card.output_class_names, self.model.card.output_class_counts, strict=True))
 
 
 def load(layout: Layout, name: str) -> Loaded:
@@ -89,7 +89,7 @@ def tested(loaded: Loaded) -> pl.DataFrame:
     """
     card = loaded.model.card
     assert card.threshold is not None
-    names = dict(zip(card.answer_ids, card.answer_names, strict=True))
+    names = dict(zip(card.output_class_ids, card.output_class_names, strict=True))
     said = read(loaded.layout.generation(loaded.name).predictions, schema.PREDICTIONS)
     nearest = pl.col("class_id").replace_strict(names, return_dtype=pl.String)
     said = said.select("image_id", "score", nearest=nearest)

@@ -83,8 +83,8 @@ def run(layout: Layout, generation: str) -> Result:
 def _said(shown: _Shown, network: Network) -> list[str]:
     """The nearest class of every test image."""
     card = shown.loaded.model.card
-    columns = card.answered(classify(network, shown.x_test)).mean_logits.argmax(1)
-    return [card.answer_names[k] for k in columns.tolist()]
+    columns = card.merge_columns(classify(network, shown.x_test)).mean_logits.argmax(1)
+    return [card.output_class_names[k] for k in columns.tolist()]
 
 
 def _nearest(shown: _Shown, row: int) -> str:

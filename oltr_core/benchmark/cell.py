@@ -88,7 +88,7 @@ def measure(
     figures, seconds = dict(begun.figures), begun.figures["seconds/train"]
     for name, stream in data.streams.items():
         features = begun.features[name]
-        if stream.answered:
+        if stream.annotated:
             from_all = logistic(method.penalty) if isinstance(method, Ceiling) else None
             found = steps(begun.network, features, stream, method.update, from_all)
         else:

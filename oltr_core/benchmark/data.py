@@ -21,7 +21,7 @@ class Stream:
     splits: list[str]  # train, val, test or pool
     parts: list[int]  # of the pool: the generation that may select from it first; of val: the first to have it
     images: Tensor  # uint8 [N, 3, S, S]
-    answered: bool = False  # every image of a part of the pool is named in the next generation; nothing is selected
+    annotated: bool = False  # every image of a part of the pool is named in the next generation; nothing is selected
     share: float = Budget().share_of_arrivals  # of the arrivals, which people are asked about
 
     def rows(self, split: str, part: int | None = None) -> list[int]:
@@ -81,7 +81,7 @@ class BenchmarkData:
         tensors = [self.train, self.train_labels, self.test, self.test_labels]
         pairs = {name: [_digest(side) for side in pair] for name, pair in self.open_sets.items()}
         streams = {
-            n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images), *([True] if s.answered else []), *_asked(s)]
+            n: [s.ids, s.labels, s.splits, s.parts, _digest(s.images), *([True] if s.annotated else []), *_asked(s)]
             for n, s in self.streams.items()
         }
         return digest.of_value([[_digest(t) for t in tensors], pairs, streams])[:16]

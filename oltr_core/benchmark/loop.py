@@ -180,7 +180,9 @@ def _annotate(selected: list[int], generation: str, state: _State) -> list[int]:
     have = np.array([[-1, -1] if label in base else counts for label, counts in enumerate(had)])
     order = draw_order([stream.ids[i] for i in selected], curate.seed)
     labels = np.array([stream.labels[i] for i in selected], dtype=np.int64)
-    codes = draw_annotated(np.arange(len(selected)), labels, order, have, curate.val_share_of_new, curate.val_from)
+    codes = draw_annotated(
+        np.arange(len(selected)), labels, order, have, curate.val_share_of_new, curate.min_labels_for_val
+    )
     state.annotated |= dict(zip(selected, codes.tolist(), strict=True))
     fresh = sorted(set(labels.tolist()) - set(state.columns))
     state.columns += fresh

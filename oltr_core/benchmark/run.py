@@ -77,7 +77,7 @@ def run(
     wanted = [method.name for method in methods if method.name in rows or not rows]
     units = [(seed, wanted) for seed in (() if page_only else table.seeds if seeds is None else seeds)]
     done = engine.run(made, units, threads=table.threads, gpu=device != "cpu")
-    for _ in tqdm(done, desc=stem, unit=" seeds", total=len(units), disable=None if engine.far() else True):
+    for _ in tqdm(done, desc=stem, unit=" seeds", total=len(units), disable=None if engine.remote() else True):
         pass
     code = {method.name: digest_of_code(method) for method in methods}
     command = f"oltr bench {name}" + (f" --epochs {length}" if length != table.epochs else "")

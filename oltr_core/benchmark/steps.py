@@ -1,4 +1,4 @@
-"""Ten updates on a stream whose every new image is answered: learners side by side, on the same answers.
+"""Ten updates on a stream whose every new image is annotated: learners side by side, on the same annotations.
 
 What a learner has learned is measured after each update on all classes known by then, none rejected: known are those
 of generation 0, unknown those that have arrived since.
@@ -64,8 +64,8 @@ def steps(
             columns, groups = columns + fresh, groups + [name] * len(fresh)
             learned, val = learned + news, val + stream.rows("val", generation)
             begin = time.process_time()
-            parent, answers = network, AnnotatedFeatures(features[news], place[labels[news]])
-            network, statistics = learn(update, parent, statistics, answers)
+            parent, annotated = network, AnnotatedFeatures(features[news], place[labels[news]])
+            network, statistics = learn(update, parent, statistics, annotated)
             if from_all is not None:
                 network = from_all(parent, features[learned], place[labels[learned]])
             seconds += time.process_time() - begin

@@ -1,6 +1,6 @@
 """A stream in which classes appear a few at a time, and people name all that is asked about: learners on one footing.
 
-Nothing is selected, so every learner sees the same answers, whatever its network would have asked about.
+Nothing is selected, so every learner sees the same annotations, whatever its network would have asked about.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Part = tuple[str, int, Tensor, Tensor]
 def cifar_world(root: Path | None, seed: int) -> BenchmarkData:
     """CIFAR-100: 40 known classes with 400 to 4 images; two to four of the open ones arrive in each generation.
 
-    The seed decides the order in which they arrive and which images are answered. A published seed draws from 40
+    The seed decides the order in which they arrive and which images are annotated. A published seed draws from 40
     open classes for ten generations, some thirty in all, and tests on the test set. A tuning seed draws from the
-    other 20 until they are used up, and tests on training images that are neither trained on nor answered.
+    other 20 until they are used up, and tests on training images that are neither trained on nor annotated.
     """
     images, labels = cifar(root, "cifar100", "train")
     test, test_labels = cifar(root, "cifar100", "test")
@@ -53,16 +53,16 @@ def cifar_world(root: Path | None, seed: int) -> BenchmarkData:
     mine = torch.isin(test_labels, torch.tensor([*range(KNOWN), *names]))
     stream = stream_of([*parts, ("test", 0, test[mine], test_labels[mine])])
     start = from_stream(stream, "classes that are open at first", "both sides: original 32 pixels, lossless")
-    return replace(start, streams={"arrivals": replace(stream, answered=True)})
+    return replace(start, streams={"arrivals": replace(stream, annotated=True)})
 
 
 def arrivals(
     free: dict[int, np.ndarray], names: list[int], rng: np.random.Generator
 ) -> list[tuple[int, str, list[int]]]:
-    """(part, split, rows) of the answers; those of pool g are learned by generation g + 1, as in a `Stream`.
+    """(part, split, rows) of the annotations; those of pool g are learned by generation g + 1, as in a `Stream`.
 
     `free` are the rows of every class that may be asked about, `names` the open classes. A new class has 5 to 49
-    answers, int(5 * 10^u) with u uniform: most have few. One in five of them is to validate on.
+    annotations, int(5 * 10^u) with u uniform: most have few. One in five of them is to validate on.
     """
     waiting, known = list(rng.permutation(names)), [k for k in free if k < KNOWN]
     free, found = {k: rng.permutation(rows) for k, rows in free.items()}, []

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from oltr_core import schema
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from oltr_core.curation.agreement import dawid_skene
 from oltr_core.settings.curate import MAJORITY, Consensus, DawidSkene
 from oltr_core.spec import suggest
@@ -79,7 +79,7 @@ def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
     if text["verdict"] == "new_class" and schema.is_unknown(text["label"]):
         said = f"no class is called {text['label']!r}: it is what predictions say of an image of no class"
         raise ValueError(f"label: {said}; write the verdict unsure, or the name of the class")
-    if text["verdict"] == "new_class" and written.is_error(text["label"]):
+    if text["verdict"] == "new_class" and text_values.is_error(text["label"]):
         raise ValueError(f"label: expected a class's name, found {text['label']!r}, an error of the spreadsheet")
     for name in ("label", "annotator"):
         if (problem := schema.name_problem(text[name])) is not None:
@@ -91,8 +91,8 @@ def _row(answer: Mapping[str, Any], asked: set[str]) -> dict[str, Any]:
     return {
         **text,
         "label": text["label"] or None,
-        "answered_at": written.moment(answer.get("answered_at")),
-        "seconds": written.seconds(answer.get("seconds")),
+        "answered_at": text_values.timestamp(answer.get("answered_at")),
+        "seconds": text_values.seconds(answer.get("seconds")),
         "batch_id": str(answer["batch_id"]),
     }
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from oltr_core import schema
 from oltr_core.class_lookup import CURRENT
-from oltr_core.curation import register, written
+from oltr_core.curation import register, text_values
 from oltr_core.roll_up import line
 from oltr_core.spec import suggest
 
@@ -118,7 +118,7 @@ def warnings(classes: pl.DataFrame, rows: Iterable[Row]) -> list[str]:
 
 def near(classes: pl.DataFrame, name: str, class_id: int | None = None) -> str:
     """A sentence where `name` is nearly that of a class other than `class_id`; else nothing."""
-    other = written.near(name, [n for n, i in register.every_id(classes).items() if i != class_id])
+    other = text_values.similar_name(name, [n for n, i in register.every_id(classes).items() if i != class_id])
     return f"{name!r} is nearly the name {other!r} of another class" if other else ""
 
 

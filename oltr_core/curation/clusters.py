@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 
 _NAME = re.compile(r"cluster-(\d+)")
 
@@ -107,7 +107,7 @@ def typed(labels: Iterable[Any], clusters: Iterable[int | None]) -> int:
 def _divided(seconds: Any, among: int) -> Any:
     """A share of a duration; what is no number is left for the check to name."""
     try:
-        whole = written.seconds(seconds)
+        whole = text_values.seconds(seconds)
         return seconds if whole is None else whole / max(1, among)
     except ValueError:
         return seconds

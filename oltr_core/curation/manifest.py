@@ -240,7 +240,7 @@ def _place(rows: pl.DataFrame, names: dict[str, str], curate: Curate) -> tuple[n
             drawn = split.units(free, group, cluster), label[free], order[free]
             if answered:
                 have = np.where(old_class[:, None], -1, counts(VAL, TRAIN))
-                codes[free] = split.draw_annotated(*drawn, have, curate.val_share_of_new, curate.val_from)
+                codes[free] = split.draw_annotated(*drawn, have, curate.val_share_of_new, curate.min_labels_for_val)
             else:
                 codes[free] = split.draw(*drawn, counts(TEST, VAL, TRAIN), shares)
         back = new & held & ((codes == TRAIN) | (codes == VAL))

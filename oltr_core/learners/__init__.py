@@ -8,9 +8,9 @@ columns keep their place and meaning, and without annotations nothing changes.
 | `imprint` | mean of unit meta-embeddings, equal or energy-weighted | | Sec. 3.4.4 |
 | `imprint_replay` | as `imprint` | fine-tunes all rows with pseudo-replay, diagonal or correlated | |
 | `exemplar_replay` | as `imprint` | fine-tunes all rows on stored features | Rebuffi et al. 2017 |
-| `lwf` | as `imprint` | fine-tunes on the answers, distils the parent's logits | Li and Hoiem 2016; Table 9 |
+| `lwf` | as `imprint` | fine-tunes on annotated images, distils the parent's logits | Li and Hoiem 2016; Table 9 |
 | `acl` | as `imprint` | maps that tasks share and that the new one has alone | Ebrahimi et al. 2020; Table 9 |
-| `fine_tune_new_only` | as `imprint` | fine-tunes on the answers alone: forgets | control; Table 8 |
+| `fine_tune_new_only` | as `imprint` | fine-tunes on annotated images alone: forgets | control; Table 8 |
 | `nearest_class_mean` | class means, of old classes too | | Mensink et al. 2013 |
 | `slda` | discriminants of class means under one covariance; linear heads | | Hayes and Kanan 2020 |
 | `ridge` | class-balanced least squares from the same statistics; linear heads | | Fang et al. 2024 (AIR) |

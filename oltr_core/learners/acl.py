@@ -10,14 +10,14 @@ from torch.nn.functional import cross_entropy, normalize
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.base import LearnerSpec
-from oltr_core.learners.fine_tune import answers_alone, heads_of
+from oltr_core.learners.fine_tune import batches_of, heads_of
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 from oltr_core.models.heads import Head, RandomProjectionHead
 from oltr_core.pseudo_features import correlation, draw
 from oltr_core.shapes import Float, Int, Tensor
 
-Batch = Callable[[], tuple[Tensor, Tensor, Tensor]]  # answered features, their new columns, features of old classes
+Batch = Callable[[], tuple[Tensor, Tensor, Tensor]]  # annotated features, their new columns, features of old classes
 
 
 class AdversarialContinualLearning(LearnerSpec):
@@ -27,7 +27,7 @@ class AdversarialContinualLearning(LearnerSpec):
     a new one, and S is to make that impossible (a = `adversarial`); S and P are to say different things (o =
     `orthogonal`, the mean square over entries, of outputs at unit length). x is the embedding that the row is
     multiplied with. As published, the cross-entropy is over the new task's classes, and what earlier tasks have for
-    themselves is frozen: here the rows of known classes, so answers about these teach nothing.
+    themselves is frozen: here the rows of known classes, so annotations of these teach nothing.
     The method has to be told the task of a test image. Without that, as in Table 9: the largest logit of all tasks'
     rows, so nothing weighs new classes against old ones but the lengths of rows, which are those of imprinted ones.
     A single new class has nothing to be told from and stays as imprinted.
@@ -41,7 +41,7 @@ class AdversarialContinualLearning(LearnerSpec):
     adversarial: Annotated[float, Field(ge=0)] = 0.05
     orthogonal: Annotated[float, Field(ge=0)] = 0.1
     steps: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=1)] = 64  # answered features, and as many pseudo-features
+    batch_size: Annotated[int, Field(ge=1)] = 64  # annotated features, and as many pseudo-features
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
 
     def __call__(
@@ -52,11 +52,11 @@ class AdversarialContinualLearning(LearnerSpec):
         if network.num_classes < first + 2:
             return network, statistics
         fresh = AnnotatedFeatures(new.features[mine], new.labels[mine] - first)
-        answers, factor = answers_alone(fresh, self.batch_size, generator), correlation(statistics)
+        annotated, factor = batches_of(fresh, self.batch_size, generator), correlation(statistics)
 
         def batch() -> tuple[Tensor, Tensor, Tensor]:
             known = torch.randint(first, (self.batch_size,), generator=generator)
-            return *answers(), draw(statistics, known, network.spec.normalise, generator, factor)
+            return *annotated(), draw(statistics, known, network.spec.normalise, generator, factor)
 
         for e, head in enumerate(heads_of(network)):
             rows = self.rows(head, e, first, batch, generator)

@@ -25,7 +25,7 @@ def cross_entropy(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), every.flatten()) * logits.shape[1]
 
 
-def answers_alone(
+def batches_of(
     new: AnnotatedFeatures, batch_size: int, generator: torch.Generator
 ) -> Callable[[], tuple[Tensor, Tensor]]:
     """A function that draws `batch_size` of the annotated images, each as often as it comes."""

@@ -1,4 +1,4 @@
-"""Imprint, then fine-tune on the answers alone: a control that forgets, kept to be beaten."""
+"""Imprint, then fine-tune on the annotated images alone: a control that forgets, kept to be beaten."""
 
 from typing import Annotated, Literal
 
@@ -7,13 +7,13 @@ from pydantic import Field
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.base import LearnerSpec
-from oltr_core.learners.fine_tune import answers_alone, fine_tune
+from oltr_core.learners.fine_tune import batches_of, fine_tune
 from oltr_core.learners.imprint import Imprint
 from oltr_core.models import Network
 
 
 class FineTuneNewOnly(LearnerSpec):
-    """As `imprint_replay` without replay: every batch is drawn from this generation's answers."""
+    """As `imprint_replay` without replay: every batch is drawn from this generation's annotated images."""
 
     name: Literal["fine_tune_new_only"] = "fine_tune_new_only"
     imprint: Imprint = Imprint()
@@ -27,5 +27,5 @@ class FineTuneNewOnly(LearnerSpec):
         network, statistics = self.imprint(parent, old, new, generator)
         if len(new.labels) == 0:
             return network, statistics
-        fine_tune(network, answers_alone(new, self.batch_size, generator), self.steps, self.learning_rate)
+        fine_tune(network, batches_of(new, self.batch_size, generator), self.steps, self.learning_rate)
         return network, statistics

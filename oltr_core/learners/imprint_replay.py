@@ -1,4 +1,4 @@
-"""Imprint, then fine-tune the class weights on the answers and on pseudo-features of everything older."""
+"""Imprint, then fine-tune the class weights on the annotated images and on pseudo-features of everything older."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ class ImprintReplay(LearnerSpec):
     """After `imprint`, SGD on the rows w_1 ... w_{K+Z} with softmax cross-entropy; nothing else moves.
 
     A step draws `per_class` features of every class, or of `classes` drawn ones where there are more. With a_k
-    answered images of class k and g_k that are gone, each is an answered image's own with probability
+    annotated images of class k and g_k that are gone, each is an annotated image's own with probability
     a_k / (a_k + pseudo_weight * g_k), else a pseudo-feature m_k + s_k * noise from the memory. So a new class is
     learned from its images alone, an old one mostly from the memory, since the few images asked about are its
     most atypical, and no image of the full training is needed.
@@ -45,9 +45,9 @@ class ImprintReplay(LearnerSpec):
         if len(new.labels) == 0:
             return network, statistics
         kept, labels = statistics.kept["features"], statistics.kept["labels"]
-        answered = torch.bincount(labels, minlength=network.num_classes)
-        gone = statistics.counts - answered
-        share = answered / (answered + self.pseudo_weight * gone).clamp(min=1e-9)
+        annotated = torch.bincount(labels, minlength=network.num_classes)
+        gone = statistics.counts - annotated
+        share = annotated / (annotated + self.pseudo_weight * gone).clamp(min=1e-9)
         factor = correlation(statistics) if self.covariance == "full" else None
         unit = network.spec.normalise
         batch = batches(statistics, kept, labels, share, self.per_class, self.classes, unit, generator, factor)

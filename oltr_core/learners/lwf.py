@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.learners.base import LearnerSpec
-from oltr_core.learners.fine_tune import answers_alone, fine_tune
+from oltr_core.learners.fine_tune import batches_of, fine_tune
 from oltr_core.learners.fine_tune import cross_entropy as of_all_experts
 from oltr_core.learners.imprint import Imprint, extend, move_centroids, taken_in
 from oltr_core.models import Network
@@ -17,7 +17,7 @@ from oltr_core.shapes import Float, Int, Tensor
 
 
 class LearningWithoutForgetting(LearnerSpec):
-    """After `imprint`, SGD on the rows with CE + l T^2 KL(softmax(z'/T) || softmax(z/T)) on the answered images.
+    """After `imprint`, SGD on the rows with CE + l T^2 KL(softmax(z'/T) || softmax(z/T)) on the annotated images.
 
     z are the logits of the old columns and z' the parent's. The cross-entropy is over the columns of an image's own
     side: new classes among new ones, for over all columns it would push the old ones down, and known classes, which
@@ -51,7 +51,7 @@ class LearningWithoutForgetting(LearnerSpec):
             experts = zip(logits.unbind(1), before.unbind(1), strict=True)
             return torch.stack([self.loss(z, z_before, labels) for z, z_before in experts]).sum()
 
-        batch = answers_alone(new, self.batch_size, generator)
+        batch = batches_of(new, self.batch_size, generator)
         fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
         return network, statistics
 
@@ -71,7 +71,7 @@ class LearningWithoutForgetting(LearnerSpec):
             return of_all_experts(features, logits[..., first:], labels - first)
 
         images = AnnotatedFeatures(new.features[of_new], new.labels[of_new])
-        batch = answers_alone(images, self.batch_size, generator)
+        batch = batches_of(images, self.batch_size, generator)
         fine_tune(network, batch, self.steps, self.learning_rate, loss=loss)
         return network.eval(), statistics
 

@@ -18,7 +18,7 @@ class StreamingLDA(LearnerSpec):
 
     Nothing is trained. S is the covariance within a class, m_k the mean of a class's n_k images, old and new: what an
     update gives is what the same statistics give from scratch. Departs from Hayes and Kanan: S counts rare classes as
-    much as frequent ones (`class_statistics.covariance`), and does not move with answers about classes of the full
+    much as frequent ones (`class_statistics.covariance`), and does not move with annotations of classes of the full
     training; and the length of a mean is freed of its bias. The mean of n_k images is longer than that of the class,
     E m_k' P m_k = mu_k' P mu_k + tr(P S)/n_k, which would cost a class of few images about D/(2 n_k) of its logit.
     """

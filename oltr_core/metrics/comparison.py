@@ -31,7 +31,7 @@ class Compared(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What one model says of the gate's images."""
 
     right: Tensor  # bool [N]: named rightly, nothing rejected
@@ -56,7 +56,7 @@ class Kinds:
     slices: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # attribute -> value -> its images
 
 
-def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+def compare(champion: Predictions, challenger: Predictions, images: Kinds) -> dict[str, Compared | str]:
     """Every figure by name, or the reason why there is none; all are better when larger.
 
     `class/<name>` is the accuracy of one known class that has images here. `slice/<attribute>/<value>` is that of all
@@ -65,29 +65,33 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
     no_known, no_open = "no image of a class that both know", "no image of a class that neither knows"
     sizes = {"many": f"{MANY} or more", "medium": f"{FEW + 1} to {MANY - 1}", "few": f"{FEW} or fewer"}
 
-    def shares(of: Tensor, none: str, wanted: Callable[[Answers], Tensor]) -> Compared | str:
+    def shares(of: Tensor, none: str, wanted: Callable[[Predictions], Tensor]) -> Compared | str:
         return compare_shares(wanted(champion)[of], wanted(challenger)[of]) if bool(of.any()) else none
 
     def areas(known: Tensor, open_: Tensor) -> Compared | str:
         if not bool(known.any()) or not bool(open_.any()):
             return no_open if bool(known.any()) else no_known
-        before, after = ((answers.scores[known], answers.scores[open_]) for answers in (champion, challenger))
+        before, after = (
+            (predictions.scores[known], predictions.scores[open_]) for predictions in (champion, challenger)
+        )
         return compare_areas(before, after)
 
     learned = challenger.right[images.learned]
     return {
-        "known_accuracy": shares(images.known, no_known, lambda answers: answers.right),
+        "known_accuracy": shares(images.known, no_known, lambda predictions: predictions.right),
         **{
             f"{shot}_accuracy": shares(
                 images.shots.get(shot, ~images.known & images.known),
                 f"no image of a class with {size} training images",
-                lambda answers: answers.right,
+                lambda predictions: predictions.right,
             )
             for shot, size in sizes.items()
         },
-        "known_with_rejection": shares(images.known, no_known, lambda answers: answers.right & answers.accepted),
+        "known_with_rejection": shares(
+            images.known, no_known, lambda predictions: predictions.right & predictions.accepted
+        ),
         "auroc": areas(images.known, images.open),
-        "unknown_recall": shares(images.open, no_open, lambda answers: ~answers.accepted),
+        "unknown_recall": shares(images.open, no_open, lambda predictions: ~predictions.accepted),
         "learned_accuracy": compare_with_none(learned) if len(learned) else "no image of a class that was learned",
         **{
             f"{OF_CLASS}{name}": compare_shares(champion.right[of], challenger.right[of])
@@ -98,7 +102,7 @@ def compare(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, 
     }
 
 
-def _by_slice(champion: Answers, challenger: Answers, images: Kinds) -> dict[str, Compared | str]:
+def _by_slice(champion: Predictions, challenger: Predictions, images: Kinds) -> dict[str, Compared | str]:
     found: dict[str, Compared | str] = {}
     for name, values in images.slices.items():
         judged = {value: of & images.known for value, of in values.items()}
@@ -116,12 +120,12 @@ def _by_slice(champion: Answers, challenger: Answers, images: Kinds) -> dict[str
 def names() -> list[str]:
     """Every figure but those of single classes."""
     none = torch.zeros(0, dtype=torch.bool)
-    nothing = Answers(none, none.float(), 0.0)
+    nothing = Predictions(none, none.float(), 0.0)
     return list(compare(nothing, nothing, Kinds(none, none, none)))
 
 
 def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -> Compared:
-    """Shares of the N images for which each model's answer is the wanted one.
+    """Shares of the N images for which each model's prediction is the wanted one.
 
     With w images won by the challenger and l lost, the difference is d (2 p - 1) for d, the share of images on which
     the two differ, and p, the challenger's share of these. The ends are the least and the largest value for d in the
@@ -143,7 +147,7 @@ def compare_shares(champion: Bool[Tensor, "N"], challenger: Bool[Tensor, "N"]) -
 
 
 def compare_with_none(challenger: Bool[Tensor, "N"]) -> Compared:
-    """Shares of images of classes that the champion does not know: it names none of them, whatever it answers."""
+    """Shares of images of classes that the champion does not know: it names none of them, whatever it predicts."""
     right, n = int(challenger.sum()), len(challenger)
     return Compared(0.0, right / n, right / n, *binomial_interval(right, n), images=n)
 

@@ -57,20 +57,20 @@ def reference_from_statistics(network: Network, statistics: ClassStatistics, see
     return Reference(outputs, labels, statistics.counts, means=statistics.means, within=within)
 
 
-def reference_of_answers(reference: Reference, card: Card) -> Reference:
-    """The same by the answers of a card: of its columns that count for none nothing is left.
+def reference_of_output_classes(reference: Reference, card: Card) -> Reference:
+    """The same by the output classes of a card: of its columns that count for none nothing is left.
 
-    Columns that make one answer keep their means, as an answer has the distance to the nearest of their centroids.
+    Columns of one class keep their means, as the class has the distance to the nearest of their centroids.
     """
-    if card.answers is None:
+    if card.output_classes is None:
         return reference
-    columns = torch.tensor(card.answers.of)
+    columns = torch.tensor(card.output_classes.of)
     of, means = columns[reference.labels], reference.means
     return replace(
         reference,
-        outputs=card.answered(reference.outputs)[of >= 0],
+        outputs=card.merge_columns(reference.outputs)[of >= 0],
         labels=of[of >= 0],
-        class_counts=card.answers.of_columns(reference.class_counts),
+        class_counts=card.output_classes.of_columns(reference.class_counts),
         means=None if means is None else means[:, columns >= 0],
     )
 

@@ -44,8 +44,8 @@ def gallery(layout: Layout, generation: str, model: Checkpoint, number: int, bat
     """
     manifest = schema.read(layout.generation(generation).manifest, schema.MANIFEST)
     card = model.card
-    of = card.answers.of if card.answers else range(len(card.class_ids))
-    names = {i: card.answer_names[column] for i, column in zip(card.class_ids, of, strict=True) if column >= 0}
+    of = card.output_classes.of if card.output_classes else range(len(card.class_ids))
+    names = {i: card.output_class_names[column] for i, column in zip(card.class_ids, of, strict=True) if column >= 0}
     splits, classes = (manifest.column(name).to_pylist() for name in ("split", "class_id"))
     kept = [s in ("train", "val") and c in names for s, c in zip(splits, classes, strict=True)]
     rows = manifest.filter(pa.array(kept, pa.bool_()))

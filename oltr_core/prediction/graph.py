@@ -103,7 +103,8 @@ def _about(model: Checkpoint, generation: str) -> dict[str, str]:
     """The file's metadata: texts, of which classes, parents and transform are JSON."""
     card = model.card
     classes: list[dict[str, Any]] = [
-        {"id": class_id, "name": name} for class_id, name in zip(card.answer_ids, card.answer_names, strict=True)
+        {"id": class_id, "name": name}
+        for class_id, name in zip(card.output_class_ids, card.output_class_names, strict=True)
     ]
     return {
         "oltr.generation": generation,

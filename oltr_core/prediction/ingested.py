@@ -84,7 +84,7 @@ def _votes(
 
     Images taken for empty have no vote where others are not: an animal is in few pictures of its sequence.
     """
-    names = model.card.answer_names
+    names = model.card.output_class_names
     empty = torch.tensor([name.lower() in (EMPTY, "blank") for name in names])[probabilities.argmax(1)]
     members: dict[str, list[int]] = {}
     for row, i in enumerate(ids):

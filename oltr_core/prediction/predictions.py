@@ -57,9 +57,9 @@ def judge(model: Checkpoint, score: Score, outputs: Outputs, scored: Outputs | N
     `scored`: the outputs of perturbed images, where the score looks at those.
     """
     card = model.card
-    outputs = card.answered(with_distances(outputs, model.statistics))
+    outputs = card.merge_columns(with_distances(outputs, model.statistics))
     probabilities = (outputs.mean_logits / card.temperature).softmax(1)
-    return probabilities, score(outputs if scored is None else card.answered(scored), model.score_state)
+    return probabilities, score(outputs if scored is None else card.merge_columns(scored), model.score_state)
 
 
 def predicted_fields(
@@ -89,7 +89,7 @@ def prediction_fields(
     """The fields of a Prediction from probabilities [B, A] of the card's output classes and scores [B]."""
     best, columns = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
     assert card.threshold is not None
-    names = card.answer_names
+    names = card.output_class_names
     for i, (ps, ks, s) in enumerate(zip(best.tolist(), columns.tolist(), scores.tolist(), strict=True)):
         nearest = names[ks[0]]
         top = [{"label": names[k], "probability": p} for p, k in zip(ps, ks, strict=True)]

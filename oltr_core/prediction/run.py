@@ -53,7 +53,7 @@ def predict(
     threshold, before anything is read, and ConnectionError where a store stops answering.
     """
     score = score_of(model, generation)
-    if engine.far():
+    if engine.remote():
         return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch, gallery))
     device = next(model.network.parameters()).device
     parts = decoded(addresses, model.card.transform, batch_size, workers, fetch)

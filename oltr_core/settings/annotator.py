@@ -36,7 +36,7 @@ class TruthAnnotator(AnnotatorSpec):
     name: Literal["truth"] = "truth"
 
 
-class People(AnnotatorSpec):
+class HumanAnnotator(AnnotatorSpec):
     """What is the same for all annotators that are people: how long the loop waits for them."""
 
     # so long after a batch went out the loop goes on without answers that are missing. 0: it waits for all of them
@@ -48,7 +48,7 @@ class People(AnnotatorSpec):
     answers_per_image: int = Field(default=1, ge=1, le=100)  # people who answer each image before the loop goes on
 
 
-class FolderAnnotator(People):
+class FolderAnnotator(HumanAnnotator):
     """CSV files that people put into a folder."""
 
     name: Literal["folder"] = "folder"
@@ -60,7 +60,7 @@ class FolderAnnotator(People):
         return self.path
 
 
-class LabelStudioAnnotator(People):
+class LabelStudioAnnotator(HumanAnnotator):
     """A team in Label Studio; the token comes from the environment variable LABEL_STUDIO_API_KEY."""
 
     name: Literal["label_studio"] = "label_studio"

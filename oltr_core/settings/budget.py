@@ -15,7 +15,7 @@ class Budget(Spec):
     """How many images people are asked about per generation."""
 
     share_of_arrivals: Annotated[float, Field(ge=0, le=1)] = 0.3  # of the newest pool batch
-    most: Annotated[int, Field(ge=0)] = 0  # images, however large that share is; 0: no limit
+    max_images: Annotated[int, Field(ge=0)] = 0  # images, however large that share is; 0: no limit
     gold: Annotated[float, Field(ge=0, lt=1)] = (
         # share of the batch that is, instead of what was chosen, training images whose label a source gave: people
         # are not told which, and their answers to them only measure how often each is right
@@ -27,7 +27,7 @@ class Budget(Spec):
         wanted = round(self.share_of_arrivals * arrivals)
         if self.share_of_arrivals:
             wanted = max(wanted, min(ANYWAY, waiting))
-        return min(wanted, self.most) if self.most else wanted
+        return min(wanted, self.max_images) if self.max_images else wanted
 
     @model_validator(mode="after")
     def _asked(self) -> Budget:

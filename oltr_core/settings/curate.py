@@ -35,7 +35,7 @@ class Curate(Spec):
     val_share: Share = 0.1  # of labelled groups that came without a split
     test_share: Share = 0.2
     val_share_of_new: Share = 0.2  # of a new class's labels go to validation, when there are
-    val_from: Annotated[int, Field(ge=1)] = 5  # this many or more
+    min_labels_for_val: Annotated[int, Field(ge=1)] = 5  # this many or more
     unknown_validation: bool = False  # true: a class of validation images alone is allowed, and stays unknown
     min_train_per_class: Annotated[int, Field(ge=1)] = 2  # a full training with fewer images in a class is refused
     min_test_per_class: Annotated[int, Field(ge=0)] = 0  # of each labelled class, as far as training can spare them

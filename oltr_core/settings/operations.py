@@ -37,7 +37,9 @@ class Gate(Spec):
     # known_with_rejection | auroc | unknown_recall | class/NAME (of a class to be protected) | slice/ATTRIBUTE/worst,
     # by gate.json; any other name is one that evaluate writes into metrics.json
     tolerances: Tolerances = {"known_accuracy": 0.05, "few_accuracy": 0.10, "auroc": 0.10}  # how far each may fall
-    least_learned: Annotated[float, Field(ge=0, le=1)] = 0.25  # share of images of new classes named rightly; 0: any
+    min_learned_accuracy: Annotated[float, Field(ge=0, le=1)] = (
+        0.25  # share of images of new classes named rightly; 0: any
+    )
 
     @field_validator("tolerances")
     @classmethod

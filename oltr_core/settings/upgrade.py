@@ -28,6 +28,7 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
         _rename(head, "rate", "centroid_rate")
     for phase in train.get("phases") or []:
         _rename(phase, "rates", "learning_rates")
+    _rename(new.get("curate"), "val_from", "min_labels_for_val")
     _rename(update, "keep_known", "target_tpr")
     _rename(update.get("learner"), "rate", "learning_rate")
     _rename(update.get("learner"), "sharpness", "logit_scale")

@@ -7,7 +7,7 @@ from collections import Counter
 from pydantic import field_validator, model_validator
 
 from oltr_core.layout import Layout
-from oltr_core.settings.annotator import Annotator, People, TruthAnnotator
+from oltr_core.settings.annotator import Annotator, HumanAnnotator, TruthAnnotator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.curate import Curate, DawidSkene
@@ -39,7 +39,7 @@ class Settings(Spec):
 
     @model_validator(mode="after")
     def _several_people(self) -> Settings:
-        if isinstance(self.curate.consensus, DawidSkene) and not isinstance(self.annotator, People):
+        if isinstance(self.curate.consensus, DawidSkene) and not isinstance(self.annotator, HumanAnnotator):
             raise ValueError(
                 f"curate.consensus: 'dawid_skene' does nothing where the annotator is {self.annotator.name!r}, which "
                 "gives each image one answer; write consensus: {name: majority}, or choose another annotator"

@@ -21,17 +21,19 @@ def write(this: Run, tested: Evaluation, card: Card, layout: Layout) -> Measured
     carried = this.mode == "update" and before.exists()
     history = [*(Point(*row) for row in (json.loads(before.read_text())["history"] if carried else ())), *now]
     batches = json.loads(layout.work.cost.read_text())
-    found = annotation_value.advice(history, now, batches, dict(zip(card.answer_ids, card.answer_names, strict=True)))
+    found = annotation_value.advice(
+        history, now, batches, dict(zip(card.output_class_ids, card.output_class_names, strict=True))
+    )
     layout.work.worth.write_text(json.dumps(found | {"history": history}, indent=1) + "\n")
     return figures(annotation_value.gained(batches), annotation_value.exponent(history))
 
 
 def points(generation: str, tested: Evaluation, card: Card) -> list[Point]:
     """One per output class of this model."""
-    known, size = tested.labels != OPEN, len(card.answer_ids)
+    known, size = tested.labels != OPEN, len(card.output_class_ids)
     images = torch.bincount(tested.labels[known], minlength=size).tolist()
     errors = torch.bincount(tested.labels[known & ~tested.correct], minlength=size).tolist()
-    rows = zip(card.answer_ids, card.answer_counts, images, errors, strict=True)
+    rows = zip(card.output_class_ids, card.output_class_counts, images, errors, strict=True)
     return [Point(generation, *row) for row in rows]
 
 

@@ -33,7 +33,7 @@ from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.metrics import OPEN
 from oltr_core.metrics.changes import changes
-from oltr_core.metrics.comparison import Answers, Compared, Kinds, compare, names
+from oltr_core.metrics.comparison import Compared, Kinds, Predictions, compare, names
 from oltr_core.metrics.intervals import Rows
 from oltr_core.metrics.slices import NAMELESS
 from oltr_core.scores import Score
@@ -47,7 +47,7 @@ FIGURES = ("closed/", "now/", "open/")  # what a pair of models is compared by b
 
 def gate_predictions(
     model: Checkpoint, images: pa.Table, like: Rows, classes: list[dict[str, Any]], layout: Layout, batch_size: int
-) -> tuple[Answers, Rows]:
+) -> tuple[Predictions, Rows]:
     """The model with its own transform, score and threshold, its predictions by the register `classes`.
 
     The second is what figures are computed from; `like`: the same images under a model of this register.
@@ -57,13 +57,13 @@ def gate_predictions(
     features = features_of(images, network, card.transform, layout, batch_size)
     outputs = classify(network, features, model.statistics)
     score = parse(Score, card.score, "the score of a checkpoint")
-    own = card.answered(outputs)
+    own = card.merge_columns(outputs)
     seen = outputs_for(score, images, own, network, card.transform, layout, batch_size, card)
     now = by_register(card, classes)
-    labels = manifest_rows.columns(images, now.answer_ids, other=-1)
-    logits, scores = now.answered(outputs).mean_logits, score(seen, model.score_state)
+    labels = manifest_rows.columns(images, now.output_class_ids, other=-1)
+    logits, scores = now.merge_columns(outputs).mean_logits, score(seen, model.score_state)
     since = {row["class_id"]: row["first_generation"] for row in classes}
-    at_start = torch.tensor([since[i] == min(since.values()) for i in now.answer_ids])
+    at_start = torch.tensor([since[i] == min(since.values()) for i in now.output_class_ids])
     rows = like._replace(
         label=labels.numpy(),
         predicted=logits.argmax(1).numpy(),
@@ -71,20 +71,20 @@ def gate_predictions(
         rejected=(scores > card.threshold).numpy(),
         score=scores.double().numpy(),
     )
-    return Answers(logits.argmax(1) == labels, scores, card.threshold), rows.with_ids(now.answer_ids)
+    return Predictions(logits.argmax(1) == labels, scores, card.threshold), rows.with_ids(now.output_class_ids)
 
 
 def by_register(card: Card, classes: list[dict[str, Any]]) -> Card:
     """The card with the output classes that its columns have by the register `classes`."""
-    return card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
+    return card.model_copy(update={"output_classes": manifest_rows.output_classes(card.class_ids, classes)})
 
 
 def kinds_of(images: pa.Table, champion: Card, challenger: Card) -> Kinds:
     """Which of the images [N] are of classes that both know, that the challenger learned, that neither knows."""
-    before, after = champion.answer_ids, set(challenger.answer_ids)
+    before, after = champion.output_class_ids, set(challenger.output_class_ids)
     both = after & set(before)
-    counts = dict(zip(before, champion.answer_counts, strict=True))
-    names = dict(zip(before, champion.answer_names, strict=True))
+    counts = dict(zip(before, champion.output_class_counts, strict=True))
+    names = dict(zip(before, champion.output_class_names, strict=True))
 
     def of(classes: Iterable[int]) -> Tensor:
         wanted = set(classes)
@@ -116,7 +116,7 @@ def write(
     this: Run,
     model: Checkpoint,
     images: pa.Table,
-    predictions: Answers,
+    predictions: Predictions,
     said: Rows,
     classes: list[dict[str, Any]],
     layout: Layout,
@@ -134,7 +134,12 @@ def write(
     apart = "gate" in splits
     rows = [i for i, split in enumerate(splits) if split == ("gate" if apart else "test")]
     gates = len(rows)
-    page = {"champion": this.parent, "images": len(rows), "held_apart": apart, "classes": len(model.card.answer_ids)}
+    page = {
+        "champion": this.parent,
+        "images": len(rows),
+        "held_apart": apart,
+        "classes": len(model.card.output_class_ids),
+    }
     found: dict[str, Compared | str] = {}
     champion = None
     if this.parent != GENESIS:
@@ -145,11 +150,11 @@ def write(
         found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
     elif champion is not None:
         before = by_register(champion.card, classes)
-        learned = set(model.card.answer_ids) - set(before.answer_ids)
+        learned = set(model.card.output_class_ids) - set(before.output_class_ids)
         if not any(labels[i] in learned for i in rows):
             rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
         judged = images.take(pa.array(rows, pa.int64()))
-        after = Answers(predictions.right[rows], predictions.scores[rows], predictions.threshold)
+        after = Predictions(predictions.right[rows], predictions.scores[rows], predictions.threshold)
         known, was = gate_predictions(champion, judged, said.taken(np.array(rows, int)), classes, layout, batch_size)
         page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
         of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}

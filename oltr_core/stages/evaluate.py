@@ -29,7 +29,12 @@ from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.after_update import LEARNER, void
-from oltr_core.operating.rejection import Evaluate, operating_point, reference_from_statistics, reference_of_answers
+from oltr_core.operating.rejection import (
+    Evaluate,
+    operating_point,
+    reference_from_statistics,
+    reference_of_output_classes,
+)
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute
@@ -60,7 +65,7 @@ def run(params: Parameters, layout: Layout) -> None:
     images = with_gate(manifest_rows.of_splits(manifest, "test", "val", "pool"), params.evaluate.gate_share)
     size = params.compute.batch_size
     features = features_of(images, network, card.transform, layout, size)
-    outputs = card.answered(classify(network, features, model.statistics))
+    outputs = card.merge_columns(classify(network, features, model.statistics))
 
     def seen(score: Score) -> Outputs:
         return outputs_for(score, images, outputs, network, card.transform, layout, size, card)
@@ -69,9 +74,9 @@ def run(params: Parameters, layout: Layout) -> None:
     scores = own(seen(own), model.score_state)
     probability = (outputs.mean_logits / card.temperature).softmax(1).amax(1)
     assert card.threshold is not None
-    labels = manifest_rows.columns(images, card.answer_ids, other=OPEN)
+    labels = manifest_rows.columns(images, card.output_class_ids, other=OPEN)
     every = evaluated_images(images, outputs, manifest, model, classes, layout)
-    rows = rows_of(every, scores, card.threshold).with_ids(card.answer_ids)
+    rows = rows_of(every, scores, card.threshold).with_ids(card.output_class_ids)
     table = {name: images.column(name) for name in ("image_id", "split")} | changes.columns(rows)
     table |= {"probability": probability.tolist(), "score": scores.tolist()}
     table["true_class_id"] = pa.array(rows.label, mask=images.column("label").is_null().to_numpy())
@@ -91,7 +96,7 @@ def run(params: Parameters, layout: Layout) -> None:
         learned = Measured({}, dict.fromkeys(sorted(learned.values | learned.absent), NOT_YET))
     result |= learned
     reference = reference_from_statistics(network, model.statistics, model.card.reference_seed)
-    reference = reference_of_answers(reference, card)
+    reference = reference_of_output_classes(reference, card)
     how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     most = card.unknown_accepted, card.costs
     learner = params.update.get("learner", {}).get("name", LEARNER) if this.mode == "update" else ""
@@ -110,8 +115,8 @@ def run(params: Parameters, layout: Layout) -> None:
     result |= slices.write(layout, tested, scores[is_test], card, slices.pick(sliced, is_test), not begins)
     result.write(layout, "evaluate")
     said = card.threshold, probability[is_test]
-    write_plots(layout.work, tested, scores[is_test], *said, card.answer_names, history)
-    predictions = comparison.Answers(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
+    write_plots(layout.work, tested, scores[is_test], *said, card.output_class_names, history)
+    predictions = comparison.Predictions(outputs.mean_logits.argmax(1) == labels, scores, card.threshold)
     comparison.write(this, model, images, predictions, rows, classes, layout, size, sliced)
     write_intervals(layout, this, tested, scores[is_test], card.threshold, result)
 
@@ -136,7 +141,7 @@ def evaluated_images(
     layout: Layout,
 ) -> Evaluation:
     """The test rows as a model of these output classes has to see them, by the register `classes`."""
-    ids = model.card.answer_ids
+    ids = model.card.output_class_ids
     group = {row["class_id"]: row["first_generation"] for row in classes}
     first = min(group[i] for i in ids)
     # generation 0's training images, whatever was learned since
@@ -156,7 +161,7 @@ def evaluated_images(
         open_classes=len({name for name, column in zip(names, labels.tolist(), strict=True) if column == OPEN}),
         shots=torch.bincount(columns, minlength=len(ids) + 1)[: len(ids)].float(),
         groups=[group[i] for i in ids],
-        counts=torch.tensor(model.card.answer_counts).float(),
+        counts=torch.tensor(model.card.output_class_counts).float(),
     )
 
 

@@ -31,7 +31,7 @@ def run(train: Train, compute: Compute, layout: Layout) -> None:
     """
     if compute.processes > 1 and not parallel.launched():
         gpu = resolve(compute.device).type != "cpu"
-        if not engine.far():
+        if not engine.remote():
             enough(compute.device, compute.processes)
         parallel.launch(as_rank, compute.processes, train, compute, layout, threads=compute.threads, gpu=gpu)
     else:

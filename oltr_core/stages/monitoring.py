@@ -68,7 +68,7 @@ def examine(
     if not sample.num_rows:
         return result | {"batch": None, "unknown_rate": None, "drift": "no image came without a label", "classes": []}
     card, features = model.card, features_of(sample, model.network, model.card.transform, layout, batch_size)
-    outputs = card.answered(classify(model.network, features, model.statistics))
+    outputs = card.merge_columns(classify(model.network, features, model.statistics))
     own = parse(Score, card.score, "score of the model")
     seen = outputs_for(own, sample, outputs, model.network, card.transform, layout, batch_size, card)
     assert card.threshold is not None
@@ -96,10 +96,10 @@ def _drawn(rows: pa.Table, most: int, generator: torch.Generator) -> pa.Table:
 def _classes(columns: torch.Tensor, model: Checkpoint, images: int) -> list[dict[str, Any]]:
     """Share of all images that is accepted as a class, beside its share of training images; most changed first."""
     card, counts = model.card, Counter(columns.tolist())
-    total = max(1, sum(card.answer_counts))
+    total = max(1, sum(card.output_class_counts))
     found = [
         {"class": name, "share": share(counts[column], images), "trained": count / total}
-        for column, (name, count) in enumerate(zip(card.answer_names, card.answer_counts, strict=True))
+        for column, (name, count) in enumerate(zip(card.output_class_names, card.output_class_counts, strict=True))
     ]
     return sorted(found, key=lambda of: (-abs(of["share"][0] - of["trained"]), of["class"]))[:SHOWN]
 

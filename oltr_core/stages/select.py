@@ -63,7 +63,7 @@ def run(params: Parameters, layout: Layout) -> None:
     anew, questions = adjudication.waiting(manifest, classes, disputed, budget)
     picks = pick(params.select, outputs, budget - anew.num_rows, this.generation, context)
     chosen = rows.take(pa.array(picks.indices.tolist(), pa.int64()))
-    names = model.card.answer_names
+    names = model.card.output_class_names
     of_chosen = picked(outputs, context.labelled, picks.indices)
     table = selection(chosen, picks, of_chosen, names, params.select.strategy.name)
     if params.budget.gold:

@@ -19,13 +19,13 @@ from oltr_core.spec import parse
 def outputs_of(rows: pa.Table, model: Checkpoint, layout: Layout, batch_size: int) -> Outputs:
     """What the model says of manifest rows."""
     features = features_of(rows, model.network, model.card.transform, layout, batch_size)
-    return model.card.answered(classify(model.network, features, model.statistics))
+    return model.card.merge_columns(classify(model.network, features, model.statistics))
 
 
 def questionable(manifest: pa.Table, model: Checkpoint, layout: Layout) -> pa.Table:
     """The training and validation images whose label may be put in question: those that nobody was asked about so."""
     rows = manifest_rows.of_splits(manifest, "train", "val")
-    rows = manifest_rows.of_classes(rows, model.card.answer_ids)
+    rows = manifest_rows.of_classes(rows, model.card.output_class_ids)
     asked = set(json.loads(layout.work.audit.read_text()).get("suspects", ()))
     return rows.filter(
         pa.array([image_id not in asked for image_id in rows.column("image_id").to_pylist()], pa.bool_())
@@ -49,9 +49,9 @@ def context_of(
     return SelectionContext(
         unknown=own(scored, model.score_state) > card.threshold,
         groups=torch.tensor(groups, dtype=torch.long),
-        class_counts=torch.tensor(card.answer_counts).float(),
-        class_names=card.answer_names,
+        class_counts=torch.tensor(card.output_class_counts).float(),
+        class_names=card.output_class_names,
         labelled=known,
-        labels=manifest_rows.columns(labelled, card.answer_ids),
+        labels=manifest_rows.columns(labelled, card.output_class_ids),
         temperature=card.temperature,
     )

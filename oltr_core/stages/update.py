@@ -29,7 +29,7 @@ from oltr_core.operating.rejection import (
     can_reject,
     operating_point,
     reference_from_statistics,
-    reference_of_answers,
+    reference_of_output_classes,
 )
 from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
@@ -85,30 +85,30 @@ def run(params: Parameters, layout: Layout) -> None:
         network, statistics = learn(update, before.network.cpu(), known, annotated)
         assert digest_of(network.trunk_state()) == before.card.trunk_digest
 
-    card = card.model_copy(update={"answers": manifest_rows.answers(card.class_ids, classes)})
-    val = manifest_rows.of_classes(manifest_rows.of_splits(manifest, "val"), card.answer_ids)
+    card = card.model_copy(update={"output_classes": manifest_rows.output_classes(card.class_ids, classes)})
+    val = manifest_rows.of_classes(manifest_rows.of_splits(manifest, "val"), card.output_class_ids)
     if not val.num_rows:
         raise ValueError(
             f"{layout.work.manifest}: the threshold needs validation images of known classes, found none; "
             "raise params.yaml: curate.val_share, or give the source a val split"
         )
     network = network.to(device)
-    known = card.answered(classify(network, features(val, network), statistics))
+    known = card.merge_columns(classify(network, features(val, network), statistics))
     scored = outputs_for(update.score, val, known, network, transform, layout, compute.batch_size, card)
-    reference = reference_of_answers(reference_from_statistics(network, statistics, update.seed), card)
-    labels = manifest_rows.columns(val, card.answer_ids)
+    reference = reference_of_output_classes(reference_from_statistics(network, statistics, update.seed), card)
+    labels = manifest_rows.columns(val, card.output_class_ids)
     by, unknown = update.threshold_by, None
     if by in BY_UNKNOWN:
-        unknown = open_validation(manifest, card.answer_ids, by)
+        unknown = open_validation(manifest, card.output_class_ids, by)
     seen = None
     if unknown is not None:
-        answers = card.answered(classify(network, features(unknown, network), statistics))
-        seen = outputs_for(update.score, unknown, answers, network, transform, layout, compute.batch_size, card)
+        outputs = card.merge_columns(classify(network, features(unknown, network), statistics))
+        seen = outputs_for(update.score, unknown, outputs, network, transform, layout, compute.batch_size, card)
     how = update.target_tpr, update.class_balanced, update.threshold_by, seen, update.unknown_accepted, update.costs
     fitted = operating_point(update.score, reference, known, scored, labels, *how)
-    rejects = can_reject(update.threshold_by, len(card.answer_ids))
+    rejects = can_reject(update.threshold_by, len(card.output_class_ids))
     if not rejects:
-        say("update", layout, NEVER.format(classes=len(card.answer_ids)))
+        say("update", layout, NEVER.format(classes=len(card.output_class_ids)))
     card = card.model_copy(
         update={
             "score": update.score.model_dump(mode="json"),

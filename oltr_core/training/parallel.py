@@ -28,7 +28,7 @@ def launch(work: Callable[..., Any], processes: int, *args: Any, threads: int = 
     A ValueError of any of them is raised here; when one dies, the others are ended. Each needs so many threads and a
     GPU where an engine places them.
     """
-    if engine.far():
+    if engine.remote():
         engine.together(_take_part, processes, (work, args), threads, gpu)
         return
     from torch.multiprocessing.spawn import ProcessException

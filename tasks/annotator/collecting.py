@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oltr_core import ledger, schema
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
-from oltr_core.settings.annotator import People
+from oltr_core.settings.annotator import HumanAnnotator
 from tasks import annotator
 from tasks.annotator import batch, returned
 
@@ -75,9 +75,9 @@ def found(layout: Layout, settings: Any, name: str, now: str) -> Found:
     return Found(new, len(before) + len(new), wrong, missing, returned.left_over(layout, name, good))
 
 
-def patience(settings: Any) -> People:
+def patience(settings: Any) -> HumanAnnotator:
     """How long, and for how many answers, is waited; a machine answers once and at once."""
-    return settings if isinstance(settings, People) else People(remind_after_days=0)
+    return settings if isinstance(settings, HumanAnnotator) else HumanAnnotator(remind_after_days=0)
 
 
 def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list
     found = []
     for label in dict.fromkeys(row["label"] for row in new if row["verdict"] == "new_class"):
         if label not in known:
-            if (other := written.near(label, known)) is not None:
+            if (other := text_values.similar_name(label, known)) is not None:
                 merge = f"`oltr classes merge {shlex.quote(label)} {shlex.quote(other)} --reason ...`"
                 found.append(f"new class {label!r}; a class {other!r} exists: answer again, or later {merge}")
             known.append(label)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from oltr_core import schema
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from oltr_core.layout import Layout
 from oltr_core.settings.annotator import Annotator, FolderAnnotator
 from tasks.annotator import Objects, batch, other_answers, page, returned, tables
@@ -120,7 +120,7 @@ def parse(
     `asked`: ids of the batch, for files that know its images by other keys.
     """
     stem = re.sub(r" \(\d+\)$", "", stem)  # what a browser adds to a file that it saves once more
-    by, find = stem if stem != name else "folder", written.finder(names)
+    by, find = stem if stem != name else "folder", text_values.class_finder(names)
     rows: list[dict[str, Any]] = []
     same = {"annotator": by, "answered_at": at, "seconds": None}
     try:
@@ -149,7 +149,7 @@ def parse(
 
 
 def _verdict(text: str) -> str:
-    meant = written.word(text)
+    meant = text_values.word(text)
     return meant if meant in schema.VERDICTS else text or "label"
 
 

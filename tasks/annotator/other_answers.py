@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from oltr_core import schema
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from tasks.annotator import returned, studio_tasks
 from tasks.annotator.tables import Line
 
@@ -48,7 +48,7 @@ def _coco(
     said: dict[Any, list[str]] = defaultdict(list)
     for one in found["annotations"]:
         said[one["image_id"]].append(categories[one["category_id"]])
-    find = written.finder(names)
+    find = text_values.class_finder(names)
     for image in found["images"]:
         labels = said[image["id"]]
         if labels or image.get("corrupt"):
@@ -71,7 +71,7 @@ def of_observations(
     """The answers in observations.csv, of each picture and person one."""
     from oltr_core.ingest.sources.camtrap_dp import TYPES
 
-    find = written.finder(names)
+    find = text_values.class_finder(names)
     said: dict[tuple[str, str], list[str]] = defaultdict(list)
     more: dict[tuple[str, str], Row] = {}
     for line in lines:
@@ -106,5 +106,5 @@ def _answer(
         more = more | {"problem": f"label: more than one: {', '.join(different)}; give one, or leave the image out"}
     if find(label) is not None:
         return returned.answer(name, names, find, image_id, "label", label, **more)
-    verdict = {schema.UNKNOWN: "unsure", EMPTY: "discard"}.get(written.folded(label), "new_class")
+    verdict = {schema.UNKNOWN: "unsure", EMPTY: "discard"}.get(text_values.folded(label), "new_class")
     return returned.answer(name, names, find, image_id, verdict, label if verdict == "new_class" else "", **more)

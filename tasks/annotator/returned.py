@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from oltr_core.curation.clusters import expand
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
@@ -29,7 +29,7 @@ def answer(
     label: str,
     **more: Any,
 ) -> dict[str, Any]:
-    """One answer to the batch `name` as a row: what `find` (`written.finder` of the names) knows becomes its class.
+    """One answer to the batch `name` as a row: what `find` (of `text_values.class_finder`) knows becomes its class.
 
     A label of no known class has a `problem`, so that a typing error does not become a class.
     """
@@ -61,8 +61,8 @@ def _spelled_once(
 
     first: dict[str, str] = {}
     for row in filter(is_new, (*before, *rows)):
-        first.setdefault(written.folded(row["label"]), row["label"])
-    return [{**row, "label": first[written.folded(row["label"])]} if is_new(row) else row for row in rows]
+        first.setdefault(text_values.folded(row["label"]), row["label"])
+    return [{**row, "label": first[text_values.folded(row["label"])]} if is_new(row) else row for row in rows]
 
 
 def note(layout: Layout, name: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from oltr_core.schema import VERDICTS
 from tasks.annotator import returned
 
@@ -83,7 +83,7 @@ def answers(
     One that is the ground truth is `settled`: no other is waited for. One whose verdict names no known class carries
     a `problem`. Task and annotation are under `where`.
     """
-    find = written.finder(names)
+    find = text_values.class_finder(names)
     for one in tasks:
         if key(one)[0] != name:
             continue

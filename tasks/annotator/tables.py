@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oltr_core import schema
-from oltr_core.curation.written import word
+from oltr_core.curation.text_values import word
 from oltr_core.spec import suggest
 
 SEPARATORS = ",;\t"

@@ -49,7 +49,7 @@ def using(layout: Layout, copies: Callable[[], engine.Copies | None] = lambda: N
 
 
 class Cluster:
-    """An `oltr_core.engine.Engine`; `far` where params.yaml says so."""
+    """An `oltr_core.engine.Engine`; `remote` where params.yaml says so."""
 
     def __init__(self, layout: Layout, find_copies: Callable[[], engine.Copies | None]) -> None:
         self.layout = layout
@@ -68,11 +68,11 @@ class Cluster:
         return self.find_copies()
 
     @property
-    def far(self) -> bool:
+    def remote(self) -> bool:
         return isinstance(self.settings, RayEngine)
 
     def map(
-        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, apart: bool
+        self, function: Callable[[U], R], units: Iterable[U], threads: int, gpu: bool, isolated: bool
     ) -> Iterator[R]:
         """See `oltr_core.engine.Engine`.
 
@@ -89,7 +89,7 @@ class Cluster:
         call = _remote().options(num_cpus=cores, num_gpus=int(gpu), max_retries=AGAIN)
         # sent once, and not opened anew for each unit: it may hold a network
         sent = [ray.put(function)]
-        expected = worker.Expected(str(self._token()), worker.code(), apart and self.copies is not None)
+        expected = worker.Expected(str(self._token()), worker.code(), isolated and self.copies is not None)
         waiting = deque([call.remote(sent, first[0], expected)])
         while waiting:
             waiting.extend(call.remote(sent, unit, expected) for unit in islice(stream, most - len(waiting)))

@@ -20,7 +20,7 @@ class Expected(NamedTuple):
 
     token: str  # a file of the workspace
     code: str  # digest of the code and of the versions below it
-    apart: bool = False  # whether it may do without that file
+    isolated: bool = False  # whether it may do without that file
 
 
 def unit(function: list[Any], of: Any, expected: Expected) -> Any:
@@ -28,7 +28,7 @@ def unit(function: list[Any], of: Any, expected: Expected) -> Any:
     _refuse(expected)
     if Path(expected.token).exists():
         return _opened(function[0])(of)
-    with engine.being_apart():
+    with engine.isolation():
         return _opened(function[0])(of)
 
 
@@ -52,7 +52,7 @@ def _refuse(expected: Expected) -> None:
 
 @lru_cache(maxsize=4)
 def _unfit(expected: Expected) -> str:
-    if not expected.apart and not Path(expected.token).exists():
+    if not expected.isolated and not Path(expected.token).exists():
         folder = Path(expected.token).parents[2]
         return f"does not see the workspace {folder}: give every node this folder, on storage that all share"
     if expected.code != code():

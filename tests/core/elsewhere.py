@@ -10,13 +10,13 @@ from oltr_core import engine
 
 
 class Elsewhere:
-    def __init__(self, far: bool = True, copies: engine.Copies | None = None, apart: bool = False) -> None:
-        self.far, self.copies, self.apart = far, copies, apart  # apart: workers do not see the workspace
+    def __init__(self, remote: bool = True, copies: engine.Copies | None = None, isolated: bool = False) -> None:
+        self.remote, self.copies, self.isolated = remote, copies, isolated  # apart: workers do not see the workspace
         self.asked: list[tuple[int, bool]] = []  # threads and GPU, of each call
 
-    def map(self, function, units, threads, gpu, apart):
+    def map(self, function, units, threads, gpu, isolated):
         self.asked.append((threads, gpu))
-        assert apart or not self.apart, "a unit that needs the workspace"
+        assert isolated or not self.isolated, "a unit that needs the workspace"
         return self._results(pickle.loads(pickle.dumps(function)), units)
 
     def _results(self, function, units):
@@ -25,5 +25,5 @@ class Elsewhere:
             yield pickle.loads(pickle.dumps(result))
 
     def _done(self, function, unit):
-        with engine.being_apart() if self.apart else nullcontext():
+        with engine.isolation() if self.isolated else nullcontext():
             return function(unit)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from oltr_core import checkpoint
-from oltr_core.checkpoint import Answers, Card
+from oltr_core.checkpoint import Card, OutputClasses
 from oltr_core.images.transforms import Transform
 from oltr_core.interfaces import ClassStatistics
 from oltr_core.models.heads import Linear
@@ -170,6 +170,16 @@ def test_a_digest_is_of_names_types_shapes_and_values_in_any_order():
     assert len({same, *map(checkpoint.digest_of, others)}) == 6
 
 
+def test_a_card_is_read_that_calls_its_output_classes_answers(tmp_path):
+    _, card, _ = _saved(tmp_path / "m")
+    raw = json.loads(card.model_dump_json())
+    assert raw.pop("output_classes") is None
+    raw["answers"] = {"ids": [4], "names": ["deer"], "of": [0, -1, 0, 0]}
+    save_file(load_file(tmp_path / "m"), tmp_path / "old", metadata={"oltr.card": json.dumps(raw)})
+    expected = OutputClasses(ids=[4], names=["deer"], of=[0, -1, 0, 0])
+    assert checkpoint.read_card(tmp_path / "old").output_classes == expected
+
+
 def test_a_card_of_version_1_is_read_with_its_rate_under_the_new_name(tmp_path):
     _, card, _ = _saved(tmp_path / "m")
     raw = json.loads(card.model_dump_json())
@@ -200,22 +210,32 @@ def test_statistics_of_an_older_version_have_neither_totals_nor_exemplars(tmp_pa
     assert (found.totals, found.exemplars, found.projected) == ({}, {}, {})
 
 
-def test_the_answers_of_a_card_are_its_classes_or_those_that_a_register_left():
+def test_the_classes_that_a_model_can_predict_are_its_columns_or_those_that_a_register_left():
     network = NETWORK(4)
     card = Card(
         class_ids=[4, 0, 7, 9], class_names=list("dagz"), class_counts=[5, 9, 2, 1], network=network.spec,
         transform=Transform(),
     )  # fmt: skip
     outputs = network.eval().classify(torch.rand(3, 1, network.num_features))
-    assert (card.answer_ids, card.answer_names, card.answer_counts) == ([4, 0, 7, 9], list("dagz"), [5, 9, 2, 1])
-    assert card.answered(outputs) is outputs
-    merged = card.model_copy(update={"answers": Answers(ids=[4, 7], names=["deer", "goat"], of=[0, -1, 1, 0])})
-    assert (merged.answer_ids, merged.answer_names, merged.answer_counts) == ([4, 7], ["deer", "goat"], [6, 2])
-    p, found = (o.logits[:, 0].double().exp() for o in (outputs, merged.answered(outputs)))
+    assert (card.output_class_ids, card.output_class_names, card.output_class_counts) == (
+        [4, 0, 7, 9],
+        list("dagz"),
+        [5, 9, 2, 1],
+    )
+    assert card.merge_columns(outputs) is outputs
+    merged = card.model_copy(
+        update={"output_classes": OutputClasses(ids=[4, 7], names=["deer", "goat"], of=[0, -1, 1, 0])}
+    )
+    assert (merged.output_class_ids, merged.output_class_names, merged.output_class_counts) == (
+        [4, 7],
+        ["deer", "goat"],
+        [6, 2],
+    )
+    p, found = (o.logits[:, 0].double().exp() for o in (outputs, merged.merge_columns(outputs)))
     torch.testing.assert_close(found, torch.stack([p[:, 0] + p[:, 3], p[:, 2]], 1), rtol=1e-4, atol=1e-5)
     values = torch.tensor([0.5, 8.0, 2.0, 1.5], dtype=torch.float64)
-    assert merged.answers is not None
-    assert torch.equal(merged.answers.of_columns(values), torch.tensor([2.0, 2.0], dtype=torch.float64))
+    assert merged.output_classes is not None
+    assert torch.equal(merged.output_classes.of_columns(values), torch.tensor([2.0, 2.0], dtype=torch.float64))
 
 
 def test_a_card_says_by_default_that_nothing_was_chosen_merged_or_rolled_up():
@@ -223,7 +243,13 @@ def test_a_card_says_by_default_that_nothing_was_chosen_merged_or_rolled_up():
     assert card.version == 3
     assert (card.threshold, card.target_tpr, card.threshold_by, card.unknown_accepted) == (None, 0.95, "known_kept", 0.2)  # fmt: skip # noqa: E501
     assert (card.roll_up, card.temperature, card.reference_seed, card.tuned_on_unknown) == (0, 1, 0, 0)
-    assert (card.answers, card.class_balanced, card.score, card.parent, card.recipe) == (None, False, {}, "", {})
+    assert (card.output_classes, card.class_balanced, card.score, card.parent, card.recipe) == (
+        None,
+        False,
+        {},
+        "",
+        {},
+    )
 
 
 @pytest.mark.parametrize(

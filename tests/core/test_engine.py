@@ -61,22 +61,22 @@ def test_processes_that_die_again_and_again_are_given_up_with_a_sentence(tmp_pat
 
 
 def test_an_engine_is_used_inside_alone_and_only_where_it_is_far():
-    assert not engine.far()
+    assert not engine.remote()
     with engine.using(Elsewhere()):
-        assert engine.far()
+        assert engine.remote()
         assert list(engine.run(str, range(3), threads=2, gpu=True)) == ["0", "1", "2"]
-    assert not engine.far()
-    with engine.using(Elsewhere(far=False)):
+    assert not engine.remote()
+    with engine.using(Elsewhere(remote=False)):
         assert list(engine.run(lambda n: n, range(3))) == [0, 1, 2]  # a lambda cannot be pickled
 
 
 def test_by_default_units_are_done_here_of_the_files_here():
-    assert (engine.far(), engine.apart(), engine.copies(), engine.STARTS) == (False, False, None, 4)
-    with engine.being_apart():
-        assert engine.apart()
+    assert (engine.remote(), engine.isolated(), engine.copies(), engine.STARTS) == (False, False, None, 4)
+    with engine.isolation():
+        assert engine.isolated()
         with engine.using(Elsewhere(copies="copies")):  # pyright: ignore[reportArgumentType]
             assert engine.copies() == "copies"
-    assert (engine.apart(), engine.copies()) == (False, None)
+    assert (engine.isolated(), engine.copies()) == (False, None)
     assert list(engine.run(lambda n: os.getpid(), [1])) == [os.getpid()], "one process: this one"
     used = Elsewhere()
     with engine.using(used):
@@ -85,16 +85,16 @@ def test_by_default_units_are_done_here_of_the_files_here():
 
 
 def test_a_unit_that_may_be_done_apart_is_told_so():
-    with engine.using(Elsewhere(apart=True)):
-        assert list(engine.run(_is_apart, range(2), apart=True)) == [True, True]
+    with engine.using(Elsewhere(isolated=True)):
+        assert list(engine.run(_is_apart, range(2), isolated=True)) == [True, True]
         with pytest.raises(AssertionError, match="needs the workspace"):
             list(engine.run(_is_apart, range(2)))
     with engine.using(Elsewhere()):
-        assert list(engine.run(_is_apart, range(2), apart=True)) == [False, False]
+        assert list(engine.run(_is_apart, range(2), isolated=True)) == [False, False]
 
 
 def _is_apart(_: int) -> bool:
-    return engine.apart()
+    return engine.isolated()
 
 
 def test_what_an_engine_needs_to_know_of_a_unit_reaches_it():

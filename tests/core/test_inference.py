@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from oltr_core import engine, schema
-from oltr_core.checkpoint import Answers, Card
+from oltr_core.checkpoint import Card, OutputClasses
 from oltr_core.images.shards import Shards, pack, write_shard
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify, features_of, outputs_for
@@ -139,7 +139,9 @@ def test_a_score_that_moves_images_looks_at_the_answers_of_moved_images(layout, 
         expected = network(moved)
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-3, atol=1e-3)
     assert float((found.logits - plain.logits).abs().max()) > 1e-3
-    answers = Answers(ids=[0, 1], names=["a", "b"], of=[0, 1, -1])
-    card = Card(class_ids=[0, 1, 2], class_counts=[1] * 3, network=network.spec, transform=TRANSFORM, answers=answers)
-    asked = outputs_for(score, rows, card.answered(plain), network, TRANSFORM, layout, batch_size, card)
+    answers = OutputClasses(ids=[0, 1], names=["a", "b"], of=[0, 1, -1])
+    card = Card(
+        class_ids=[0, 1, 2], class_counts=[1] * 3, network=network.spec, transform=TRANSFORM, output_classes=answers
+    )
+    asked = outputs_for(score, rows, card.merge_columns(plain), network, TRANSFORM, layout, batch_size, card)
     torch.testing.assert_close(asked.logits, found.logits[..., :2])

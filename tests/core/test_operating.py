@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from oltr_core.checkpoint import Answers, Card, ThresholdBy
+from oltr_core.checkpoint import Card, OutputClasses, ThresholdBy
 from oltr_core.class_statistics import covariance, measure
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify
@@ -25,7 +25,7 @@ from oltr_core.operating.rejection import (
     can_reject,
     operating_point,
     reference_from_statistics,
-    reference_of_answers,
+    reference_of_output_classes,
 )
 from oltr_core.operating.selection import Select, pick
 from oltr_core.pseudo_features import correlation, draw
@@ -108,11 +108,11 @@ def test_pseudo_features_lie_along_the_directions_that_images_lie_along(correlat
 def test_by_the_answers_of_a_card_means_of_columns_that_count_are_left(correlated):
     _, drawn, _ = correlated
     spec = NetworkSpec()
-    answers = Answers(ids=list(range(8)), names=[""] * 8, of=[0, -1, 0, *range(1, 8)])
+    answers = OutputClasses(ids=list(range(8)), names=[""] * 8, of=[0, -1, 0, *range(1, 8)])
     card = Card(
-        class_ids=list(range(10)), class_counts=[60] * 10, network=spec, transform=Transform(), answers=answers
+        class_ids=list(range(10)), class_counts=[60] * 10, network=spec, transform=Transform(), output_classes=answers
     )
-    found = reference_of_answers(drawn, card)
+    found = reference_of_output_classes(drawn, card)
     assert torch.equal(found.means, drawn.means[:, [0, *range(2, 10)]])
     assert torch.equal(found.within, drawn.within)
     assert found.class_counts.tolist() == [120, *[60] * 7]
@@ -271,7 +271,7 @@ def test_the_context_is_given_to_a_strategy_that_is_contextual_and_to_no_other()
 
 def test_a_batch_is_a_share_of_what_arrived_and_no_more_than_its_limit():
     assert Budget().images(278) == 83
-    assert [Budget(most=50).images(arrivals) for arrivals in (100, 278, 10**6)] == [30, 50, 50]
+    assert [Budget(max_images=50).images(arrivals) for arrivals in (100, 278, 10**6)] == [30, 50, 50]
 
 
 def test_the_outputs_of_picked_rows_come_in_the_order_of_picking_from_pool_and_labelled_images():

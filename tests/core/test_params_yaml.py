@@ -169,7 +169,7 @@ def test_keys_of_version_0_1_are_renamed_in_their_place_and_moved_to_compute():
             "phases": [{"rates": {"trunk": 1}, "epochs": 3, "head": {"rate": 0.2}}, {"epochs": 1}],
         },
         "update": {"learner": {"name": "imprint_replay", "rate": 0.5, "sharpness": 16}, "keep_known": 0.9},
-        "evaluate": {"batch_size": 64, "share": 1},
+        "evaluate": {"batch_size": 64, "share": 1}, "curate": {"seed": 3, "val_from": 7},
         "budget": {"share_of_arrivals": 0.2},
     }  # fmt: skip
     before = yaml.safe_dump(old)
@@ -185,7 +185,7 @@ def test_keys_of_version_0_1_are_renamed_in_their_place_and_moved_to_compute():
             "learner": {"name": "imprint_replay", "learning_rate": 0.5, "logit_scale": 16}, "target_tpr": 0.9,
             "class_balanced": False,
         },
-        "evaluate": {"share": 1, "gate_share": 0.0},
+        "evaluate": {"share": 1, "gate_share": 0.0}, "curate": {"seed": 3, "min_labels_for_val": 7},
         "budget": {"share_of_arrivals": 0.2},
         "compute": {"device": "cuda", "workers": 4, "batch_size": 64},
     }  # fmt: skip

@@ -175,9 +175,9 @@ def test_what_may_stand_beside_what_is_refused():
         ({"share_of_arrivals": 0.3}, 10, 50, 50),
         ({"share_of_arrivals": 0.3}, 10, 500, 100),
         ({"share_of_arrivals": 0.3}, 1000, 500, 300),
-        ({"share_of_arrivals": 0.3, "most": 20}, 1000, 0, 20),
-        ({"share_of_arrivals": 0.3, "most": 20}, 10, 500, 20),
-        ({"share_of_arrivals": 0.3, "most": 20}, 10, 0, 3),
+        ({"share_of_arrivals": 0.3, "max_images": 20}, 1000, 0, 20),
+        ({"share_of_arrivals": 0.3, "max_images": 20}, 10, 500, 20),
+        ({"share_of_arrivals": 0.3, "max_images": 20}, 10, 0, 3),
         ({"share_of_arrivals": 0.0}, 1000, 500, 0),
     ],
 )
@@ -271,9 +271,11 @@ def test_a_params_file_that_is_wrong_is_one_sentence(tmp_path, text, sentence):
 
 
 def test_keys_that_yaml_merges_are_there_once_and_a_stage_reads_its_own_sections_alone(tmp_path):
-    (tmp_path / "params.yaml").write_text("budget: &b {most: 3}\ncurate: {}\nselect: {<<: *b, most: 4}\ntrain: 3\n")
-    assert load_settings(Layout(tmp_path)).budget.most == 3
-    assert read_yaml(tmp_path / "params.yaml")["select"] == {"most": 4}
+    (tmp_path / "params.yaml").write_text(
+        "budget: &b {max_images: 3}\ncurate: {}\nselect: {<<: *b, max_images: 4}\ntrain: 3\n"
+    )
+    assert load_settings(Layout(tmp_path)).budget.max_images == 3
+    assert read_yaml(tmp_path / "params.yaml")["select"] == {"max_images": 4}
 
 
 def test_parameters_are_shown_flat_masked_and_no_longer_than_mlflow_takes():

@@ -47,7 +47,7 @@ def test_the_command_writes_a_page_of_the_champion_and_says_where(world):
     predictions = pl.read_parquet(world.generation("0001").predictions).filter(split="test")
     truth = pl.read_parquet(world.generation("0001").manifest).select("image_id", "label", true_id="class_id")
     told = predictions.join(truth, on="image_id").filter(pl.col("label").is_not_null())
-    unknown = ~told["true_id"].is_in(card.answer_ids).fill_null(False)
+    unknown = ~told["true_id"].is_in(card.output_class_ids).fill_null(False)
     rejected = told["score"] > card.threshold
     right = (told["class_id"] == told["true_id"]).fill_null(False) & ~rejected
     expected = f1_score(pl.select(pl.when(unknown).then(~rejected).otherwise(right)).to_series(), ~unknown)

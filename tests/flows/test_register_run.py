@@ -31,7 +31,7 @@ def quick(params: dict) -> None:
     params["train"]["phases"] = [{"name": "only", "epochs": 6, "learning_rates": {"trunk": 0.05, "heads": 0.1}}]
     params["annotator"] = {"name": "folder"}
     params["budget"]["share_of_arrivals"] = 0.15
-    params["gate"] = {"tolerances": {"known_accuracy": 0.2}, "least_learned": 0}
+    params["gate"] = {"tolerances": {"known_accuracy": 0.2}, "min_learned_accuracy": 0}
     params["schedule"]["full_training_every"] = 8
     params["curate"]["max_drift"] = 0.5
 
@@ -111,7 +111,7 @@ def world(tmp_path_factory) -> World:
     w.make("0000")
     w.make("0001")
     learner, gentle = {"name": "fine_tune_new_only"}, yaml.safe_load(layout.params.read_text())
-    strict = {"tolerances": {"known_accuracy": 0.0, "known_with_rejection": 0.0}, "least_learned": 0}
+    strict = {"tolerances": {"known_accuracy": 0.0, "known_with_rejection": 0.0}, "min_learned_accuracy": 0}
     edit(layout, lambda p: p.update(update={**p["update"], "learner": learner}, gate=strict))
     w.make("0002")  # it forgets, and is refused
     edit(layout, lambda p: p.update(gentle))
@@ -194,12 +194,12 @@ def test_the_merged_columns_made_one_answer_until_the_full_training_made_them_on
         card = checkpoint.read_card(world.layout.generation(name).model)
         odd, even = (row["class_id"] for row in world.classes(name).iter_rows(named=True) if row["name"] in (
             f"{world.found} odd", f"{world.found} even", "loops"))  # fmt: skip
-        assert card.answers is not None
-        of = dict(zip(card.class_ids, card.answers.of, strict=True))
+        assert card.output_classes is not None
+        of = dict(zip(card.class_ids, card.output_classes.of, strict=True))
         assert of[odd] == of[even] >= 0
-        assert world.metrics(name)["data/classes"] == len(card.answer_ids)
+        assert world.metrics(name)["data/classes"] == len(card.output_class_ids)
     card = checkpoint.read_card(world.layout.generation("0008").model)
-    assert card.answers is None
+    assert card.output_classes is None
     status = dict(world.classes("0008").select("name", "status").iter_rows())
     assert [status[n] for n in ("loops", f"{world.found} odd", world.split)] == ["active", "merged", "split"]
 

@@ -116,7 +116,10 @@ def shorten(params: dict) -> None:
     """Two epochs a phase: these tests ask whether, not how well."""
     for phase in params["train"]["phases"]:
         phase["epochs"] = 2
-    params["gate"] = {"tolerances": {"known_accuracy": 1.0}, "least_learned": 0}  # so short a training shows nothing
+    params["gate"] = {
+        "tolerances": {"known_accuracy": 1.0},
+        "min_learned_accuracy": 0,
+    }  # so short a training shows nothing
 
 
 def _digits(params: dict) -> None:

@@ -65,7 +65,7 @@ AREAS: dict[str, list[str]] = {
     "oltr_core/curation/register.py": [f"{CORE}/curation/test_register.py"],
     "oltr_core/curation/replay.py": [f"{CORE}/curation/test_annotator_quality.py"],
     "oltr_core/curation/split.py": [f"{CORE}/curation/test_split.py", f"{CORE}/curation/test_stable_splits.py"],
-    "oltr_core/curation/written.py": [f"{TASKS}/test_tables_of_answers.py"],
+    "oltr_core/curation/text_values.py": [f"{TASKS}/test_tables_of_answers.py"],
     "oltr_core/devices.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/digest.py": [f"{CORE}/test_small_modules.py"],
     "oltr_core/fairness": [f"{CORE}/equations/test_fairness.py", f"{CORE}/test_defaults.py"],

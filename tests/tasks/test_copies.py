@@ -106,7 +106,7 @@ def test_what_a_machine_computes_from_the_remote_alone_is_what_one_with_the_fold
     for path in layout.batch("b").folder.glob("*.arrow"):  # they would see it here
         path.write_bytes(b"")
     monkeypatch.setattr("oltr_core.inference.write_atomically", _only_here(layout))
-    with engine.using(Elsewhere(copies=found, apart=True)):
+    with engine.using(Elsewhere(copies=found, isolated=True)):
         assert torch.equal(features_of(rows, *model, emptied(layout)), wanted)
     assert made(layout) == files
     assert kept() == []
@@ -158,7 +158,7 @@ def _only_here(layout: Layout):
     from oltr_core.files import write_atomically
 
     def write(path, data):
-        assert not engine.apart()
+        assert not engine.isolated()
         write_atomically(path, data)
 
     return write

@@ -134,7 +134,7 @@ def test_a_class_may_have_a_tolerance_of_its_own(layout):
 
 def test_nothing_need_be_learned_where_the_setting_says_so(layout):
     write(layout, page(learned_accuracy=learned(0.0, 0.0)))
-    assert judged(layout, least_learned=0) == ("promoted", [])
+    assert judged(layout, min_learned_accuracy=0) == ("promoted", [])
 
 
 def test_a_tolerance_for_another_metric_compares_the_sealed_metrics(layout):

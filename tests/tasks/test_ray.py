@@ -24,12 +24,12 @@ def workspace(tmp_path) -> Layout:
 
 def test_the_engine_is_the_one_of_params_yaml_and_without_a_file_this_machine(workspace):
     with ray.using(workspace):
-        assert engine.far()
+        assert engine.remote()
     workspace.params.write_text("compute: {engine: {name: local}}\n")
     with ray.using(workspace):
-        assert not engine.far()
+        assert not engine.remote()
     with ray.using(Layout(workspace.root / "none")):
-        assert not engine.far()
+        assert not engine.remote()
 
 
 def test_without_units_nothing_is_asked_of_ray(workspace, monkeypatch):
@@ -89,10 +89,10 @@ def test_units_are_sent_so_many_ahead_with_what_they_need_and_come_back_in_their
     assert not list(workspace.token("t").parent.iterdir())
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("copies", [object(), None])
 def test_a_worker_may_do_without_the_workspace_where_there_are_copies_and_a_unit_needs_no_more(
-    workspace, monkeypatch, copies, apart
+    workspace, monkeypatch, copies, isolated
 ):
     expected, asked = [], []
 
@@ -109,11 +109,11 @@ def test_a_worker_may_do_without_the_workspace_where_there_are_copies_and_a_unit
     monkeypatch.setattr(ray.Cluster, "_connected", lambda self: of_nodes)
     monkeypatch.setattr(ray, "_remote", lambda: call)
     with ray.using(workspace, find):
-        assert list(engine.run(str, [1, 2], apart=apart)) == [1, 2]
-        assert list(engine.run(str, [3], apart=apart)) == [3]
-    assert [(of.apart, of.code) for of in expected] == [(apart and copies is not None, worker.code())] * 3
+        assert list(engine.run(str, [1, 2], isolated=isolated)) == [1, 2]
+        assert list(engine.run(str, [3], isolated=isolated)) == [3]
+    assert [(of.isolated, of.code) for of in expected] == [(isolated and copies is not None, worker.code())] * 3
     assert len({of.token for of in expected}) == 1
-    assert len(asked) == apart, "what is in the remote is asked once, and where it may help"
+    assert len(asked) == isolated, "what is in the remote is asked once, and where it may help"
 
 
 def test_a_training_of_more_processes_than_there_is_room_for_is_refused_and_others_know_what_to_find(
@@ -174,11 +174,11 @@ def test_a_worker_that_does_not_see_the_workspace_does_units_that_need_no_more_t
     monkeypatch.setattr(worker, "_opened", lambda of: of)
     token = Layout(tmp_path).token("t")
     token.parent.mkdir(parents=True)
-    expected = worker.Expected(str(token), worker.code(), apart=True)
-    assert worker.unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, True)
+    expected = worker.Expected(str(token), worker.code(), isolated=True)
+    assert worker.unit([lambda unit: (unit, engine.isolated())], 7, expected) == (7, True)
     token.touch()
-    assert worker.unit([lambda unit: (unit, engine.apart())], 7, expected) == (7, False)
-    assert not engine.apart()
+    assert worker.unit([lambda unit: (unit, engine.isolated())], 7, expected) == (7, False)
+    assert not engine.isolated()
 
 
 def test_a_process_of_a_training_that_failed_says_why_and_one_that_was_lost_that_it_goes_on():

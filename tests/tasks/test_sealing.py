@@ -17,7 +17,7 @@ from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import IMPORTED, Layout
 from oltr_core.pipeline import KEPT, STAGES
-from oltr_core.settings.annotator import FolderAnnotator, People, TruthAnnotator
+from oltr_core.settings.annotator import FolderAnnotator, HumanAnnotator, TruthAnnotator
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.settings.whole import load_settings
 from tasks.annotator import batch, collecting, register, returned, truth
@@ -505,7 +505,7 @@ def test_a_new_class_whose_name_is_nearly_that_of_another_is_told_of_and_taken(a
 def test_where_the_right_answer_is_marked_no_other_person_is_waited_for(asked, monkeypatch):
     rows = [dict(row) for row in truth.collect(asked, TruthAnnotator(), "0000", world.AT)]
     monkeypatch.setattr(truth, "collect", lambda *arguments: rows)
-    monkeypatch.setattr(collecting, "patience", lambda settings: People(answers_per_image=2))
+    monkeypatch.setattr(collecting, "patience", lambda settings: HumanAnnotator(answers_per_image=2))
     assert collecting.found(asked, TruthAnnotator(), "0000", world.AT).missing == 3
     rows[0]["settled"] = True
     rows[1] |= {"settled": True, "problem": "wrong"}

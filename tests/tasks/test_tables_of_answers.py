@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from oltr_core.curation import written
+from oltr_core.curation import text_values
 from tasks.annotator import folder, tables
 
 NAMES = {"ant": "ant", "löwe": "löwe", "wild boar": "wild boar", "7": "7"}
@@ -26,7 +26,7 @@ def read(table: bytes, stem: str = "0000") -> list[tuple]:
     found = []
     for row in folder.parse(table, "0000.csv", stem, "0000", NAMES):
         assert "problem" not in row, row
-        when, long = written.moment(row["answered_at"]), written.seconds(row["seconds"])
+        when, long = text_values.timestamp(row["answered_at"]), text_values.seconds(row["seconds"])
         found.append((row["image_id"], row["verdict"], row["label"], row["annotator"], when, long))
     return found
 
@@ -112,17 +112,17 @@ def test_letters_of_windows_are_read_as_such_and_what_has_control_characters_is_
     ],
 )
 def test_hours_before_and_after_noon(text, hour, day):
-    assert written.moment(f"{day} {text}") == datetime(2026, 5, 5, hour, 5, tzinfo=UTC)
+    assert text_values.timestamp(f"{day} {text}") == datetime(2026, 5, 5, hour, 5, tzinfo=UTC)
 
 
 def test_between_dots_the_day_is_first():
-    assert written.moment("3.4.2026") == datetime(2026, 4, 3, tzinfo=UTC)
+    assert text_values.timestamp("3.4.2026") == datetime(2026, 4, 3, tzinfo=UTC)
     with pytest.raises(ValueError, match="found '3.4.2026 0:05 PM'"):
-        written.moment("3.4.2026 0:05 PM")
+        text_values.timestamp("3.4.2026 0:05 PM")
 
 
 def test_of_two_names_that_differ_in_capitals_alone_none_is_guessed():
-    find = written.finder({"Ant": "Ant", "ant": "ant", "bee": "Bee", "BEE": "Bee"})
+    find = text_values.class_finder({"Ant": "Ant", "ant": "ant", "bee": "Bee", "BEE": "Bee"})
     assert [find(label) for label in ("Ant", "ant", "ANT", "Bee", "be", "")] == [
         "Ant",
         "ant",
@@ -192,7 +192,7 @@ def test_a_column_whose_name_has_a_sign_that_cannot_be_shown_is_shown_by_its_num
      ("type 12", "type 1 2"), ("type 13", None)],
 )  # fmt: skip
 def test_a_name_that_may_be_a_slip_is_told_from_one_of_its_own(name, other):
-    assert written.near(name, [*NAMES, "type 1 2"]) == other
+    assert text_values.similar_name(name, [*NAMES, "type 1 2"]) == other
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,11 @@ def test_a_name_that_may_be_a_slip_is_told_from_one_of_its_own(name, other):
 def test_a_day_is_read_where_it_can_be_one_only(text, at):
     if isinstance(at, str):
         with pytest.raises(ValueError, match=f"^answered_at: .*{at}"):
-            written.moment(text)
+            text_values.timestamp(text)
     else:
-        assert written.moment(text) == datetime(*at, tzinfo=UTC)
+        assert text_values.timestamp(text) == datetime(*at, tzinfo=UTC)
     there = datetime.fromisoformat("2026-04-03T14:05:00+02:00")
-    assert written.moment("2026-04-03T14:05:00+02:00").utcoffset() == there.utcoffset(), "what is said stays"
+    assert text_values.timestamp("2026-04-03T14:05:00+02:00").utcoffset() == there.utcoffset(), "what is said stays"
 
 
 @pytest.mark.parametrize(
@@ -237,9 +237,9 @@ def test_a_day_is_read_where_it_can_be_one_only(text, at):
 def test_a_duration_is_a_number_of_seconds_and_a_comma_that_may_be_of_thousands_is_refused(text, found):
     if found == "refused":
         with pytest.raises(ValueError, match=f"^seconds: expected a number of 0 or more, found '{text}'"):
-            written.seconds(text)
+            text_values.seconds(text)
     else:
-        assert written.seconds(text) == found
+        assert text_values.seconds(text) == found
 
 
 def test_what_a_spreadsheet_shows_for_a_formula_that_failed_is_told_from_a_name():
@@ -257,4 +257,4 @@ def test_what_a_spreadsheet_shows_for_a_formula_that_failed_is_told_from_a_name(
         "#N/A or so",
         "#",
     ]
-    assert [text for text in shown if written.is_error(text)] == shown[:7]
+    assert [text for text in shown if text_values.is_error(text)] == shown[:7]

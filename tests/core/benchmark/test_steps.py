@@ -47,7 +47,7 @@ def test_two_to_four_classes_arrive_in_each_of_ten_generations_with_5_to_49_answ
         known |= new
     assert known == set(range(60)), "the open classes are used up before the tenth generation"
     rows = [row for _, _, mine in found for row in mine]
-    assert len(rows) == len(set(rows)), "no image is answered twice"
+    assert len(rows) == len(set(rows)), "no image is annotated twice"
 
 
 def test_the_arrivals_are_those_of_their_seed():
@@ -78,11 +78,11 @@ def test_cifar_world_is_ten_generations_and_tunes_on_other_classes_and_images(mo
     counts = torch.bincount(published.train_labels)
     assert (len(counts), int(counts[0]), int(counts[-1])) == (40, 400, 4)
     stream, tuned = published.streams["arrivals"], tuning.streams["arrivals"]
-    assert stream.answered
+    assert stream.annotated
     assert max(stream.parts) == 10
-    answered = {k for k, split in zip(stream.labels, stream.splits, strict=True) if split == "pool"}
-    assert 60 <= len(answered) <= 80
-    assert max(answered) < 80
+    annotated = {k for k, split in zip(stream.labels, stream.splits, strict=True) if split == "pool"}
+    assert 60 <= len(annotated) <= 80
+    assert max(annotated) < 80
     assert {k for k in tuned.labels if k >= 40} == set(range(80, 100))
     tested = {i for i, split in zip(tuned.ids, tuned.splits, strict=True) if split == "test"}
     assert not tested & {i for i, split in zip(tuned.ids, tuned.splits, strict=True) if split != "test"}
@@ -109,7 +109,7 @@ def world():
         images[:, 0, 0, 0], images[:, 0, 0, 1] = len(parts), torch.arange(len(labels))
         parts.append((split, part, images, labels))
     network.heads[0].weight.data = means[0, :3].clone()
-    return network, torch.cat(features), replace(stream_of(parts), answered=True)
+    return network, torch.cat(features), replace(stream_of(parts), annotated=True)
 
 
 def test_a_world_of_well_apart_classes_is_learned_and_the_one_that_never_arrives_is_told_apart(world):
@@ -188,7 +188,7 @@ def test_rows_and_seeds_of_one_network_train_it_once_and_the_page_has_every_gene
                 (split, part, torch.randint(256, (len(labels), 3, 8, 8), generator=generator).byte(), labels)
             )
         start = from_stream(stream_of(parts), "open", "")
-        return replace(start, streams={"arrivals": replace(stream_of(parts), answered=True)})
+        return replace(start, streams={"arrivals": replace(stream_of(parts), annotated=True)})
 
     rows = [
         Method(name=m.name, train=recipe(), update=Update(learner=m)) for m in (StreamingLDA(), NearestClassMean())

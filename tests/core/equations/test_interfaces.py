@@ -60,7 +60,7 @@ def test_progress_is_the_share_of_the_epochs_that_have_passed():
 
 def test_probabilities_of_columns_that_make_one_answer_add_and_the_nearest_centroid_counts():
     columns = outputs(7)
-    answers = columns.answers([1, 0, 1])
+    answers = columns.merge_columns([1, 0, 1])
     p = columns.logits.softmax(2)
     torch.testing.assert_close(answers.logits.softmax(2), torch.stack([p[..., 1], p[..., 0] + p[..., 2]], 2))
     near = torch.minimum(columns.distances[..., 0], columns.distances[..., 2])
@@ -72,8 +72,8 @@ def test_probabilities_of_columns_that_make_one_answer_add_and_the_nearest_centr
 
 def test_a_column_that_counts_for_no_answer_takes_no_part():
     columns = outputs(7, with_distances=False)
-    answers = columns.answers([0, -1, 1])
+    answers = columns.merge_columns([0, -1, 1])
     assert torch.equal(answers.logits, columns.logits[..., [0, 2]])
     assert answers.distances is None
     with pytest.raises(AssertionError, match="without a column"):
-        columns.answers([0, 2, 2])
+        columns.merge_columns([0, 2, 2])

@@ -57,13 +57,13 @@ def test_the_bytes_do_not_depend_on_the_engine_and_a_file_that_it_does_not_see_i
 ):
     monkeypatch.setattr(packing, "ALONE", 20)
     found = []
-    for used in (Elsewhere(far=False), Elsewhere()):
-        layout = workspace(tmp_path / str(used.far), FOLDER)
+    for used in (Elsewhere(remote=False), Elsewhere()):
+        layout = workspace(tmp_path / str(used.remote), FOLDER)
         photos(layout.root, 30)
         with engine.using(used):
             run_ingest(layout, "b")
         found.append(files_of(layout.batch("b").folder))
-        assert len(used.asked) == used.far
+        assert len(used.asked) == used.remote
     assert found[0] == found[1]
     layout = workspace(tmp_path / "blind", FOLDER)
     photos(layout.root, 30)

@@ -11,7 +11,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.operations import Gate
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, update
-from oltr_core.stages.comparison import Answers, Kinds, compare, names
+from oltr_core.stages.comparison import Kinds, Predictions, compare, names
 from tasks import gate
 from tests.core.stages import loop_world as world
 from tests.core.stages.test_recomputed import run_lines
@@ -267,8 +267,8 @@ def test_every_figure_is_of_its_own_images():
     def mask(text: str) -> torch.Tensor:
         return torch.tensor([letter == "1" for letter in text])
 
-    champion = Answers(mask("1110000"), torch.tensor([0.1, 0.9, 0.2, 0.3, 0.4, 0.8, 0.0]), 0.5)
-    challenger = Answers(mask("1001001"), torch.tensor([0.1, 0.2, 0.9, 0.3, 0.7, 0.8, 0.0]), 0.6)
+    champion = Predictions(mask("1110000"), torch.tensor([0.1, 0.9, 0.2, 0.3, 0.4, 0.8, 0.0]), 0.5)
+    challenger = Predictions(mask("1001001"), torch.tensor([0.1, 0.2, 0.9, 0.3, 0.7, 0.8, 0.0]), 0.6)
     shots = {"many": mask("1000000"), "medium": mask("0110000"), "few": mask("0001000")}
     classes = {"deer": mask("1100000"), "lynx": mask("0011000"), "elk": mask("0000000")}
     kinds = Kinds(mask("1111000"), mask("0000001"), mask("0000110"), shots, classes)
@@ -308,7 +308,7 @@ def test_the_worst_group_is_the_one_in_which_the_challenger_is_worst_against_the
     sliced = {"light": {"day": day, "dusk": dusk, "night": night}, "site": {"x": dusk}}
     scores = torch.zeros(n)
     found = compare(
-        Answers(before, scores, 1.0), Answers(after, scores, 1.0), Kinds(known, none, none, slices=sliced)
+        Predictions(before, scores, 1.0), Predictions(after, scores, 1.0), Kinds(known, none, none, slices=sliced)
     )
     assert found["slice/light/day"][:3] == (1.0, 1.0, 0.0)
     assert found["slice/light/worst"] == found["slice/light/night"]

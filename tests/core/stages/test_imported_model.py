@@ -201,8 +201,8 @@ def test_the_register_of_a_card_has_a_row_per_class_and_what_became_of_it():
         for k, name in ((0, "deer"), (4, "elk"), (7, "fox"), (9, "hare"))
     ]
     # elk was merged into deer, hare was retired, and fox has another name
-    answers = checkpoint.Answers(ids=[0, 7], names=["deer", "red fox"], of=[0, 0, 1, -1])
-    rows = imported_model.register_of(card.model_copy(update={"answers": answers}))
+    answers = checkpoint.OutputClasses(ids=[0, 7], names=["deer", "red fox"], of=[0, 0, 1, -1])
+    rows = imported_model.register_of(card.model_copy(update={"output_classes": answers}))
     assert [(r["class_id"], r["name"], r["status"], r["successor"]) for r in rows] == [
         (0, "deer", "active", None),
         (4, "elk", "merged", 0),

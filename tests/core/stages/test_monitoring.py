@@ -100,7 +100,7 @@ def test_a_place_needs_twenty_images_and_for_its_distance_twenty_in_the_second_h
 
 
 def card(counts: Iterable[int]) -> Any:
-    return SimpleNamespace(card=SimpleNamespace(answer_names=list("dcba"), answer_counts=list(counts)))
+    return SimpleNamespace(card=SimpleNamespace(output_class_names=list("dcba"), output_class_counts=list(counts)))
 
 
 def test_classes_whose_share_changed_most_come_first_and_equal_ones_by_name():
@@ -115,7 +115,7 @@ def test_classes_whose_share_changed_most_come_first_and_equal_ones_by_name():
 
 def test_of_many_classes_twelve_are_shown():
     many: Any = SimpleNamespace(
-        card=SimpleNamespace(answer_names=[f"{n:02}" for n in range(13)], answer_counts=[1] * 13)
+        card=SimpleNamespace(output_class_names=[f"{n:02}" for n in range(13)], output_class_counts=[1] * 13)
     )
     assert len(monitoring._classes(torch.tensor([0]), many, 1)) == 12
 

@@ -238,9 +238,9 @@ def test_a_model_file_answers_on_the_device_that_is_asked_for_which_has_to_be_he
 class Elsewhere:
     """An engine whose workers might be on other machines, and are not."""
 
-    far = True
+    remote = True
 
-    def map(self, function, units, threads, gpu, apart):
+    def map(self, function, units, threads, gpu, isolated):
         with engine.using(None):  # there, none is in use
             return [function(unit) for unit in units]
 

@@ -97,8 +97,8 @@ def test_a_rename_changes_names_and_no_figure(first, plain, tmp_path):
     layout = after(first, tmp_path, {"operation": "renamed", "class_id": 2, "name": "pair"})
     assert figures(layout) == figures(plain)
     card = checkpoint.read_card(layout.work.model)
-    assert card.answers is None
-    assert card.class_names[2] == card.answer_names[2] == "pair"
+    assert card.output_classes is None
+    assert card.class_names[2] == card.output_class_names[2] == "pair"
     assert read(layout.work.predictions, schema.PREDICTIONS).equals(read(plain.work.predictions, schema.PREDICTIONS))
 
 
@@ -108,10 +108,13 @@ def test_probabilities_of_a_merged_class_add_and_its_column_keeps_its_place(merg
     assert figures(merged, "update")["update/learned_images"] == 0, "its images were learned long ago"
     card = after_.card
     assert card.class_ids == before.card.class_ids
-    assert card.answers.of == [0, 1, 2, 3, 1, 4]
-    assert (card.answer_ids, card.answer_names) == ([0, 1, 2, 3, 5], [card.class_names[i] for i in (0, 1, 2, 3, 5)])
+    assert card.output_classes.of == [0, 1, 2, 3, 1, 4]
+    assert (card.output_class_ids, card.output_class_names) == (
+        [0, 1, 2, 3, 5],
+        [card.class_names[i] for i in (0, 1, 2, 3, 5)],
+    )
     counts = card.class_counts
-    assert card.answer_counts == [counts[0], counts[1] + counts[4], *counts[2:4], counts[5]]
+    assert card.output_class_counts == [counts[0], counts[1] + counts[4], *counts[2:4], counts[5]]
     p, _, rows = summed(merged, "val")
     found = rows.join(
         read(merged.work.predictions, schema.PREDICTIONS), on="image_id", how="left", maintain_order="left"
@@ -133,7 +136,7 @@ def test_evaluate_measures_by_the_register_of_the_generation(merged):
     known = [r for r, i, label in zip(right, images, labels, strict=True) if i in reported and label is not None]
     assert figures(merged)["now/overall"] == pytest.approx(sum(known) / len(known))
     classes = [line.split(",")[0] for line in (merged.work.plots / "per_class.csv").read_text().splitlines()[1:]]
-    assert classes == checkpoint.read_card(merged.work.model).answer_names
+    assert classes == checkpoint.read_card(merged.work.model).output_class_names
 
 
 def test_every_score_measures_under_a_register_with_merged_and_retired_classes(first, tmp_path):
@@ -144,7 +147,7 @@ def test_every_score_measures_under_a_register_with_merged_and_retired_classes(f
             continue  # void after an update by slda
         assert 0 <= found[f"open_by_score/{score['name']}/auroc"] <= 1
     card = checkpoint.read_card(layout.work.model)
-    assert card.answers.of[:6] == [-1, 0, 1, 2, 0, 3]
+    assert card.output_classes.of[:6] == [-1, 0, 1, 2, 0, 3]
     assert len(card.class_ids) > 6, "new classes were learned beside them"
 
 
@@ -154,13 +157,13 @@ def test_the_gate_holds_the_champion_to_the_same_register(first, merged):
     assert page["metrics"]["known_accuracy"]["difference"] == 0, "one network, one register"
     before = checkpoint.load(first.generation("0000").model)
     card = comparison.by_register(before.card, manifest_rows.register(merged))
-    assert card.answer_ids == [0, 1, 2, 3, 5]
+    assert card.output_class_ids == [0, 1, 2, 3, 5]
 
 
 def test_a_retired_class_is_not_predicted_and_its_images_are_neither_known_nor_open(first, plain, tmp_path):
     layout = after(first, tmp_path, {"operation": "retired", "class_id": 1})
     card = checkpoint.read_card(layout.work.model)
-    assert card.answers.of == [0, -1, 1, 2, 3, 4]
+    assert card.output_classes.of == [0, -1, 1, 2, 3, 4]
     rows, before = told(layout, layout.work.predictions), told(plain, plain.work.predictions)
     assert 1 in set(before["class_id"])
     assert 1 not in set(rows["class_id"])
@@ -170,7 +173,7 @@ def test_a_retired_class_is_not_predicted_and_its_images_are_neither_known_nor_o
         first, tmp_path / "b", {"operation": "retired", "class_id": 1}, {"operation": "restored", "class_id": 1}
     )
     assert figures(back) == figures(plain)
-    assert checkpoint.read_card(back.work.model).answers is None
+    assert checkpoint.read_card(back.work.model).output_classes is None
 
 
 def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first, plain, tmp_path):
@@ -196,7 +199,7 @@ def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first
 
 
 def test_a_split_class_may_take_the_whole_batch(first, tmp_path):
-    small = {"most": 14}  # of 83
+    small = {"max_images": 14}  # of 83
     layout = after(first, tmp_path, {"operation": "split", "class_id": 0}, budget=small)
     counts, asked = figures(layout, "select"), read(layout.work.selection, schema.SELECTION)
     assert counts["select/adjudicated"] == counts["select/picked"] == counts["select/budget"] == asked.height == 14
@@ -252,7 +255,7 @@ def test_predict_and_what_mlflow_serves_add_the_same_probabilities(merged, tmp_p
     found = list(predict([folder], model, "0001"))
     p, _, _ = summed(merged, "val")
     calibrated = (p[:8].log() / model.card.temperature).softmax(1)
-    names = model.card.answer_names
+    names = model.card.output_class_names
     assert [row.nearest for row in found] == [names[k] for k in calibrated.argmax(1).tolist()]
     assert [row.probability for row in found] == pytest.approx(calibrated.amax(1).tolist(), abs=1e-4)
     assert {row.label for row in found} <= {*names, "unknown"}
@@ -265,7 +268,7 @@ def test_predict_rolls_up_to_the_parent_and_gives_the_leaf_beside_it(first, tmp_
     family = [{"operation": "described", "class_id": i, "parent": "low", "aliases": []} for i in (0, 1, 2)]
     layout = after(first, tmp_path / "w", *family, update={"roll_up": 0.99, "target_tpr": 1.0})
     model = checkpoint.load(layout.work.model)
-    names = model.card.answer_names
+    names = model.card.output_class_names
     assert model.card.parents == dict.fromkeys(names[:3], "low")
     found = list(predict([pictures(layout, tmp_path / "p", 60)], model, "0001"))
     rolled = [row for row in found if row.label == "low"]
@@ -298,7 +301,7 @@ def test_the_onnx_file_of_a_model_with_merged_columns_answers_as_predict_does(me
     found = predict(files, model, "0001")
     assert probability.max(1).tolist() == pytest.approx([row.probability for row in found], abs=1e-4)
     told = json.loads(session.get_modelmeta().custom_metadata_map["oltr.classes"])
-    assert [row["id"] for row in told] == model.card.answer_ids
+    assert [row["id"] for row in told] == model.card.output_class_ids
     assert [told[k]["name"] for k in probability.argmax(1)] == [row.nearest for row in found]
 
 
@@ -309,7 +312,7 @@ def test_a_model_from_elsewhere_brings_what_became_of_its_classes(merged):
         (0, "active", None), (1, "active", None), (2, "active", None), (3, "active", None), (4, "merged", 1),
         (5, "active", None),
     ]  # fmt: skip
-    assert manifest_rows.answers(card.class_ids, rows) == card.answers
-    gone = card.answers.model_copy(update={"of": [0, 1, 2, 3, -1, 4]})
-    retired = imported_model.register_of(card.model_copy(update={"answers": gone}))
+    assert manifest_rows.output_classes(card.class_ids, rows) == card.output_classes
+    gone = card.output_classes.model_copy(update={"of": [0, 1, 2, 3, -1, 4]})
+    retired = imported_model.register_of(card.model_copy(update={"output_classes": gone}))
     assert [row["status"] for row in retired] == ["active"] * 4 + ["retired", "active"]

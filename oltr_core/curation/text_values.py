@@ -12,7 +12,7 @@ from typing import Any
 _DATE = re.compile(
     r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:,?[ T]+(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([AP])M)?)?", re.IGNORECASE
 )
-NEAR = 0.85  # of two names, by difflib
+SIMILAR = 0.85  # of two names, by difflib
 _ERROR = re.compile(r"#\S*[!?]|#N/A|#NV", re.IGNORECASE)
 
 
@@ -21,7 +21,7 @@ def word(text: str) -> str:
     return "_".join(text.casefold().replace("-", " ").split())
 
 
-def finder(names: Mapping[str, str]) -> Callable[[str], str | None]:
+def class_finder(names: Mapping[str, str]) -> Callable[[str], str | None]:
     """What finds the class that a label names, where capitals, composed letters and blanks may differ.
 
     `names`: every name and alias -> the class. Of none, and of two that differ in nothing else, it finds None.
@@ -42,10 +42,10 @@ def folded(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
-def near(name: str, others: Iterable[str]) -> str | None:
+def similar_name(name: str, others: Iterable[str]) -> str | None:
     """The other name that `name` is probably a typing error for, or None: "type 1" is none for "type 2"."""
     like = {folded(other): other for other in others if other != name and _digits(other) == _digits(name)}
-    match = difflib.get_close_matches(folded(name), like, n=1, cutoff=NEAR)
+    match = difflib.get_close_matches(folded(name), like, n=1, cutoff=SIMILAR)
     return like[match[0]] if match else None
 
 
@@ -58,7 +58,7 @@ def is_error(text: str) -> bool:
     return _ERROR.fullmatch(text) is not None
 
 
-def moment(value: Any) -> datetime:
+def timestamp(value: Any) -> datetime:
     """A time, UTC where none is said: ISO 8601, or what Excel makes of it where that is one day only.
 
     29.3.2026 14:05 has the day first, 3/29/2026 can only be March, 3/4/2026 is refused. Raises ValueError.
