@@ -6,8 +6,8 @@ It reads gate.json of the sealed generation, where champion and challenger stand
 * *a figure fell*: the difference to the champion is below minus its tolerance, and either its 95 % interval lies
   wholly below zero, so that chance does not explain it, or it is more than three tolerances, whatever its interval;
 * *it learned nothing*: of the images of the classes that the champion does not know, fewer than
-  `min_learned_accuracy` were named rightly; or some were not, and the interval of that share reaches down to chance, 1 / classes. Where no
-  class was learned, nothing is asked.
+  `min_learned_accuracy` were named rightly; or some were not, and the interval of that share reaches down to chance,
+  1 / classes. Where no class was learned, nothing is asked.
 
 A tolerance for `class/<name>` protects one class: `class/lynx: 0.1`. One for `slice/<attribute>/worst` protects the
 group in which the challenger is worst, for an attribute of `evaluate.slices`; `slice/<attribute>/<value>` any one.

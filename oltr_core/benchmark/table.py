@@ -13,6 +13,7 @@ from oltr_core.benchmark import (
     large_sets,
     learners,
     methods,
+    open_curves,
     published,
     rivals,
     two_stages,
@@ -210,6 +211,11 @@ TABLES = {
     "ms1m-lt": _large("ms1m-lt", "MS1M-LT by MegaFace's identification, ResNet-50", published.MS1M_LT),
     "sun-lt": _large("sun-lt", "SUN-LT, ResNet-152", published.SUN_LT),
     "inaturalist-18": _large("inaturalist-18", "iNaturalist 2018, ResNet-50", published.INATURALIST_18),
+    "digits-open": _digits(  # Fig. 10 and 11b, c
+        "F1 by shot group, F by threshold and by the number of unknown classes, on the digits",
+        open_curves.digits,
+        open_curves.methods,
+    ),
 }
 
 
