@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from oltr_core.settings.whole import Settings
 from tests.architecture.imports import CORE_FOR_FLOWS, LAYERS, ROOT
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/DESIGN.md", "docs/annotation.md", "docs/sources.md")
@@ -43,3 +44,12 @@ def test_a_make_target_that_a_document_names_exists(document):
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE))
     assert set(re.findall(r"(?:^|`| · )make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
+
+
+def test_a_setting_that_a_document_names_exists():
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = {name for path in documents for name in re.findall(r"`([a-z]+\.[a-z_]+)[`:]", path.read_text())}
+    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
+    named = [name.split(".") for name in found if name.split(".")[0] in sections]
+    assert len(named) > 15
+    assert [f"{s}.{key}" for s, key in named if key not in getattr(sections[s], "model_fields", {key})] == []
