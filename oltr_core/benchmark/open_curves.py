@@ -105,12 +105,12 @@ def f1(labels: Int[Tensor, "N"], predicted: Int[Tensor, "N"], num_classes: int) 
     return of
 
 
-def by_group(f1: dict[int, float], train_labels: Tensor) -> dict[str, float]:
+def by_group(of_class: dict[int, float], train_labels: Tensor) -> dict[str, float]:
     """Fig. 10: means of the classes of each shot group, and that of unknown images."""
     counts = torch.bincount(train_labels).float()
     groups = {name: of.nonzero()[:, 0].tolist() for name, of in shot_groups(counts).items() if bool(of.any())}
-    found = {f"F1 by shot group/{name}": sum(f1[k] for k in of) / len(of) for name, of in groups.items()}
-    return found | {"F1 by shot group/unknown": f1[OPEN]}
+    found = {f"F1 by shot group/{name}": sum(of_class[k] for k in of) / len(of) for name, of in groups.items()}
+    return found | {"F1 by shot group/unknown": of_class[OPEN]}
 
 
 def by_number(

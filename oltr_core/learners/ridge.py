@@ -26,7 +26,7 @@ class Ridge(LearnerSpec):
     b = 1/K - W' m, where m is the mean of the m_k, and C has the columns m_k - m.
     Departs from AIR: S is the covariance that all classes share. A second moment for each class would be exact, and
     K D^2 numbers: 2 GB at 1,000 classes and D = 512. Analytic continual learning (ACIL, Zhuang et al. 2022) and
-    RanPAC are the same closed form where every image counts alike, with which rare classes are hardly ever annotated.
+    RanPAC are the same closed form where every image counts alike, with which rare classes are hardly ever predicted.
 
     `projection: M` puts h = relu(R x) with a fixed random R [M, D] in the place of x: RanPAC's features, the classes
     counted alike. Statistics of h are measured after a full training with this setting and kept in the checkpoint,
