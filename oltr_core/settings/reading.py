@@ -12,6 +12,7 @@ from pydantic import Field
 from oltr_core.layout import Layout
 from oltr_core.settings.masking import masked
 from oltr_core.settings.sections import SECTIONS
+from oltr_core.settings.upgrade import read_as_today
 from oltr_core.spec import Spec, parse, suggest
 
 S = TypeVar("S", bound=Spec)
@@ -38,7 +39,7 @@ def load_sections(kind: type[S], layout: Layout) -> S:
         if section not in SECTIONS:
             raise ValueError(f"{name}: there is no section {section!r}{suggest(str(section), SECTIONS)}")
     try:
-        return parse(kind, {key: value for key, value in raw.items() if key in kind.model_fields}, name)
+        return parse(kind, {key: of for key, of in read_as_today(raw).items() if key in kind.model_fields}, name)
     except ValueError as error:
         # a file without this section was written for version 0.1, which had its keys elsewhere
         older = "" if "compute" in raw else "; a file of an older version is rewritten by `oltr upgrade`"

@@ -20,7 +20,7 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
     """
     if "compute" in params:
         return params
-    new = copy.deepcopy(params)
+    new = read_as_today(params)
     moved = [(new.get(section) or {}, key) for section, keys in _COMPUTE.items() for key in keys]
     new["compute"] = {key: section.pop(key) for section, key in moved if key in section}
     train, update = new.get("train") or {}, new.get("update") or {}
@@ -28,12 +28,19 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
         _rename(head, "rate", "centroid_rate")
     for phase in train.get("phases") or []:
         _rename(phase, "rates", "learning_rates")
-    _rename(new.get("curate"), "val_from", "min_labels_for_val")
     _rename(update, "keep_known", "target_tpr")
     _rename(update.get("learner"), "rate", "learning_rate")
     _rename(update.get("learner"), "sharpness", "logit_scale")
     new["update"] = {"learner": {"name": "imprint_replay"}, **update, "class_balanced": False}
     new["evaluate"] = {**(new.get("evaluate") or {}), "gate_share": 0.0}
+    return new
+
+
+def read_as_today(params: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which the sections that commands read which change nothing have the keys of today."""
+    new = copy.deepcopy(params)
+    if "compute" not in params and isinstance(new.get("curate"), dict):
+        _rename(new["curate"], "val_from", "min_labels_for_val")
     return new
 
 

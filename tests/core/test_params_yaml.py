@@ -9,9 +9,11 @@ import pytest
 import yaml
 from pydantic import Field
 
+from oltr_core.layout import Layout
 from oltr_core.params import Params
 from oltr_core.profiles import PROFILES
 from oltr_core.settings.upgrade import upgraded
+from oltr_core.settings.whole import load_settings
 from oltr_core.settings.writing import HEAD, comments, params_yaml
 from oltr_core.spec import Spec, parse
 
@@ -191,6 +193,18 @@ def test_keys_of_version_0_1_are_renamed_in_their_place_and_moved_to_compute():
     }  # fmt: skip
     assert list(new["train"]["network"]["head"]) == ["name", "centroid_rate", "x"]
     assert list(new["train"]["phases"][0]) == ["learning_rates", "epochs", "head"]
+
+
+def test_commands_that_only_read_take_a_section_of_version_0_1_as_it_is(tmp_path):
+    layout = Layout(tmp_path)
+    layout.params.write_text("curate: {val_from: 7}\nupdate: 3\n")
+    assert load_settings(layout).curate.min_labels_for_val == 7
+    layout.params.write_text("compute: {}\ncurate: {val_from: 7}\n")
+    with pytest.raises(ValueError, match="params.yaml: curate: there is no key 'val_from' here"):
+        load_settings(layout)
+    layout.params.write_text("curate: 3\n")
+    with pytest.raises(ValueError, match="params.yaml: curate: "):
+        load_settings(layout)
 
 
 def test_empty_sections_and_a_file_of_today_are_taken_as_they_are():
