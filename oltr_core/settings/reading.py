@@ -43,10 +43,10 @@ def load_sections(kind: type[S], layout: Layout) -> S:
     except ValueError as error:
         # a file without this section was written for version 0.1, which had its keys elsewhere
         older = "" if "compute" in raw else "; a file of an older version is rewritten by `oltr upgrade`"
-        raise ValueError(f"{masked(_as_written(str(error), raw))}{older}") from None
+        raise ValueError(f"{masked(as_written(str(error), raw))}{older}") from None
 
 
-def _as_written(sentence: str, raw: Any) -> str:
+def as_written(sentence: str, raw: Any) -> str:
     """The sentence with its key as the file has it: pydantic puts a union's member into it, update.score.knn.k."""
     file, _, rest = sentence.partition(": ")
     key, _, said = rest.partition(": ")

@@ -20,6 +20,7 @@ from oltr_core.ingest.sources.parquet import Parquet
 from oltr_core.ingest.sources.table import Table
 from oltr_core.ingest.sources.torchvision import Torchvision
 from oltr_core.settings.operations import RawBatch
+from oltr_core.settings.reading import as_written
 from oltr_core.spec import parse
 
 Source = Annotated[
@@ -41,4 +42,7 @@ Source = Annotated[
 
 def parse_sources(batch: RawBatch) -> list[Source]:
     """The sources of a batch. Raises ValueError naming the key in params.yaml."""
-    return parse(list[Source], batch.sources, f"params.yaml: sources.{batch.batch}")
+    try:
+        return parse(list[Source], batch.sources, f"params.yaml: sources.{batch.batch}")
+    except ValueError as error:
+        raise ValueError(as_written(str(error), {"sources": {batch.batch: batch.sources}})) from None
