@@ -47,9 +47,14 @@ class Page:
         self.driver.refresh()
         if annotator:
             wait = WebDriverWait(self.driver, SAVED_IN, ignored_exceptions=[ElementNotInteractableException])
-            # on a busy machine the page is there before its first layout
-            wait.until(lambda _: self.one("#annotator").send_keys(annotator + Keys.ENTER) or True)
-            wait.until(lambda _: self.all(".pick:focus"))
+            # on a busy machine the page is there before its first layout, and the field may be gone, with the name
+            # taken, before the driver is done with it
+            wait.until(lambda _: self.all(".pick:focus") or self._say(annotator))
+
+    def _say(self, annotator: str) -> None:
+        field = self.one("#annotator")
+        field.clear()
+        field.send_keys(annotator + Keys.ENTER)
 
     def one(self, selector: str):
         return self.driver.find_element(By.CSS_SELECTOR, selector)
