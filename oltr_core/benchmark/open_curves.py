@@ -3,7 +3,7 @@
 The plain model of Fig. 10 is the first row, so that differences from it are the gains that the figure draws.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -16,20 +16,21 @@ from oltr_core.benchmark.data import BenchmarkData, Stream, from_stream
 from oltr_core.benchmark.methods import changed
 from oltr_core.benchmark.methods import digits as rows_of_digits
 from oltr_core.benchmark.outputs import device_of, predict, resident
+from oltr_core.benchmark.rivals import BESIDE
 from oltr_core.class_statistics import measure
 from oltr_core.inference import with_distances
 from oltr_core.losses import CrossEntropy, Range
 from oltr_core.metrics.recognition import OPEN, f_measure, shot_groups
 from oltr_core.models import Network
 from oltr_core.models.heads import Cosine
-from oltr_core.operating.rejection import operating_point, reference_from_statistics
+from oltr_core.operating.rejection import reference_from_statistics
 from oltr_core.samplers import ClassAware
+from oltr_core.scores import operating_threshold
 from oltr_core.shapes import Bool, Int, Tensor
 from oltr_core.training import direct_features
 
 ACCEPTED = (80, 85, 90, 95, 99)  # per cent of known validation images that a threshold accepts, classes alike
 IN_USE = 95  # that of the other figures
-RANGE = 0.1  # weight of the range loss beside cross-entropy, as in `rivals`
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,21 @@ class Curves(Method):
             for images in (data.val[0], data.test, data.open_images)
         )
         reference = reference_from_statistics(network, statistics, self.train.seed)
-        score, found = self.update.score, dict[str, float]()
-        named, of_unknown = known.mean_logits.argmax(1), unknown.mean_logits.argmax(1)
-        for share in ACCEPTED:
-            point = operating_point(score, reference, held_out, held_out, data.val[1], share / 100)
-            kept = score(known, point.state) <= point.threshold
-            rejected = score(unknown, point.state) > point.threshold
-            right = kept & (named == data.test_labels)
+        score = self.update.score
+        state = score.fit(replace(reference, held_out=held_out, held_out_labels=data.val[1]))
+        scores, of_known, of_unknown = (score(outputs, state) for outputs in (held_out, known, unknown))
+        thresholds = {share: operating_threshold(scores, share / 100, data.val[1]) for share in ACCEPTED}
+        named, found = known.mean_logits.argmax(1), dict[str, float]()
+        for share, threshold in thresholds.items():
+            right, rejected = (of_known <= threshold) & (named == data.test_labels), of_unknown > threshold
             found[f"Known accuracy by threshold/{share} %"] = float(right.double().mean())
             found[f"Unknown recall by threshold/{share} %"] = float(rejected.double().mean())
             found[f"F by threshold/{share} %"] = f_measure(right, rejected)
-            if share == IN_USE:
-                said = torch.cat([named.where(kept, OPEN), of_unknown.where(~rejected, OPEN)])
-                labels = torch.cat([data.test_labels, torch.full_like(data.open_labels, OPEN)])
-                found |= by_group(f1(labels, said, network.num_classes), data.train_labels)
-                found |= by_number(right, rejected, data.open_labels)
-        return found
+        kept, rejected = of_known <= thresholds[IN_USE], of_unknown > thresholds[IN_USE]
+        said = torch.cat([named.where(kept, OPEN), unknown.mean_logits.argmax(1).where(~rejected, OPEN)])
+        labels = torch.cat([data.test_labels, torch.full_like(data.open_labels, OPEN)])
+        found |= by_group(f1(labels, said, network.num_classes), data.train_labels)
+        return found | by_number(kept & (named == data.test_labels), rejected, data.open_labels)
 
 
 def f1(labels: Int[Tensor, "N"], predicted: Int[Tensor, "N"], num_classes: int) -> dict[int, float]:
@@ -130,7 +130,7 @@ def methods(epochs: int) -> list[Method]:
     rows = {row.name: row for row in rows_of_digits(epochs)}
     plain = rows["plain softmax"]
     network = changed(plain.train.network, normalise=True, head=Cosine(scale=30.0))
-    mixed = {"losses": [CrossEntropy(), Range(weight=RANGE)], "sampler": ClassAware()}
+    mixed = {"losses": [CrossEntropy(), Range(weight=BESIDE)], "sampler": ClassAware()}
     phases = [changed(phase, **mixed) for phase in plain.train.phases]
     ranged = changed(plain, name="range", train=changed(plain.train, network=network, phases=phases))
     return [Curves(**dict(row)) for row in (plain, ranged, rows["OLTR++"])]

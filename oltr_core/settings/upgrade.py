@@ -37,9 +37,11 @@ def upgraded(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_as_today(params: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which the sections that commands read which change nothing have the keys of today."""
+    """`params` with the keys of today in the sections that commands read before an upgrade; else as it is."""
+    if "compute" in params:
+        return params
     new = copy.deepcopy(params)
-    if "compute" not in params and isinstance(new.get("curate"), dict):
+    if isinstance(new.get("curate"), dict):
         _rename(new["curate"], "val_from", "min_labels_for_val")
     return new
 
