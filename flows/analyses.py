@@ -16,12 +16,14 @@ from oltr_core.layout import Layout
     "oltr analyse embedding",
     "oltr analyse f1-gain --against 0000",
     "oltr analyse attributes --attribute camera",
+    "oltr analyse identification --probes facescrub",
 )
 @click.argument("name", required=False)
 @click.option("--list", "show", is_flag=True, help="The analyses there are.")
 @click.option("--generation", help="Another than the champion.")
 @click.option("--against", help="f1-gain: the generation to compare with (default: the network without its memory).")
-@click.option("--attribute", help="attributes: the column (default: label).")
+@click.option("--attribute", help="attributes, identification: the column (attributes: default label).")
+@click.option("--probes", help="identification: the batch of the probes; all other batches are distractors.")
 @click.option("--table", help="ablation, exploration, imbalance: a benchmark table, in the place of this workspace.")
 def analyse(layout: Layout, name: str | None, show: bool, generation: str | None, **options: str | None) -> None:
     """A figure of the paper on this workspace: a page and its numbers in data/analyses."""
@@ -43,7 +45,7 @@ def analyse(layout: Layout, name: str | None, show: bool, generation: str | None
         for one in filter(None, (generation, given.get("against"))):
             verified(layout, one)
     # another comparison or table is another page
-    of = "-".join([name, *(given[key] for key in ("against", "table") if key in given)])
+    of = "-".join([name, *(given[key] for key in ("against", "table", "probes") if key in given)])
     place = layout.analysis(generation or "tables", of)
     made = write(call(layout, generation or "", **given), place)
     click.echo(f"{place.page}: beside it {', '.join(made[1:])}")

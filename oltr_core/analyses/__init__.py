@@ -7,6 +7,7 @@
 | `ablation` | Fig. 9 | what is each part of the method worth? |
 | `f1-gain` | Fig. 10 | which classes gain over a plain model? |
 | `open-threshold` | Fig. 11 | what do another threshold and more unknown classes do? |
+| `identification` | Table 6 | are two images of an unknown class nearer than those of others? |
 | `memory` | Fig. 13-15 | what does the memory feature add to an image? |
 | `attributes` | Table 10 | which coefficients fire for images of an attribute? |
 | `imbalance` | Fig. 11a | what does a longer tail cost? |
@@ -23,6 +24,7 @@ from oltr_core.analyses import (
     embedding,
     exploration,
     f1_gain,
+    identification,
     imbalance,
     memory,
     open_threshold,
@@ -37,6 +39,7 @@ ANALYSES: dict[str, tuple[str, str, Callable[..., Result]]] = {
     "ablation": ("Fig. 9", "the method without one part at a time, from a benchmark table", ablation.run),
     "f1-gain": ("Fig. 10", "F1 of each class against a plain model, by training images", f1_gain.run),
     "open-threshold": ("Fig. 11", "accuracy and F against threshold and unknown classes", open_threshold.run),
+    "identification": ("Table 6", "pairs of images of unknown classes that features identify", identification.run),
     "memory": ("Fig. 13-15", "what the memory feature adds, in pictures", memory.run),
     "attributes": ("Table 10", "coefficients that fire for images of an attribute", attributes.run),
     "imbalance": ("Fig. 11a", "accuracy and F against imbalance, from a benchmark table", imbalance.run),

@@ -129,6 +129,16 @@ def with_memory(layout: Layout, name: str) -> Loaded:
     return load(layout, newest(line(layout, name), has, what))
 
 
+def with_unknown(layout: Layout, name: str) -> Loaded:
+    """The newest generation of the line whose test images have unknown classes; updates learn them."""
+
+    def has(generation: Generation) -> bool:
+        return bool((tested(load(layout, generation.name))["truth"] == UNKNOWN).any())
+
+    what = "has test images of an unknown class (`curate.hold_out_classes` makes some)"
+    return load(layout, newest(line(layout, name), has, what))
+
+
 def head_of(loaded: Loaded) -> MetaEmbeddingHead:
     """The first expert's head, where there is a memory."""
     head = loaded.model.network.heads[0]

@@ -12,7 +12,7 @@ import torch
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.page import Figure, Result
 from oltr_core.analyses.plots import Series, plot
-from oltr_core.layout import Generation, Layout
+from oltr_core.layout import Layout
 from oltr_core.metrics.recognition import f_measure
 from oltr_core.schema import UNKNOWN
 from oltr_core.seeding import numpy_generator
@@ -25,12 +25,7 @@ RECALL = ("orange", "unknown rejected")
 
 def run(layout: Layout, generation: str) -> Result:
     """Of the newest generation of the line whose test images have unknown classes."""
-
-    def has(one: Generation) -> bool:
-        return bool((loading.tested(loading.load(layout, one.name))["truth"] == UNKNOWN).any())
-
-    what = "has test images of an unknown class (`curate.hold_out_classes` makes some)"
-    loaded = loading.load(layout, loading.newest(loading.line(layout, generation), has, what))
+    loaded = loading.with_unknown(layout, generation)
     told, threshold = loading.tested(loaded), loaded.model.card.threshold
     assert threshold is not None
     curve, classes = by_threshold(told), by_classes(told, threshold)

@@ -97,10 +97,11 @@ INTRODUCTION = """# Sets that are not here
 Tables 4, 6, 7 and 8 of the paper, on sets that this project does not have: every row has its recipe, whose training a
 test runs on a few generated images, and no figure of ours; the cells stay empty until somebody measures them. In a
 workspace, `oltr bench imagenet-lt --row focal > params.yaml` writes the recipe of a row, `oltr loop --generations 1`
-runs it, and `closed/*` and `open/*` of its metrics.json are the figures below, but for those of MegaFace, whose
-protocol of identification is not implemented. The row OLTR++ is the file in configs/ as it is; the others have its
-images, schedule and number of epochs (second stages on a frozen trunk 10 more), and the training of a rival in
-[cifar100-lt-rivals](results/cifar100-lt-rivals.md). Figures are in percent. `make generated` writes this page.
+runs it, and `closed/*` and `open/*` of its metrics.json are the figures below; those of MegaFace are the rates of
+`oltr analyse identification --probes facescrub` ([analyses](analyses.md)). The row OLTR++ is the file in configs/ as
+it is; the others have its images, schedule and number of epochs (second stages on a frozen trunk 10 more), and the
+training of a rival in [cifar100-lt-rivals](results/cifar100-lt-rivals.md). Figures are in percent. `make generated`
+writes this page.
 """
 
 

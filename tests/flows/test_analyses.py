@@ -71,6 +71,21 @@ def test_every_analysis_has_its_numbers(world):
     assert {r["images"] for r in rows(world, "0001", "attributes", "best")} == {"21"}
 
 
+def test_classes_that_nobody_has_named_are_identified_by_their_features(world):
+    done = run(world, "oltr", "analyse", "identification", "--attribute", "label")
+    assert done.returncode == 0, done.stderr
+    test = pl.read_parquet(world.generation("0001").manifest).filter(split="test")
+    known = checkpoint.read_card(world.generation("0001").model).output_class_ids
+    unknown = test.filter(~pl.col("class_id").is_in(known).fill_null(False))
+    every = rows(world, "0001", "identification", "rates")
+    assert {r["probes"] for r in every} > {f"label: {label}" for label in unknown["label"].drop_nulls()}
+    assert int(every[0]["pairs"]) == sum(int(r["pairs"]) for r in every if r["probes"].startswith("label: "))
+    (batch,) = unknown["batch"].unique()
+    assert asked(world, "identification", "--probes", batch)[1] is None
+    of_batch = rows(world, "0001", f"identification-{batch}", "rates")[0]
+    assert of_batch["identified"] == "1.0", "there is no other batch, and so no distractor"
+
+
 def test_a_generation_is_compared_with_another_and_with_itself(world):
     assert asked(world, "f1-gain", "--against", "0001")[1] is None
     assert {float(r["gain"]) for r in rows(world, "0001", "f1-gain-0001", "classes")} == {0.0}

@@ -7,6 +7,7 @@ TASKS = "tests/tasks"
 #: area -> its tests, of which the runner leaves those marked slow out; the most specific area of a file counts
 AREAS: dict[str, list[str]] = {
     "oltr_core/analyses": [f"{CORE}/analyses"],
+    "oltr_core/analyses/identification.py": [f"{CORE}/analyses", f"{CORE}/equations/test_identification.py"],
     "oltr_core/benchmark": [
         f"{CORE}/benchmark/test_page.py",
         f"{CORE}/benchmark/test_methods.py",
@@ -134,6 +135,7 @@ AREAS: dict[str, list[str]] = {
     "oltr_core/metrics/curves.py": [f"{CORE}/equations/test_metrics.py", f"{CORE}/stages/test_wiring.py"],
     "oltr_core/metrics/drift.py": [f"{CORE}/equations/test_drift.py"],
     "oltr_core/metrics/gate_images.py": [f"{CORE}/equations/test_comparison.py"],
+    "oltr_core/metrics/identification.py": [f"{CORE}/equations/test_identification.py"],
     "oltr_core/metrics/intervals.py": [f"{CORE}/equations/test_intervals.py"],
     "oltr_core/metrics/slices.py": [f"{CORE}/equations/test_slices.py"],
     "oltr_core/metrics/annotation_value.py": [f"{CORE}/equations/test_annotation_value.py"],

@@ -12,14 +12,17 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import f1_score, silhouette_samples
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import NearestNeighbors
 
 from oltr_core import ledger
-from oltr_core.analyses import attributes, embedding, exploration, f1_gain, memory, open_threshold
+from oltr_core.analyses import attributes, embedding, exploration, f1_gain, identification, memory, open_threshold
 from oltr_core.analyses import loaded as loading
 from oltr_core.analyses.associations import SPACES, space
 from oltr_core.analyses.loaded import head_of, memory_feature
 from oltr_core.inference import classify
 from oltr_core.layout import GENESIS, Layout
+from oltr_core.metrics.identification import pseudo_shot
 from oltr_core.schema import UNKNOWN
 from tests.core.stages import loop_world as world
 from tests.core.test_charts import points, strokes, texts
@@ -226,6 +229,76 @@ def test_coefficients_of_an_attribute_are_means_over_its_test_images(layout, loa
         assert name in loaded.model.card.class_names
     with pytest.raises(ValueError, match=f"expected a value that at least {attributes.LEAST} test images have"):
         attributes.run(layout, "0000", "source")
+
+
+def test_unknown_classes_are_identified_by_their_test_images(layout, loaded):
+    """Against scikit-learn's nearest neighbours: a probe's pair is identified where nothing else is nearer."""
+    result = identification.run(layout, "0000", attribute="source")
+    rows = loaded.test().filter(truth=UNKNOWN)
+    of, near = rows["label"].to_numpy(), NearestNeighbors(n_neighbors=rows.height, metric="cosine")
+    near.fit(loaded.features(rows).flatten(1).numpy())
+    order = near.kneighbors(return_distance=True, n_neighbors=rows.height - 1)[1]
+    alike = of[order] == of[:, None]  # nearest first
+    right = [int(row.argmin()) if not row.all() else len(row) for row in alike]
+    found = result.tables["probes"]
+    assert found["image_id"].to_list() == rows["image_id"].to_list()
+    assert found["pairs"].to_list() == alike.sum(1).tolist()
+    assert found["right"].to_list() == right
+    assert found["pseudo_shot"].to_list() == [pseudo_shot(images) for images in found["similar"]]
+    train = loaded.features(loaded.training()).flatten(1).numpy()
+    cosine = cosine_similarity(loaded.features(rows).flatten(1).numpy(), train)
+    assert found["similar"].to_list() == (cosine > 0.7).sum(1).tolist()
+    table = result.tables["rates"]
+    assert table["probes"][0] == identification.ALL
+    assert table["identified"][0] == pytest.approx(sum(right) / alike.sum())
+    (source,) = set(rows["source"])
+    assert table.rows()[-1][1:] == table.rows()[0][1:], "all images are of one source"
+    assert table["probes"][-1] == f"source: {source}"
+    groups = found.group_by("pseudo_shot").agg(pl.col("pairs").sum())
+    assert dict(groups.iter_rows()) == dict(table[1:-1].select("probes", "pairs").iter_rows())
+    assert "against the images of all other ones." in result.about[0]
+    (figure,) = result.figures
+    assert figure.heading == "Identified at rank 1"
+    drawn = [word for *_, word in texts(figure.markup)]
+    for name, images, rate in table.select("probes", "images", "identified").iter_rows():
+        beginning = f"{name} ({images})"[:12]
+        (place,) = [i for i, word in enumerate(drawn) if word.startswith(beginning)]
+        assert drawn[place + 1] == f"{100 * rate:.0f}"
+    with pytest.raises(ValueError, match=r"--probes: expected a batch .* of generation 0000 \(.*\), found 'faces'"):
+        identification.run(layout, "0000", probes="faces")
+
+
+def test_probes_of_one_batch_are_compared_with_the_images_of_the_others(layout, loaded, monkeypatch):
+    rows = loaded.test().filter(truth=UNKNOWN)
+    first = rows["label"].min()
+    batches = rows["batch"].unique().to_list()
+    assert len(batches) == 1
+    there, features = loading.Loaded.test, loading.Loaded.features
+
+    def in_their_batch(self: loading.Loaded, rows: pl.DataFrame) -> torch.Tensor:
+        return features(self, rows.with_columns(batch=pl.lit(batches[0])))
+
+    def two_batches(self: loading.Loaded) -> pl.DataFrame:
+        batch = pl.when(pl.col("label") == first).then(pl.lit("faces")).otherwise("batch")
+        return there(self).with_columns(batch=batch)
+
+    monkeypatch.setattr(loading.Loaded, "test", two_batches)
+    monkeypatch.setattr(loading.Loaded, "features", in_their_batch)
+    found = identification.run(layout, "0000", probes="faces")
+    images = rows.filter(label=first)
+    assert found.tables["probes"]["image_id"].to_list() == images["image_id"].to_list()
+    assert (
+        f"of the batch faces are the probes, against {rows.height - images.height} images of other" in found.about[0]
+    )
+    # with the others' images as distractors both ways find the same for this class
+    both = identification.run(layout, "0000").tables["probes"].filter(label=first)
+    assert found.tables["probes"].equals(both)
+    found = identification.run(layout, "0000", probes=batches[0]).tables["probes"]
+    assert set(found["label"]) == set(rows["label"]) - {first}
+    alone = rows.unique("label", keep="first", maintain_order=True)
+    monkeypatch.setattr(loading.Loaded, "test", lambda self: alone)
+    with pytest.raises(ValueError, match="expected two test images of one unknown class, found one of each"):
+        identification.run(layout, "0000")
 
 
 def test_the_choice_of_all_unknown_classes_has_the_figures_of_the_predictions(layout, told):

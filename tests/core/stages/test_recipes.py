@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from oltr_core import frames, schema
+from oltr_core.analyses import identification
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.measured import read_all
@@ -29,6 +30,8 @@ def faces(sets: Path) -> None:
             picture(sets / f"ms1m-lt/m.{person:02d}/{image}.jpg", 100 * person + image)
     for stranger in range(3):
         picture(sets / f"megaface/{stranger}/0.jpg", 900 + stranger)
+    for probe in range(4):
+        picture(sets / f"facescrub/f.{probe // 2}/{probe}.jpg", 950 + probe)
 
 
 def lists(of: str, name: str) -> Callable[[Path], None]:
@@ -83,7 +86,7 @@ EXPECTED = {
     "imagenet-lt": AS_LISTED,
     "places-lt": AS_LISTED,
     "sun-lt": AS_LISTED | {"test": 12},
-    "ms1m-lt": {"images": 12 + 8 + 5 + 1 + 3, "classes": 4},
+    "ms1m-lt": {"images": 12 + 8 + 5 + 1 + 3 + 4, "classes": 4},
     "inaturalist-18": {"images": sum(TAIL) + 12, "test": 12, "classes": 4},
 }
 
@@ -101,7 +104,9 @@ def test_a_recipe_runs_from_its_lists_to_the_figures(tmp_path, name):
     for phase in recipe["train"]["phases"]:
         phase |= {"epochs": 1, "batch_size": 16}
     layout.params.write_text(yaml.safe_dump(recipe))
-    ingest.run(load_settings(layout), layout, name, access=SourceAccess(layout.root, data_root=tmp_path / "sets"))
+    settings = load_settings(layout)
+    for one in settings.sources:
+        ingest.run(settings, layout, one.batch, access=SourceAccess(layout.root, data_root=tmp_path / "sets"))
     loop_world.compute(layout)
     measured = read_all(layout.work.stage_metrics)
     assert measured.values["data/quarantine"] == measured.values["data/refused_files"] == 0
@@ -117,3 +122,7 @@ def test_a_recipe_runs_from_its_lists_to_the_figures(tmp_path, name):
         above = [u > k for u in unknown["score"] for k in known["score"]]
         assert measured.values["open/auroc"] == pytest.approx(sum(above) / len(above), abs=1e-2)
     assert {key: measured.values[f"data/{key}"] for key in EXPECTED[name]} == EXPECTED[name]
+    if name == "ms1m-lt":
+        loop_world.seal(layout, "0000")
+        probes = identification.run(layout, "0000", probes="facescrub").tables["probes"]
+        assert probes.select("label", "pairs").sort("label").rows() == [("f.0", 1)] * 2 + [("f.1", 1)] * 2
