@@ -104,7 +104,7 @@ CASES = [
     case("a negative tolerance", params("gate: {tolerances: {auroc: -1}}\n"), ": gate.tolerances.auroc: .*found -1"),
     case("a number in words", params("curate: {seed: x}\n"), ": curate.seed: input should be a valid integer"),
     case("a share above one", params("budget: {share_of_arrivals: 30}\n"), ": budget.share_of_arrivals: .*found 30"),
-    case("no process", params("ingest: {max_pixels: 0}\n"), ": ingest.max_pixels: .*found 0"),
+    case("no pixels allowed", params("ingest: {max_pixels: 0}\n"), ": ingest.max_pixels: .*found 0"),
     case(
         "an annotator that there is not",
         params("annotator: {name: foldr}\n"),
