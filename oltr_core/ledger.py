@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from oltr_core import digest
 from oltr_core.files import write_atomically
-from oltr_core.layout import GENESIS
+from oltr_core.layout import GENESIS, Batch, in_order
 
 EVENTS = (
     "ingested",  # a raw batch came in: `digest` is that of its card; details: `batch`, the digest of its `truth`
@@ -229,7 +229,8 @@ def replay(events: list[Event]) -> State:
                     state.champion = e.generation
             case "promoted" | "rolled_back":
                 state.champion = e.generation
-                state.verdicts.setdefault(e.generation, "promoted")
+                if e.generation in state.parents:  # an imported model is no generation
+                    state.verdicts.setdefault(e.generation, "promoted")
             case "refused":
                 state.verdicts[e.generation] = "refused"
             case "exported":
@@ -244,6 +245,16 @@ def replay(events: list[Event]) -> State:
                 state.sealed |= e.details["generations"]
                 state.forgotten |= set(e.details["images"])
     return state
+
+
+def by_arrival(path: Path, batches: Iterable[Batch]) -> list[Batch]:
+    """Raw batches in the order in which they came in, by the history in `path`.
+
+    Those that it does not name, because version 0.1 took them in, are first, by their names.
+    """
+    came = [e.details["batch"] for e in read(path) if e.event == "ingested"]
+    place = {name: number for number, name in enumerate(dict.fromkeys(came))}
+    return sorted(in_order(batches), key=lambda batch: place.get(batch.name, -1))
 
 
 def metrics_at_seal(details: Mapping[str, Any], file: Path) -> dict[str, float]:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from oltr_core import checkpoint, manifest_rows, schema
+from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
-from oltr_core.layout import Layout, in_order
+from oltr_core.layout import Layout
 from oltr_core.measured import Measured, share
 from oltr_core.metrics import drift
 from oltr_core.scores import Score
@@ -34,7 +34,7 @@ def arrived(manifest: pa.Table, layout: Layout) -> pa.Table:
     names = set(manifest.column("batch").to_pylist())
     if not names:
         return manifest
-    newest = in_order(layout.batch(name) for name in names)[-1].name
+    newest = ledger.by_arrival(layout.ledger, map(layout.batch, names))[-1].name
     rows = zip(*(manifest.column(name).to_pylist() for name in ("batch", "split", "label_source")), strict=True)
     mine = [batch == newest and (split == "pool" or source not in (None, "source")) for batch, split, source in rows]
     return manifest.filter(pa.array(mine, pa.bool_()))
@@ -141,7 +141,7 @@ def look(layout: Layout, name: str, compute: Compute) -> dict[str, Any]:
     """What the model of generation `name` sees in the newest ingested batch, whichever generation is to take it."""
     generation = layout.generation(name)
     model = checkpoint.load(generation.model, prepare(compute))
-    batch = in_order(layout.batches)[-1]
+    batch = ledger.by_arrival(layout.ledger, layout.batches)[-1]
     index = schema.read(batch.index, schema.INDEX)
     free = pc.is_null(index.column("label"))  # pyright: ignore[reportAttributeAccessIssue]
     rows = index.filter(free)

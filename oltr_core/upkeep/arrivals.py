@@ -9,7 +9,7 @@ from typing import Any
 
 from oltr_core import ledger, schema
 from oltr_core.files import write_atomically
-from oltr_core.layout import GENESIS, Layout, in_order
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.measured import counted
 from oltr_core.settings.operations import Monitor
 
@@ -52,7 +52,7 @@ def nothing_to_look_at(layout: Layout) -> str:
     """Why a look would tell nothing; "" where there is a batch that no generation has taken in, and a champion."""
     if not layout.batches or ledger.state_of(layout.ledger).champion == GENESIS:
         return "there is no model yet that could look at a batch"
-    newest = in_order(layout.batches)[-1].name
+    newest = ledger.by_arrival(layout.ledger, layout.batches)[-1].name
     before = taken_in(layout, newest)
     return f"{before} has taken {newest} in, and nothing was ingested since" if before else ""
 

@@ -20,6 +20,8 @@ def take_in(layout: Layout, settings: Settings, batch: str, access: SourceAccess
     folder, truth = layout.batch(batch).folder, layout.truth_of(batch)
     if pointers.pointer(folder) and not folder.is_dir():  # taken in elsewhere: a clone of this workspace
         repository.pull(layout, folder, *([truth] if pointers.pointer(truth) else []))
+    with inputs.original_pointers(layout):
+        inputs.record_older(layout, at)
     card = ingest.run(settings, layout, batch, access=access)
     made = [folder, *([truth] if truth.exists() else [])]
     remotes.set_remote(layout, settings.storage.remote)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oltr_core import digest, ledger, verification
-from oltr_core.layout import GENESIS, Layout
+from oltr_core.layout import GENESIS, Layout, in_order
 from oltr_core.ledger import Event
 from oltr_core.settings.reading import load_run
 from tasks.dvc import pointers, repository
@@ -48,6 +48,17 @@ def tell(layout: Layout, event: Event, *paths: Path) -> None:
     """Write the event about data that DVC has into the ledger, with their pointers."""
     event.details["dvc"] = pointers.of(layout, *paths)
     ledger.append(layout.ledger, event)
+
+
+def record_older(layout: Layout, at: str) -> None:
+    """Tell the ledger of the batches that it does not have yet: before a newer one, for its order is theirs.
+
+    They are of version 0.1, or a kill came between pointer and event. Raises ValueError where one was changed.
+    """
+    recorded = verification.ingested(ledger.read(layout.ledger))
+    for batch in in_order(batch for batch in layout.batches if batch.name not in recorded):
+        repository.refuse_changed(layout, batch.folder, layout.truth_of(batch.name))
+        record(layout, batch.name, at)
 
 
 def record(layout: Layout, name: str, at: str) -> None:

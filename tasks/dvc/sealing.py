@@ -33,8 +33,7 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str, 
         with inputs.original_pointers(layout):
             ledger.verify_sealed(layout.ledger, layout.generation(parent).folder)
     inputs.verify(layout)
-    for batch in layout.batches:  # of an older version, or a kill came between its pointer and its event
-        inputs.record(layout, batch.name, at)
+    inputs.record_older(layout, at)
     text = pointers.as_yaml(run.model_dump(exclude_defaults=True))
     if not layout.run.exists() or layout.run.read_text() != text:
         write_atomically(layout.run, text)

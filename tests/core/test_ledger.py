@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from oltr_core import digest, ledger
-from oltr_core.layout import GENESIS
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
 
 
@@ -341,3 +341,26 @@ def test_the_unfinished_generation_is_the_newest_and_sealed_ones_are_listed_olde
     history += [_event("sealed", "0001"), _event("sealed", "0000"), _event("promoted", "0010")]
     state = ledger.replay(history)
     assert (state.unfinished, state.generations, state.next_number) == ("0001", ["0000", "0001"], 11)
+
+
+def test_batches_are_in_the_order_in_which_they_came_in_and_those_of_version_01_before_them_by_name(tmp_path):
+    path, layout = tmp_path / "ledger.jsonl", Layout(tmp_path)
+    for name in ("labelled", "inbox-2026", "labelled", "autumn"):
+        event = Event("ingested", "", digest.of_value([name, path.exists()]), "2026-01-01", {"batch": name})
+        ledger.append(path, event)
+    names = ["autumn", "batch-10", "batch-9", "inbox-2026", "labelled"]
+    ordered = [batch.name for batch in ledger.by_arrival(path, map(layout.batch, names))]
+    assert ordered == ["batch-9", "batch-10", "labelled", "inbox-2026", "autumn"]
+
+
+def test_an_imported_model_that_the_champion_went_back_to_is_no_finished_generation():
+    state = ledger.replay(
+        [
+            _event("imported_model", "imported"),
+            _event("opened", "0000", parent="imported"),
+            _event("sealed", "0000"),
+            _event("promoted", "0000"),
+            _event("rolled_back", "imported"),
+        ]
+    )
+    assert (state.champion, state.verdicts) == ("imported", {"0000": "promoted"})

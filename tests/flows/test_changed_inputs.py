@@ -10,11 +10,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from flows import answers, steps
 from oltr_core import digest, ledger, schema, verification
 from oltr_core.layout import Layout
 from tasks.dvc import inputs, pointers, repository, sealing, stages
+from tests.core.data_world import picture
 from tests.flows.worlds import called, commit, environment, run, stages_run
 
 
@@ -170,6 +172,20 @@ def test_a_workspace_of_an_older_version_is_verified_by_card_and_pointer_and_get
     assert recorded["batch-1"].details["truth"] == digest.of_file(truth)
     sealing.reopen(world, "0001")
     assert len([e for e in ledger.read(world.ledger) if e.event == "ingested"]) == 2, "once each"
+
+
+def test_a_batch_that_comes_after_those_of_an_older_version_is_the_newest_whatever_its_name(world, looped):
+    as_an_older_version_left_it(world)
+    params = yaml.safe_load(world.params.read_text())
+    params["sources"].append({"batch": "a-newer", "sources": [{"name": "unlabelled", "path": "new"}]})
+    world.params.write_text(yaml.safe_dump(params))
+    for number in range(3):
+        picture(world.root / "new" / f"{number}.png", number)
+    done = run(world, "oltr", "ingest", "a-newer")
+    assert done.returncode == 0, done.stderr
+    assert list(verification.ingested(ledger.read(world.ledger))) == ["batch-0", "batch-1", "a-newer"]
+    done = run(world, "oltr", "monitor")
+    assert done.stdout.startswith("a-newer: 3 images without a label"), done.stdout + done.stderr
 
 
 def test_a_model_that_was_edited_before_its_seal_was_written_down_is_not_sealed(world):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.layout import Layout
 from oltr_core.measured import share
 from oltr_core.metrics import drift
@@ -43,6 +43,10 @@ def test_what_arrived_is_the_newest_batch_without_what_a_source_named_whatever_p
     )
     assert numbers(monitoring.arrived(rows, Layout(tmp_path))) == [1, 3, 6]
     assert monitoring.arrived(manifest(), Layout(tmp_path)).num_rows == 0
+    for name in ("batch-10", "batch-2"):  # as the history has it, and not by their names
+        event = ledger.Event("ingested", "", name, "2026-01-01", {"batch": name})
+        ledger.append(Layout(tmp_path).ledger, event)
+    assert numbers(monitoring.arrived(rows, Layout(tmp_path))) == [0, 5]
 
 
 def test_they_stand_beside_validation_images_that_were_labelled_before_the_full_training():
