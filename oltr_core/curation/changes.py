@@ -6,7 +6,6 @@ refusal is a ValueError of one sentence. The class that a name means is the one 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -124,7 +123,7 @@ def near(classes: pl.DataFrame, name: str, class_id: int | None = None) -> str:
 
 def current_name(classes: pl.DataFrame, name: str, new: bool = False) -> str:
     """The name of the class that `name` stands for; where `new`, one that nobody knows is itself."""
-    name = _text(name)
+    name = _spelled(classes, name)
     if name in register.ids(classes):
         return register.names(classes)[name]
     if new and name not in register.every_id(classes):
@@ -140,7 +139,7 @@ def _after(classes: pl.DataFrame, rows: list[Row]) -> pl.DataFrame:
 
 def _named(classes: pl.DataFrame, name: str) -> Row:
     """The row of the class that has `name`, whatever its status. Raises ValueError with the nearest name."""
-    name = _text(name)
+    name = _spelled(classes, name)
     for row in classes.iter_rows(named=True):
         if name in (row["name"], *row["aliases"]):
             return row
@@ -172,11 +171,17 @@ def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
 
 
 def _text(name: str) -> str:
-    """The name as everybody writes it: without spaces around it, composed (Unicode NFC)."""
-    name = unicodedata.normalize("NFC", name).strip()
+    """The name as everybody types it. Raises ValueError where it may be no name."""
+    name = text_values.composed(name)
     if (problem := schema.name_problem(name)) is not None:
         raise ValueError(problem)
     return name
+
+
+def _spelled(classes: pl.DataFrame, name: str) -> str:
+    """`name` as the register has it: batches that are in since an older version may have names not composed."""
+    name, known = _text(name), register.every_id(classes)
+    return name if name in known else next((k for k in known if text_values.composed(k) == name), name)
 
 
 def _two_remain(classes: pl.DataFrame, name: str, what: str) -> None:

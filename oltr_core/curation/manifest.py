@@ -39,11 +39,14 @@ class Built(NamedTuple):
     disputed: list[str]  # images in use or in the pool of which that is a conflict
 
 
-def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
+def merge(
+    batches: list[Batch], names: Mapping[str, str] | None = None, decided: Collection[str] = ()
+) -> tuple[pl.DataFrame, int]:
     """Every image of `batches` once, with the number of its batch, and how many rows were copies of another.
 
     The first batch says where an image lies; a later copy may bring the label (and with it the split) that the first
-    did not have (`own_label` is the first batch's). Copies with different labels leave a reason for quarantine.
+    did not have (`own_label` is the first batch's). Copies with labels of different classes leave a reason for
+    quarantine, but for images that people have `decided` about. `names`: every name of a class -> its own of today.
     """
     if not batches:
         raise ValueError("data/raw: there is no batch of images yet; `oltr ingest` adds one")
@@ -69,9 +72,10 @@ def merge(batches: list[Batch]) -> tuple[pl.DataFrame, int]:
             pl.col("label", "group_id", "captured_at").drop_nulls().first(),
             pl.when(labelled.any()).then(pl.col("split").filter(labelled).first()).otherwise(pl.col("split").first()),
             names=pl.col("label").drop_nulls().unique().sort(),
+            classes=pl.col("label").drop_nulls().replace(dict(names or {})).n_unique(),
         )
         .with_columns(
-            reason=pl.when(pl.col("names").list.len() > 1).then(
+            reason=pl.when((pl.col("classes") > 1) & ~pl.col("image_id").is_in(list(decided))).then(
                 pl.lit("the same image with different labels: ") + pl.col("names").list.join(", ")
             )
         )
@@ -92,6 +96,7 @@ def build(
     split_since: Mapping[str, int] | None = None,
     adjudicated: pl.DataFrame = NOBODY,
     gold: pl.DataFrame | None = None,
+    unused_since: Mapping[str, int] | None = None,
 ) -> Built:
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
 
@@ -102,6 +107,8 @@ def build(
     is a correction: it takes the place of what a source said, and the image keeps its split.
     `adjudicated`: `image_id batch_id` of those that they were asked about because they had disagreed.
     `gold`: answers to gold items, whose class the parent knows.
+    `unused_since`: name of a class that was restored -> the first generation without it. Labels that came since then
+    count as those of this generation, for no update has learned them.
     """
     names = register.names(classes)
     if gold is not None:
@@ -111,12 +118,12 @@ def build(
     valid = replay.valid_answers(answers, images, corrections, split_since or {})
     answers = replay.overruled(replay.settled(valid, adjudicated), corrections)
     said = consensus(answers, names, curate.consensus, gold)
-    used = parent.filter(pl.col("split").is_in(["train", "val", "test"]))
+    used = parent.filter(pl.col("split") != "pool")  # one that people could not tell is in quarantine
     anew = used.join(answers.filter("force"), on="image_id", how="semi")["image_id"]
     here = classes.filter(pl.col("status") != register.RESERVED)
     images = hold_out.mark(images, parent, here, curate, [*doubted, *anew])
     images = images.with_columns(doubted=pl.col("image_id").is_in(list(doubted)))
-    rows = _know(images, parent, answers, said, names, generation)
+    rows = _know(images, parent, answers, said, names, unused_since or {}, generation)
     places, reasons = _place(rows, names, curate)
     rows = hold_out.apply(
         rows.with_columns(split=pl.Series(places), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), "reason"))
@@ -139,12 +146,13 @@ def _know(
     answers: pl.DataFrame,
     said: pl.DataFrame,
     names: dict[str, str],
+    unused_since: Mapping[str, int],
     generation: str,
 ) -> pl.DataFrame:
     """Each image's label and who gave it; `wish` is the split that is settled, given, or still to be drawn.
 
     answers: with `force` for those that stand over a label that is there already: corrections, and answers about
-    images of a class that was split. said: their consensus.
+    images of a class that was split. said: their consensus. unused_since: as in `build`.
     """
     before = parent.select(
         "image_id",
@@ -154,7 +162,11 @@ def _know(
     said = said.rename({"label": "answer", "label_source": "by", "batch_id": "asked_in"})
     rows = images.join(before, on="image_id", how="left").join(said, on="image_id", how="left")
     rows = rows.join(forced, on="image_id", how="left").with_columns(pl.col("forced").fill_null(False))
-    in_pool = pl.col("label").is_null() & (pl.col("split") == "pool")
+    # what people said of an image of the pool stands over a label that a later batch brings
+    later = (
+        pl.col("own_label").is_null() & pl.col("label").is_not_null() & pl.col("verdict").is_in(["label", "discard"])
+    )
+    in_pool = (pl.col("label").is_null() & (pl.col("split") == "pool")) | later.fill_null(False)
     corrected = pl.col("label").is_not_null() & (pl.col("doubted") | pl.col("forced"))
     answered = pl.col("verdict").is_not_null() & (in_pool | corrected)
     settled = pl.col("old_split").is_in(["train", "val", "test", "quarantine"]).fill_null(False)
@@ -178,8 +190,10 @@ def _know(
     )
     named = pl.col("label").is_not_null()
     same = pl.col("label").replace(names) == pl.col("old_label").replace(names)
+    since = pl.col("label").replace_strict(dict(unused_since), default=None, return_dtype=pl.Int64)
+    waited = (pl.col("old_labelled_in").cast(pl.Int64, strict=False) >= since).fill_null(False)
     return rows.with_columns(
-        labelled_in=pl.when(same).then("old_labelled_in").when(named).then(pl.lit(generation)),
+        labelled_in=pl.when(same & ~waited).then("old_labelled_in").when(named).then(pl.lit(generation)),
         reason=pl.coalesce(
             "reason",
             pl.when("discarded").then(pl.lit("discarded by ") + pl.col("label_source")),

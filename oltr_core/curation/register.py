@@ -109,6 +109,21 @@ def split_since(classes: pl.DataFrame, operations: pl.DataFrame) -> dict[str, in
     return {name: newest.get(i, 0) for name, i in every_id(classes).items() if ends[i]["status"] == "split"}
 
 
+def unused_since(
+    before: pl.DataFrame, classes: pl.DataFrame, operations: pl.DataFrame, parent: str
+) -> dict[str, int]:
+    """Names of the classes that are used again -> the first generation without them.
+
+    before: the register of the `parent`, in which they were split or retired; classes: that of this generation.
+    """
+    ends = operations.filter(pl.col("operation").is_in(["split", "retired"])).sort("number")
+    numbers = ((class_id, _number(name)) for class_id, name in ends.select("class_id", "generation").iter_rows())
+    newest = {class_id: number for class_id, number in numbers if number <= _number(parent)}
+    now = current_ids(classes)
+    back = {i for i, used in current_ids(before).items() if used is None and now.get(i) is not None}
+    return {name: newest.get(i, 0) for name, i in every_id(classes).items() if i in back}
+
+
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:
     """`classes` and a new one for every label it does not know, in the order of their names.
 

@@ -19,7 +19,7 @@ from oltr_core.curation.manifest import NOBODY, Built, build, merge
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.files import write_atomically
 from oltr_core.frames import read, scan
-from oltr_core.layout import Generation, Layout, in_order
+from oltr_core.layout import Generation, Layout
 from oltr_core.measured import Measured
 from oltr_core.settings.curate import Consensus, Curate
 from oltr_core.settings.reading import Run, load_run
@@ -46,19 +46,21 @@ def run(params: Parameters, layout: Layout) -> None:
     parent = layout.generation(this.parent)
     ledger.verify_sealed(layout.ledger, parent.folder)
     verification.verify(layout)
-    batches = in_order(layout.batches)
-    images, copies = merge(batches)
+    batches = ledger.by_arrival(layout.ledger, layout.batches)
     annotations = read_annotations(layout)
     before = read(parent.manifest, schema.MANIFEST)
     operations = operations_of(layout)
     corrections = corrections_of(layout).filter(pl.col("generation") <= this.generation)
-    classes = register.replay(read(parent.classes, schema.CLASSES), operations, this.generation, this.parent)
+    registered = read(parent.classes, schema.CLASSES)
+    classes = register.replay(registered, operations, this.generation, this.parent)
+    images, copies = merge(batches, register.names(classes), corrections["image_id"].to_list())
     audit = read_audits(layout)
     doubted, since = audit.get("suspects", ()), register.split_since(classes, operations)
     gold, adjudicated = (noted(layout, what) for what in ("gold", "adjudicated"))
     answers = annotations.join(gold, on=annotator_quality.KEY, how="anti", maintain_order="left")
     of_gold = annotations.join(gold, on=annotator_quality.KEY, how="semi", maintain_order="left")
-    asked = doubted, corrections, since, adjudicated, of_gold
+    unused_since = register.unused_since(registered, classes, operations, this.parent)
+    asked = doubted, corrections, since, adjudicated, of_gold, unused_since
     built = build(images, before, classes, answers, this.generation, params.curate, *asked)
     gone = ledger.state_of(layout.ledger).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)

@@ -11,12 +11,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import tee
 from typing import Any
 
 from filelock import FileLock
 
 from oltr_core import digest, ledger, schema
+from oltr_core.curation import text_values
 from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.images.decode import Limits
 from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere, note_of, part_of
@@ -72,7 +74,13 @@ def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
 
 
 def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str, Record]]:
-    return ((source.name, record.as_text()) for source in sources for record in source(access))
+    return ((source.name, composed(record).as_text()) for source in sources for record in source(access))
+
+
+def composed(record: Record) -> Record:
+    """The record with its label as people type it: composed (Unicode NFC, where macOS has NFD), no spaces around."""
+    names = {name: text_values.composed(text) for name in ("label", "truth") if (text := getattr(record, name))}
+    return replace(record, **names) if names else record
 
 
 def _resume(

@@ -179,15 +179,17 @@ def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], thi
     """Training rows whose class the parent has not learned from them: also what a refused sibling learned.
 
     `card` is the parent's and `classes` the register of this generation. A class that was renamed, or merged into the
-    one of an image, was learned from it; one that came back after a full training without it, was not.
+    one of an image, was learned from it. One that came back after a full training without it, was not, and neither
+    was one that was split or retired when the image got its label: curate then changes `labelled_in`.
     """
-    before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, ["image_id", "label"])
+    columns = ["image_id", "label", "labelled_in"]
+    before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, columns)
     train, class_of, current = manifest_rows.training(manifest), ids_of_names(classes), current_ids(classes)
-    labels = zip(*(before.column(name).to_pylist() for name in ("image_id", "label")), strict=True)
-    knew = {image: class_of.get(label) for image, label in labels}
-    columns = {current[class_id] for class_id in card.class_ids}
-    now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id")), strict=True)
-    new = [knew.get(image) != class_id or class_id not in columns for image, class_id in now]
+    labels = zip(*(before.column(name).to_pylist() for name in columns), strict=True)
+    knew = {image: (class_of.get(label), since) for image, label, since in labels}
+    learned = {current[class_id] for class_id in card.class_ids}
+    now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id", "labelled_in")), strict=True)
+    new = [knew.get(image) != (class_id, since) or class_id not in learned for image, class_id, since in now]
     return train.filter(pa.array(new, pa.bool_()))
 
 

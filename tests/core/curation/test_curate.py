@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.curation import register
 from oltr_core.frames import read
 from oltr_core.settings.whole import load_settings
@@ -395,6 +395,16 @@ def test_batches_are_taken_in_the_order_in_which_a_person_counts(layout):
     put_batch(layout, "batch-2", [*two_classes(), index_row(60)])
     assert of(run_curate(layout), 60)["batch"] == "batch-2"
     assert of(manifest(layout), 1)["batch"] == "batch-2"
+
+
+def test_batches_are_taken_in_the_order_in_which_they_came_in_where_the_history_has_it(layout, monkeypatch):
+    monkeypatch.setattr(curate.verification, "verify", lambda layout: None)  # these have no cards
+    put_batch(layout, "a", [index_row(1, label="dog", split="train")])
+    put_batch(layout, "b", [*two_classes(), index_row(60)])
+    for name in ("b", "a"):
+        ledger.append(layout.ledger, ledger.Event("ingested", "", name, "2026-01-01", {"batch": name}))
+    run_curate(layout)
+    assert of(manifest(layout), 1)["batch"] == "b"
 
 
 def test_an_alias_stands_for_its_class_and_a_merged_one_for_its_successor():

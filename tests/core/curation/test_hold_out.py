@@ -7,8 +7,10 @@ from collections import Counter
 import polars as pl
 import pytest
 
+from oltr_core import schema
 from oltr_core.curation import hold_out
 from tasks.annotator import truth
+from tests.core.curation.test_curate import of
 from tests.core.data_world import (
     answer,
     configure,
@@ -17,6 +19,7 @@ from tests.core.data_world import (
     opened,
     put_annotations,
     put_batch,
+    recorded,
     run_curate,
     seal,
     workspace,
@@ -221,3 +224,19 @@ def test_which_classes_are_drawn_depends_on_the_seed_and_not_on_their_order():
     assert len({tuple(names) for names in drawn}) > 3
     assert hold_out.drawn(dict(reversed(counts.items())), 3, 0) == drawn[0]
     assert hold_out.drawn(counts, 2, 0) == drawn[0][:2]
+
+
+def test_an_image_that_people_could_not_place_was_not_held_out(layout):
+    hold(layout, 1)
+    run_curate(layout)
+    names = known(layout)
+    name = next(one for one in ("cat", "dog") if one in names)
+    split = {"operation": "split", "class_id": names.index(name), "generation": "0001", "number": 0}
+    full = [dict.fromkeys(schema.OPERATIONS.names) | split]
+    recorded(layout, layout.register, schema.from_rows(schema.OPERATIONS, full), schema.OPERATIONS, "class_split")
+    next_generation(layout, 1, [])
+    first, second = list(CLASSES[name])[:2]
+    rows = next_generation(layout, 2, [answer(first, None)])
+    assert of(rows, first)["split"] == "quarantine"
+    rows = next_generation(layout, 3, [answer(second, None)])
+    assert [of(rows, n)["split"] for n in (first, second)] == ["quarantine"] * 2

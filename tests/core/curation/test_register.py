@@ -11,12 +11,13 @@ import pytest
 from oltr_core import class_lookup, schema
 from oltr_core.curation import changes, register
 from oltr_core.frames import read
-from tests.core.curation.test_curate import of, two_classes
+from tests.core.curation.test_curate import labelled, of, two_classes
 from tests.core.data_world import (
     WHEN,
     answer,
     configure,
     image_id,
+    index_row,
     opened,
     put_annotations,
     put_batch,
@@ -218,6 +219,14 @@ def test_a_name_is_composed_and_one_that_is_nearly_another_is_pointed_out():
     assert changes.warnings(boars, changes.rename(boars, "wild boar", "wild boars")) == [], "its own name"
 
 
+def test_a_class_whose_name_is_not_composed_is_reached_by_the_name_that_people_type():
+    old = classes("e\u0301cole", "  lead", "emu")
+    (renamed,) = changes.rename(old, "\u00e9cole", "school")
+    assert (renamed["class_id"], renamed["name"]) == (0, "school")
+    assert changes.current_name(old, "lead", new=True) == "  lead"
+    assert [row["class_id"] for row in changes.retire(old, " lead ")] == [1]
+
+
 def test_a_label_stands_for_a_class_or_is_new_where_that_is_wanted():
     now = after(CATS, changes.merge(CATS, "emu", "dog"))
     assert changes.current_name(now, "emu") == "dog"
@@ -302,6 +311,66 @@ def test_images_of_a_retired_class_keep_their_place_and_come_back_with_it(layout
     run_curate(layout)
     assert set(read(layout.work.base, schema.MANIFEST)["label"]) == {"cat", "dog"}
     assert figures(layout)["data/retired"] == 0
+
+
+def test_labels_that_came_while_their_class_was_retired_count_from_its_return_on(layout):
+    do(layout, {"operation": "retired", "class_id": 1})
+    put_annotations(layout, "0000", [answer(100, "dog"), answer(101, "cat")])
+    run_curate(layout)
+    opened(layout, 2, seal(layout, 1), "update")
+    do(layout, {"operation": "restored", "class_id": 1}, number=1, generation="0002")
+    rows = run_curate(layout)
+    assert [of(rows, n)["labelled_in"] for n in (10, 100, 101)] == ["0000", "0002", "0001"]
+    opened(layout, 3, seal(layout, 2), "update")
+    rows = run_curate(layout)
+    assert [of(rows, n)["labelled_in"] for n in (10, 100, 101)] == ["0000", "0002", "0001"], "once"
+
+
+def test_what_is_used_again_was_unused_from_the_newest_operation_of_the_line_on():
+    before = after(CATS, changes.retire(CATS, "cat"))
+    back = after(before, changes.restore(before, "cat"), generation="0003")
+    told = operations({"operation": "retired", "class_id": 0, "generation": "0001"},
+                      {"operation": "split", "class_id": 0, "generation": "0002"},
+                      {"operation": "retired", "class_id": 0, "generation": "0003"},
+                      {"operation": "described", "class_id": 0, "generation": "0002"})  # fmt: skip
+    restored = back.with_columns(status=pl.lit("active"))
+    assert register.unused_since(before, restored, told, "0002") == {"cat": 2}
+    assert register.unused_since(before, restored, told, "0001") == {"cat": 1}
+    assert register.unused_since(before, before, told, "0002") == {}, "not used yet"
+    assert register.unused_since(CATS, restored, told, "0002") == {}, "used all the time"
+
+
+def test_a_copy_under_the_new_name_of_its_class_is_no_contradiction(layout):
+    do(layout, {"operation": "renamed", "class_id": 1, "name": "hound"}, {"operation": "renamed", "class_id": 0, "name": "house cat"})  # fmt: skip # noqa: E501
+    put_batch(layout, "c", [*labelled("hound", range(10, 13)), *labelled("hound", range(1)), *labelled("hound", range(50, 52))])  # fmt: skip # noqa: E501
+    rows = run_curate(layout)
+    assert ids_of(layout, rows, 10, 11, 12, 50, 51) == ["hound"] * 5
+    assert [of(rows, n)["split"] for n in (10, 11, 12)] == ["train"] * 3
+    assert of(rows, 0)["reason"] == "the same image with different labels: cat, hound", "of two classes"
+
+
+def test_a_copy_with_the_label_to_which_an_image_was_corrected_is_no_contradiction(layout):
+    correct(layout, 10, "cat")
+    put_batch(layout, "c", [*labelled("cat", range(10, 12))])
+    rows = run_curate(layout)
+    assert (ids_of(layout, rows, 10), of(rows, 10)["split"]) == (["cat"], "train")
+    assert of(rows, 11)["split"] == "quarantine"
+
+
+def test_what_people_said_of_an_image_stands_over_a_label_that_comes_later(layout):
+    said = [answer(100, "cat"), answer(101, None, verdict="discard"), answer(102, None), answer(103, "dog")]
+    put_annotations(layout, "0000", said)
+    rows = run_curate(layout)
+    splits = [of(rows, n)["split"] for n in (100, 103)]
+    opened(layout, 2, seal(layout, 1), "update")
+    late = [index_row(n, label="dog", split="test") for n in (100, 101, 102, 103, 104)]
+    put_batch(layout, "late", late)
+    rows = run_curate(layout)
+    assert ids_of(layout, rows, 100, 103, 104) == ["cat", "dog", "dog"]
+    assert [of(rows, n)["label_source"] for n in (100, 103, 102, 104)] == ["ann", "ann", "source", "source"]
+    assert [of(rows, n)["split"] for n in (100, 103)] == splits
+    assert of(rows, 101)["split"] == "quarantine"
+    assert of(rows, 100)["labelled_in"] == "0001"
 
 
 def split_dog(layout) -> None:

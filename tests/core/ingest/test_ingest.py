@@ -376,3 +376,12 @@ def test_ingest_reads_no_tensor(tmp_path):
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert json.loads(layout.batch("b").card.read_text())["images"] == 3
+
+
+def test_a_label_is_taken_in_as_people_type_it(tmp_path):
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": "folder", "path": "photos"}]}])
+    for number, name in enumerate(("e\u0301cole", "\u00e9cole", " lead ")):
+        picture(tmp_path / "photos" / name / f"{number}.png", number)
+    run_ingest(layout, "b")
+    rows = pl.read_parquet(layout.batch("b").index).sort("label")
+    assert rows["label"].to_list() == ["lead", "\u00e9cole", "\u00e9cole"]

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 import yaml
@@ -232,6 +233,13 @@ def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
     manifest = schema.read(merged.work.manifest, schema.MANIFEST)
     card = checkpoint.read_card(merged.generation("0000").model)
     assert update.unlearned(manifest, card, classes, this, merged).num_rows == 0
+    since = manifest.schema.get_field_index("labelled_in")
+    rows = manifest.to_pylist()
+    place = next(i for i, row in enumerate(rows) if row["split"] == "train" and row["class_id"] == card.class_ids[0])
+    later = [this.generation if i == place else row["labelled_in"] for i, row in enumerate(rows)]
+    waited = manifest.set_column(since, manifest.schema.field(since), pa.array(later, pa.string()))
+    found = update.unlearned(waited, card, classes, this, merged)
+    assert found.column("image_id").to_pylist() == [rows[place]["image_id"]], "its class was not used when it came"
     without = card.model_copy(update={"class_ids": card.class_ids[:-1], "class_counts": card.class_counts[:-1]})
     again = update.unlearned(manifest, without, classes, this, merged)
     train = manifest_rows.of_classes(manifest_rows.training(manifest), [5])
