@@ -53,23 +53,28 @@ def read(path: Path) -> Iterator[Prediction]:
             raise ValueError(f"{path}: row {number} is no prediction; name another file") from None
 
 
-def columns_of(path: Path) -> list[str]:
-    """The first row; none of an empty file."""
+def whole(path: Path, columns: list[str]) -> tuple[int, int]:
+    """How many whole predictions a file with these columns has, and where they end: a kill may have torn the next.
+
+    A cell may hold ends of lines, within quotes. Raises ValueError for other columns, and for what is no CSV file.
+    """
+    number, end, found = 0, 0, list[str]()
     with path.open("rb") as file:
-        return next(_rows(file), (0, []))[1]
-
-
-def remove_torn_row(path: Path) -> None:
-    """Cut off a last row without its end: a kill came first. A cell may hold ends of lines, within quotes."""
-    end = 0
-    with path.open("r+b") as file:
         try:
-            for end, _ in _rows(file):  # noqa: B007
-                pass
+            for number, (end, row) in enumerate(_rows(file)):  # noqa: B007
+                found = found or row
+                if found != columns:
+                    break
         except csv.Error as error:
             if "unexpected end of data" not in str(error):  # a quote that is not closed
                 raise ValueError(f"{path}: expected a CSV file, found {error}; name another file") from None
-        file.truncate(end)
+        file.seek(0)
+        first = line(columns).encode()
+        if found != columns and (end or not first.startswith(file.read(len(first)))):
+            expected, there = (", ".join(names) for names in (columns, found))
+            there = there or "another first row"
+            raise ValueError(f"{path}: expected the columns {expected}, found {there}; name another file")
+    return number, end
 
 
 def _rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:

@@ -1,17 +1,19 @@
 """Predictions as a file that grows: JSON lines, CSV or Parquet, and what it holds already.
 
 A row is on the disk when its batch is: a kill loses the rows of a part that was not full. JSON lines and rows of CSV
-are appended; one that was torn is removed when the run is resumed. A Parquet file cannot be appended to, and without
-its end cannot be read: rows are written as whole files of `ROWS` rows into a folder beside it, `NAME.parts`, and made
-into row groups of one file at the end, one part in memory at a time.
+are appended; when the run is resumed, a torn one is removed, after the others were read. A Parquet file cannot
+be appended to, and without its end cannot be read: rows are written as whole files of `ROWS` rows into a folder
+beside it, `NAME.parts`, and made into row groups of one file at the end, one part in memory at a time.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -29,6 +31,7 @@ from oltr_core.prediction.predictions import ASKED_FOR, Prediction
 ROWS = 1024  # of a part
 KINDS = "*.jsonl, *.csv or *.parquet"
 _ABOUT = b"oltr.predictions"
+_BEGIN = b'{"path": "'  # of a JSON line
 _KINDS = {"str": pa.string(), "str | None": pa.string(), "float | None": pa.float64()}
 _TEXT, _REAL = pa.string(), pa.float64()
 _TOP = pa.field("top", pa.list_(pa.struct([("label", _TEXT), ("probability", _REAL)])))
@@ -74,8 +77,9 @@ def opened(
 ) -> File:
     """The file at `path` to write predictions of `generation` into, its format by its extension.
 
-    Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and for
-    one with predictions of another generation or of another `top_k` or number of `references`.
+    Raises ValueError for another extension, for a file that is there already unless its run is to be resumed, and,
+    leaving it as it is, for one with predictions of another generation or of another `top_k` or number of
+    `references`, or with anything else.
     """
     kinds: dict[str, Callable[[Path, dict[str, Any]], File]] = {".jsonl": Lines, ".csv": Rows, ".parquet": Parts}
     if path.suffix not in kinds:
@@ -106,12 +110,12 @@ def read(path: Path) -> Iterator[Prediction]:
 
 
 def _lines(path: Path) -> Iterator[Prediction]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 yield Prediction(**json.loads(line))
             except (ValueError, TypeError):
-                raise ValueError(f"{path}:{number}: this line is no prediction; name another file") from None
+                raise _no_prediction(path, number) from None
 
 
 class Lines:
@@ -119,16 +123,28 @@ class Lines:
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
-        if path.exists():
-            self._remove_torn()
-        self.predicted = PredictedPaths(self._paths(about))
+        number, end = self._whole() if path.exists() else (0, 0)
+        self.predicted = PredictedPaths(self._paths(about, number))
+        if path.exists():  # and all of it is ours
+            os.truncate(path, end)
         self._file: IO[str] = path.open("a", encoding="utf-8", newline="\n")
 
-    def _remove_torn(self) -> None:
-        _remove_torn_line(self.path)
+    def _whole(self) -> tuple[int, int]:
+        """How many predictions are whole, and where they end: a kill may have torn the next.
 
-    def _paths(self, about: dict[str, Any]) -> Iterator[str]:
-        for one in read(self.path) if self.path.exists() else ():
+        Raises ValueError where there is none, and what is there is not the beginning of one.
+        """
+        number = end = 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):
+                    number, end = number + 1, end + len(line)
+                elif not number and not _may_be_torn(line):
+                    raise _no_prediction(self.path, 1)
+        return number, end
+
+    def _paths(self, about: dict[str, Any], number: int) -> Iterator[str]:
+        for one in islice(read(self.path), number):
             # of an image without a prediction, nobody knows how many classes were asked for
             top_k = about["top_k"] if one.error else len(one.top or [0])
             near = about["references"] if one.error else len(one.references or [])
@@ -159,11 +175,8 @@ class Rows(Lines):
         self.columns = cells.header(about)
         super().__init__(path, about)
 
-    def _remove_torn(self) -> None:
-        cells.remove_torn_row(self.path)
-        if (found := cells.columns_of(self.path)) and found != self.columns:
-            expected, there = (", ".join(names) for names in (self.columns, found))
-            raise ValueError(f"{self.path}: expected the columns {expected}, found {there}; name another file")
+    def _whole(self) -> tuple[int, int]:
+        return cells.whole(self.path, self.columns)
 
     def add(self, prediction: Prediction) -> None:
         before = "" if self._file.tell() else cells.line(self.columns)
@@ -277,16 +290,16 @@ def _digest(path: str) -> bytes:
     return bytes.fromhex(digest.of_bytes(path.encode()))[:16]
 
 
-def _remove_torn_line(path: Path) -> None:
-    """Cut off what stands after the last end of a line: a kill came before its own."""
-    with path.open("r+b") as file:
-        end = file.seek(0, 2)
-        while end > 0:
-            start = max(0, end - 2**16)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)
+def _no_prediction(path: Path, number: int) -> ValueError:
+    return ValueError(f"{path}:{number}: this line is no prediction; name another file")
+
+
+def _may_be_torn(line: bytes) -> bool:
+    """Whether a line without its end is, or begins like, one of ours."""
+    try:
+        Prediction(**json.loads(line))
+    except TypeError:  # a whole value, of somebody else
+        return False
+    except ValueError:
+        return _BEGIN.startswith(line[: len(_BEGIN)])
+    return True

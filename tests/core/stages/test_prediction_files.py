@@ -161,12 +161,62 @@ def test_a_torn_line_is_removed_and_a_line_of_somebody_else_is_named(tmp_path):
         with opened(path, "0001", resume=True) as file:
             assert len(file.predicted) == 2
         assert path.read_bytes() == whole
-    path.write_bytes(b"x" * 100)
-    with opened(path, "0001", resume=True) as file:
-        assert len(file.predicted) == 0
-    path.write_bytes(whole + b"[1]\n")
+    path.write_bytes(whole + b"[1]\n{")
     with pytest.raises(ValueError, match=r"a\.jsonl:3: this line is no prediction"):
         opened(path, "0001", resume=True)
+    assert path.read_bytes() == whole + b"[1]\n{"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_file_that_was_torn_within_its_first_line_or_holds_nothing_is_begun_anew(tmp_path, name):
+    path = tmp_path / name
+    write(path, [said(0)])
+    whole = path.read_bytes()
+    first = whole[: whole.index(b"\n")]
+    for torn in (first, first[:-1], first[:30], first[:3], b""):
+        path.write_bytes(torn)
+        write(path, [said(0)], resume=True)
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b"x" * 100),
+        ("a.jsonl", b'{"my": "precious"}'),
+        ("a.jsonl", b'{"path": "precious", "size": 1}'),
+        ("a.jsonl", b'{"path":\n "precious"'),
+        ("a.jsonl", b"\xff\xfe\n"),
+        ("a.jsonl", b"\n"),
+        ("a.csv", b"name,qty"),
+        ("a.csv", b"path,qty"),
+        ("a.csv", b"name,qty\na,1\nb,2"),
+        ("a.csv", b'name,qty\na,"1\nb,2\nc,3\n'),
+        ("a.csv", b'"name,qty\n'),
+        ("a.csv", b"name,qty\ra,1\r"),
+        ("a.csv", b"\n\n"),
+        ("a.csv", ",".join(cells.header({"top_k": 1, "references": 0, "of_batch": False})).encode() + b",mine"),
+    ],
+)
+def test_a_file_of_somebody_else_is_refused_before_anything_of_it_is_cut_off(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"a\.(jsonl:1: this line is no prediction|csv: expected).*name another file"
+    ):
+        opened(path, "0001", resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_torn_file_that_is_refused_keeps_its_bytes(tmp_path, name):
+    path = tmp_path / name
+    write(path, [said(0)])
+    torn = path.read_bytes() + path.read_bytes()[:20]
+    path.write_bytes(torn)
+    with pytest.raises(ValueError, match="generation 0001, expected generation 0002"):
+        opened(path, "0002", resume=True)
+    assert path.read_bytes() == torn
 
 
 ODD = ["=cmd|' /C calc'!A0.png", "-1.png", "a,b.png", 'a"b\nc.png', "'@d.png", "caf\u00e9.png", "e\r.png"]
