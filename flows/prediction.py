@@ -73,6 +73,7 @@ def predict(
     name = champion_of(layout)
     images = iter(()) if batch else prediction.images_at(paths, storage.source_access(layout), sys.stdin.buffer)
     model = prediction.loaded(verified(layout, name).model, name, device)
+    how["top_k"] = min(how["top_k"], len(model.card.output_class_names))  # what --resume finds in the rows
     near = prediction.gallery(layout, name, model, references, how["batch_size"]) if references else None
     how |= {"model": model, "generation": name, "gallery": near}
     if batch:

@@ -206,7 +206,10 @@ class Parts:
 
     def _paths(self) -> Iterator[str]:
         for source in self._sources():
-            _refuse(self.path, _about(source), self.about)
+            about = _about(source)
+            if about["top_k"] > self.about["top_k"] > 1:  # once it was what was asked for, also of fewer classes
+                about["top_k"] = _longest_top(source) or self.about["top_k"]
+            _refuse(self.path, about, self.about)
             with pq.ParquetFile(source) as file:
                 for batch in file.iter_batches(columns=["path"]):
                     yield from batch.column(0).to_pylist()
@@ -276,6 +279,13 @@ def _about(path: Path) -> dict[str, Any]:
         return older | json.loads((pq.read_schema(path).metadata or {})[_ABOUT])
     except (pa.ArrowInvalid, KeyError):
         raise ValueError(f"{path}: expected predictions that `oltr predict` wrote; name another file") from None
+
+
+def _longest_top(path: Path) -> int:
+    """The most classes that a row of a Parquet file of ours has; 0 where no image could be read."""
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(columns=["top"])
+        return max((len(top or ()) for batch in batches for top in batch.column(0).to_pylist()), default=0)
 
 
 def _refuse(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

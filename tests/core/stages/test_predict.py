@@ -357,6 +357,22 @@ def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and
     assert "leave it out with --batch" in refused.output
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_the_command_goes_on_with_its_output_where_more_best_classes_are_asked_for_than_there_are(
+    model, sealed, tmp_path, kind
+):
+    ledger.append(sealed.ledger, ledger.Event("promoted", "0000", "-", world.AT.isoformat()))
+    first, second, _ = map(str, sorted(model[1].iterdir()))
+    asked = "--top-k", "999", "--output", str(tmp_path / f"a.{kind}"), "--resume"
+    for paths in ([first], [first, second]):
+        done = CliRunner().invoke(oltr, ["--workspace", str(sealed.root), "predict", *paths, *asked])
+        assert done.exit_code == 0, done.output
+    found = list(files.read(tmp_path / f"a.{kind}"))
+    assert [(one.path, len(one.top)) for one in found] == [
+        (p, len(model[0].card.class_names)) for p in (first, second)
+    ]
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_answers_in_the_same_order(model, monkeypatch):
     network, folder = model

@@ -74,6 +74,18 @@ def test_the_best_classes_are_a_column_where_they_were_asked_for(tmp_path, name)
         opened(tmp_path / name, "0001", top_k=3, resume=True)
 
 
+def test_a_parquet_file_that_says_more_best_classes_than_there_are_goes_on(tmp_path):
+    best = [{"label": "cat", "probability": 0.5}, {"label": "dog", "probability": 0.25}]
+    for path, rows_of in ((tmp_path / "a.parquet", [unread(1), said(0, top=best)]), (tmp_path / "b.parquet", [])):
+        write(path, rows_of, top_k=50)
+        write(path, [said(2, top=best)], top_k=2, resume=True)
+        assert [row["path"] for row in rows(path)] == [*(one.path for one in rows_of), "2.png"]
+    write(tmp_path / "c.parquet", [said(0, top=best)], top_k=50)
+    for fewer in (1, 3):
+        with pytest.raises(ValueError, match=f"top_k .*, expected top_k {fewer}"):
+            opened(tmp_path / "c.parquet", "0001", top_k=fewer, resume=True)
+
+
 @KINDS
 def test_nearest_images_and_sequences_are_columns_where_they_were_asked_for(tmp_path, name):
     near = [{"label": "cat", "path": "a.png", "distance": 0.5}, {"label": "dog", "path": "b.png", "distance": 0.75}]
