@@ -19,6 +19,7 @@ from oltr_core.frames import scan
 from oltr_core.images.shards import feature_key
 from oltr_core.ingest.batch_writer import part_of
 from oltr_core.layout import Layout
+from oltr_core.settings.whole import load_settings
 
 
 class Leftover(NamedTuple):
@@ -74,7 +75,7 @@ def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
         if (part := part_of(layout, batch.name).folder).is_dir():
             yield part, f"an unfinished ingest of batch {batch.name}, which is there"
     for folder in _inside(layout.exports):
-        if folder.name in state.imported:
+        if folder.name in state.imported and not _waits(layout, folder.name, state):
             yield folder, "a batch whose answers were imported"
     for file in _inside(layout.failures):
         if state.unfinished is None:
@@ -83,6 +84,22 @@ def _found(layout: Layout) -> Iterator[tuple[Path, str]]:
 
 def _inside(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _waits(layout: Layout, name: str, state: ledger.State) -> bool:
+    """Whether the batch of generation `name` is the newest that is out, and answers to it are missing."""
+    selection = layout.generation(name).selection
+    if int(name) < max((int(other) for other in state.exported), default=-1):
+        return False
+    if not selection.exists():  # what was asked is not known
+        return True
+    people: dict[str, set[str]] = {}
+    for file in layout.annotations_of(name).glob("[!.]*.parquet"):
+        for row in schema.read(file, schema.ANNOTATIONS, ["image_id", "annotator"]).to_pylist():
+            people.setdefault(row["image_id"], set()).add(row["annotator"])
+    each = getattr(load_settings(layout).annotator, "answers_per_image", 1)
+    asked = set(schema.read(selection, schema.SELECTION, ["image_id"])["image_id"].to_pylist()) - state.forgotten
+    return any(len(people.get(image, ())) < each for image in asked)
 
 
 def _keys_in_use(layout: Layout) -> set[str]:

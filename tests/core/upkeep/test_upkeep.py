@@ -813,6 +813,7 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
     assert unfinished == [f"store/features/{'f' * 64}", ".forgetting", "raw/.b.part"], "a run may continue"
     ledger.append(layout.ledger, ledger.Event("promoted", "0000", "x", WHEN))
     ledger.append(layout.ledger, ledger.Event("imported", "0000", "y", WHEN))
+    ledger.append(layout.ledger, ledger.Event("exported", "0001", "z", WHEN))
     found = garbage.leftovers(layout)
     assert sorted(f"{f.path.relative_to(layout.data)} {f.bytes}" for f in found) == [
         ".forgetting 5",
@@ -833,6 +834,42 @@ def test_only_what_nothing_refers_to_is_left_over(layout):
         layout.exports / "0000" / "a.png",
         layout.traces,
     }
+
+
+def test_a_batch_stays_until_it_has_all_of_its_answers_or_a_later_one_is_out(layout):
+    def left() -> list[Path]:
+        return [found.path for found in garbage.leftovers(layout)]
+
+    def event(what: str, generation: str, **details) -> None:
+        ledger.append(layout.ledger, ledger.Event(what, generation, "x", WHEN, details))
+
+    export = layout.export("0000")
+    export.folder.mkdir(parents=True)
+    export.page.touch()
+    event("exported", "0000")
+    assert left() == []
+    first, second, third = index(layout)["image_id"].to_list()[:3]
+    put_annotations(layout, "0000", [answer(first, "cat")])
+    assert left() == [], "the generation with its selection may not be here"
+    row = dict.fromkeys(schema.SELECTION.names) | {"u_open": 0.1, "u_info": 0.2, "merit": 0.5, "strategy": "x"}
+    row |= {"reason": "r", "suggested": "cat"}
+    rows = [row | {"image_id": i, "rank": n} for n, i in enumerate((first, second, third))]
+    path = layout.generation("0000").selection
+    schema.write(path, schema.from_rows(schema.SELECTION, rows), schema.SELECTION)
+    assert left() == []
+    put_annotations(layout, "0000", [answer(second, None)])
+    assert left() == []
+    event("forgotten", "", images=[third], generations={})
+    assert left() == [export.folder]
+    configure(layout, [], annotator={"name": "folder", "answers_per_image": 2})
+    assert left() == []
+    put_annotations(layout, "0000", [answer(i, "cat", annotator="bob") for i in (first, second)])
+    assert left() == [export.folder]
+    put_annotations(layout, "0001", [])
+    layout.export("0001").folder.mkdir()
+    for name in ("0001", "0002"):
+        event("exported", name)
+        assert left() == [export.folder, *([layout.export("0001").folder] if name == "0002" else [])]
 
 
 def test_a_scratch_folder_that_a_kill_left_is_left_over_and_one_that_is_in_use_is_not(layout):
