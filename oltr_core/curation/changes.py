@@ -6,7 +6,7 @@ refusal is a ValueError of one sentence. The class that a name means is the one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -82,13 +82,13 @@ def describe(
     return [{"operation": "described", "class_id": row["class_id"], **told}]
 
 
-def described_by(classes: pl.DataFrame, table: Iterable[dict[str, str]], where: str) -> list[Row]:
-    """`describe` for every row of a table with the columns name, taxon, parent, aliases (separated by `;`).
+def described_by(classes: pl.DataFrame, table: Mapping[int, Mapping[str, str]], where: str) -> list[Row]:
+    """`describe` for every row of a table with the columns name, taxon, parent, aliases (separated by `;`), by line.
 
     An empty cell leaves what there is. Raises ValueError that lists the wrong rows; none is taken then.
     """
     found, errors, now = [], [], classes
-    for number, cells in enumerate(table, start=2):
+    for number, cells in table.items():
         try:
             if unknown := sorted(set(cells) - {"name", "taxon", "parent", "aliases"}, key=str):
                 raise ValueError(f"there is no column {unknown[0]!r} (there are: name, taxon, parent, aliases)")

@@ -65,15 +65,11 @@ def attributes(rows: pa.Table) -> list[dict[str, Any]]:
 
 def sequences(rows: pa.Table, by: str) -> list[str | None]:
     """The sequence of each row of an index. Raises ValueError naming the attributes there are."""
-    if by == GROUP:
-        found = rows.column("group_id").to_pylist()
-        names: set[str] = set()
-    else:
-        known = attributes(rows)
-        found = [None if one.get(by) is None else str(one[by]) for one in known]
-        names = {name for one in known for name in one}
+    known, groups = attributes(rows), rows.column("group_id").to_pylist()
+    found = groups if by == GROUP else [None if one.get(by) is None else str(one[by]) for one in known]
     if not any(one is not None for one in found):
-        raise ValueError(f"--by: no image of this batch has {by!r}{suggest(by, names | {GROUP})}")
+        names = {name for one in known for name in one} | ({GROUP} if any(groups) else set())
+        raise ValueError(f"--by: no image of this batch has {by!r}{suggest(by, names - {by})}")
     return found
 
 

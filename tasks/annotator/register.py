@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from oltr_core.frames import read, scan
 from oltr_core.layout import GENESIS, Layout, generation_name
 from oltr_core.ledger import Event
 from oltr_core.settings.budget import ANYWAY
-from tasks.annotator import records
+from tasks.annotator import records, tables
 
 _EVENT = "class_{}"
 
@@ -79,14 +78,18 @@ def said(layout: Layout, rows: list[dict[str, Any]], generation: str) -> str:
     return "\n".join([*lines, f"this holds from generation {generation} on"])
 
 
-def read_csv(file: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file. Raises ValueError where it is none."""
+def read_csv(file: Path) -> dict[int, dict[str, str]]:
+    """The rows of a CSV table, by line. Raises ValueError for another file and for a row that cannot be read."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file}: expected a CSV table in UTF-8, found something else ({error})") from None
-    return [{(k or "").strip(): schema.as_meant(v or "") for k, v in row.items()} for row in rows]
+        text, certain = tables.text_of(file.read_bytes())
+        if not certain:
+            raise ValueError(f"expected UTF-8 text, found another encoding; {tables.SAVE}")
+        lines = list(tables.rows(text, ("name",)))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if wrong := [f"{file}:{line.number}: {line.problem}" for line in lines if line.problem]:
+        raise ValueError("\n".join(wrong))
+    return {line.number: line.cells for line in lines}
 
 
 def _table(layout: Layout, rows: list[dict[str, Any]]) -> Any:

@@ -21,6 +21,7 @@ from oltr_core.layout import GENESIS, Generation, Layout
 from oltr_core.measured import read_all
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
+from oltr_core.spec import suggest
 from tasks.dvc import pointers, remotes, repository
 from tasks.dvc.stages import let_dvc_find_oltr
 
@@ -51,6 +52,9 @@ def reproduce(layout: Layout, name: str, scratch: Path) -> list[Compared]:
     A generation that version 0.1 sealed is made by today's pipeline, and compared by content, up to rounding.
     Raises ValueError when the generation is not sealed, was edited, or its inputs cannot be restored.
     """
+    made = ledger.state_of(layout.ledger).generations
+    if name not in made:  # a path, or the empty generation, has a folder as well
+        raise ValueError(f"{name}: expected a generation that was sealed in this workspace{suggest(name, made)}")
     sealed = layout.generation(name)
     ledger.verify_sealed(layout.ledger, sealed.folder)
     again = Layout(scratch)

@@ -254,9 +254,28 @@ def test_ids_are_kept_before_a_generation_of_another_line_is_opened(layout, monk
 
 def test_a_table_of_names_is_read_as_it_was_meant(tmp_path):
     file = tmp_path / "names.csv"
-    file.write_bytes('\ufeffname , taxon\n lynx,\n\'=fox,"Vulpes, red"\n'.encode())
-    assert register.read_csv(file) == [{"name": " lynx", "taxon": ""}, {"name": "=fox", "taxon": "Vulpes, red"}]
-    for content in (b"\xff\xfe", b'name\n"a"b\n'):
+    wanted = {2: {"name": "lynx", "taxon": ""}, 4: {"name": "=fox", "taxon": "Vulpes, red"}}
+    text = '\ufeffname , Taxon\n lynx,\n,\n\'=fox,"Vulpes, red"\n'
+    for content in (text.encode(), text.encode("utf-16-le"), text.replace(",", ";").encode()):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"names\.csv: expected a CSV table in UTF-8, found something else"):
-            register.read_csv(file)
+        assert [*register.read_csv(file)] == [*wanted]
+    file.write_bytes(text.encode())
+    assert register.read_csv(file) == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"name,taxon\neel,7,\n", r":2: expected 2 cells, found 3; put a cell that holds ',' into quotes"),
+        (b'name\nlynx\n"a"b\n', r":3: expected a row of a CSV table, found none"),
+        (b"taxon\n7\n", r": there is no column 'name' \(there are: taxon\)"),
+        (b"\xff\xfe", r": there is no column 'name' \(there are: none\)"),
+        (b"name,aliases\nlynx,b\xe4r\n", r": expected UTF-8 text, found another encoding; save the table again"),
+        (b"PK\x03\x04", r": expected a CSV table, found a workbook"),
+    ],
+)
+def test_a_table_of_names_that_cannot_be_read_is_refused_with_file_and_line(tmp_path, content, sentence):
+    file = tmp_path / "names.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"names\.csv{sentence}"):
+        register.read_csv(file)

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.layout import Layout
-from tasks.dvc.reproduce import ROUNDING, _alike, compare
+from tasks.dvc.reproduce import ROUNDING, _alike, compare, reproduce
 
 
 def selection(path: Path, merit: float = 0.5, suggested: str = "lynx", rows: int = 2) -> Path:
@@ -77,3 +77,19 @@ def test_figures_that_both_versions_know_may_differ_by_rounding(tmp_path, off, s
         path.write_text(text)
     *_, figures, reasons = compare(sealed, again)
     assert (figures.equal, reasons.equal) == (same, True)
+
+
+@pytest.mark.parametrize("name", ["0000/", "data/generations/0000", "genesis", "0007", "imported"])
+def test_what_is_no_sealed_generation_is_refused_with_those_that_there_are(tmp_path, name):
+    layout = Layout(tmp_path)
+    layout.data.mkdir()
+    for event, of, more in (
+        ("imported_model", "imported", {}),
+        ("opened", "0000", {"parent": "imported"}),
+        ("sealed", "0000", {}),
+        ("opened", "0007", {"parent": "0000"}),
+    ):
+        ledger.append(layout.ledger, ledger.Event(event, of, "x", "2026-05-01T00:00:00Z", more))
+    with pytest.raises(ValueError, match=rf"^{name}: expected a generation that was sealed .*\(there are: 0000\)$"):
+        reproduce(layout, name, tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()

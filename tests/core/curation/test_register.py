@@ -134,24 +134,24 @@ def test_a_parent_that_is_a_class_goes_by_the_name_that_it_has_now():
 
 
 def test_a_table_describes_many_classes_or_none():
-    table = [
-        {"name": "cat", "taxon": "42", "aliases": "puss; kitty"},
-        {"name": "dog"},
-        {"name": "emu", "parent": "x"},
-    ]
+    table = {
+        2: {"name": "cat", "taxon": "42", "aliases": "puss; kitty"},
+        3: {"name": "dog"},
+        4: {"name": "emu", "parent": "x"},
+    }
     rows = changes.described_by(CATS, table, "c.csv")
     now = after(CATS, rows)
     assert (row(now, 0)["taxon"], row(now, 0)["aliases"], row(now, 2)["parent"]) == ("42", ["puss", "kitty"], "x")
-    wrong = [{"name": "cta", "taxon": "1"}, {"name": "dog", "aliases": "emu"}, {"name": "cat", "genus": "x"}]
+    wrong = {2: {"name": "cta", "taxon": "1"}, 4: {"name": "dog", "aliases": "emu"}, 5: {"name": "cat", "genus": "x"}}
     with pytest.raises(ValueError) as caught:
         changes.described_by(CATS, wrong, "c.csv")
     assert str(caught.value).splitlines() == [
         "c.csv:2: no class is called 'cta'; did you mean 'cat'? (there are: cat, dog, emu)",
-        "c.csv:3: 'emu' is a name of the class 'emu' (active) already; choose another, or merge the two classes",
-        "c.csv:4: there is no column 'genus' (there are: name, taxon, parent, aliases)",
+        "c.csv:4: 'emu' is a name of the class 'emu' (active) already; choose another, or merge the two classes",
+        "c.csv:5: there is no column 'genus' (there are: name, taxon, parent, aliases)",
     ]
     with pytest.raises(ValueError, match="expected rows with name"):
-        changes.described_by(CATS, [{"name": "cat"}], "c.csv")
+        changes.described_by(CATS, {2: {"name": "cat"}}, "c.csv")
 
 
 GONE = after(classes("cat", "dog", "emu", "fox", "gnu"), changes.merge(classes("cat", "dog", "emu"), "dog", "cat"))

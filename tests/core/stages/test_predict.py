@@ -28,6 +28,7 @@ from oltr_core.prediction import (
     predict_rows,
     predictions,
 )
+from oltr_core.prediction.ingested import sequences
 from oltr_core.prediction.requests import content
 from tests.core.stages import loop_world as world
 
@@ -304,9 +305,16 @@ def test_an_image_taken_for_empty_has_no_vote_where_others_of_its_sequence_are_n
 
 
 def test_an_attribute_that_no_image_has_is_refused_with_those_that_there_are(model, sealed):
-    for by, sentence in (("seqid", "did you mean 'seq_id'.*there are: group, seq_id"), ("group", "has 'group'")):
+    for by, sentence in (
+        ("seqid", r"has 'seqid'; did you mean 'seq_id'\? \(there are: seq_id\)$"),
+        ("group", r"has 'group' \(there are: seq_id\)$"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             next(predict_batch(sealed, "batch-0", model[0], "0000", by=by))
+    rows = schema.read(sealed.batches[0].index, schema.INDEX).to_pylist()
+    rows = schema.from_rows(schema.INDEX, [row | {"group_id": "a"} for row in rows])
+    with pytest.raises(ValueError, match=r"there are: group, seq_id\)$"):
+        sequences(rows, "seqid")
 
 
 def test_the_nearest_labelled_images_are_named_and_one_of_the_gallery_is_nearest_to_itself(model, sealed, tmp_path):
