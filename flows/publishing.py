@@ -21,11 +21,20 @@ def mirror(layout: Layout) -> dict[str, str]:
     with WATCH.lap("mirror to MLflow (in the background)"):
         try:
             tracking = load_settings(layout).tracking
-            return mlflow.reports(layout, tracking, mlflow.mirror(layout, tracking))
+            try:
+                added = mlflow.mirror(layout, tracking)
+            except mlflow.Incomplete as error:
+                added = error.added
+                _say_not_shown(error)
+            return mlflow.reports(layout, tracking, added)
         except Exception as error:  # whatever is wrong with it: MLflow is a view, and the ledger holds the evidence
-            why = " ".join(str(error).split())[:200]
-            say(f"MLflow does not show this yet ({why}); the next generation tries again")
+            _say_not_shown(error)
             return {}
+
+
+def _say_not_shown(error: Exception) -> None:
+    why = " ".join(str(error).split())[:200]
+    say(f"MLflow does not show this yet ({why}); the next generation tries again")
 
 
 def catch_up(layout: Layout) -> None:

@@ -34,13 +34,21 @@ _turn = threading.Lock()  # the loop mirrors in the background
 def mirror(layout: Layout, tracking: Tracking) -> list[str]:
     """Show every sealed generation that MLflow does not show yet, and point the alias at the champion.
 
-    Returns the names that were added.
+    Returns the names that were added. Raises Incomplete where one could not be, after all the rest.
     """
     with _turn:
         history = _history(layout, tracking)
         added = _mirror(layout, tracking)
         write_atomically(layout.mirrored, history)
     return added
+
+
+class Incomplete(Exception):
+    """Some generations could not be shown; `added` are the names of those that were."""
+
+    def __init__(self, failed: dict[str, Exception], added: list[str]) -> None:
+        super().__init__("; ".join(f"generation {name}: {error}" for name, error in failed.items()))
+        self.added = added
 
 
 def behind(layout: Layout, tracking: Tracking) -> bool:
@@ -67,17 +75,25 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
     new = [layout.generation(name) for name in state.generations if state.sealed[name] not in shown]
     new = [generation for generation in new if generation.folder.is_dir()]
+    failed: dict[str, Exception] = {}
     for generation in new:
-        with warnings.catch_warnings():  # its advice on examples: the signature is given
-            warnings.simplefilter("ignore")
-            add(client, tracking, generation, state, above.info.run_id, line.span(events, generation.name))
+        try:
+            with warnings.catch_warnings():  # its advice on examples: the signature is given
+                warnings.simplefilter("ignore")
+                add(client, tracking, generation, state, above.info.run_id, line.span(events, generation.name))
+        except Exception as error:  # what is wrong with one generation stops neither the others nor the alias
+            client.get_run(above.info.run_id)  # raises where the server is gone: no use to ask it for each of them
+            failed[generation.name] = error
     ours = [
         r for r in runs(tracking) if r.data.tags["oltr.digest"] == state.sealed.get(r.data.tags["oltr.generation"])
     ]
+    _follow(client, tracking, state, ours)  # first: the champion is served
     line.follow(client, above, ours, layout, events, state)
     line.look(client, above, arrivals.looks(layout))
-    _follow(client, tracking, state, ours)
-    return [generation.name for generation in new]
+    added = [generation.name for generation in new if generation.name not in failed]
+    if failed:
+        raise Incomplete(failed, added)
+    return added
 
 
 def _drop_unfinished(client: Any, experiment: str, ours: set[str]) -> None:

@@ -12,6 +12,7 @@ from oltr_core.measured import read_intervals
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import flat, read_yaml
 from tasks.mlflow import line, model, pictures
+from tasks.mlflow.names import accepted
 
 REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
 
@@ -40,7 +41,7 @@ def add(
     name, begun = f"generation {generation.name}", span[0]
     made_run = client.create_run(experiment.experiment_id, start_time=begun, tags=tagged, run_name=name)
     with mlflow.start_run(run_id=made_run.info.run_id) as run:
-        mlflow.log_params(flat(read_yaml(generation.params)) | run_file)
+        mlflow.log_params(accepted(flat(read_yaml(generation.params)) | run_file))
         source: Any = mlflow.data.dataset_source_registry.resolve_dataset_source(str(generation.manifest))  # pyright: ignore
         content = digest.of_file(generation.manifest)[:32]  # MLflow keeps 36 characters of a digest
         data = MetaDataset(source, name=f"manifest-{generation.name}", digest=content)
@@ -58,13 +59,15 @@ def add(
         measured |= {f"cost/seconds/{stage}": value for stage, value in seconds.items()}
         point: dict[str, Any] = {"step": int(generation.name), "timestamp": span[1]}
         point |= {"model_id": logged.model_id, "dataset": data}
-        mlflow.log_metrics(measured, **point)
+        mlflow.log_metrics(accepted(measured), **point)
         if bounds := read_intervals(generation.intervals):
-            mlflow.log_metrics(line.ends(bounds), **point)
+            mlflow.log_metrics(accepted(line.ends(bounds)), **point)
         # of an update, the log is the one of the full training that came before
         for epoch, text in enumerate(generation.training_log.read_text().splitlines() if trained else [], start=1):
             means = {name: value for name, value in json.loads(text).items() if isinstance(value, float)}
-            mlflow.log_metrics({f"train/{k.removeprefix('loss/')}": v for k, v in means.items()}, step=epoch)
+            mlflow.log_metrics(
+                accepted({f"train/{k.removeprefix('loss/')}": v for k, v in means.items()}), step=epoch
+            )
         if not client.search_registered_models(f"name = '{tracking.model}'"):
             client.create_registered_model(tracking.model, description=REGISTERED)
         kept = {key: tags[key] for key in ("oltr.generation", "oltr.verdict") if tags[key]}

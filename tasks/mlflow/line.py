@@ -14,6 +14,7 @@ from oltr_core import digest, ledger
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event, State
 from oltr_core.settings.workspace import name_of
+from tasks.mlflow.names import accepted
 
 PARENT = "mlflow.parentRunId"
 LINE = "oltr.line"  # the first event of the ledger: a workspace that was cleaned and begun again is another line
@@ -74,7 +75,7 @@ def follow(
     shown = line.data.tags[SHOWN].split()
     for name in (name for name in state.generations if name not in shown):
         figures = ledger.metrics_at_seal(sealed[name].details, layout.generation(name).metrics)
-        figures = measured(figures) | ends(sealed[name].details.get("intervals", {}))
+        figures = accepted(measured(figures) | ends(sealed[name].details.get("intervals", {})))
         points = [Metric(n, x, span(events, name)[1], int(name)) for n, x in figures.items()]
         client.log_batch(above, metrics=points)
         shown.append(name)

@@ -182,6 +182,16 @@ def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, 
     assert "MLflow does not show this yet (connection refused)" in capsys.readouterr().err
 
 
+def test_of_generations_that_mlflow_shows_beside_one_that_it_cannot_the_reports_are_told(world, monkeypatch, capsys):
+    def some(*arguments):
+        raise mlflow.Incomplete({"0000": ValueError("no log")}, ["0001"])
+
+    monkeypatch.setattr(mlflow, "mirror", some)
+    monkeypatch.setattr(mlflow, "reports", lambda layout, tracking, names: dict.fromkeys(names, "http://host"))
+    assert publishing.mirror(world) == {"0001": "http://host"}
+    assert "MLflow does not show this yet (generation 0000: no log)" in capsys.readouterr().err
+
+
 def test_a_message_that_nobody_takes_is_reported_and_stops_nothing(monkeypatch):
     monkeypatch.setenv("OLTR_WEBHOOK_URL", "http://127.0.0.1:9/none")
     assert "was not delivered" in (notify.send("generation 0000 is promoted") or "")

@@ -18,7 +18,7 @@ from oltr_core.settings.operations import Tracking
 from oltr_core.settings.whole import load_settings
 from oltr_core.stages import curate, evaluate, ingest, select, train, update
 from tasks import mlflow as tracking
-from tasks.mlflow import connection, replacing
+from tasks.mlflow import connection, names, replacing
 from tests.architecture.closure import modules
 from tests.architecture.imports import imports_of
 from tests.core.stages import loop_world as world
@@ -237,6 +237,58 @@ def test_the_logged_model_shows_its_figures_and_the_version_that_it_is_registere
         "oltr.generation": "0000",
         "oltr.verdict": "promoted",
     }
+
+
+def test_a_generation_whose_names_mlflow_does_not_accept_is_shown_under_others(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    final, of_class = layout.generation("0000"), "class/Grévy's zebra (adult)"
+    params = yaml.safe_load(final.params.read_text()) | {"gate": {"tolerances": {of_class: 0.1}}}
+    final.params.write_text(yaml.safe_dump(params))
+    figures = {"slice/camera (site)/worst": 0.25, "slice/camera [site]/worst": 0.75, "slice/../x": 0.5}
+    final.metrics.write_text(json.dumps(json.loads(final.metrics.read_text()) | figures))
+    assert tracking.mirror(layout, SETTINGS) == ["0000", "0001"]
+    _, above = line_of(layout)
+    found = runs(layout)["0000"].data
+    assert [v for k, v in found.params.items() if k.startswith("gate.tolerances.class/Grévy_s zebra _adult_")] == [
+        "0.1"
+    ]
+    for of in (found.metrics, above.data.metrics):
+        assert sorted(v for k, v in of.items() if k.startswith("slice/camera _site_/worst ")) == [0.25, 0.75]
+        assert [v for k, v in of.items() if k.startswith("slice/_../x ")] == [0.5]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/", "a//b", "a/", "./a", "a/..", "..", "...", "a\n", "x" * 300, "x" * 249 + "//"]
+)
+def test_any_name_becomes_one_that_mlflow_accepts_and_no_other_name_becomes(name):
+    from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name
+
+    (other,) = names.accepted({name: 1})
+    _validate_metric_name(other)
+    assert len(other) <= names.LONGEST == MAX_ENTITY_KEY_LENGTH
+    assert len(names.accepted({name: 1, f"{name}'": 2, f"{name}(": 3})) == 3
+
+
+def test_a_name_that_mlflow_accepts_stays_as_it_is():
+    assert names.accepted({"class/lynx: a-b c_d.é": 1}) == {"class/lynx: a-b c_d.é": 1}
+
+
+def test_a_generation_that_cannot_be_shown_stops_neither_the_others_nor_the_alias(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    log = layout.generation("0000").training_log
+    text = log.read_text()
+    log.unlink()
+    for added in (["0001"], []):
+        with pytest.raises(tracking.Incomplete, match=r"^generation 0000: .*No such file") as failure:
+            tracking.mirror(layout, SETTINGS)
+        assert failure.value.added == added
+        champion = tracking.connect(layout, SETTINGS).get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
+        assert champion.tags["oltr.generation"] == "0001"
+        assert tracking.behind(layout, SETTINGS)
+    log.write_text(text)
+    assert tracking.mirror(layout, SETTINGS) == ["0000"]
 
 
 def test_a_verdict_and_a_champion_that_change_are_followed(shown, tmp_path):
