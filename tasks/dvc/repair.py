@@ -41,6 +41,7 @@ def repair(layout: Layout) -> list[str]:
     Raises ValueError for a file that cannot be made again, and where nobody may work now.
     """
     require_git(layout)
+    refuse_links(layout)
     if process := at_work(layout):
         raise ValueError(f"{layout.root}: DVC is at work in this workspace ({process}); wait for it or stop it")
     found = list(torn(layout))
@@ -59,6 +60,7 @@ def repair(layout: Layout) -> list[str]:
 def findings(layout: Layout) -> list[str]:
     """What `repair` would repair, in its words. Raises ValueError for what it could not."""
     require_git(layout)
+    refuse_links(layout)
     return [each.sentence for each in torn(layout)] + [_again(path) for path in without_pointer(layout)]
 
 
@@ -75,6 +77,19 @@ def require_git(layout: Layout) -> None:
             raise ValueError(
                 f"{root}: expected a folder of a git repository, found none; a workspace is versioned with git and "
                 f"DVC, and `oltr init {root}` makes it one"
+            )
+
+
+def refuse_links(layout: Layout) -> None:
+    """Raise ValueError where a folder that DVC writes into is a symbolic link, which it refuses."""
+    places = [layout.raw, layout.truth, layout.annotations, layout.generations, layout.work.folder]
+    inside = [path for place in places for path in place.glob("*") if path.is_dir()]  # a file may be DVC's own link
+    for path in (layout.data, *places, *inside):
+        if path.is_symlink():
+            raise ValueError(
+                f"{path}: expected a folder, found a symbolic link to {path.readlink()}, and DVC takes nothing in "
+                "behind one; move the folder back here, or move the whole workspace and link that; for a large cache "
+                "alone there is `dvc config cache.dir`"
             )
 
 

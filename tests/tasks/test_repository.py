@@ -343,6 +343,22 @@ def test_a_workspace_outside_of_git_is_refused_at_once_unless_dvc_does_without(t
     assert repair.repair(layout) == []
 
 
+@pytest.mark.parametrize("folder", ["data", "data/raw", "data/raw/b", "data/work"])
+def test_a_folder_that_is_a_link_is_refused_before_dvc_does_and_a_linked_workspace_is_not(tmp_path, folder):
+    layout = made(tmp_path / "world")
+    (tmp_path / "linked").symlink_to(layout.root)
+    assert repair.findings(Layout(tmp_path / "linked")) == []
+    path, elsewhere = layout.root / folder, tmp_path / "elsewhere"
+    path.mkdir(parents=True, exist_ok=True)
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    for look in (repair.findings, repair.repair):
+        with pytest.raises(
+            ValueError, match=f"{path}: expected a folder, found a symbolic link to {elsewhere}.* move"
+        ):
+            look(layout)
+
+
 def test_a_pointer_that_names_another_copy_names_again_the_one_in_the_ledger(tmp_path):
     layout = made(tmp_path / "world")
     folder = layout.batch("first").folder
