@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.tables import rendered
 from oltr_core import ledger
-from oltr_core.layout import Layout
+from oltr_core.layout import IMPORTED, Layout
 from oltr_core.ledger import Event
 
 
@@ -87,4 +87,6 @@ def table(layout: Layout) -> str:
         name = entry["generation"] + ("*" if entry["champion"] else "")
         rows.append([name, entry["status"], *numbers])
         notes += [entry["edited"]] if entry["edited"] else []
+    if ledger.state_of(layout.ledger).champion == IMPORTED:
+        notes.append("the champion is the imported model, which is no generation")
     return "\n".join([rendered(["generation", "verdict", *headings], rows, right=headings), *notes])

@@ -17,7 +17,7 @@ from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.files import write_atomically
-from oltr_core.layout import Layout
+from oltr_core.layout import IMPORTED, Layout
 from oltr_core.settings.operations import Tracking
 from oltr_core.upkeep import arrivals
 from tasks.mlflow import database, line
@@ -117,6 +117,8 @@ def _follow(client: Any, tracking: Tracking, state: ledger.State, ours: list[Any
                 client.set_model_version_tag(tracking.model, version, "oltr.verdict", verdict)
         if name == state.champion and version is not None:
             client.set_registered_model_alias(tracking.model, CHAMPION, version)
+    if state.champion == IMPORTED and versions:  # it has no version: after a rollback, none is to be served for it
+        client.delete_registered_model_alias(tracking.model, CHAMPION)
 
 
 def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+from flows import plan
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED
+from oltr_core.settings.operations import Tracking
+from tasks import mlflow as tracking
 from tests.flows.worlds import called, new_world, run
 
 
@@ -39,6 +42,11 @@ def test_a_loop_begins_with_an_imported_model_and_its_first_generation_can_be_ma
     if state.champion != IMPORTED:
         assert called(layout, "oltr", "rollback", "--reason", "a test").returncode == 0
     assert ledger.replay(ledger.read(layout.ledger)).champion == IMPORTED
+    shown = called(layout, "oltr", "generations").stdout
+    assert shown.endswith("the champion is the imported model, which is no generation\n")
+    aliases = tracking.connect(layout, Tracking()).get_registered_model(Tracking().model).aliases
+    assert aliases == {}, "nothing is served as the champion that is not"
+    assert plan.finished(layout) == 1
 
     late = called(looped.layout, "oltr", "import-model", str(file))
     assert late.returncode == 2
