@@ -69,7 +69,7 @@ def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
     """Write into the ledger what is to go, before anything is changed. Raises ValueError for what is not here."""
     from oltr_core.upkeep import forgetting
     from tasks import clock
-    from tasks.dvc import inputs, objects, repository
+    from tasks.dvc import git, inputs, objects, repository
 
     for path in repository.tracked(layout):
         if not path.exists():
@@ -78,7 +78,8 @@ def begin_forgetting(layout: Layout, image_ids: list[str]) -> None:
     holders = forgetting.holders(layout, image_ids)
     sealed = [layout.generation(p.name).dvc_lock for p in holders if p.parent == layout.generations]
     names = objects.named(layout, *holders, locks=[layout.dvc_lock, *sealed])
-    forgetting.begin(layout, forgetting.prepare(layout, image_ids) | {"objects": sorted(names)}, clock.now())
+    details = {"objects": sorted(names), "blobs": git.blobs(layout, forgetting.addresses(layout, image_ids))}
+    forgetting.begin(layout, forgetting.prepare(layout, image_ids) | details, clock.now())
 
 
 def finish_forgetting(layout: Layout) -> str:
@@ -97,7 +98,7 @@ def finish_forgetting(layout: Layout) -> str:
     from oltr_core.measured import counted
     from oltr_core.upkeep import forgetting, search
     from tasks import annotator, clock, storage
-    from tasks.dvc import copies, inputs, objects, repository
+    from tasks.dvc import copies, git, inputs, objects, repository
     from tasks.mlflow import replacing
     from tasks.prefect import artifacts
     from tasks.prefect.server import prepare_environment
@@ -135,8 +136,10 @@ def finish_forgetting(layout: Layout) -> str:
             "goes on from here"
         )
     left = [*map(str, found), *objects.holding(layout, traces)]
+    committed = git.holding(layout, pending.get("blobs", []))
     forgetting.end(layout, clock.now())
     where = " in this workspace" if left else ""
+    where += " outside of git" if committed else ""
     done = (
         f"forgot {counted(len(images), 'images')}: bytes, features and pictures are gone, with "
         f"{counted(dropped, 'copies')} in DVC, and a search found nothing of them{where}; "
@@ -146,8 +149,15 @@ def finish_forgetting(layout: Layout) -> str:
         done += f"; MLflow's files at {unsearched} were replaced, and not searched"
     if server:
         done += f"; events in Prefect's server at {server} keep pictures until their retention period is over"
-    if left:
-        raise ValueError(f"{done}; but {', '.join(left)} still hold something of them for other workspaces")
+    but = [f"{', '.join(left)} still hold something of them for other workspaces"] if left else []
+    if committed:
+        but.append(
+            f"git still has their files, in the history of {', '.join(committed)}: delete these (`git tag --delete`, "
+            "`git branch --delete --force`) or rewrite them (git filter-repo), then `git gc --prune=now`, and do the "
+            "same wherever they were pushed"
+        )
+    if but:
+        raise ValueError(f"{done}; but {'; and '.join(but)}")
     return done
 
 

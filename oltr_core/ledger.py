@@ -35,7 +35,8 @@ EVENTS = (
     # the class register: `digest` is that of the file with the operations; details: `reason`, `by`, `classes`
     *(f"class_{change}" for change in ("added", "renamed", "merged", "split", "retired", "restored", "described")),
     "corrected",  # the label of an image; `digest` is that of the file; details: `image`, `label`, `reason`, `by`
-    "forgetting",  # images are being removed; `objects` are DVC's that hold them, `generations` the digests to come
+    #: images are being removed; `objects` are DVC's that hold them, `blobs` git's, `generations` the digests to come
+    "forgetting",
     "forgotten",  # that is over
 )
 _WITH_HEAD = ("ingested", "imported_model", "forgetting")  # version 0.1, which kept no head, writes none of these

@@ -60,6 +60,14 @@ def holders(layout: Layout, image_ids: Collection[str]) -> list[Path]:
     return [*places, *(g.folder for g in _generations(layout) if _knows(g, image_ids))]
 
 
+def addresses(layout: Layout, image_ids: Collection[str]) -> list[str]:
+    """Where the images came from, their duplicates too."""
+    tables = [scan(b.index, schema.INDEX) for b in layout.batches]
+    tables += [scan(b.quarantine, schema.QUARANTINE) for b in layout.batches if b.quarantine.exists()]
+    mine = [t.filter(pl.col("image_id").is_in(image_ids)).select("address").collect()["address"] for t in tables]
+    return sorted({address for found in mine for address in found})
+
+
 def prepare(layout: Layout, image_ids: Collection[str]) -> dict[str, Any]:
     """Write what the steps need into a folder of its own, and return what the ledger says of the removal.
 

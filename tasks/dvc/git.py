@@ -9,20 +9,23 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from oltr_core.layout import Layout
+from tasks.dvc.repository import inside
 
 _TAGS = "refs/tags/oltr"
 BRANCH = "refs/heads/oltr/generations"
 
 
 def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> str:
-    """Commit what git sees of the workspace now, tag it `oltr/NNNN`, and return the revision.
+    """Commit what git sees of our files in the workspace, tag it `oltr/NNNN`, and return the revision.
 
-    One that was promoted is also a version of the artifact `model` of dvc.yaml: DVC finds it by an annotated tag of
-    GTO's form, and takes the highest. A generation that has its tag is left as it is. Raises ValueError with git's
-    own words.
+    Not the files of users, which may be all of their images: a commit keeps them, whatever is forgotten. One that
+    was promoted is also a version of the artifact `model` of dvc.yaml: DVC finds it by an annotated tag of GTO's
+    form, and takes the highest. A generation that has its tag is left as it is. Raises ValueError with git's own
+    words.
     """
     if there := tagged(layout, name):
         return there
@@ -31,7 +34,9 @@ def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> s
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         if head:
             _git(layout, index, "read-tree", head.strip())
-        _git(layout, index, "add", "--all", ".")
+        seen = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
+        ours = _git(layout, index, *seen, *(inside(layout, path) for path in _ours(layout)))
+        _git(layout, index, "update-index", "--add", "--remove", "-z", "--stdin", given=ours)
         tree = _git(layout, index, "write-tree")
     parent = ["-p", (branch or head).strip()] if branch or head else []
     revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
@@ -48,10 +53,56 @@ def tagged(layout: Layout, name: str) -> str:
     return answer(layout.root, "rev-parse", "--quiet", "--verify", f"{_TAGS}/{name}").strip()
 
 
-def _git(layout: Layout, environment: dict[str, str], *arguments: str) -> str:
+def _ours(layout: Layout) -> list[Path]:
+    """What identifies a generation, or is written by this package."""
+    settings = [layout.params, layout.dvc_yaml, layout.dvc_lock, layout.prefect_yaml, layout.dvc_config]
+    ignored = [layout.root / ".gitignore", layout.root / ".dvcignore", layout.dvc_config.with_name(".gitignore")]
+    return [*settings, *ignored, layout.data]
+
+
+def blobs(layout: Layout, addresses: Collection[str]) -> list[str]:
+    """What git calls the files of these images: as they are, and those that are gone as our commits have them."""
+    if not (ours := _refs(layout)):
+        return []
+    wanted = [*addresses, *(a.rpartition("#")[0] for a in addresses)]  # of a part of a picture, the whole
+    files = {inside(layout, layout.root / file): layout.root / file for file in wanted if file}
+    here = "\n".join(_quoted(file.resolve()) for file in files.values() if file.is_file())
+    found = set(_git(layout, {}, "hash-object", "--stdin-paths", given=here).split())
+    for ref in ours:
+        for entry in _git(layout, {}, "ls-tree", "-r", "-z", ref).split("\0"):
+            about, _, file = entry.partition("\t")
+            if file in files and not files[file].exists():
+                found.add(about.split()[2])
+    return sorted(found)
+
+
+def _quoted(path: Path) -> str:
+    """As git reads a path of any bytes in a line."""
+    return '"' + "".join(f"\\{byte:03o}" for byte in os.fsencode(path)) + '"'
+
+
+def holding(layout: Layout, blobs: Collection[str]) -> list[str]:
+    """Our branch and those of our tags whose commits, or the ones before them, hold one of `blobs`."""
+    held = {ref: _git(layout, {}, "rev-list", "--objects", ref).splitlines() for ref in _refs(layout) if blobs}
+    return [ref for ref, lines in held.items() if not {line.split(" ")[0] for line in lines}.isdisjoint(blobs)]
+
+
+def _refs(layout: Layout) -> list[str]:
+    names = (BRANCH, _TAGS, "refs/tags/model@*")
+    return answer(layout.root, "for-each-ref", "--format=%(refname:short)", *names).split()
+
+
+def _git(layout: Layout, environment: dict[str, str], *arguments: str, given: str | None = None) -> str:
     variables = {**os.environ, **environment}
     done = subprocess.run(
-        ["git", *arguments], cwd=layout.root, env=variables, capture_output=True, text=True, check=False
+        ["git", *arguments],
+        cwd=layout.root,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        input=given,
+        errors="surrogateescape",  # a name on disk is bytes
     )
     if done.returncode:
         raise ValueError(f"git {arguments[0]} in {layout.root}: {' '.join(done.stderr.split())}")

@@ -238,6 +238,7 @@ OWN_NAMES = {
     "tasks/annotator/records.py": {".parquet", ".part.parquet"},
     "tasks/annotator/returned.py": {".parquet"},
     # of DVC and git
+    "tasks/dvc/git.py": {".dvcignore", ".gitignore"},
     "tasks/dvc/reproduce.py": {".dvcignore"},
     "tasks/workspace/__init__.py": {".gitignore"},
 }

@@ -25,7 +25,7 @@ from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
 from oltr_core.upkeep import forgetting, search
 from tasks import mlflow, storage, workspace
-from tasks.dvc import batches, copies, objects, pointers, remotes, repository, stages
+from tasks.dvc import batches, copies, git, objects, pointers, remotes, repository, stages
 from tasks.mlflow import replacing
 from tasks.prefect import artifacts
 from tests.core.data_world import opened, seal
@@ -229,6 +229,23 @@ def test_what_the_search_finds_is_named_and_the_removal_is_not_over_before_it_is
     copy.unlink()
     assert forget(photos).exit_code == 0
     assert_gone(photos, pieces)
+
+
+def test_commits_that_hold_the_file_of_the_image_are_named_and_left_to_its_owner(photos, monkeypatch):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "tests")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "tests@oltr")
+    git.commit(photos, "0000", "without pictures")
+    run(photos, "git", "add", "--force", ADDRESS)  # as `versions.commit` did in versions before
+    git.commit(photos, "0001", "of the index and not of a user's commit")
+    assert forget(photos, "photos/dog/04.png").exit_code == 0
+    run(photos, "git", "commit", "--quiet", "-m", "pictures")
+    git.commit(photos, "0002", "with it")
+    done = forget(photos, ADDRESS)
+    assert "a search found nothing of them outside of git; weights" in str(done.exception)
+    assert "git still has their files, in the history of oltr/generations, oltr/0002: delete" in str(done.exception)
+    state = ledger.replay(ledger.read(photos.ledger))
+    assert (state.forgetting, len(state.forgotten)) == ({}, 2), "it is over"
 
 
 def test_the_same_pixels_in_another_encoding_stay_and_are_not_taken_for_what_is_left(tmp_path, made):

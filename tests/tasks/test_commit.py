@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from oltr_core.layout import Layout
-from tasks.dvc.git import commit
+from tasks import workspace
+from tasks.dvc.git import blobs, commit, holding
 
 
 def git(layout: Layout, *arguments: str) -> str:
@@ -20,6 +21,7 @@ def layout(tmp_path, monkeypatch) -> Layout:
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "tests@oltr")
     layout = Layout(tmp_path)
     git(layout, "init", "--quiet")
+    layout.generations.mkdir(parents=True)
     (tmp_path / "mine.txt").write_text("one\n")
     git(layout, "add", "mine.txt")
     git(layout, "commit", "--quiet", "-m", "mine")
@@ -28,20 +30,20 @@ def layout(tmp_path, monkeypatch) -> Layout:
 
 def test_a_generation_is_committed_beside_the_branch_of_the_user(layout):
     (layout.root / "mine.txt").write_text("two\n")
-    (layout.root / "0000.dvc").write_text("pointer\n")
+    (layout.generations / "0000.dvc").write_text("pointer\n")
     before = git(layout, "rev-parse", "HEAD"), git(layout, "status", "--porcelain"), git(layout, "branch", "--show")
     revision = commit(layout, "0000", "generation 0000: promoted")
     after = git(layout, "rev-parse", "HEAD"), git(layout, "status", "--porcelain"), git(layout, "branch", "--show")
     assert before == after
     assert git(layout, "rev-parse", "oltr/generations") == git(layout, "rev-parse", "oltr/0000") == revision
-    assert git(layout, "show", "oltr/0000:0000.dvc") == "pointer"
-    assert git(layout, "show", "oltr/0000:mine.txt") == "two"
+    assert git(layout, "show", "oltr/0000:data/generations/0000.dvc") == "pointer"
+    assert git(layout, "show", "oltr/0000:mine.txt") == "one"
 
 
 def test_committing_again_changes_nothing_and_the_next_one_follows(layout):
     first = commit(layout, "0000", "x")
     assert commit(layout, "0000", "y", True) == first
-    (layout.root / "0001.dvc").write_text("pointer\n")
+    (layout.generations / "0001.dvc").write_text("pointer\n")
     git(layout, "config", "tag.gpgSign", "true")  # of a user, for tags of theirs
     second = commit(layout, "0001", "z", True)
     assert git(layout, "rev-parse", f"{second}^") == first
@@ -53,15 +55,58 @@ def test_committing_again_changes_nothing_and_the_next_one_follows(layout):
 
 def test_of_a_repository_that_has_more_than_the_workspace_nothing_else_is_committed(layout):
     deer = Layout(layout.root / "deer")
-    deer.root.mkdir()
-    (deer.root / "0000.dvc").write_text("pointer\n")
+    deer.generations.mkdir(parents=True)
+    (deer.generations / "0000.dvc").write_text("pointer\n")
     (layout.root / "mine.txt").write_text("not ready\n")
     (layout.root / "new.txt").write_text("not ready\n")
     revision = commit(deer, "0000", "x")
     assert git(layout, "show", f"{revision}:mine.txt") == "one"
-    assert git(layout, "ls-tree", "-r", "--name-only", revision).split() == ["deer/0000.dvc", "mine.txt"]
+    assert git(layout, "ls-tree", "-r", "--name-only", revision).split() == [
+        "deer/data/generations/0000.dvc",
+        "mine.txt",
+    ]
 
 
 def test_git_that_refuses_is_quoted(tmp_path):
-    with pytest.raises(ValueError, match="git add in .*not a git repository"):
+    with pytest.raises(ValueError, match="git ls-files in .*not a git repository"):
         commit(Layout(tmp_path), "0000", "x")
+
+
+def test_what_is_ours_and_git_does_not_ignore_is_committed_and_no_file_of_a_user(layout):
+    workspace.create(layout.root)
+    ours = {*git(layout, "ls-files", "--others", "--exclude-standard").splitlines()}
+    layout.dvc_lock.write_text("stages\n")
+    (layout.data / "raw" / "b").mkdir(parents=True)
+    (layout.data / "raw" / "b" / "shard").write_bytes(b"ignored")
+    for place in ("photos/cat/0.png", "new/1.png", "classes.csv"):
+        (layout.root / place).parent.mkdir(parents=True, exist_ok=True)
+        (layout.root / place).write_bytes(b"a picture")
+    git(layout, "add", "prefect.yaml")
+    (layout.root / ".git" / "info" / "exclude").write_text("/.dvcignore\n")  # as a user may
+    revision = commit(layout, "0000", "x")
+    there = {*git(layout, "ls-tree", "-r", "--name-only", revision).splitlines()}
+    assert there == (ours - {".dvcignore"}) | {"dvc.lock", "mine.txt"}
+    assert {"params.yaml", "prefect.yaml", ".dvc/config", ".dvc/.gitignore", "data/run.yaml"} <= there
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_commits_that_hold_the_file_of_an_image_are_known_also_where_the_file_is_gone(layout, removed):
+    assert blobs(layout, ["photos/0.png"]) == []
+    deer = Layout(layout.root / "deer")
+    picture = deer.root / "photos" / 'a "é\n\x01\\.png'
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"a picture")
+    commit(deer, "0000", "before")
+    git(layout, "add", str(picture))
+    git(layout, "commit", "--quiet", "-m", "pictures")
+    commit(deer, "0001", "with it", True)
+    if removed:
+        picture.unlink()
+    git(layout, "rm", "--quiet", "--cached", str(picture))
+    git(layout, "commit", "--quiet", "-m", "no pictures")
+    commit(deer, "0002", "after it")
+    for address in (f"photos/{picture.name}", str(picture), f"photos/{picture.name}#1"):
+        found = blobs(deer, [address, "s3://bucket/a.png", "digits/1", "photos/none.png"])
+        assert len(found) == 1
+        assert holding(deer, found) == ["oltr/generations", "model@v1.0.0", "oltr/0001", "oltr/0002"]
+    assert holding(deer, []) == holding(deer, ["0" * 40]) == []
