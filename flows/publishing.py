@@ -60,7 +60,17 @@ def commit_last(layout: Layout) -> None:
 
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
-    if load_settings(layout).versions.commit and not git.tagged(layout, name):
+    # by the digest that it was sealed with: commits stay as they are, whatever is forgotten later
+    sealed = [e.digest for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("sealed", name)]
+    if not sealed or not load_settings(layout).versions.commit:  # an imported model is no generation
+        return
+    if others := " and ".join(git.taken(layout, name, sealed[-1])):
+        say(
+            f"generation {name} is not committed: in this git repository, what is tagged {others} is of another "
+            "workspace, or from before `oltr clean`; give this workspace a repository of its own, or, where nothing "
+            "needs the others, `git tag --delete $(git tag --list 'oltr/*' 'model@v*')`"
+        )
+    elif not git.tagged(layout, name):
         revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")
 

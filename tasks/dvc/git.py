@@ -40,7 +40,7 @@ def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> s
         tree = _git(layout, index, "write-tree")
     parent = ["-p", (branch or head).strip()] if branch or head else []
     revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
-    version = f"model@v{int(name)}.0.0"
+    version = _version(name)
     if promoted and not answer(layout.root, "rev-parse", "--quiet", "--verify", f"refs/tags/{version}"):
         _git(layout, {}, "tag", "--annotate", "--no-sign", "-m", message, version, revision)
     for ref in (BRANCH, f"{_TAGS}/{name}"):
@@ -51,6 +51,20 @@ def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> s
 def tagged(layout: Layout, name: str) -> str:
     """The revision with the tag of generation `name`; empty where there is none."""
     return answer(layout.root, "rev-parse", "--quiet", "--verify", f"{_TAGS}/{name}").strip()
+
+
+def taken(layout: Layout, name: str, digest: str) -> list[str]:
+    """The tags of generation `name` whose commits hold another one, since the ledger there does not have `digest`.
+
+    That is the one of a second workspace in this repository, or from before `oltr clean`.
+    """
+    ledger = inside(layout, layout.ledger)
+    tags = answer(layout.root, "tag", "--list", f"{_TAGS.removeprefix('refs/tags/')}/{name}", _version(name)).split()
+    return [tag for tag in tags if digest not in answer(layout.root, "show", f"refs/tags/{tag}:./{ledger}")]
+
+
+def _version(name: str) -> str:
+    return f"model@v{int(name)}.0.0"
 
 
 def _ours(layout: Layout) -> list[Path]:

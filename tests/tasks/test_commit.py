@@ -4,9 +4,13 @@ import subprocess
 
 import pytest
 
+from flows import publishing
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from tasks import workspace
 from tasks.dvc.git import blobs, commit, holding
+
+WHEN = "2026-05-01T00:00:00Z"
 
 
 def git(layout: Layout, *arguments: str) -> str:
@@ -110,3 +114,62 @@ def test_commits_that_hold_the_file_of_an_image_are_known_also_where_the_file_is
         assert len(found) == 1
         assert holding(deer, found) == ["oltr/generations", "model@v1.0.0", "oltr/0001", "oltr/0002"]
     assert holding(deer, []) == holding(deer, ["0" * 40]) == []
+
+
+def sealed(layout: Layout, digest: str) -> None:
+    """A new workspace that wants commits, with one generation in its ledger."""
+    workspace.create(layout.root)
+    layout.params.write_text(layout.params.read_text().replace("  commit: false ", "  commit: true "))
+    ledger.append(layout.ledger, ledger.Event("opened", "0000", "", WHEN, {"parent": "genesis"}))
+    ledger.append(layout.ledger, ledger.Event("sealed", "0000", digest, WHEN, {"parent": "genesis"}))
+    ledger.append(layout.ledger, ledger.Event("promoted", "0000", "x", WHEN))
+
+
+def test_a_second_workspace_of_a_repository_is_told_that_its_generation_is_not_committed(layout, capsys):
+    one, two = Layout(layout.root / "one"), Layout(layout.root / "two")
+    sealed(one, "1" * 64)
+    sealed(two, "2" * 64)
+    for _ in range(2):
+        publishing.commit_last(one)
+    assert "committed generation 0000" in capsys.readouterr().err
+    before = git(layout, "for-each-ref")
+    publishing.commit_last(two)
+    said = capsys.readouterr().err
+    assert (
+        "generation 0000 is not committed: in this git repository, what is tagged model@v0.0.0 and oltr/0000 is of"
+        in said
+    )
+    assert git(layout, "for-each-ref") == before
+    git(layout, "tag", "--delete", "oltr/0000")
+    publishing.commit_last(two)
+    assert "what is tagged model@v0.0.0 is of" in capsys.readouterr().err
+    git(layout, "tag", "--delete", "model@v0.0.0")
+    publishing.commit_last(two)
+    assert "committed generation 0000" in capsys.readouterr().err
+    assert "2" * 64 in git(layout, "show", "oltr/0000:two/data/ledger.jsonl")
+
+
+def test_a_generation_that_is_committed_stays_so_when_an_image_is_forgotten_and_not_when_all_is_removed(
+    layout, capsys
+):
+    sealed(layout, "1" * 64)
+    publishing.commit_last(layout)
+    ledger.append(
+        layout.ledger, ledger.Event("forgotten", "0000", "y", WHEN, {"images": [], "generations": {"0000": "3" * 64}})
+    )
+    git(layout, "tag", "--delete", "oltr/0000")  # what a kill leaves
+    for _ in range(2):
+        publishing.commit_last(layout)
+    assert "not committed" not in capsys.readouterr().err
+    workspace.clean(layout)
+    sealed(layout, "4" * 64)
+    publishing.commit_last(layout)
+    assert "generation 0000 is not committed" in capsys.readouterr().err
+
+
+def test_a_model_from_elsewhere_that_is_champion_again_is_no_generation_to_commit(layout, capsys):
+    sealed(layout, "1" * 64)
+    publishing.commit_last(layout)
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "imported", "y", WHEN))
+    publishing.commit_last(layout)
+    assert git(layout, "tag").split() == ["model@v0.0.0", "oltr/0000"]
