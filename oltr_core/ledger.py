@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from oltr_core import digest
 from oltr_core.files import write_atomically
-from oltr_core.layout import GENESIS, Batch, in_order
+from oltr_core.layout import GENESIS, IMPORTED, Batch, in_order
 
 EVENTS = (
     "ingested",  # a raw batch came in: `digest` is that of its card; details: `batch`, the digest of its `truth`
@@ -230,7 +230,7 @@ def replay(events: list[Event]) -> State:
                     state.champion = e.generation
             case "promoted" | "rolled_back":
                 state.champion = e.generation
-                if e.generation in state.parents:  # an imported model is no generation
+                if e.generation != IMPORTED:  # which is no generation
                     state.verdicts.setdefault(e.generation, "promoted")
             case "refused":
                 state.verdicts[e.generation] = "refused"
@@ -251,11 +251,11 @@ def replay(events: list[Event]) -> State:
 def by_arrival(path: Path, batches: Iterable[Batch]) -> list[Batch]:
     """Raw batches in the order in which they came in, by the history in `path`.
 
-    Those that it does not name, because version 0.1 took them in, are first, by their names.
+    Those that it does not name are last, by their names: it has all older ones before it takes a batch in.
     """
     came = [e.details["batch"] for e in read(path) if e.event == "ingested"]
     place = {name: number for number, name in enumerate(dict.fromkeys(came))}
-    return sorted(in_order(batches), key=lambda batch: place.get(batch.name, -1))
+    return sorted(in_order(batches), key=lambda batch: place.get(batch.name, len(place)))
 
 
 def metrics_at_seal(details: Mapping[str, Any], file: Path) -> dict[str, float]:

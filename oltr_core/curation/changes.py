@@ -6,6 +6,7 @@ refusal is a ValueError of one sentence. The class that a name means is the one 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -170,9 +171,14 @@ def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
     return name
 
 
+def composed(name: str) -> str:
+    """The name as everybody types it: without spaces around it, composed (Unicode NFC)."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def _text(name: str) -> str:
     """The name as everybody types it. Raises ValueError where it may be no name."""
-    name = text_values.composed(name)
+    name = composed(name)
     if (problem := schema.name_problem(name)) is not None:
         raise ValueError(problem)
     return name
@@ -181,7 +187,7 @@ def _text(name: str) -> str:
 def _spelled(classes: pl.DataFrame, name: str) -> str:
     """`name` as the register has it: batches that are in since an older version may have names not composed."""
     name, known = _text(name), register.every_id(classes)
-    return name if name in known else next((k for k in known if text_values.composed(k) == name), name)
+    return name if name in known else next((k for k in known if composed(k) == name), name)
 
 
 def _two_remain(classes: pl.DataFrame, name: str, what: str) -> None:

@@ -37,11 +37,6 @@ def class_finder(names: Mapping[str, str]) -> Callable[[str], str | None]:
     return find
 
 
-def composed(name: str) -> str:
-    """The name as everybody types it: without spaces around it, composed (Unicode NFC)."""
-    return unicodedata.normalize("NFC", name).strip()
-
-
 def folded(name: str) -> str:
     """What names have in common that differ in capitals, composed letters and blanks alone."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from oltr_core import digest, ledger, schema
-from oltr_core.curation import text_values
+from oltr_core.curation import changes
 from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.images.decode import Limits
 from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere, note_of, part_of
@@ -79,7 +79,7 @@ def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str,
 
 def composed(record: Record) -> Record:
     """The record with its label as people type it: composed (Unicode NFC, where macOS has NFD), no spaces around."""
-    names = {name: text_values.composed(text) for name in ("label", "truth") if (text := getattr(record, name))}
+    names = {name: changes.composed(text) for name in ("label", "truth") if (text := getattr(record, name))}
     return replace(record, **names) if names else record
 
 

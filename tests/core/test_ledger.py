@@ -343,14 +343,14 @@ def test_the_unfinished_generation_is_the_newest_and_sealed_ones_are_listed_olde
     assert (state.unfinished, state.generations, state.next_number) == ("0001", ["0000", "0001"], 11)
 
 
-def test_batches_are_in_the_order_in_which_they_came_in_and_those_of_version_01_before_them_by_name(tmp_path):
+def test_batches_are_in_the_order_in_which_they_came_in_and_those_that_are_not_told_yet_after_them(tmp_path):
     path, layout = tmp_path / "ledger.jsonl", Layout(tmp_path)
     for name in ("labelled", "inbox-2026", "labelled", "autumn"):
         event = Event("ingested", "", digest.of_value([name, path.exists()]), "2026-01-01", {"batch": name})
         ledger.append(path, event)
     names = ["autumn", "batch-10", "batch-9", "inbox-2026", "labelled"]
     ordered = [batch.name for batch in ledger.by_arrival(path, map(layout.batch, names))]
-    assert ordered == ["batch-9", "batch-10", "labelled", "inbox-2026", "autumn"]
+    assert ordered == ["labelled", "inbox-2026", "autumn", "batch-9", "batch-10"]
 
 
 def test_an_imported_model_that_the_champion_went_back_to_is_no_finished_generation():
