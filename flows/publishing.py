@@ -60,9 +60,11 @@ def commit_last(layout: Layout) -> None:
 
 def commit(layout: Layout, name: str, verdict: str) -> None:
     """Where params.yaml wants it: what git sees of this generation, on a branch of its own."""
+    if not load_settings(layout).versions.commit:
+        return
     # by the digest that it was sealed with: commits stay as they are, whatever is forgotten later
     sealed = [e.digest for e in ledger.read(layout.ledger) if (e.event, e.generation) == ("sealed", name)]
-    if not sealed or not load_settings(layout).versions.commit:  # an imported model is no generation
+    if not sealed:  # an imported model is no generation
         return
     if others := " and ".join(git.taken(layout, name, sealed[-1])):
         say(

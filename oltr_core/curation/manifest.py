@@ -39,9 +39,7 @@ class Built(NamedTuple):
     disputed: list[str]  # images in use or in the pool of which that is a conflict
 
 
-def merge(
-    batches: list[Batch], names: Mapping[str, str] | None = None, decided: Collection[str] = ()
-) -> tuple[pl.DataFrame, int]:
+def merge(batches: list[Batch], names: Mapping[str, str], decided: Collection[str]) -> tuple[pl.DataFrame, int]:
     """Every image of `batches` once, with the number of its batch, and how many rows were copies of another.
 
     The first batch says where an image lies; a later copy may bring the label (and with it the split) that the first
@@ -72,7 +70,7 @@ def merge(
             pl.col("label", "group_id", "captured_at").drop_nulls().first(),
             pl.when(labelled.any()).then(pl.col("split").filter(labelled).first()).otherwise(pl.col("split").first()),
             names=pl.col("label").drop_nulls().unique().sort(),
-            classes=pl.col("label").drop_nulls().replace(dict(names or {})).n_unique(),
+            classes=pl.col("label").drop_nulls().replace(dict(names)).n_unique(),
         )
         .with_columns(
             reason=pl.when((pl.col("classes") > 1) & ~pl.col("image_id").is_in(list(decided))).then(
