@@ -6,7 +6,6 @@ refusal is a ValueError of one sentence. The class that a name means is the one 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import polars as pl
 from oltr_core import schema
 from oltr_core.class_lookup import CURRENT
 from oltr_core.curation import register, text_values
+from oltr_core.ingest.labels import composed
 from oltr_core.roll_up import line
 from oltr_core.spec import suggest
 
@@ -169,11 +169,6 @@ def _free(classes: pl.DataFrame, name: str, row: Row | None) -> str:
             whose = "this class" if same else f"the class {other['name']!r} ({other['status']})"
             raise ValueError(f"{name!r} is a name of {whose} already; choose another, or merge the two classes")
     return name
-
-
-def composed(name: str) -> str:
-    """The name as everybody types it: without spaces around it, composed (Unicode NFC)."""
-    return unicodedata.normalize("NFC", name).strip()
 
 
 def _text(name: str) -> str:

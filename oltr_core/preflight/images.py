@@ -17,6 +17,7 @@ import numpy as np
 
 from oltr_core import schema
 from oltr_core.curation import hold_out, split
+from oltr_core.ingest.labels import taken_in
 from oltr_core.ingest.record import FETCHED, Record, SourceAccess
 from oltr_core.ingest.sources import parse_sources
 from oltr_core.layout import Layout
@@ -112,7 +113,7 @@ def _offered(batch: RawBatch, access: SourceAccess) -> Seen:
         if path.startswith(FETCHED) or source.name == "torchvision":
             seen.left_out.append(f"{path or source.name} is not looked at before it is ingested")
             continue
-        for number, record in enumerate(record.as_text() for record in source(access)):
+        for number, record in enumerate(map(taken_in, source(access))):
             if number == MOST:
                 seen.left_out.append(
                     f"{path or source.name} has more than {MOST:,} images, which takes long to count"

@@ -11,17 +11,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import tee
 from typing import Any
 
 from filelock import FileLock
 
 from oltr_core import digest, ledger, schema
-from oltr_core.curation import changes
 from oltr_core.files import rename_into_place, write_atomically
 from oltr_core.images.decode import Limits
 from oltr_core.ingest.batch_writer import BatchWriter, held_elsewhere, note_of, part_of
+from oltr_core.ingest.labels import taken_in
 from oltr_core.ingest.packing import look_at_all
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources import Source, parse_sources
@@ -74,13 +73,7 @@ def _unchanged(final: Batch, made_from: str) -> dict[str, Any]:
 
 
 def _records(sources: list[Source], access: SourceAccess) -> Iterator[tuple[str, Record]]:
-    return ((source.name, composed(record).as_text()) for source in sources for record in source(access))
-
-
-def composed(record: Record) -> Record:
-    """The record with its label as people type it: composed (Unicode NFC, where macOS has NFD), no spaces around."""
-    names = {name: changes.composed(text) for name in ("label", "truth") if (text := getattr(record, name))}
-    return replace(record, **names) if names else record
+    return ((source.name, taken_in(record)) for source in sources for record in source(access))
 
 
 def _resume(
