@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from itertools import islice
@@ -29,6 +28,7 @@ from oltr_core.prediction.addresses import as_text
 from oltr_core.prediction.predictions import ASKED_FOR, Prediction
 
 ROWS = 1024  # of a part
+_PART = "[0-9]" * 6 + ".parquet"
 KINDS = "*.jsonl, *.csv or *.parquet"
 _ABOUT = b"oltr.predictions"
 _BEGIN = b'{"path": "'  # of a JSON line
@@ -189,17 +189,13 @@ class Parts:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path, self.folder, self._rows = path, _parts_of(path), []
         self.about = about
-        for left in self.folder.glob(".*"):  # a part that was not whole
-            left.unlink()
-        within = _about(path)["parts"] if path.exists() else 0
-        for part in self._parts():  # a kill came after they had become part of the file
-            if int(part.stem) < within:
-                part.unlink()
-        self._next = max([within, *(int(part.stem) + 1 for part in self._parts())])
+        # parts below this number are in the file: a kill came before they were removed
+        self._first = _about(path)["parts"] if path.exists() else 0
         self.predicted = PredictedPaths(self._paths())
+        self._next = max([self._first, *(int(part.stem) + 1 for part in self._parts())])
 
     def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*.parquet"))
+        return [part for part in sorted(self.folder.glob(_PART)) if int(part.stem) >= self._first]
 
     def _sources(self) -> list[Path]:
         return [*([self.path] if self.path.exists() else []), *self._parts()]
@@ -246,10 +242,14 @@ class Parts:
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
         self._flush()
-        if error is None and (self._parts() or not self.path.exists()):
-            self._join()
-        if self.folder.exists() and (error is None or not self._parts()):
-            shutil.rmtree(self.folder)
+        if error is None:
+            if self._parts() or not self.path.exists():
+                self._join()
+            for pattern in (_PART, f".{_PART}.tmp"):  # and those that a kill left unfinished
+                for part in self.folder.glob(pattern):
+                    part.unlink()
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
 
 class _whole:

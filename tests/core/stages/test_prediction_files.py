@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -154,7 +155,7 @@ def test_nothing_is_left_of_a_run_that_predicted_nothing(tmp_path, name):
 def test_a_kill_between_the_joined_file_and_the_removal_of_its_parts_doubles_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     with monkeypatch.context() as stopped:
-        stopped.setattr(module.shutil, "rmtree", lambda folder: None)
+        stopped.setattr(Path, "unlink", lambda part: None)
         write(path, map(said, range(5)))
     assert len(names(tmp_path / "a.parquet.parts")) == 3
     with opened(path, "0001", resume=True) as file:
@@ -162,6 +163,21 @@ def test_a_kill_between_the_joined_file_and_the_removal_of_its_parts_doubles_not
         file.add(said(5))
     assert [row["path"] for row in rows(path)] == [f"{n}.png" for n in range(6)]
     assert names(tmp_path) == ["a.parquet"]
+
+
+def test_a_folder_of_parts_keeps_what_is_not_ours(tmp_path):
+    path = tmp_path / "a.parquet"
+    folder = tmp_path / "a.parquet.parts"
+    write(path, [said(0)])
+    folder.mkdir()
+    for name in (".notes", "readme.txt", ".000007.parquet.tmp"):
+        (folder / name).write_text("mine")
+    with pytest.raises(ValueError, match="generation 0001, expected generation 0002"):
+        opened(path, "0002", resume=True)
+    assert len(names(folder)) == 3, "nothing is touched before the file is recognised"
+    write(path, [said(1)], resume=True)
+    assert names(folder) == [".notes", "readme.txt"]
+    assert [row["path"] for row in rows(path)] == ["0.png", "1.png"]
 
 
 def test_a_torn_line_is_removed_and_a_line_of_somebody_else_is_named(tmp_path):
