@@ -30,6 +30,7 @@ PUBLISHED = {
     "ablation": ("ablation", 0),
     "cifar100-lt-strong": ("cifar100-lt-strong", 0),
     "cifar10-lt-strong": ("cifar10-lt-strong", 0),
+    "cifar10-lt-rivals": ("cifar10-lt-rivals", 0),
     "cifar100-lt-rivals": ("cifar100-lt-rivals", 0),
     "cifar100-lt-exponents-validation": ("cifar100-lt-exponents", 0),
     "cifar100-lt-variants-validation": ("cifar100-lt-variants", 0),
@@ -116,7 +117,7 @@ def test_every_interval_in_the_notes_is_one_of_the_cells(stem):
 
 def test_all_pages_together_are_short_enough_to_be_read():
     lines = {path.name: len(path.read_text().splitlines()) for path in RESULTS.glob("*.md")}
-    assert sum(lines.values()) < 1960
+    assert sum(lines.values()) < 2060
     assert max(lines.values()) < 200, lines
 
 
