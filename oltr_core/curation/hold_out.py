@@ -37,7 +37,10 @@ def mark(
     was_held = pl.col("known") & not_by_source & pl.col("own_label").is_not_null()
     offered = pl.col("label").is_not_null() & pl.col("split").fill_null("train").is_in(["train", "val"])
     wanted = _wanted(rows, offered, was_held, not parent.height, curate)
-    taught = rows.filter(pl.col("label").is_in(wanted) & ~not_by_source & pl.col("was").is_in(["train", "val"]))
+    # later labels of a class that people have named were trained on as well
+    never_held = ~pl.col("label").is_in(rows.filter(was_held)["label"].unique().to_list())
+    used = (pl.col("before") == "source") & pl.col("was").is_in(["train", "val"])
+    taught = rows.filter(pl.col("label").is_in(wanted) & never_held & used)
     if taught.height:
         raise ValueError(
             f"params.yaml: curate.hold_out_classes: {taught['label'][0]!r} was trained on already, and only a class "

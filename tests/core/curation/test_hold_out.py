@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -26,6 +27,7 @@ from tests.core.data_world import (
 )
 
 CLASSES = {"cat": range(40), "dog": range(50, 80), "fox": range(100, 120), "owl": range(130, 134)}
+WHEN = datetime(2026, 3, 1, tzinfo=UTC)
 FOX = pl.col("image_id").is_in([image_id(n) for n in CLASSES["fox"]])
 
 
@@ -99,6 +101,24 @@ def test_a_held_out_class_that_people_name_is_a_class_like_any_other(layout):
     assert held_back(rows) == first[11:]
     later = rows.filter(pl.col("image_id").is_in([image_id(n) for n in range(300, 305)]))
     assert set(later.select("label", "split").rows()) == {("fox", "train")}, "labels of later arrivals count"
+    rows = next_generation(layout, 3, [answer(first[11], "fox")])
+    assert held_back(rows) == first[12:]
+    assert rows.filter(pl.col("image_id").is_in([image_id(n) for n in range(300, 305)])).equals(later)
+
+
+def test_an_image_of_a_held_out_class_may_be_corrected_or_asked_about_again(layout):
+    hold(layout, ["fox"])
+    asked = held_back(run_curate(layout))[:10]
+    next_generation(layout, 1, [answer(i, "fox", verdict="new_class") for i in asked])
+    one = {"image_id": asked[0], "label": "cat", "annotator": "eva", "corrected_at": WHEN, "reason": "seen"}
+    table = schema.from_rows(schema.CORRECTIONS, [{**one, "generation": "0002"}])
+    recorded(layout, layout.corrections, table, schema.CORRECTIONS, "corrected")
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(asked[1], "fox")], {"suspects": [asked[1]]})
+    rows = run_curate(layout)
+    labels = dict(rows.filter(pl.col("image_id").is_in(asked)).select("image_id", "label").rows())
+    assert [labels[i] for i in asked[:3]] == ["cat", "fox", "fox"]
+    assert len(held_back(rows)) == 6
 
 
 def test_a_full_training_after_the_class_was_named_does_not_hold_it_out_again(layout):
