@@ -14,6 +14,7 @@ from oltr_core.curation.agreement import dawid_skene
 from oltr_core.settings.curate import MAJORITY, Consensus, DawidSkene
 from oltr_core.spec import suggest
 
+DISCARDED = "discarded by "  # and by whom: why an image is in quarantine
 RESERVED = ("source", "conflict")  # values of `label_source` beside an annotator's name
 SHOWN = 10  # errors listed before "and N more"
 

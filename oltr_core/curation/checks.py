@@ -14,6 +14,7 @@ import polars as pl
 
 from oltr_core import ledger, schema
 from oltr_core.curation import register
+from oltr_core.curation.annotations import DISCARDED
 from oltr_core.frames import read
 from oltr_core.layout import Layout
 from oltr_core.settings.curate import Curate
@@ -55,7 +56,8 @@ class Context:
 
 def prepared(manifest: pl.LazyFrame, context: Context) -> pl.LazyFrame:
     """The manifest with what the checks compare it with: columns `was`, `new_class`, `train_images`."""
-    was = context.parent.lazy().select("image_id", was="split")
+    discarded = pl.col("reason").str.starts_with(DISCARDED).fill_null(False)  # people may take that back
+    was = context.parent.lazy().select("image_id", was=pl.when(~discarded).then("split"))
     new = pl.col("first_generation") == context.run.generation
     known = context.classes.lazy().select("class_id", registered=pl.lit(True), new_class=new)
     train = manifest.filter(pl.col("split") == "train").group_by("class_id").agg(train_images=pl.len().cast(pl.Int64))

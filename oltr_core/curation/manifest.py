@@ -14,7 +14,7 @@ import polars as pl
 
 from oltr_core import schema
 from oltr_core.curation import hold_out, register, replay, split
-from oltr_core.curation.annotations import consensus
+from oltr_core.curation.annotations import DISCARDED, consensus
 from oltr_core.curation.duplicates import near_duplicates
 from oltr_core.curation.split import DRAW, NAMES, POOL, TEST, TRAIN, VAL
 from oltr_core.frames import scan
@@ -172,6 +172,9 @@ def _know(
     kept = pl.coalesce("old_label", "label")
     undone = answered & pl.col("verdict").is_in(["unsure", "conflict"]) & kept.is_not_null()
     dropped = answered & pl.col("forced") & (pl.col("verdict") == "unsure")
+    # an image that no source has named, and that people discarded, is in use again once they name it
+    back = answered & in_pool & (pl.col("verdict") == "label") & pl.col("old_reason").str.starts_with(DISCARDED)
+    back = back.fill_null(False)
     before_it = pl.coalesce("old_label_source", pl.lit("source"))
     rows = rows.with_columns(
         answer=pl.when(undone).then(kept).otherwise("answer"),
@@ -181,8 +184,10 @@ def _know(
     ).with_columns(
         label=pl.when(answered).then("answer").otherwise("label"),
         label_source=pl.when(answered).then("by").when(pl.col("label").is_not_null()).then(pl.lit("source")),
+        old_reason=pl.when(~back).then("old_reason"),
         discarded=answered & (pl.col("verdict") == "discard"),
         dropped=dropped,
+        settled=settled & ~back,
         disputed=answered & (pl.col("verdict") == "conflict"),
         asked_in=pl.when(answered & in_pool & (pl.col("verdict") == "label")).then("asked_in"),
     )
@@ -194,13 +199,13 @@ def _know(
         labelled_in=pl.when(same & ~waited).then("old_labelled_in").when(named).then(pl.lit(generation)),
         reason=pl.coalesce(
             "reason",
-            pl.when("discarded").then(pl.lit("discarded by ") + pl.col("label_source")),
+            pl.when("discarded").then(pl.lit(DISCARDED) + pl.col("label_source")),
             pl.when("dropped").then(pl.col("label_source") + pl.lit(" cannot tell into which class it was split")),
             "old_reason",
         ),
         wish=pl.when(pl.col("reason").is_not_null() | pl.col("discarded") | pl.col("dropped"))
         .then(pl.lit("quarantine"))
-        .when(settled)
+        .when("settled")
         .then("old_split")
         .when(pl.col("asked_in").is_not_null())
         .then(pl.lit("answered"))
@@ -209,7 +214,6 @@ def _know(
         .when(named)
         .then(pl.lit("draw"))
         .otherwise(pl.lit("pool")),
-        settled=settled,
     )
 
 

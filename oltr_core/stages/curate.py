@@ -68,6 +68,8 @@ def run(params: Parameters, layout: Layout) -> None:
     schema.write(layout.work.manifest, built.manifest.to_arrow(), schema.MANIFEST)
     schema.write(layout.work.classes, built.classes.to_arrow(), schema.CLASSES)
     _write_base(built, this, parent, layout)
+    if corrections.height:
+        audit["corrected"] = corrections["image_id"].unique().sort().to_list()
     write_atomically(layout.work.audit, json.dumps(audit, indent=1, sort_keys=True) + "\n")
     agreement = annotator_quality.measure(built, of_gold, adjudicated)
     write_atomically(layout.work.agreement, json.dumps(agreement, indent=1) + "\n")

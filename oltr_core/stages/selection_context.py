@@ -23,10 +23,14 @@ def outputs_of(rows: pa.Table, model: Checkpoint, layout: Layout, batch_size: in
 
 
 def questionable(manifest: pa.Table, model: Checkpoint, layout: Layout) -> pa.Table:
-    """The training and validation images whose label may be put in question: those that nobody was asked about so."""
+    """The training and validation images whose label may be put in question.
+
+    Those that nobody was asked about so, and whose label nobody has corrected: a correction stands over answers.
+    """
     rows = manifest_rows.of_splits(manifest, "train", "val")
     rows = manifest_rows.of_classes(rows, model.card.output_class_ids)
-    asked = set(json.loads(layout.work.audit.read_text()).get("suspects", ()))
+    audit = json.loads(layout.work.audit.read_text())
+    asked = {*audit.get("suspects", ()), *audit.get("corrected", ())}
     return rows.filter(
         pa.array([image_id not in asked for image_id in rows.column("image_id").to_pylist()], pa.bool_())
     )

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from oltr_core import digest, ledger, schema
 from oltr_core.class_lookup import current_ids, ids_of_names
+from oltr_core.curation import text_values
 from oltr_core.files import rename_into_place
 from oltr_core.layout import GENESIS, Export, Layout
 from tasks.annotator import tables
@@ -52,15 +53,21 @@ def class_names(layout: Layout, name: str) -> dict[str, str]:
 
 
 def names_meant(layout: Layout, name: str) -> dict[str, str]:
-    """As `class_names`, and the names that classes have got since, which are kept as they are written.
+    """As `class_names`, and the names that classes have got since, each as it was spelled first.
 
-    So an answer is the same whenever it is imported, and the register says which class it is in now.
+    So an answer is the same whenever it is imported, and the register says which class it is in now: a rename that
+    changes capitals alone makes no other answer of it.
     """
     from tasks.annotator import register as now  # brings polars, which asking does not need
 
     there = ledger.state_of(layout.ledger).champion != GENESIS
     since = _meant(now.current(layout).to_dicts()) if there else {}
-    return {word: word for word in since} | class_names(layout, name)
+    there, last = class_names(layout, name), set(since.values())
+    first: dict[tuple[str, str], str] = {}  # class and what its spellings have in common -> the oldest of these
+    for word in sorted(since, key=lambda word: word in last):
+        first.setdefault((since[word], text_values.folded(word)), word)
+    spelled = {word: first[of, text_values.folded(word)] for word, of in since.items()}
+    return {word: there.get(old, old) for word, old in spelled.items()} | there
 
 
 def by_taxon(layout: Layout, name: str) -> dict[str, str]:

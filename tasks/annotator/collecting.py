@@ -83,7 +83,8 @@ def patience(settings: Any) -> HumanAnnotator:
 def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
     """The answers that say something else than their annotator's last one of that image, and are none of the older.
 
-    One that was changed, but for the time that stands beside it, is given the time `now`, so that it is the last.
+    One that was changed, but for the time that stands beside it, is given the time `now`, so that it is the last. A
+    time that has not come yet, such as a local one without its zone, counts as `now`.
     """
     said: dict[tuple[Any, ...], dict[datetime, Any]] = {}  # image and annotator -> time -> answer
     for row in before:
@@ -94,14 +95,16 @@ def unsaid(rows: Iterable[dict[str, Any]], before: Iterable[dict[str, Any]], now
         answer, at = (row["verdict"], row["label"]), row["answered_at"]
         if times and answer in (times[max(times)], times.get(at)):
             continue
-        new.append({**row, "answered_at": now} if at in times else row)
+        then = min(at, now)
+        if at in times or then in times:
+            then = max(now, max(times) + timedelta(microseconds=1))
+        new.append({**row, "answered_at": then})
     return new
 
 
 def near_names(layout: Layout, name: str, new: Iterable[dict[str, Any]]) -> list[str]:
     """A sentence for each new class among the new answers whose name is nearly that of another class, old or new."""
-    before = returned.imported(layout, name)
-    known = [*batch.names_meant(layout, name), *(row["label"] for row in before if row["label"])]
+    known = [*batch.names_meant(layout, name), *returned.new_names(layout)]
     found = []
     for label in dict.fromkeys(row["label"] for row in new if row["verdict"] == "new_class"):
         if label not in known:

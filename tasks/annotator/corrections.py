@@ -10,13 +10,15 @@ import polars as pl
 
 from oltr_core import ledger, schema
 from oltr_core.curation import changes
+from oltr_core.curation.annotations import DISCARDED
 from oltr_core.curation.operations import corrections_of
 from oltr_core.curation.register import names as register_names
+from oltr_core.curation.text_values import folded
 from oltr_core.frames import scan
 from oltr_core.layout import Layout
 from oltr_core.ledger import Event
 from oltr_core.upkeep import lookup
-from tasks.annotator import records, register
+from tasks.annotator import records, register, returned
 
 FEWEST = 4  # letters of an id that may stand for it
 
@@ -29,7 +31,10 @@ def correction(layout: Layout, image: str, label: str, new: bool) -> tuple[dict[
     """
     image_id, classes = find(layout, image), register.current(layout)
     name, before = changes.current_name(classes, label, new), known_of(layout, image_id)
-    if before["split"] == "quarantine":
+    if new and name not in register_names(classes):
+        given = (other for other in returned.new_names(layout) if folded(other) == folded(name))
+        name = next(given, name)  # as it was spelled first
+    if before["split"] == "quarantine" and not before["taken_back"]:
         raise ValueError(
             f"{image_id[:12]}: this image is in quarantine ({before['reason']}), so its label is used nowhere"
         )
@@ -49,17 +54,24 @@ def find(layout: Layout, image: str) -> str:
 
 
 def known_of(layout: Layout, image_id: str) -> dict[str, Any]:
-    """label, label_source, split and reason: by the newest correction, the champion's manifest, or its own batch."""
+    """label, label_source, split and reason: by the newest correction, the champion's manifest, or its own batch.
+
+    taken_back: a label takes the image out of quarantine, for people have put it there and no source has named it.
+    """
+    indexes = (scan(b.index, schema.INDEX).filter(image_id=image_id).collect() for b in layout.batches)
+    rows = [row for index in indexes for row in index.iter_rows(named=True)]
     columns = ["label", "label_source", "split", "reason"]
     champion = ledger.state_of(layout.ledger).champion
     manifest = scan(layout.generation(champion).manifest, schema.MANIFEST).filter(image_id=image_id).collect()
     if manifest.height:
         found = manifest.select(columns).row(0, named=True)
+        by_people = (found["reason"] or "").startswith(DISCARDED)
+        found["taken_back"] = by_people and not any(row["label"] for row in rows)
     else:  # of a batch that no generation has curated yet
-        rows = (scan(b.index, schema.INDEX).filter(image_id=image_id).collect() for b in layout.batches)
-        row = next(r for r in rows if r.height).row(0, named=True)
+        row = rows[0]
         source = "source" if row["label"] else None
         found = {"label": row["label"], "label_source": source, "split": row["split"], "reason": None}
+        found["taken_back"] = False
     mine = corrections_of(layout).filter(image_id=image_id)
     return found | ({"label": mine["label"][-1], "label_source": mine["annotator"][-1]} if mine.height else {})
 

@@ -34,6 +34,14 @@ def current(layout: Layout) -> pl.DataFrame:
     return register.replay(classes, operations_of(layout), coming(layout), champion)
 
 
+def split_before(layout: Layout, generation: str) -> set[str]:
+    """Names of the classes that are split, whose images the batch of `generation` asks about, or an older one did."""
+    if ledger.state_of(layout.ledger).champion == GENESIS:
+        return set()
+    since = register.split_since(current(layout), operations_of(layout))
+    return {name for name, first in since.items() if int(generation) >= first}
+
+
 def listing(layout: Layout) -> list[dict[str, Any]]:
     """Every class of the register as it is now, as rows, with `images`: labelled ones of the champion's manifest."""
     classes, champion = current(layout), ledger.state_of(layout.ledger).champion

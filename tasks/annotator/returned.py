@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -33,9 +34,10 @@ def answer(
 
     A label of no known class has a `problem`, so that a typing error does not become a class.
     """
-    meant = find(label) or unicodedata.normalize("NFC", label)
-    row = {"image_id": image_id, "verdict": verdict, "label": meant or None, "batch_id": name}
-    if verdict == "label" and label and find(label) is None:
+    composed = unicodedata.normalize("NFC", label)
+    known_as = find(label) or find(composed)
+    row = {"image_id": image_id, "verdict": verdict, "label": known_as or composed or None, "batch_id": name}
+    if verdict == "label" and label and known_as is None:
         known = suggest(label[: schema.NAME_LENGTH], set(names.values()))
         row["problem"] = f"label: no class is called {label!r}{known}; for a new class write the verdict new_class"
     return row | more
@@ -47,22 +49,51 @@ def by_image(
     """The rows with one for each image that an answer to a whole cluster names.
 
     `names`: what people may write. New names that differ in capitals, composed letters and blanks alone become one:
-    that which was imported before, or stands first.
+    that which was imported before, or stands first. That of a class which was split is refused for images of it.
     """
-    rows = rows if names is None else _spelled_once(list(rows), imported(layout, name), names)
+    if names is not None:
+        from tasks.annotator import register  # brings polars, which asking does not need
+
+        rows = _spelled_once(list(rows), new_names(layout), names)
+        split = {text_values.folded(word) for word in register.split_before(layout, name)}
+        rows = [_of_a_part(row) if _is_one_of(row, split) and row["label"] not in names else row for row in rows]
     return expand(rows, batch.clusters(layout, name))
 
 
 def _spelled_once(
-    rows: list[Mapping[str, Any]], before: Iterable[Mapping[str, Any]], names: Mapping[str, str]
+    rows: list[Mapping[str, Any]], before: Iterable[str], names: Mapping[str, str]
 ) -> list[Mapping[str, Any]]:
     def is_new(row: Mapping[str, Any]) -> bool:
         return row.get("verdict") == "new_class" and bool(row["label"]) and row["label"] not in names
 
     first: dict[str, str] = {}
-    for row in filter(is_new, (*before, *rows)):
-        first.setdefault(text_values.folded(row["label"]), row["label"])
+    for label in (
+        *(label for label in before if label not in names),
+        *(row["label"] for row in filter(is_new, rows)),
+    ):
+        first.setdefault(text_values.folded(label), label)
     return [{**row, "label": first[text_values.folded(row["label"])]} if is_new(row) else row for row in rows]
+
+
+def _is_one_of(row: Mapping[str, Any], folded: set[str]) -> bool:
+    return row.get("verdict") in ("label", "new_class") and text_values.folded(row.get("label") or "") in folded
+
+
+def _of_a_part(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    restore = f"`oltr classes restore {shlex.quote(row['label'])}`"
+    said = f"label: the class {row['label']!r} was split; give the part another name, or call {restore}"
+    return {**row, "problem": said}
+
+
+def new_names(layout: Layout) -> list[str]:
+    """The names that people have given to new classes: in answers, oldest import first, then in corrections."""
+    from oltr_core.curation.operations import corrections_of
+
+    told = [(e.generation, e.digest) for e in ledger.read(layout.ledger) if e.event == "imported" and e.digest]
+    files = [layout.annotations_of(name) / f"{stem}.parquet" for name, stem in told]
+    tables = [schema.read(file, schema.ANNOTATIONS, ["verdict", "label"]) for file in files]
+    answers = [row["label"] for table in tables for row in table.to_pylist() if row["verdict"] == "new_class"]
+    return list(dict.fromkeys((*answers, *corrections_of(layout)["label"])))
 
 
 def note(layout: Layout, name: str) -> None:

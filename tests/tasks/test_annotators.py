@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -391,6 +391,16 @@ def test_of_answers_those_are_new_that_say_something_else_than_their_persons_las
     assert new(said("dog", 1, "ben")) == [said("dog", 1, "ben")]
     assert new(said("eel", 1)) == [said("eel", 1) | {"answered_at": now}], "changed beside the same time"
     assert new(said("dog", 0)) == [], "as the last one"
+    ahead = said("cat", 0) | {"answered_at": datetime(2027, 5, 1, tzinfo=UTC)}
+    assert new(ahead) == [ahead | {"answered_at": now}], "of a time that has not come yet"
+    after = now + timedelta(microseconds=1)
+    assert collecting.unsaid([ahead], [said("eel", 0) | {"answered_at": now}], now) == [
+        ahead | {"answered_at": after}
+    ]
+    old = [ahead]
+    last = ahead["answered_at"] + timedelta(microseconds=1)
+    assert new(ahead | {"label": "eel"}) == [ahead | {"label": "eel", "answered_at": last}], "imported so by 0.1"
+    old = [said("cat", 0), said("dog", 1)]
     assert collecting.unsaid(old, [], now) == old
 
 
@@ -398,7 +408,7 @@ def test_new_names_that_differ_in_capitals_and_blanks_become_the_one_that_stands
     def new(label: str) -> dict[str, str]:
         return {"verdict": "new_class", "label": label}
 
-    before = [new("Red Panda"), {"verdict": "label", "label": "LYNX"}]
+    before = ["Red Panda", "FOX"]
     rows = [new("red  panda"), new("Lynx"), new("lynx"), {"verdict": "label", "label": "RED PANDA"}, new("fox")]
     found = returned._spelled_once(rows, before, {"fox": "fox", "Fox": "fox"})
     assert [row["label"] for row in found] == ["Red Panda", "Lynx", "Lynx", "RED PANDA", "fox"]

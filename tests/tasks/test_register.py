@@ -7,9 +7,10 @@ import pytest
 
 from flows import answers
 from oltr_core import ledger, schema, verification
+from oltr_core.curation import text_values
 from oltr_core.curation.operations import corrections_of, operations_of
 from oltr_core.layout import Layout
-from tasks.annotator import batch, corrections, records, register
+from tasks.annotator import batch, corrections, records, register, returned
 from tests.core.curation.test_curate import two_classes
 from tests.core.data_world import answer, image_id, opened, put_annotations, put_batch, run_curate, seal, workspace
 
@@ -40,6 +41,11 @@ def layout(tmp_path) -> Layout:
     put_batch(layout, "b", [*two_classes(), *birds])
     generation(layout, 0, "genesis")
     return layout
+
+
+def asks(layout: Layout, name: str) -> None:
+    """Generation `name` has a batch, of no image."""
+    schema.write(layout.generation(name).selection, schema.empty(schema.SELECTION), schema.SELECTION)
 
 
 def keep(layout: Layout, what: str, *arguments: object) -> list[str]:
@@ -226,11 +232,66 @@ def test_a_new_name_that_is_nearly_a_known_one_is_pointed_out(layout):
     assert corrections.correction(layout, image_id(300), "gnu", True)[1] == []
 
 
-def test_an_image_in_quarantine_is_not_corrected(layout):
-    put_annotations(layout, "0000", [answer(100, None, verdict="discard")])
+def test_an_image_in_quarantine_is_not_corrected_but_for_one_that_people_alone_have_named_and_discarded(layout):
+    discards = [answer(n, None, verdict="discard") for n in (0, 100)]
+    put_annotations(layout, "0000", discards, {"suspects": [image_id(0)]})
     generation(layout, 1, "0000")
     with pytest.raises(ValueError, match="in quarantine .discarded by ann."):
-        corrections.correction(layout, image_id(100), "cat", False)
+        corrections.correction(layout, image_id(0), "dog", False)
+    set_right(layout, image_id(100), "cat")
+    generation(layout, 2, "0001")
+    manifest = pl.read_parquet(layout.generation("0002").manifest)
+    found = manifest.filter(image_id=image_id(100)).select("label", "label_source", "split", "reason").row(0)
+    assert found == ("cat", "eva", "train", None)
+    assert manifest.filter(image_id=image_id(0))["split"].item() == "quarantine"
+
+
+def test_an_answer_is_the_same_whatever_its_class_is_called_since(layout):
+    keep(layout, "rename", "cat", "Cat")
+    keep(layout, "rename", "Cat", "CAT")
+    assert batch.names_meant(layout, "0000") == dict.fromkeys(("cat", "Cat", "CAT"), "cat") | {
+        "dog": "dog",
+        "bird": "bird",
+    }
+    keep(layout, "rename", "dog", "cAt dog")
+    generation(layout, 1, "0000")
+    keep(layout, "rename", "cAt dog", "cat dog")
+    names = batch.names_meant(layout, "0001")
+    assert {names[word] for word in ("cAt dog", "cat dog", "dog")} == {"cAt dog"}
+    assert text_values.class_finder(names)("CAT  DOG") == "cAt dog", "two spellings of one class are one"
+
+
+def test_what_a_split_class_was_called_is_no_answer_to_a_batch_that_asks_about_its_images_anew(layout):
+    generation(layout, 1, "0000")
+    keep(layout, "split", "cat")
+    assert register.split_before(layout, "0001") == set(), "that batch was made before"
+    generation(layout, 2, "0001")
+    assert register.split_before(layout, "0002") == {"cat"}
+    names = batch.names_meant(layout, "0002")
+    rows = [
+        {"verdict": v, "label": n, "image_id": "a"}
+        for v, n in (("new_class", "Cat"), ("label", "dog"), ("discard", None))
+    ]
+    asks(layout, "0001"), asks(layout, "0002")
+    first, *others = returned.by_image(layout, "0002", rows, names)
+    assert first["problem"] == (
+        "label: the class 'Cat' was split; give the part another name, or call `oltr classes restore Cat`"
+    )
+    assert others == rows[1:]
+    assert "problem" not in returned.by_image(layout, "0001", rows, names)[0]
+
+
+def test_a_new_name_is_spelled_as_in_an_older_batch_or_a_correction(layout):
+    put_annotations(layout, "0000", [answer(100, "Okapi", verdict="new_class")])
+    set_right(layout, image_id(101), "OKAPI", new=True)
+    set_right(layout, image_id(102), "gnu", new=True)
+    assert set(corrections_of(layout)["label"]) == {"Okapi", "gnu"}
+    generation(layout, 1, "0000")
+    assert returned.new_names(layout) == ["Okapi", "gnu"]
+    asks(layout, "0001")
+    rows = [{"verdict": "new_class", "label": name, "image_id": "a"} for name in ("okapi", "GNU", "eel", "EEL")]
+    found = returned.by_image(layout, "0001", rows, {})
+    assert [row["label"] for row in found] == ["Okapi", "gnu", "eel", "eel"]
 
 
 def test_people_may_write_the_name_of_a_merged_class(layout):

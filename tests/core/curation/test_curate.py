@@ -297,6 +297,16 @@ def test_an_edited_parent_is_refused(layout):
         run_curate(layout)
 
 
+def test_a_discard_is_taken_back_by_a_later_label(layout):
+    second_generation(layout, [answer(100, None, verdict="discard"), answer(101, None, verdict="discard")])
+    opened(layout, 2, seal(layout, 1), "update")
+    put_annotations(layout, "0001", [answer(100, "cat", answered_at=datetime(2027, 1, 1, tzinfo=UTC))])
+    rows = run_curate(layout)
+    found = [of(rows, 100)[name] for name in ("label", "label_source", "labelled_in", "split", "reason")]
+    assert found == ["cat", "ann", "0002", "train", None]
+    assert (of(rows, 101)["split"], of(rows, 101)["reason"]) == ("quarantine", "discarded by ann")
+
+
 # --- labels in doubt -------------------------------------------------------------------------------------
 
 

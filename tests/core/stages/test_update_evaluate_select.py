@@ -28,7 +28,7 @@ from oltr_core.prediction.trade_off import costs
 from oltr_core.scores import Energy, Entropy
 from oltr_core.settings.costs import Costs
 from oltr_core.settings.whole import load_settings
-from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, select, update
+from oltr_core.stages import contact_sheet, curate, evaluate, gold, ingest, select, selection_context, update
 from oltr_core.stages.evaluate import NOT_YET
 from tests.core.elsewhere import Elsewhere
 from tests.core.stages import loop_world as world
@@ -448,18 +448,19 @@ DOUBTING = {"name": "composed", "discover": 0.45, "suspect": 0.2, "suspect_proba
 
 @pytest.fixture(scope="module")
 def composed(second, tmp_path_factory):
-    """The second generation's batch in shares; two training images have another label than the model learned."""
+    """The second generation's batch in shares; three training images have another label than the model learned."""
     layout = copied(second, tmp_path_factory.mktemp("composed"))
     params = yaml.safe_load(layout.params.read_text()) | {"select": {"strategy": DOUBTING}}
     layout.params.write_text(yaml.safe_dump(params))
     rows = table(layout.work.manifest, schema.MANIFEST)
     counts = Counter(row["class_id"] for row in rows if row["split"] == "train")
     (many, _), (other, _) = counts.most_common(2)
-    wrong = [row for row in rows if row["split"] == "train" and row["class_id"] == many][:2]
+    wrong = [row for row in rows if row["split"] == "train" and row["class_id"] == many][:3]
     for row in wrong:
         row["class_id"] = other
     schema.write(layout.work.manifest, schema.from_rows(schema.MANIFEST, rows), schema.MANIFEST)
-    audit = json.loads(layout.work.audit.read_text()) | {"suspects": [wrong[0]["image_id"]]}
+    settled = {"suspects": [wrong[0]["image_id"]], "corrected": [wrong[2]["image_id"]]}
+    audit = json.loads(layout.work.audit.read_text()) | settled
     layout.work.audit.write_text(json.dumps(audit))
     world.compute(layout, select)
     return layout, [row["image_id"] for row in wrong]
@@ -486,12 +487,15 @@ def test_a_composed_batch_says_of_each_image_its_share_its_cluster_and_why(compo
     assert {row["suggested"] for row in selection} <= names
 
 
-def test_a_label_that_the_model_contradicts_is_put_in_question_once(composed):
-    layout, (asked_before, wrong) = composed
+def test_a_label_that_the_model_contradicts_is_put_in_question_once_and_never_one_that_was_corrected(composed):
+    layout, (asked_before, wrong, corrected) = composed
     rows = table(layout.work.selection, schema.SELECTION)
     doubted = {row["image_id"]: row for row in rows if row["share"] == "suspect"}
     assert wrong in doubted
     assert asked_before not in doubted
+    rows_of_all = schema.read(layout.work.manifest, schema.MANIFEST)
+    may_be = selection_context.questionable(rows_of_all, checkpoint.load(layout.work.model), layout)
+    assert {asked_before, wrong, corrected}.intersection(may_be.column("image_id").to_pylist()) == {wrong}
     assert doubted[wrong]["reason"].startswith("labelled ")
     assert f"looks like {doubted[wrong]['suggested']} " in doubted[wrong]["reason"]
     manifest = {row["image_id"]: row["split"] for row in table(layout.work.manifest, schema.MANIFEST)}
