@@ -83,7 +83,7 @@ def upgrade(layout: Layout) -> None:
 def check(layout: Layout, images: tuple[Path, ...], params_only: bool) -> None:
     """Is this machine, this configuration, this workspace fit to run - and what to do if not.
 
-    With IMAGES: was each, or a near-duplicate of it, in training, and since which generation?
+    With IMAGES: was each, a box of it or a near-duplicate of it in training, and since which generation?
     """
     if images:
         from oltr_core.upkeep.sightings import answer, sightings

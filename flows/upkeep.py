@@ -42,7 +42,7 @@ def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
 def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     """Forget images, by id, address or file: bytes, features and pictures of them, everywhere; a tombstone stays.
 
-    Without IMAGES, go on with what was cut off.
+    A picture stands for the boxes that were cut out of it. Without IMAGES, go on with what was cut off.
     """
     from flows import steps
     from oltr_core.measured import counted

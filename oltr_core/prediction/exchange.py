@@ -18,11 +18,11 @@ from oltr_core import schema
 from oltr_core.files import write_atomically
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.ingest.sources import camtrap_dp
-from oltr_core.ingest.sources.camera_traps import EMPTY, place_of
+from oltr_core.ingest.sources.camera_traps import EMPTY, PART, place_of
 from oltr_core.ingest.sources.coco import read as read_coco
 from oltr_core.layout import Layout
 from oltr_core.prediction import files, megadetector
-from oltr_core.prediction.pictures import PART, picture_of, prediction_of
+from oltr_core.prediction.pictures import picture_of, prediction_of
 from oltr_core.prediction.predictions import Prediction
 from oltr_core.schema import UNKNOWN
 

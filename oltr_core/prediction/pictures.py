@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from oltr_core.ingest.sources.camera_traps import place_of
+from oltr_core.ingest.sources.camera_traps import PART, place_of
 from oltr_core.prediction.predictions import Prediction
-
-PART = re.compile(r"#(\d+)$")  # of a path: which box of the picture it is
 
 
 def picture_of(said: Prediction, known: Mapping[str, Any], root: Path | str) -> Any:

@@ -192,6 +192,17 @@ def test_an_image_is_found_by_id_by_its_first_letters_by_address_and_as_a_file(l
         corrections.find(layout, "photos/bird-0.jpg")
 
 
+def test_one_box_of_a_picture_is_corrected_and_the_picture_names_its_boxes(layout):
+    boxes = [two_classes()[0] | {"image_id": c * 64, "address": f"cam/a.jpg#{n}"} for n, c in ((1, "e"), (2, "f"))]
+    put_batch(layout, "c", boxes)
+    assert corrections.find(layout, "cam/a.jpg#2") == "f" * 64
+    with pytest.raises(
+        ValueError,
+        match="cam/a.jpg: 2 boxes of this picture are images; name one of them .cam/a.jpg#1, cam/a.jpg#2, ...",
+    ):
+        corrections.find(layout, "cam/a.jpg")
+
+
 def test_a_correction_keeps_who_when_why_and_what_was_there(layout):
     row = set_right(layout, image_id(300), "dog")
     assert row == {

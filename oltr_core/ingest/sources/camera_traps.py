@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from oltr_core.schema import is_unknown
 from oltr_core.spec import Spec
 
 EMPTY = "empty"  # what a picture without an animal is called
+PART = re.compile(r"#(\d+)$")  # of an address: which box of the picture it is
 
 
 class Detections(Spec):

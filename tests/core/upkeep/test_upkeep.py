@@ -769,6 +769,11 @@ def test_the_answer_names_the_first_generation_of_training_or_the_newest_split()
 
     pool, train = ("0001", "pool", None, "a", True), ("0002", "train", "dog", "a", True)
     near = "0000", "train", "cat", "b", False
+    boxes = [("0001", "train", label, "a#1", False, True) for label in ("dog", "cat")]
+    assert said(pool, *boxes) == "boxes of it were in training since generation 0001, as 'cat', 'dog'"
+    assert said(("0001", "pool", None, "a#1", False, True), near) == (
+        "boxes of it were never in training; in generation 0001 their split is pool"
+    )
     assert said(pool, train, ("0003", "train", "lynx", "a", True)) == (
         "it was in training since generation 0002, as 'dog'"
     )
@@ -791,6 +796,57 @@ def test_a_file_that_is_no_image_is_refused(layout, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="x.jpg: empty file"):
         sightings(layout, tmp_path / "x.jpg")
+
+
+# --- boxes of a picture ----------------------------------------------------------------------------------
+@pytest.fixture
+def traps(tmp_path) -> Layout:
+    """A sealed generation of boxes: of each picture an upper half, a fox, and a lower one, a boar."""
+    root, images, said = tmp_path / "traps" / "imgs", [], []
+    for n in range(12):
+        name = f"cam{n % 3}/IMG_{n // 3:04d}.png"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        natural(n, 80).save(root / name)
+        images.append({"id": n, "file_name": name, "width": 80, "height": 80, "location": str(n % 3)})
+        said += [{"image_id": n, "category_id": c, "bbox": [10, 40 * c, 60, 40]} for c in (0, 1)]
+    categories = [{"id": 0, "name": "fox"}, {"id": 1, "name": "boar"}]
+    file = {"images": images, "annotations": said, "categories": categories}
+    (tmp_path / "traps" / "traps.json").write_text(json.dumps(file))
+    source = {"name": "coco_camera_traps", "path": "traps/traps.json", "root": "traps/imgs", "crop": True}
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [source | {"role": "train"}]}])
+    run_ingest(layout, "b")
+    run_curate(layout)
+    seal(layout, 0, "genesis")
+    return layout
+
+
+def test_a_picture_whose_boxes_were_trained_on_is_recognised(traps):
+    path = traps.root / "traps/imgs/cam0/IMG_0000.png"
+    found = sightings(traps, path)
+    assert {(s.address, s.box, s.exact) for s in found} == {
+        ("cam0/IMG_0000.png#1", True, False),
+        ("cam0/IMG_0000.png#2", True, False),
+    }
+    assert told(path, found) == f"{path}: boxes of it were in training since generation 0000, as 'boar', 'fox'"
+    other = traps.root / "elsewhere/IMG_0000.png"  # a name that cameras give again and again
+    other.parent.mkdir()
+    natural(50, 80).save(other)
+    assert told(other, sightings(traps, other)).endswith(
+        "no sealed generation knows this image or a near-duplicate of it"
+    )
+
+
+def test_the_address_of_a_picture_stands_for_its_boxes(traps, monkeypatch):
+    boxes = index(traps).filter(pl.col("address").str.starts_with("cam0/IMG_0000.png#"))["image_id"].sort().to_list()
+    assert len(boxes) == 2
+    assert forgetting.find(traps, ["cam0/IMG_0000.png"]) == boxes
+    assert forgetting.find(traps, ["cam0/IMG_0000.png#1"])[0] in boxes
+    with pytest.raises(ValueError, match=r"address \(of .* enough\); did you mean 'cam0/IMG_0000.png'\?$"):
+        forgetting.find(traps, [str(traps.root / "traps/imgs/cam0/IMG_0000.png")])
+    table = index(traps).with_columns(address="traps/imgs/" + pl.col("address")).to_arrow()  # as without `root`
+    schema.write(traps.batch("b").index, table, schema.INDEX)
+    monkeypatch.chdir(traps.root / "traps")
+    assert forgetting.find(traps, ["imgs/cam0/IMG_0000.png"]) == boxes
 
 
 # --- unreferenced files ---------------------------------------------------------------------------------------
