@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from oltr_core.ingest.record import Record, SourceAccess
 from oltr_core.ingest.sources.files import located
 from oltr_core.ingest.sources.role import ImageSource
+from oltr_core.ingest.sources.table import iso_time
 
 _KEPT = ("seq_id", "frame_num", "seq_num_frames", "location", "rights_holder")  # as attributes
 _FORMATS = (
@@ -107,11 +108,14 @@ def read(path: str, access: SourceAccess) -> dict[str, list[dict[str, Any]]]:
 
 
 def _time(text: Any) -> tuple[datetime | None, str | None]:
-    if text in (None, ""):
+    if text in (None, "", 0):  # 0: a tool knows none
         return None, None
     for form in _FORMATS:
         try:
             return datetime.strptime(str(text), form).replace(tzinfo=UTC), None
         except ValueError:
             continue
-    return None, f"the time {str(text)!r} is in no format known here (2026-03-29 14:05:00)"
+    at, problem = iso_time(str(text))
+    if problem is not None:
+        return None, f"the time {str(text)!r} is in no format known here (2026-03-29 14:05:00)"
+    return at, None

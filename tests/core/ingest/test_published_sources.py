@@ -306,6 +306,9 @@ def test_coco_is_read_from_far_away(tmp_path, root):
         "2011-05-13T23:43:18",
         "2011-05-13 23:43:18.0",
         "13-May-11 23:43:18",
+        "2011-05-13T23:43:18+00:00",
+        "2011-05-13T23:43:18Z",
+        "2011-05-14T01:43:18+02:00",
     ],
 )
 @pytest.mark.parametrize("key", ["datetime", "date_captured"])
@@ -315,6 +318,27 @@ def test_times_of_camera_traps_are_read_in_every_form_that_they_have(tmp_path, t
     (tmp_path / "c.json").write_text(json.dumps(file))
     ((row,), _) = ingested(tmp_path, {"name": "coco", "path": "c.json"})
     assert row["captured_at"] == datetime(2011, 5, 13, 23, 43, 18, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        (0, None),  # as CVAT writes
+        ("", None),
+        ("2011-05-13 23:43", datetime(2011, 5, 13, 23, 43, tzinfo=UTC)),
+        ("2011-05-13", datetime(2011, 5, 13, tzinfo=UTC)),
+    ],
+)
+def test_a_time_of_coco_may_be_short_or_missing(tmp_path, written, at):
+    picture(tmp_path / "a.jpg", 1)
+    file = {
+        "images": [{"id": 0, "file_name": "a.jpg", "date_captured": written}],
+        "annotations": [],
+        "categories": [],
+    }
+    (tmp_path / "c.json").write_text(json.dumps(file))
+    ((row,), _) = ingested(tmp_path, {"name": "coco", "path": "c.json"})
+    assert row["captured_at"] == at
 
 
 @pytest.mark.parametrize(
