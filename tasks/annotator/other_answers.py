@@ -22,6 +22,7 @@ from tasks.annotator.tables import Line
 #: columns of observations.csv, as `tables.rows` calls them, by which it is known
 OBSERVED = ("mediaid", "observationtype", "scientificname")
 _EXPECTED = "expected a list of Label Studio's tasks, or COCO's images, categories and annotations"
+_JSON_MIN = "expected Label Studio's export JSON, found JSON-MIN; export the project as JSON"
 Row = dict[str, Any]
 
 
@@ -35,6 +36,8 @@ def of_json(
     try:
         found = json.loads(data)
         if isinstance(found, list):
+            if any(isinstance(one, Mapping) and not one.keys() & {"data", "annotations"} for one in found):
+                return [{"where": source, "problem": _JSON_MIN}]
             return list(studio_tasks.answers(found, name, {}, names, source))
         return list(_coco(found, source, name, names, asked, same))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -114,6 +114,13 @@ def test_files_with_pictures_inside_are_gone_when_one_of_their_images_is_forgott
     assert not path.exists()
 
 
+def test_the_short_export_of_label_studio_is_named_and_not_passed_over(layout):
+    (image, *_) = batch.asked(layout, "0000")
+    flat = {"id": 1, "annotator": 1, "image_id": image, "batch": "0000", "verdict": "label", "class": "wild boar"}
+    with pytest.raises(ValueError, match="0000.json: expected Label Studio's export JSON, found JSON-MIN; export"):
+        back(layout, json.dumps([flat]))
+
+
 # --- COCO -------------------------------------------------------------------------------------------------------
 def coco(layout: Layout) -> dict:
     path = other_formats.write(layout, "0000", "coco")
