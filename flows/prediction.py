@@ -111,7 +111,8 @@ def export(layout: Layout, onnx: Path, generation: str | None) -> None:
 @click.option(
     "--like", default="", help="What the pictures came with: datapackage.json, COCO Camera Traps, MegaDetector."
 )
-def convert(layout: Layout, predictions: Path, target: Path, like: str) -> None:
+@click.option("--root", default="", help="What the file names in --like start from (default: its folder).")
+def convert(layout: Layout, predictions: Path, target: Path, like: str, root: str) -> None:
     """What `oltr predict --output` wrote, as other tools read it.
 
     That is a Camtrap DP's observations (*.csv), COCO Camera Traps (*.json), or a MegaDetector file for Timelapse
@@ -120,8 +121,8 @@ def convert(layout: Layout, predictions: Path, target: Path, like: str) -> None:
     from oltr_core.prediction import exchange
     from tasks import storage
 
-    place = str(Path(like).absolute()) if like and "://" not in like else like
-    written, left = exchange.convert(predictions, target, place, layout, storage.source_access(layout))
+    like_at, root_at = (str(Path(p).absolute()) if p and "://" not in p else p for p in (like, root))
+    written, left = exchange.convert(predictions, target, like_at, layout, storage.source_access(layout), root_at)
     more = f"; {left} more are of pictures or boxes that {like} does not list" if left else ""
     click.echo(f"{target}: {written} predictions{more}")
 

@@ -39,36 +39,40 @@ BOX_COLUMNS = COLUMNS[18:22]
 TYPES = {EMPTY: "blank", "blank": "blank", "human": "human", "person": "human", "vehicle": "vehicle"}
 
 
-def convert(predictions: Path, target: Path, like: str, layout: Layout, access: SourceAccess) -> tuple[int, int]:
+def convert(
+    predictions: Path, target: Path, like: str, layout: Layout, access: SourceAccess, root: str = ""
+) -> tuple[int, int]:
     """Write a file of predictions as `target`: *.json for COCO Camera Traps or a detector's, *.csv for observations.
 
-    `like`: the file that the pictures came with, which a *.json is like; "" for none, which COCO Camera Traps can do
-    without. Returns how many predictions were written, and how many were not, of pictures or boxes that `like` does
-    not list. Raises ValueError for a target that is there already or is of another kind, and where `like` lists none.
+    `like`: the file that the pictures came with, which a *.json is like; "" for none, which COCO Camera Traps of whole
+    pictures can do without. `root`: what its file names start from; "" for its own folder. Returns how many
+    predictions were written, and how many were not, of pictures or boxes that `like` does not list. Raises ValueError
+    for a target that is there already or is of another kind, and where `like` lists none.
     """
     if target.exists():
         raise ValueError(f"{target}: this is there already; name another file")
     rows = list(files.read(predictions))
     at = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    root = access.beside(like) if like else Path()
+    start = access.place(root) if root else access.beside(like) if like else Path()
     if target.suffix == ".json" and like and (detected := megadetector.read(like, access)):
-        text, written = megadetector.classified(rows, at.replace("T", " ").removesuffix("Z"), detected, root)
+        text, written = megadetector.classified(rows, at.replace("T", " ").removesuffix("Z"), detected, start)
     elif target.suffix == ".json":
         known = read_coco(like, access) if like else None
-        text, written = coco_camera_traps(rows, at, known, root)
+        text, written = coco_camera_traps(rows, at, known, start)
     elif target.suffix == ".csv" and like:
-        media = {place_of(row["filePath"], root): row for _, row in camtrap_dp.table(like, "media", access)}
+        media = {place_of(row["filePath"], start): row for _, row in camtrap_dp.table(like, "media", access)}
         taxa = {
             row["name"]: row["taxon"]
             for name in {one.generation for one in rows}
             for row in schema.read(layout.generation(name).classes, schema.CLASSES).to_pylist()
         }
-        text, written = observations(rows, at, media, taxa, root)
+        text, written = observations(rows, at, media, taxa, start)
     else:
         raise ValueError(f"{target}: expected a *.json, or a *.csv and --like DATAPACKAGE.JSON")
     if rows and not written:
         raise ValueError(
-            f"{like}: it lists none of the {len(rows)} pictures of {predictions}, such as {rows[0].path}"
+            f"{like}: it lists none of the {len(rows)} pictures of {predictions}, such as {rows[0].path}; name the "
+            "folder that its file names start from with --root"
         )
     write_atomically(target, text)
     return written, len(rows) - written
@@ -132,7 +136,8 @@ def coco_camera_traps(
     """The text of a COCO Camera Traps JSON, and how many predictions are in it: each, or those `like` lists.
 
     `like`: the file that the pictures came with, whose entries of images and numbers of categories are kept; its file
-    names start from `root`. A picture that could not be read is marked as corrupt.
+    names start from `root`. A picture that could not be read is marked as corrupt. Raises ValueError for a box without
+    `like`.
     """
     listed = {place_of(str(image["file_name"]), root): image for image in like["images"]} if like else {}
     numbers: dict[str, Any] = {category["name"]: category["id"] for category in like["categories"]} if like else {}
@@ -140,6 +145,11 @@ def coco_camera_traps(
     annotations: list[dict[str, Any]] = []
     written = 0
     for said in rows:
+        if like is None and said.box is not None:
+            raise ValueError(
+                f"{said.path}: boxes are written in pixels of the sizes that the file has which the pictures came "
+                "with; name it with --like"
+            )
         alone: dict[str, Any] = {"id": said.path, "file_name": said.path}
         image = picture_of(said, listed, root) if like else alone
         if image is None:

@@ -540,6 +540,28 @@ def test_the_command_says_how_many_were_written_and_how_many_not(tmp_path, monke
     assert (tmp_path / "out.csv").read_text().count("\n") == 2
 
 
+@pytest.mark.parametrize("target", ["out.json", "out.csv", "timelapse.json"])
+def test_file_names_may_start_elsewhere_than_beside_their_file(tmp_path, monkeypatch, target):
+    coco(tmp_path)
+    package(tmp_path, media=[{"mediaID": "m", "deploymentID": "d1", "timestamp": "t", "filePath": "a.png"}])
+    (tmp_path / "detected.json").write_text(json.dumps(DETECTED))
+    predicted(tmp_path, [tmp_path / "images" / "a.png", tmp_path / "images" / "new.png"], ["boar", "fox"])
+    monkeypatch.chdir(tmp_path)
+    like = {"out.json": "traps.json", "out.csv": "datapackage.json", "timelapse.json": "detected.json"}[target]
+    layout = registered(tmp_path / "w4", boar="")
+    command = ["-w", str(layout.root), "convert", "predictions.jsonl", target, "--like", like]
+    refused = CliRunner().invoke(oltr, command).exception
+    assert str(refused).endswith("; name the folder that its file names start from with --root")
+    done = CliRunner().invoke(oltr, [*command, "--root", "images"])
+    assert done.output.startswith(f"{target}: 1 predictions; 1 more are")
+
+
+def test_boxes_alone_are_refused_for_their_sizes_in_pixels_are_not_known(tmp_path):
+    rows = [of_batch("a.png", "fox"), of_batch("a.png#1", "fox", [0.25, 0.5, 0.125, 0.25])]
+    with pytest.raises(ValueError, match="a.png#1: .* name it with --like"):
+        exchange.coco_camera_traps(rows, "now", None, Path())
+
+
 def test_camera_traps_alone_number_empty_zero(tmp_path):
     rows = [Prediction(f"{name}.png", "0003", name) for name in ("fox", "empty", "lynx", "fox")]
     text, written = exchange.coco_camera_traps(rows, "now", None, Path())
