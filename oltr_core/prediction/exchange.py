@@ -44,10 +44,10 @@ def convert(
 ) -> tuple[int, int]:
     """Write a file of predictions as `target`: *.json for COCO Camera Traps or a detector's, *.csv for observations.
 
-    `like`: the file that the pictures came with, which a *.json is like; "" for none, which COCO Camera Traps of whole
-    pictures can do without. `root`: what its file names start from; "" for its own folder. Returns how many
-    predictions were written, and how many were not, of pictures or boxes that `like` does not list. Raises ValueError
-    for a target that is there already or is of another kind, and where `like` lists none.
+    `like`: the file that the pictures came with, which a *.json is like; "" for none, which COCO Camera Traps can do
+    without, where no prediction is of a box. `root`: what its file names start from; "" for its own folder. Returns
+    how many predictions were written, and how many were not, of pictures or boxes that `like` does not list. Raises
+    ValueError for a target that is there already or is of another kind, and where `like` lists none.
     """
     if target.exists():
         raise ValueError(f"{target}: this is there already; name another file")
@@ -136,8 +136,8 @@ def coco_camera_traps(
     """The text of a COCO Camera Traps JSON, and how many predictions are in it: each, or those `like` lists.
 
     `like`: the file that the pictures came with, whose entries of images and numbers of categories are kept; its file
-    names start from `root`. A picture that could not be read is marked as corrupt. Raises ValueError for a box without
-    `like`.
+    names start from `root`. A picture that could not be read is marked as corrupt. Raises ValueError for a box
+    without `like`.
     """
     listed = {place_of(str(image["file_name"]), root): image for image in like["images"]} if like else {}
     numbers: dict[str, Any] = {category["name"]: category["id"] for category in like["categories"]} if like else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -94,10 +95,20 @@ def opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
         raise ValueError(f"{name}: expected a Parquet file, found something else ({error})") from None
 
 
+def plain(value: Any) -> Any:
+    """A cell with a whole number as an integer, and NaN or infinite as None: pandas makes integers with gaps floats."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else value
+
+
 def _named(value: Any, names: list[str]) -> str | None:
+    value = plain(value)
     if names and isinstance(value, int):
         return names[value] if 0 <= value < len(names) else None  # -1: the label is not given
-    return None if value is None else str(value)
+    return None if value is None else str(value).strip() or None
 
 
 def _record(where: str, cell: Any, label: str | None) -> Record:

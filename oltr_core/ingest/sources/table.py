@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from oltr_core.ingest.record import FETCHED, Record, SourceAccess
 from oltr_core.ingest.sources.files import extension_problem, located
-from oltr_core.ingest.sources.parquet import opened
+from oltr_core.ingest.sources.parquet import opened, plain
 from oltr_core.ingest.sources.role import ImageSource
 from oltr_core.spec import Spec, suggest
 
@@ -110,8 +110,9 @@ def _lines(reader: Any, path: str) -> Iterator[list[str]]:
 
 def _parquet(data: bytes, path: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any] | str]]]:
     file = opened(pa.BufferReader(data), path)
+    rows = (row for part in file.iter_batches() for row in part.to_pylist())
     return file.schema_arrow.names, enumerate(
-        (row for part in file.iter_batches() for row in part.to_pylist()), start=1
+        ({key: plain(cell) for key, cell in row.items()} for row in rows), start=1
     )
 
 

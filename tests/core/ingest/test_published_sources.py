@@ -66,6 +66,17 @@ def test_hub_parquet_takes_its_names_from_the_metadata(tmp_path):
     assert rows[0]["image_id"] == of_bytes(pq.read_table(file).column("img")[0].as_py()["bytes"])
 
 
+def test_labels_of_parquet_that_are_whole_floats_are_integers_and_nan_and_blanks_are_none(tmp_path):
+    file = hub_file(tmp_path / "d/train.parquet", [0, 0, 0], ["ant"])
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("kind", pa.array([3.0, float("nan"), 2.5])), file)
+    rows, _ = ingested(tmp_path, {"name": "parquet", "path": "d", "label": "kind"})
+    assert [row["label"] for row in rows] == ["3", None, "2.5"]
+    pq.write_table(table.append_column("kind", pa.array(["ant ", "", " "])), file)
+    rows, _ = ingested(tmp_path / "w", {"name": "parquet", "path": str(file), "label": "kind"})
+    assert [row["label"] for row in rows] == ["ant", None, None]
+
+
 def test_hub_parquet_draws_a_long_tail_with_an_open_class(tmp_path):
     labels = [n % 4 for n in range(160)]
     hub_file(tmp_path / "d/train.parquet", labels, ["ant", "bee", "cat", "dog"])

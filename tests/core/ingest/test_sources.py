@@ -113,6 +113,20 @@ def test_a_parquet_table_with_names_of_its_own(tmp_path):
     assert (row["label"], row["group_id"], row["captured_at"]) == ("lynx", "7", when.replace(tzinfo=UTC))
 
 
+def test_whole_numbers_of_a_parquet_table_are_integers_and_nan_is_nothing(tmp_path):
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", ord(name))
+    table = {"path": ["a.png", "b.png", "c.png"], "label": [0.0, 1.5, float("nan")]}
+    table |= {"group": [3.0, None, 3.0], "weight": [float("nan"), 2.0, float("inf")]}
+    pl.DataFrame(table).write_parquet(tmp_path / "list.parquet")
+    rows = index_of(tmp_path, {"name": "table", "path": "list.parquet"})
+    assert columns(rows, "label", "group_id", "split", "attributes") == [
+        ("0", "3", None, None),
+        ("1.5", None, None, '{"weight": 2}'),
+        (None, "3", "pool", None),
+    ]
+
+
 def test_a_column_that_was_named_must_be_there(tmp_path):
     (tmp_path / "list.csv").write_text("path,lable\n")
     layout = workspace(
