@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from statistics import median
 
+from oltr_core.curation.text_values import folded
 from oltr_core.measured import counted
 from oltr_core.models.backbones import Timm
 from oltr_core.operating.rejection import BY_UNKNOWN, can_reject
@@ -89,6 +90,7 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
     """What goes on, but not as well as it could."""
     yield from _about_sides(seen, params)
     yield from _about_weights(params)
+    yield from _about_names(seen)
     few = {name: number for name, number in plan.train.items() if number < FEW}
     if few:
         yield f"{_classes(few)} would have fewer than {FEW} training images: expect little of them"
@@ -140,6 +142,19 @@ def _about_weights(params: Params) -> Iterator[str]:
         f"{backbone.model} of timm begins with random weights{why} name a file of its published weights as "
         "train.network.backbone.weights, or set its `pretrained`"
     )
+
+
+def _about_names(seen: Seen) -> Iterator[str]:
+    alike: dict[str, set[str]] = defaultdict(set)
+    for name in sorted({name for classes in seen.labelled.values() for name in classes}):
+        alike[folded(name)].add(name)
+    pairs = [" and ".join(map(repr, sorted(names))) for names in alike.values() if len(names) > 1]
+    if pairs:
+        more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+        yield (
+            f"{pairs[0]} differ in capitals or blanks alone and are different classes{more}: give them one name in "
+            "the source, or merge them with `oltr classes merge`"
+        )
 
 
 def _classes(numbers: dict[str, int]) -> str:

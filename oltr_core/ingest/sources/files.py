@@ -23,13 +23,17 @@ class Found(NamedTuple):
 
 
 def files_below(text: str, access: SourceAccess, follow_links: bool = False) -> Iterator[Found]:
-    """Every file below `text`, sorted by path; links that leave the root or run in circles carry a problem."""
+    """Every file below `text`, sorted by path; links that leave the root or run in circles carry a problem.
+
+    Folders of tools are passed over, such as `.ipynb_checkpoints` of Jupyter and `@eaDir` of Synology.
+    """
     prefix = text.rstrip("/") + "/"
     if text.startswith(FETCHED):
         for address in access.list(prefix):
             if not address.endswith("/"):
                 folders = PurePosixPath(address.removeprefix(prefix)).parts[:-1]
-                yield Found(address, folders, address, extension_problem(address))
+                if not any(map(_of_a_tool, folders)):
+                    yield Found(address, folders, address, extension_problem(address))
         return
     root = access.path(text)
     if not root.is_dir():
@@ -47,7 +51,7 @@ def _walk(
     """Path, problem, and whether it is an empty folder."""
     here = (*above, folder.resolve())
     try:
-        paths = sorted(folder.iterdir())
+        paths = sorted(p for p in folder.iterdir() if not (_of_a_tool(p.name) and p.is_dir()))
     except OSError as error:
         yield folder, f"unreadable folder ({error.strerror})", False
         return
@@ -63,6 +67,10 @@ def _walk(
         elif problem is None and not path.is_file():
             problem = "not a regular file"
         yield path, problem or extension_problem(path.name), False
+
+
+def _of_a_tool(folder: str) -> bool:
+    return folder.startswith(".") or folder == "@eaDir"
 
 
 def located(where: str, root: Path | str, follow_links: bool) -> tuple[Path | str, str | None]:

@@ -96,7 +96,7 @@ def opened(source: Path | pa.BufferReader, name: str) -> pq.ParquetFile:
 
 
 def plain(value: Any) -> Any:
-    """A cell with a whole number as an integer, and NaN or infinite as None: pandas makes integers with gaps floats."""
+    """A cell: whole floats as integers, for pandas makes floats of integers with gaps; NaN and infinite as None."""
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

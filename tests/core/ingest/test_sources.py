@@ -62,6 +62,27 @@ def test_a_labelled_pool_holds_its_labels_back(tmp_path):
     assert pl.read_parquet(tmp_path / "data/truth/b.parquet")["label"].to_list() == ["cat"]
 
 
+@pytest.mark.parametrize("source", [{"name": "folder"}, {"name": "identities"}, {"name": "unlabelled"}])
+def test_folders_of_tools_are_passed_over(tmp_path, source):
+    kept = ["photos/cat/a.png", "photos/dog/b.png"]
+    for seed, name in enumerate(
+        [*kept, "photos/.ipynb_checkpoints/a-checkpoint.png", "photos/cat/@eaDir/a.png/t.png"]
+    ):
+        picture(tmp_path / name, seed)
+    rows = index_of(tmp_path, source | {"path": "photos"})
+    assert [row["address"] for row in rows] == kept
+    files = [path for path in tmp_path.glob("photos/**/*.png") if path.is_file()]
+    stored = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files}
+    layout = workspace(tmp_path / "far", [{"batch": "b", "sources": [source | {"path": "s3://b/photos"}]}])
+    access = SourceAccess(
+        layout.root,
+        fetch=lambda address, _: stored[address.removeprefix("s3://b/")],
+        list=lambda prefix: sorted(f"s3://b/{name}" for name in stored),
+    )
+    run_ingest(layout, "b", access=access)
+    assert pl.read_parquet(layout.batch("b").index)["address"].sort().to_list() == [f"s3://b/{name}" for name in kept]
+
+
 def test_several_sources_feed_one_batch_each_in_its_role(tmp_path):
     picture(tmp_path / "photos/cat/a.png", 1)
     picture(tmp_path / "exam/cat/b.png", 2)

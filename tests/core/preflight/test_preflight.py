@@ -230,6 +230,14 @@ def test_advice_begins_where_something_is_too_little(of, sections, said):
     assert said is None or said in found[0]
 
 
+def test_labels_that_differ_in_capitals_or_blanks_alone_are_named():
+    seen = images.Seen("ingested")
+    for given, label in (("", "Red Fox"), ("test", "red  fox"), ("", "lynx"), ("train", "lynx")):
+        seen.count(given, label)
+    (said,) = advice.advice(seen, images.Expected({"Red Fox": 40, "lynx": 40}, 8, 9, 20), params())
+    assert said.startswith("'Red Fox' and 'red  fox' differ in capitals or blanks alone and are different classes")
+
+
 @pytest.mark.parametrize(
     ("sides", "size", "said"),
     [
