@@ -43,12 +43,23 @@ class Table(ImageSource):
         data = access.read(self.path, "a CSV or Parquet table of images")
         root = access.place(self.root) if self.root else access.beside(self.path)
         header, rows = _parquet(data, self.path) if self.path.endswith(".parquet") else csv_rows(data, self.path)
+        self._check(header)
+        for number, row in rows:
+            yield self._record(f"{self.path}:{number}", row, root)
+
+    def _check(self, header: list[str]) -> None:
+        """Raises ValueError for a column that is not there, or is spelled otherwise."""
         named = [getattr(self.columns, key) for key in sorted(self.columns.model_fields_set)]
         for wanted in [self.columns.path, *named]:
             if wanted not in header:
                 raise ValueError(f"{self.path}: there is no column {wanted!r}{suggest(wanted, header)}")
-        for number, row in rows:
-            yield self._record(f"{self.path}:{number}", row, root)
+        for key, wanted in self.columns.model_dump().items():
+            alike = [column for column in header if column.strip().casefold() == wanted.casefold()]
+            if alike and wanted not in header:
+                raise ValueError(
+                    f"{self.path}: expected a column {wanted!r}, found {alike[0]!r}; rename it, or write columns: "
+                    f"{{{key}: {alike[0]!r}}}"
+                )
 
     def _record(self, where: str, row: dict[str, Any] | str, root: Path | str) -> Record:
         if isinstance(row, str):

@@ -157,6 +157,24 @@ def test_a_column_that_was_named_must_be_there(tmp_path):
         run_ingest(layout, "b")
 
 
+@pytest.mark.parametrize("header", ["path,Label", "path, label", "path,label,GROUP"])
+def test_a_column_that_differs_in_capitals_or_blanks_alone_is_refused(tmp_path, header):
+    found = header.split(",")[-1]
+    expected = found.strip().lower()
+    (tmp_path / "list.csv").write_text(f"{header}\n")
+    source = {"name": "table", "path": "list.csv"}
+    sentence = f"list.csv: expected a column {expected!r}, found {found!r}; rename it, or write columns: .*{found}"
+    with pytest.raises(ValueError, match=sentence):
+        index_of(tmp_path, source)
+
+
+def test_a_column_like_one_that_is_there_or_has_another_name_is_an_attribute(tmp_path):
+    picture(tmp_path / "a.png", 1)
+    (tmp_path / "list.csv").write_text("path,species,group,Group,Label\na.png,cat,1,2,3\n")
+    (row,) = index_of(tmp_path, {"name": "table", "path": "list.csv", "columns": {"label": "species"}})
+    assert (row["label"], row["group_id"], row["attributes"]) == ("cat", "1", '{"Group": "2", "Label": "3"}')
+
+
 def test_a_circle_of_folders_is_walked_once(tmp_path):
     picture(tmp_path / "photos/cat/a.png", 1)
     (tmp_path / "photos/cat/again").symlink_to(tmp_path / "photos")
