@@ -89,6 +89,7 @@ def described_by(classes: pl.DataFrame, table: Mapping[int, Mapping[str, str]], 
     An empty cell leaves what there is. Raises ValueError that lists the wrong rows; none is taken then.
     """
     found, errors, now = [], [], classes
+    first: dict[int, int] = {}  # class -> the row that describes it
     for number, cells in table.items():
         try:
             if unknown := sorted(set(cells) - {"name", "taxon", "parent", "aliases"}, key=str):
@@ -97,6 +98,9 @@ def described_by(classes: pl.DataFrame, table: Mapping[int, Mapping[str, str]], 
             if any(told):
                 aliases = [alias.strip() for alias in told[2].split(";") if alias.strip()]
                 rows = describe(now, name, told[0] or None, told[1] or None, aliases)
+                if (row := first.setdefault(rows[0]["class_id"], number)) != number:
+                    known = _named(now, name)["name"]
+                    raise ValueError(f"the class {known!r} is described in row {row} already; keep one of the rows")
                 now, found = _after(now, rows), found + rows
         except ValueError as error:
             errors.append(f"{where}:{number}: {error}")

@@ -154,6 +154,18 @@ def test_a_table_describes_many_classes_or_none():
         changes.described_by(CATS, {2: {"name": "cat"}}, "c.csv")
 
 
+def test_a_table_that_describes_a_class_twice_is_refused_also_by_another_name_of_it():
+    table = {
+        2: {"name": "cat", "taxon": "1", "aliases": "puss"},
+        3: {"name": "cat"},
+        5: {"name": "puss", "taxon": "2"},
+    }
+    with pytest.raises(
+        ValueError, match="^c.csv:5: the class 'cat' is described in row 2 already; keep one of the rows$"
+    ):
+        changes.described_by(CATS, table, "c.csv")
+
+
 GONE = after(classes("cat", "dog", "emu", "fox", "gnu"), changes.merge(classes("cat", "dog", "emu"), "dog", "cat"))
 GONE = after(GONE, changes.retire(GONE, "emu"))
 
