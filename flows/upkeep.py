@@ -11,6 +11,7 @@ from flows.command import YES, command
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.whole import load_settings
+from oltr_core.settings.workspace import require
 
 
 @command("oltr reproduce 0001")
@@ -23,6 +24,7 @@ def reproduce(layout: Layout, generation: str, keep: Path | None) -> None:
 
     if keep is not None and keep.exists():
         raise ValueError(f"{keep}: expected a new folder, and it exists; name another or remove it")
+    require(layout)
     with ExitStack() as held:
         scratch = keep or held.enter_context(garbage.scratch(layout)) / "workspace"
         compared = reproduce(layout, generation, scratch)
@@ -166,6 +168,7 @@ def finish_forgetting(layout: Layout) -> str:
 def clean(layout: Layout, yes: bool) -> None:
     """Remove this workspace's generations, batches and history, after asking. Never touches a user's images."""
     from tasks import workspace
+    from tasks.dvc import remotes
     from tasks.lock import alone
 
     lines = workspace.removable(layout)
@@ -178,6 +181,7 @@ def clean(layout: Layout, yes: bool) -> None:
     with alone(layout):
         pass  # a loop at work would write on what is removed
     workspace.clean(layout)
+    remotes.remove_own(layout)
 
 
 @command("oltr gc", "oltr gc --yes")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from oltr_core.layout import Layout
+from oltr_core.settings import workspace
 
 
 class Busy(ValueError):
@@ -18,9 +19,9 @@ class Busy(ValueError):
 def alone(layout: Layout, patience: float = 0) -> Iterator[None]:
     """Hold the workspace; the system frees it when we die.
 
-    Raises Busy where another holds it for longer than `patience` seconds.
+    Raises Busy where another holds it for longer than `patience` seconds, ValueError for what is no workspace.
     """
-    layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    workspace.require(layout)
     lock = FileLock(layout.lock, timeout=patience)
     try:
         lock.acquire()

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 
-from oltr_core.layout import Layout
+from oltr_core.layout import GENESIS, Layout
 from oltr_core.settings.reading import read_yaml
 from oltr_core.spec import Spec, parse
 
@@ -18,6 +18,16 @@ class Workspace(Spec):
 
     name: str = "digits"
     private: bool = False  # true: images, answers and all that is made of them are for owner and group alone
+
+
+def require(layout: Layout) -> None:
+    """Raise ValueError where the folder is no workspace: what is in it belongs to somebody else."""
+    made = layout.generation(GENESIS).folder  # params.yaml, dvc.yaml and data/ are names that other projects have too
+    if not made.is_dir():
+        raise ValueError(
+            f"{layout.root.resolve()}: expected a workspace, found no {made.relative_to(layout.root)}, which `oltr init` "
+            "writes; name a workspace with `oltr --workspace DIR`"
+        )
 
 
 def name_of(layout: Layout) -> str:

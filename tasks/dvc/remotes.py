@@ -33,6 +33,21 @@ def set_remote(layout: Layout, wanted: str) -> None:
     configure(layout.dvc_config, "core", remote=REMOTE)
 
 
+def remove_own(layout: Layout) -> None:
+    """Take the remote in this workspace's own folder out of `.dvc/config`; other lines, and other remotes, stay."""
+    config = read_config(layout.dvc_config)
+    if not _is_own(layout, config):
+        return
+    del config[_SECTION]
+    if config.get("core", {}).get("remote") == REMOTE:
+        del config["core"]["remote"]
+    _write(layout.dvc_config, config)
+
+
+def _is_own(layout: Layout, config: Any) -> bool:
+    return config.get(_SECTION, {}).get("url") == f"../{inside(layout, layout.remote)}"
+
+
 def address(layout: Layout) -> str:
     """The remote as DVC's configuration of this workspace names it, whose local file has the last word; or ""."""
     files = [read_config(file) for file in (layout.dvc_config_local, layout.dvc_config)]
@@ -50,7 +65,7 @@ def follow_origin(layout: Layout) -> str:
 
 def remote_of_origin(layout: Layout) -> str:
     """The remote of the workspace on this machine that this one was cloned from, where it has none itself; or ""."""
-    own = read_config(layout.dvc_config).get(_SECTION, {}).get("url") == f"../{inside(layout, layout.remote)}"
+    own = _is_own(layout, read_config(layout.dvc_config))
     followed = read_config(layout.dvc_config_local).get(_SECTION, {}).get("url")
     if not own or followed or layout.remote.exists():
         return ""
@@ -67,12 +82,17 @@ def remote_of_origin(layout: Layout) -> str:
 
 def configure(file: Path, section: str, **values: str) -> None:
     """Set keys of a configuration file of DVC, whole or not at all, in UTF-8; DVC's own writer knows ASCII only."""
-    config, sink = read_config(file), io.BytesIO()
+    config = read_config(file)
     before = dict(config.get(section, {}))
     if before | values != before:
         config[section] = before | values
-        config.write(sink)
-        write_atomically(file, sink.getvalue())
+        _write(file, config)
+
+
+def _write(file: Path, config: Any) -> None:
+    sink = io.BytesIO()
+    config.write(sink)
+    write_atomically(file, sink.getvalue())
 
 
 def read_config(file: Path) -> Any:

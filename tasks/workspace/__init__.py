@@ -22,7 +22,7 @@ from oltr_core.settings.operations import Gate
 from oltr_core.settings.reading import read_yaml
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
-from oltr_core.settings.workspace import Workspace
+from oltr_core.settings.workspace import Workspace, require
 
 RUN = 'generation: "0000"\nparent: genesis\nmode: train\n'
 CONFIG = "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
@@ -145,7 +145,11 @@ def _git(folder: Path, *arguments: str) -> int:
 
 
 def removable(layout: Layout) -> list[Path]:
-    """What the loop made in this workspace and nobody else put there, as far as it exists."""
+    """What the loop made in this workspace and nobody else put there, as far as it exists.
+
+    Raises ValueError for a folder that is no workspace.
+    """
+    require(layout)
     made = [layout.ledger, layout.monitored, layout.lock, ledger.lock_of(layout.ledger), layout.dvc_lock]
     made += [ledger.head_of(layout.ledger), layout.raw, layout.truth, layout.work.folder, layout.exports]
     made += [layout.analyses, layout.failures, layout.timings, layout.store]
@@ -157,11 +161,10 @@ def removable(layout: Layout) -> list[Path]:
 
 
 def clean(layout: Layout) -> None:
-    """Remove what `removable` lists, and make data/run.yaml and .dvc/config what they were at first."""
+    """Remove what `removable` lists, and make data/run.yaml what it was at first."""
     for path in removable(layout):
         if path.is_symlink() or path.is_file():
             path.unlink()  # a link that somebody put here leads to files that are not ours
         else:
             shutil.rmtree(path)
     write_atomically(layout.run, RUN)
-    write_atomically(layout.dvc_config, CONFIG)

@@ -39,6 +39,7 @@ def test_a_user_without_a_home_and_a_name_gets_both_for_the_command_alone(tmp_pa
     def nobody(*_):
         raise RuntimeError("not in passwd")
 
+    workspace.create(tmp_path)
     monkeypatch.setattr(Path, "home", nobody)
     monkeypatch.setattr(getpass, "getuser", nobody)
     cli.oltr(["--workspace", str(tmp_path), "clean"], standalone_mode=False)
@@ -47,6 +48,7 @@ def test_a_user_without_a_home_and_a_name_gets_both_for_the_command_alone(tmp_pa
 
 def test_servers_of_this_machine_are_asked_directly_whatever_proxy_is_set(tmp_path):
     """With a proxy that nobody serves, a server on the loopback answers."""
+    workspace.create(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:
         code = (
             "import sys, urllib.request; from flows.cli import oltr\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from oltr_core.layout import Layout
 from tests.flows.worlds import called
 
 
@@ -23,3 +26,13 @@ def test_unreferenced_files_are_shown_before_they_are_removed(world):
     assert set((world.store / "features").iterdir()) == kept
     assert kept
     assert called(world, "oltr", "gc", "--yes").stdout.strip() == "nothing is unreferenced"
+
+
+@pytest.mark.parametrize("command", ["clean --yes", "reproduce 0001", "promote 0001 --reason x"])
+def test_a_folder_that_is_no_workspace_is_refused_and_stays_as_it_is(tmp_path, command):
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "mine.csv").write_text("1,2\n")
+    done = called(Layout(tmp_path), "oltr", *command.split())
+    assert done.returncode == 2
+    assert "expected a workspace, found no data/generations/genesis, which `oltr init` writes" in done.stderr
+    assert [p.name for p in sorted(tmp_path.rglob("*"))] == ["data", "raw", "mine.csv"]

@@ -83,6 +83,17 @@ def test_an_address_with_any_letters_is_named_and_the_rest_of_the_configuration_
     assert url(layout) == str(shared), "without a wish, what is named stays"
 
 
+def test_the_remote_in_the_workspace_is_taken_out_of_the_configuration_and_no_other(tmp_path):
+    layout = made(tmp_path / "world")
+    assert url(layout) == OWN
+    remotes.remove_own(layout)
+    assert layout.dvc_config.read_text() == workspace.CONFIG
+    remotes.set_remote(layout, "s3://mine/copies")
+    before = layout.dvc_config.read_text()
+    remotes.remove_own(layout)
+    assert layout.dvc_config.read_text() == before
+
+
 def test_the_absolute_address_that_older_versions_wrote_becomes_relative(tmp_path):
     layout = made(tmp_path / "world")
     remotes.configure(layout.dvc_config, 'remote "default"', url=str(layout.remote.resolve()))

@@ -17,7 +17,7 @@ import pytest
 from filelock import Timeout
 
 from oltr_core.layout import Layout
-from tasks import clock, notify
+from tasks import clock, notify, workspace
 from tasks.dvc import environment, stages
 from tasks.lock import Busy, alone
 
@@ -206,6 +206,7 @@ def git(folder, *arguments):
 
 
 def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
+    workspace.create(tmp_path)
     with pytest.raises(Timeout), alone(Layout(tmp_path)):
         raise Timeout("mlflow.db.lock")
     with (
@@ -217,6 +218,7 @@ def test_a_lock_inside_that_is_not_free_is_told_as_what_it_is(tmp_path):
 
 
 def test_a_workspace_that_another_holds_is_waited_for_as_long_as_is_said(tmp_path):
+    workspace.create(tmp_path)
     layout, held = Layout(tmp_path), threading.Event()
 
     def hold() -> None:
@@ -233,6 +235,15 @@ def test_a_workspace_that_another_holds_is_waited_for_as_long_as_is_said(tmp_pat
         assert not other.join(20)
     with alone(layout):
         pass
+
+
+def test_a_folder_that_is_no_workspace_is_not_held_and_nothing_is_written_there(tmp_path):
+    with (
+        pytest.raises(ValueError, match="expected a workspace, found no data/generations/genesis"),
+        alone(Layout(tmp_path)),
+    ):
+        pass
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_message_that_is_due_stays_so_until_it_is_sent(tmp_path):

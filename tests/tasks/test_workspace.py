@@ -200,7 +200,6 @@ def test_what_the_loop_made_is_removed_and_what_people_wrote_stays(layout):
     (layout.data / "inbox").mkdir()
     (layout.data / "inbox" / "0000.csv").write_text("x")
     layout.run.write_text("generation: '0005'\nparent: '0004'\nmode: update\n")
-    (layout.root / ".dvc" / "config").write_text(workspace.CONFIG + "[remote 'x']\n")
     named = {p.relative_to(layout.root).as_posix() for p in workspace.removable(layout)}
     assert {"data/raw", "data/generations/0000", "data/generations/0000.dvc", ".oltr", "mlflow.db"} < named
     workspace.clean(layout)
@@ -216,3 +215,15 @@ def test_a_link_is_removed_and_not_what_it_leads_to(layout, tmp_path):
     assert not layout.raw.is_symlink()
     assert not layout.store.is_symlink()
     assert (tmp_path / "theirs" / "file").read_text() == "x"
+
+
+def test_of_a_folder_that_is_no_workspace_nothing_is_removed(tmp_path):
+    theirs = Layout(tmp_path)
+    fill(theirs)
+    theirs.params.write_text("lr: 0.1\n")
+    theirs.dvc_config.write_text("['remote \"mine\"']\n    url = s3://mine\n")
+    before = content(tmp_path)
+    for do in (workspace.removable, workspace.clean):
+        with pytest.raises(ValueError, match="expected a workspace, found no data/generations/genesis"):
+            do(theirs)
+    assert content(tmp_path) == before
