@@ -138,6 +138,7 @@ def _history(layout: Layout) -> str:
     state = ledger.state_of(layout.ledger)
     if state.forgetting:
         raise ValueError("`oltr forget` was cut off; `oltr forget` without a name, or the next loop, ends it")
+    ledger.verify_names(layout.ledger, layout.generations)
     with inputs.original_pointers(layout):
         for name in state.sealed:
             ledger.verify_sealed(layout.ledger, layout.generation(name).folder)

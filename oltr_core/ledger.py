@@ -296,6 +296,20 @@ def verify_sealed(path: Path, folder: Path, of: Callable[[Path], str] = digest.o
         )
 
 
+def verify_names(path: Path, generations: Path) -> None:
+    """Raise ValueError for a folder in `generations` with a number that this history never gave.
+
+    git ignores the folders, so they stay when an older commit is checked out, and that number is given again.
+    """
+    opened = state_of(path).opened
+    folders = [p.name for p in sorted(generations.glob("[0-9]*")) if p.is_dir() and p.name.isdecimal()]
+    if unknown := [name for name in folders if name not in opened]:
+        raise ValueError(
+            f"{generations}: expected generations that the ledger names, found {', '.join(unknown)}, of another "
+            "history (git leaves these folders when it checks out another ledger); move them out of the workspace"
+        )
+
+
 def restoring(tracked: Path, known: Collection[str]) -> str:
     """How to restore what DVC keeps of `tracked`; `known`: the paths whose pointers the ledger holds."""
     file = f"{tracked.name}.dvc"

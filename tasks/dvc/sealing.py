@@ -24,8 +24,9 @@ def open_generation(layout: Layout, name: str, parent: str, mode: str, at: str, 
     """Give generation `name` its parent: data/run.yaml first, then the ledger. Opening again restores run.yaml.
 
     `looked`: how many looks of `oltr monitor` the report shows, the newest of them; None: all that there are now.
-    Raises ValueError when a file of the sealed parent was changed.
+    Raises ValueError when a file of the sealed parent was changed, and for generations of another history.
     """
+    ledger.verify_names(layout.ledger, layout.generations)
     seen = arrivals.looks(layout)[:looked]
     looks = [{key: look[key] for key in ("at", "batch", "unknown_rate", "drift")} for look in seen[-LOOKS:]]
     run = Run(generation=name, parent=parent, mode=mode, looks=looks)  # pyright: ignore[reportArgumentType]

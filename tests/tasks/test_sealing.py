@@ -135,6 +135,24 @@ def test_a_parent_that_was_edited_or_never_sealed_is_none(asked):
     assert events(asked) == ["opened", "sealed"]
 
 
+def test_a_folder_that_another_history_left_is_not_taken_for_the_new_generation(asked):
+    history, run = asked.ledger.read_text(), asked.run.read_text()
+    left = asked.generation("0001").folder
+    shutil.copytree(asked.generation("0000").folder, left)  # as after `git checkout HEAD~1 && dvc checkout`
+    for do in (
+        lambda: sealing.open_generation(asked, "0001", "0000", "update", world.AT),
+        lambda: examining._history(asked),
+    ):
+        with pytest.raises(ValueError, match="expected generations that the ledger names, found 0001"):
+            do()
+    assert (asked.ledger.read_text(), asked.run.read_text()) == (history, run)
+    left.rename(asked.root / "elsewhere")
+    sealing.open_generation(asked, "0001", "0000", "update", world.AT)
+    left.mkdir()  # a generation that was cut off before its seal
+    sealing.reopen(asked, "0001")
+    assert examining._history(asked).startswith("1 sealed generations")
+
+
 # --- sealing ----------------------------------------------------------------------------------------------------
 def test_a_generation_that_was_never_opened_is_not_sealed(copied):
     copied.run.write_text("generation: '0001'\nparent: genesis\nmode: train\n")
