@@ -17,7 +17,7 @@ from prefect.states import Completed
 
 from flows import answers, plan, publishing, steps, waiting
 from flows.headstart import begun, joined, key
-from flows.progress import log
+from flows.progress import log, say
 from flows.run_page import show
 from oltr_core import ledger
 from oltr_core.layout import Layout
@@ -25,7 +25,7 @@ from oltr_core.pipeline import STAGES
 from oltr_core.settings.masking import mask_error
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import name_of
-from tasks.dvc.stages import worth_retrying
+from tasks.dvc.stages import stale, worth_retrying
 from tasks.prefect.artifacts import show_report
 
 WAITING = "WaitingForAnnotations"
@@ -156,6 +156,16 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
 
 
 def _compute(layout: Layout, name: str) -> None:
+    """Every stage; all again where params.yaml or an input was changed meanwhile, since the seal keeps one of each."""
+    _run_stages(layout, name)
+    while changed := stale(layout):
+        say(
+            f"{', '.join(changed)}: parameters or inputs were changed meanwhile; the stages are brought up to date again"
+        )
+        _run_stages(layout, name)
+
+
+def _run_stages(layout: Layout, name: str) -> None:
     looked = None
     for stage in STAGES:
         run_stage(layout, stage)

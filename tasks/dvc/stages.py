@@ -84,6 +84,14 @@ def bring_up_to_date(stage: str, layout: Layout) -> Outcome:
     return Outcome(ran, seconds, tuple(said))
 
 
+def stale(layout: Layout) -> list[str]:
+    """The stages that have to run again, since what they depend on changed after they ran; 0.1 s for the digits."""
+    with repository.asked(layout) as repo:
+        found = repo.status(targets=[layout.dvc_yaml.name])
+    # the stage `code` runs every time, and says nothing of the others
+    return [stage.partition(":")[2] or stage for stage, why in found.items() if why != ["always changed"]]
+
+
 def failure(stage: str, layout: Layout, error: BaseException) -> StageFailed:
     """What went wrong, as the stage itself wrote it down, or as far as DVC knows."""
     path = layout.failure(stage)

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from flows import annotation, answers, examining, plan, steps
+from flows import annotation, answers, examining, generation, plan, steps
 from oltr_core import digest, ledger, schema
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import IMPORTED, Layout
@@ -151,6 +152,33 @@ def test_a_folder_that_another_history_left_is_not_taken_for_the_new_generation(
     left.mkdir()  # a generation that was cut off before its seal
     sealing.reopen(asked, "0001")
     assert examining._history(asked).startswith("1 sealed generations")
+
+
+def test_settings_that_are_changed_while_stages_run_make_these_run_again_before_the_seal(copied, monkeypatch):
+    """One generation has one params.yaml: the one that it keeps is the one that its stages have read."""
+    done: list[str] = []
+
+    def run_stage(layout: Layout, stage: str) -> None:
+        if stage == "report" and not done.count("report"):
+            text = layout.params.read_text()
+            layout.params.write_text(text.replace("target_tpr: 0.95", "target_tpr: 0.9"))
+            assert text != layout.params.read_text()
+        elif done.count("report"):
+            with repository.opened(layout) as repo:
+                repo.commit(target=stage, force=True)  # as DVC does after it ran
+        done.append(stage)
+
+    monkeypatch.setattr(generation, "run_stage", run_stage)
+    monkeypatch.setattr(generation, "validate", Mock())
+    assert stages.stale(copied) == []
+    generation._compute(copied, "0000")
+    assert done == [*STAGES, *STAGES]
+    assert stages.stale(copied) == []
+    sealing.seal(copied, world.AT)
+    sealed = copied.generation("0000")
+    locked = yaml.safe_load(sealed.dvc_lock.read_text())["stages"]["update"]["params"]["params.yaml"]["update"]
+    assert locked == yaml.safe_load(sealed.params.read_text())["update"]
+    assert locked["target_tpr"] == 0.9
 
 
 # --- sealing ----------------------------------------------------------------------------------------------------
