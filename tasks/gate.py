@@ -95,8 +95,9 @@ def judge(layout: Layout, gate: Gate, name: str, at: str) -> tuple[str, list[str
     events = ledger.read(layout.ledger)
     state = ledger.replay(events)
     if name in state.verdicts:
-        stands = next(e for e in events if e.generation == name and e.event in ("promoted", "refused"))
-        return stands.event, stands.details.get("reasons", [])
+        verdicts = ("promoted", "refused", "rolled_back")  # the last by a person, before it was judged
+        stands = next(e for e in events if e.generation == name and e.event in verdicts)
+        return state.verdicts[name], stands.details.get("reasons", [])
     if name not in state.sealed:
         raise ValueError(f"{layout.ledger}: generation {name} is not sealed, so it cannot be judged; run `oltr loop`")
     reasons, grounds = weigh(layout, gate, name, state.champion)

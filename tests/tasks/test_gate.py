@@ -238,3 +238,13 @@ def test_nothing_is_judged_before_it_is_sealed(layout):
         gate.judge(layout, Gate(), "0007", AT)
     with pytest.raises(ValueError, match="expected a sealed generation"):
         gate.move(layout, "0007", "promoted", "x", AT)
+
+
+@pytest.mark.parametrize("event", ["promoted", "rolled_back"])
+def test_a_generation_that_a_person_made_champion_before_it_was_judged_is_not_judged_any_more(layout, event):
+    """A kill between seal and gate leaves one."""
+    write(layout, page(known_accuracy=figure(0.9, 0.5, -0.5, -0.3)))
+    gate.move(layout, "0001", event, "checked by hand", AT)
+    before = layout.ledger.read_text()
+    assert judged(layout) == ("promoted", ["checked by hand"])
+    assert layout.ledger.read_text() == before
