@@ -121,7 +121,22 @@ def _pipeline(layout: Layout) -> str:
         raise ValueError(f"{layout.dvc_yaml}: these are not the stages of this version; run `oltr upgrade`")
     if not which("git"):
         raise ValueError("git is not installed; a workspace is versioned with git and DVC")
+    _commits(layout)
     return "dvc.yaml and git are here"
+
+
+def _commits(layout: Layout) -> None:
+    from tasks.dvc import git
+
+    try:
+        wanted = load_settings(layout).versions.commit
+    except ValueError:
+        return  # the check of the settings says why
+    if wanted and not git.can_commit(layout):
+        raise ValueError(
+            "params.yaml: versions.commit: git knows no name and address to commit with; set `git config user.name` "
+            "and `git config user.email`, or write `commit: false`"
+        )
 
 
 def _inputs(layout: Layout) -> str:

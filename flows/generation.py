@@ -156,12 +156,10 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
 
 
 def _compute(layout: Layout, name: str) -> None:
-    """Every stage; all again where params.yaml or an input was changed meanwhile, since the seal keeps one of each."""
+    """Every stage, and again what is stale since params.yaml or an input was changed meanwhile."""
     _run_stages(layout, name)
     while changed := stale(layout):
-        say(
-            f"{', '.join(changed)}: parameters or inputs were changed meanwhile; the stages are brought up to date again"
-        )
+        say(f"{', '.join(changed)}: parameters or inputs were changed meanwhile; brought up to date again")
         _run_stages(layout, name)
 
 

@@ -33,8 +33,11 @@ def mirror(layout: Layout) -> dict[str, str]:
 
 
 def _say_not_shown(error: Exception) -> None:
-    why = " ".join(str(error).split())[:200]
-    say(f"MLflow does not show this yet ({why}); the next generation tries again")
+    say(f"MLflow does not show this yet ({_short(error)}); the next generation tries again")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def catch_up(layout: Layout) -> None:
@@ -73,7 +76,11 @@ def commit(layout: Layout, name: str, verdict: str) -> None:
             "needs the others, `git tag --delete $(git tag --list 'oltr/*' 'model@v*')`"
         )
     elif not git.tagged(layout, name):
-        revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
+        try:
+            revision = git.commit(layout, name, f"generation {name}: {verdict}", verdict == "promoted")
+        except ValueError as error:  # whatever git refuses: it stops no generation
+            say(f"generation {name} is not committed yet ({_short(error)}); the next `oltr loop` tries again")
+            return
         say(f"committed generation {name} as {revision[:12]} on oltr/generations")
 
 

@@ -22,6 +22,7 @@ BRANCH = "refs/heads/oltr/generations"
 def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> str:
     """Commit what git sees of our files in the workspace, tag it `oltr/NNNN`, and return the revision.
 
+    Settings and recipe are those that it was sealed with: the files in the workspace may be those of the next one.
     Not the files of users, which may be all of their images: a commit keeps them, whatever is forgotten. One that
     was promoted is also a version of the artifact `model` of dvc.yaml: DVC finds it by an annotated tag of GTO's
     form, and takes the highest. A generation that has its tag is left as it is. Raises ValueError with git's own
@@ -37,6 +38,7 @@ def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> s
         seen = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
         ours = _git(layout, index, *seen, *(inside(layout, path) for path in _ours(layout)))
         _git(layout, index, "update-index", "--add", "--remove", "-z", "--stdin", given=ours)
+        _put_sealed(layout, index, name, ours.split("\0"))
         tree = _git(layout, index, "write-tree")
     parent = ["-p", (branch or head).strip()] if branch or head else []
     revision = _git(layout, {}, "commit-tree", tree, *parent, "-m", message)
@@ -46,6 +48,21 @@ def commit(layout: Layout, name: str, message: str, promoted: bool = False) -> s
     for ref in (BRANCH, f"{_TAGS}/{name}"):
         _git(layout, {}, "update-ref", ref, revision)
     return revision
+
+
+def _put_sealed(layout: Layout, index: dict[str, str], name: str, seen: list[str]) -> None:
+    """Put settings and recipe of the sealed generation `name`, of those that git sees, in the place of today's."""
+    folder, sealed = _git(layout, {}, "rev-parse", "--show-prefix"), layout.generation(name)
+    for file in ("params", "dvc_yaml", "dvc_lock", "run"):
+        today, then = inside(layout, getattr(layout, file)), getattr(sealed, file)
+        if today in seen and then.is_file():
+            blob = _git(layout, {}, "hash-object", "-w", "--", inside(layout, then))
+            _git(layout, index, "update-index", "--add", "--cacheinfo", f"100644,{blob},{folder}{today}")
+
+
+def can_commit(layout: Layout) -> bool:
+    """Whether git knows in whose name to commit."""
+    return all(answer(layout.root, "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER"))
 
 
 def tagged(layout: Layout, name: str) -> str:

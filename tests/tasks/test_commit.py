@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from flows import publishing
+from flows import examining, publishing
 from oltr_core import ledger
 from oltr_core.layout import Layout
 from tasks import workspace
@@ -93,6 +93,25 @@ def test_what_is_ours_and_git_does_not_ignore_is_committed_and_no_file_of_a_user
     assert {"params.yaml", "prefect.yaml", ".dvc/config", ".dvc/.gitignore", "data/run.yaml"} <= there
 
 
+def test_settings_and_recipe_of_a_commit_are_those_that_the_generation_was_sealed_with(layout):
+    deer = Layout(layout.root / "deer")  # not the folder of the repository
+    workspace.create(deer.root)
+    names = ("params", "dvc_yaml", "dvc_lock", "run")
+    sealed = deer.generation("0000")
+    sealed.folder.mkdir()
+    for name in names:
+        getattr(sealed, name).write_text(f"{name} of 0000\n")
+        getattr(deer, name).write_text(f"{name} of 0001\n")
+    (layout.root / ".git" / "info" / "exclude").write_text("/deer/dvc.yaml\n")  # as a user may
+    before = git(layout, "status", "--porcelain")
+    revision = commit(deer, "0000", "x")
+    for name in ("params", "dvc_lock", "run"):
+        file = getattr(deer, name).relative_to(layout.root).as_posix()
+        assert git(layout, "show", f"{revision}:{file}") == f"{name} of 0000"
+    assert "deer/dvc.yaml" not in git(layout, "ls-tree", "-r", "--name-only", revision).splitlines()
+    assert git(layout, "status", "--porcelain") == before
+
+
 @pytest.mark.parametrize("removed", [False, True])
 def test_commits_that_hold_the_file_of_an_image_are_known_also_where_the_file_is_gone(layout, removed):
     assert blobs(layout, ["photos/0.png"]) == []
@@ -173,3 +192,20 @@ def test_a_model_from_elsewhere_that_is_champion_again_is_no_generation_to_commi
     ledger.append(layout.ledger, ledger.Event("rolled_back", "imported", "y", WHEN))
     publishing.commit_last(layout)
     assert git(layout, "tag").split() == ["model@v0.0.0", "oltr/0000"]
+
+
+def test_git_that_cannot_commit_is_named_by_the_check_and_stops_nothing(layout, capsys, monkeypatch):
+    sealed(layout, "1" * 64)
+    assert examining._pipeline(layout) == "dvc.yaml and git are here"
+    git(layout, "config", "user.useConfigOnly", "true")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME")
+        monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    with pytest.raises(ValueError, match=r"params.yaml: versions.commit: git knows no name and address"):
+        examining._pipeline(layout)
+    publishing.commit_last(layout)
+    assert "generation 0000 is not committed yet (git commit-tree in " in capsys.readouterr().err
+    assert git(layout, "tag") == ""
+    layout.params.write_text(layout.params.read_text().replace("  commit: true ", "  commit: false "))
+    assert examining._pipeline(layout) == "dvc.yaml and git are here"
