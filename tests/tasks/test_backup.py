@@ -122,6 +122,7 @@ def test_a_database_that_is_locked_is_waited_for(workspace, tmp_path):
 
 
 def test_what_lies_on_servers_is_named_without_its_secrets(workspace, tmp_path, monkeypatch):
+    workspace.generation("genesis").folder.mkdir(parents=True)
     monkeypatch.setenv("PREFECT_API_URL", "http://eve:hunter2@prefect.example/api")
     workspace.params.write_text(
         "workspace: {name: deer}\ntracking: {uri: 'https://mlflow.example', artifacts: 's3://mlflow'}\n"
