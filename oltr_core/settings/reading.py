@@ -68,7 +68,14 @@ def as_written(sentence: str, raw: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key may stand once: of two, the first would be lost without a word."""
+    """YAML in which a key may stand once (of two, the first would be lost without a word), and that DVC reads too."""
+
+    def scan_plain(self) -> Any:
+        token = super().scan_plain()
+        if self.flow_level and ":" in token.value:  # DVC's parser refuses it: "found unexpected ':'"
+            problem = f"{masked(token.value)!r} between braces or brackets without quotes; put it in quotes"
+            raise yaml.scanner.ScannerError(None, None, problem, token.start_mark)
+        return token
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()

@@ -253,6 +253,11 @@ def test_every_kind_of_images_is_listed_with_when_to_take_it():
             "yaml:3: expected YAML, found the key 'budget' a second time",
         ),
         ("curate:\n  seed: 1\n  seed: 2\n", "yaml:3: expected YAML, found the key 'seed' a second time; keep one"),
+        (
+            "compute: {}\nannotator: {name: label_studio,\n  url: http://eve:hunter2@host:8080}\n",
+            r"yaml:3: expected YAML, found 'http://\*\*\*@host:8080' between braces or brackets without quotes; put it in",
+        ),
+        ("storage:\n  remote: [s3://shop/oltr]\n", "yaml:2: .*'s3://shop/oltr' between braces or brackets without"),
         ("- budget\n", "yaml: expected `key: value` lines, found list"),
         ("", "yaml: expected `key: value` lines, found NoneType"),
         ("curate: {seed: x}\n", "seed: .*found 'x'; a file of an older version is rewritten by `oltr upgrade`$"),
@@ -276,6 +281,11 @@ def test_keys_that_yaml_merges_are_there_once_and_a_stage_reads_its_own_sections
     )
     assert load_settings(Layout(tmp_path)).budget.max_images == 3
     assert read_yaml(tmp_path / "params.yaml")["select"] == {"max_images": 4}
+
+
+def test_an_address_is_read_in_quotes_or_outside_of_braces(tmp_path):
+    (tmp_path / "params.yaml").write_text("a: {b: 's3://shop/x', 'c:d': 1}\ne: s3://shop/y\n")
+    assert read_yaml(tmp_path / "params.yaml") == {"a": {"b": "s3://shop/x", "c:d": 1}, "e": "s3://shop/y"}
 
 
 def test_parameters_are_shown_flat_masked_and_no_longer_than_mlflow_takes():
