@@ -255,7 +255,7 @@ def test_every_kind_of_images_is_listed_with_when_to_take_it():
         ("curate:\n  seed: 1\n  seed: 2\n", "yaml:3: expected YAML, found the key 'seed' a second time; keep one"),
         (
             "compute: {}\nannotator: {name: label_studio,\n  url: http://eve:hunter2@host:8080}\n",
-            r"yaml:3: expected YAML, found 'http://\*\*\*@host:8080' between braces or brackets without quotes; put it in",
+            r"yaml:3: expected YAML, found 'http://\*\*\*@host:8080' between braces or brackets without quotes; put",
         ),
         ("storage:\n  remote: [s3://shop/oltr]\n", "yaml:2: .*'s3://shop/oltr' between braces or brackets without"),
         ("- budget\n", "yaml: expected `key: value` lines, found list"),

@@ -29,11 +29,13 @@ def files_below(text: str, access: SourceAccess, follow_links: bool = False) -> 
     """
     prefix = text.rstrip("/") + "/"
     if text.startswith(FETCHED):
-        for address in access.list(prefix):
-            if not address.endswith("/"):
-                folders = PurePosixPath(address.removeprefix(prefix)).parts[:-1]
-                if not any(map(_of_a_tool, folders)):
-                    yield Found(address, folders, address, extension_problem(address))
+        below = [address for address in access.list(prefix) if not address.endswith("/")]
+        if not below:
+            raise ValueError(f"{prefix}: expected images, found nothing below it; correct params.yaml: sources")
+        for address in below:
+            folders = PurePosixPath(address.removeprefix(prefix)).parts[:-1]
+            if not any(map(_of_a_tool, folders)):
+                yield Found(address, folders, address, extension_problem(address))
         return
     root = access.path(text)
     if not root.is_dir():

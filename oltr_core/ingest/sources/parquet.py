@@ -76,9 +76,11 @@ def _holds_images(kind: pa.DataType) -> bool:
 def _files(path: str, pattern: str, access: SourceAccess) -> Iterator[tuple[str, pq.ParquetFile]]:
     place = access.place(path)
     if isinstance(place, str):
-        for address in [path] if path.endswith(".parquet") else access.list(path):
-            if address.endswith(".parquet"):
-                yield address, opened(pa.BufferReader(access.fetch(address, None)), address)
+        far = [a for a in ([path] if path.endswith(".parquet") else access.list(path)) if a.endswith(".parquet")]
+        if not far:
+            raise ValueError(f"{path}: expected Parquet files, found none below it; correct params.yaml: sources")
+        for address in far:
+            yield address, opened(pa.BufferReader(access.fetch(address, None)), address)
         return
     near = [place] if place.is_file() else sorted(place.glob(pattern))
     if not near:

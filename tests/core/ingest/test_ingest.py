@@ -358,6 +358,15 @@ def test_far_images_are_fetched_through_the_functions_that_tasks_give(tmp_path):
         ingest.run(load_settings(layout), workspace_of_another(tmp_path), "b")
 
 
+@pytest.mark.parametrize("name", ["folder", "identities", "unlabelled", "parquet"])
+def test_a_prefix_with_nothing_below_it_is_refused_and_no_batch_is_made(tmp_path, name):
+    layout = workspace(tmp_path, [{"batch": "b", "sources": [{"name": name, "path": "s3://bucket/typo"}]}])
+    access = SourceAccess(layout.root, list=lambda prefix: [prefix] if prefix.endswith("/") else [])
+    with pytest.raises(ValueError, match=r"s3://bucket/typo/?: expected .* below it; correct params.yaml: sources"):
+        run_ingest(layout, "b", access=access)
+    assert not layout.batch("b").folder.exists()
+
+
 def workspace_of_another(root):
     return workspace(root / "other", [])
 
