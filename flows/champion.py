@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.command import NEWEST, REASON, command
+from flows.command import BY, NEWEST, REASON, command, who
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Generation, Layout
 
@@ -14,22 +14,24 @@ from oltr_core.layout import GENESIS, Generation, Layout
 @command("oltr promote 0002 --reason 'better on the night camera'")
 @click.argument("generation")
 @REASON
-def promote(layout: Layout, generation: str, reason: str) -> None:
+@BY
+def promote(layout: Layout, generation: str, reason: str, by: str | None) -> None:
     """Make a sealed generation the champion, whatever the gate said."""
-    _move(layout, generation, "promoted", reason)
+    _move(layout, generation, "promoted", reason, by)
 
 
 @command("oltr rollback --reason 'new class confused with dust'", "oltr rollback 0001 --reason 'see above'")
 @NEWEST
 @REASON
-def rollback(layout: Layout, generation: str | None, reason: str) -> None:
+@BY
+def rollback(layout: Layout, generation: str | None, reason: str, by: str | None) -> None:
     """Move the champion back: to its parent, or to the generation named."""
     if generation is None:
         champion = champion_of(layout)
         generation = ledger.state_of(layout.ledger).parents.get(champion, GENESIS)
         if generation == GENESIS:
             raise ValueError(f"{champion} has no parent to go back to; it was the beginning")
-    _move(layout, generation, "rolled_back", reason)
+    _move(layout, generation, "rolled_back", reason, by)
 
 
 @command(
@@ -87,17 +89,20 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
         click.echo(f"cost: by update.costs, with {errors.unknown_share:.0%} of images of unknown classes")
 
 
-def _move(layout: Layout, name: str, event: str, reason: str) -> None:
+def _move(layout: Layout, name: str, event: str, reason: str, by: str | None) -> None:
     """Make the sealed generation `name` the champion; `event` is promoted or rolled_back."""
-    from flows import publishing
+    from flows import history, publishing
     from tasks import clock, gate
     from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
 
+    person = who(layout, by)
     with alone(layout):
-        gate.move(layout, name, event, reason, clock.now())
+        gate.move(layout, name, event, reason, person, clock.now())
         prepare_environment(layout)
         publishing.mirror(layout)
+    for sentence in history.refusal(ledger.read(layout.ledger), name):
+        click.echo(f"note: the gate refused {name}: {sentence}", err=True)
     click.echo(f"{name} is the champion now; the next generation builds on it")
 
 

@@ -41,8 +41,7 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
     found = []
     for name in state.opened:
         opened = next(e for e in events if e.event == "opened" and e.generation == name)
-        judged = (e for e in events if e.event in ("promoted", "refused") and e.generation == name)
-        verdict = next((e.details for e in judged), {})
+        verdict = _verdict(events, name)
         sealed = _at_the_seal(events, name)
         metrics = ledger.metrics_at_seal(sealed, layout.generation(name).metrics)
         found.append(
@@ -61,9 +60,38 @@ def generations(layout: Layout) -> list[dict[str, Any]]:
                 "edited": edited(layout, name, metrics),
                 "reasons": verdict.get("reasons", []),
                 "comparison": verdict.get("comparison"),  # with the champion, by the gate
+                "events": [_shortened(e) for e in events if e.generation == name],
             }
         )
     return found
+
+
+def _verdict(events: Iterable[Event], name: str) -> dict[str, Any]:
+    """The details of the first verdict on generation `name`."""
+    judged = (e for e in events if e.event in ("promoted", "refused") and e.generation == name)
+    return next((e.details for e in judged), {})
+
+
+def _shortened(event: Event) -> dict[str, Any]:
+    """An event, without what stands in its generation's entry already."""
+    there = ("metrics", "intervals", "comparison")
+    details = {key: value for key, value in event.details.items() if key not in there}
+    return {"event": event.event, "at": event.at, "digest": event.digest, **details}
+
+
+def refusal(events: Iterable[Event], name: str) -> list[str]:
+    """Why the gate refused generation `name`; nothing where it did not."""
+    refused = (e.details["reasons"] for e in events if e.event == "refused" and e.generation == name)
+    return next(refused, [])
+
+
+def moves(events: Iterable[Event]) -> list[list[str]]:
+    """When, who, from which champion to which, and why: every move of the champion by hand, oldest first."""
+    by_hand = (e for e in events if e.event in ("promoted", "rolled_back") and "by" in e.details)
+    return [
+        [e.at[:16].replace("T", " "), e.details["by"], e.details["against"], e.generation, *e.details["reasons"]]
+        for e in by_hand
+    ]
 
 
 def shown(entry: dict[str, Any], metric: str) -> str:
@@ -77,7 +105,7 @@ def shown(entry: dict[str, Any], metric: str) -> str:
 def table(layout: Layout) -> str:
     """The table of generations; a star marks the champion, a dash what was not measured.
 
-    After a figure stands the longer half of its 95 % interval.
+    After a figure stands the longer half of its 95 % interval. Below: when people moved the champion by hand.
     """
     from oltr_core.measured import HEADLINE
 
@@ -89,4 +117,7 @@ def table(layout: Layout) -> str:
         notes += [entry["edited"]] if entry["edited"] else []
     if ledger.state_of(layout.ledger).champion == IMPORTED:
         notes.append("the champion is the imported model, which is no generation")
+    by_hand = moves(ledger.read(layout.ledger))
+    if by_hand:
+        notes += ["", rendered(["champion moved", "by", "from", "to", "reason"], by_hand)]
     return "\n".join([rendered(["generation", "verdict", *headings], rows, right=headings), *notes])

@@ -134,8 +134,8 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
 
 
-def move(layout: Layout, name: str, event: str, reason: str, at: str) -> None:
-    """Move the champion by hand to the sealed generation `name`; `event` is promoted or rolled_back.
+def move(layout: Layout, name: str, event: str, reason: str, by: str, at: str) -> None:
+    """Let the person `by` move the champion to the sealed generation `name`; `event` is promoted or rolled_back.
 
     Raises ValueError when the generation is not sealed, was edited since, or is the champion already.
     """
@@ -148,7 +148,7 @@ def move(layout: Layout, name: str, event: str, reason: str, at: str) -> None:
     ledger.verify_sealed(layout.ledger, layout.generation(name).folder)
     # the same move may be made twice in a history: its time is part of its identity
     identity = f"{state.sealed[name]}@{at}"
-    details = {"against": state.champion, "reasons": [reason], "by": "hand"}
+    details = {"against": state.champion, "reasons": [reason], "by": by}
     ledger.append(layout.ledger, Event(event, name, identity, at, details))
 
 

@@ -40,7 +40,7 @@ def test_a_loop_begins_with_an_imported_model_and_its_first_generation_can_be_ma
     made = run(layout, "oltr", "reproduce", "0000")
     assert made.returncode == 0, made.stdout + made.stderr
     if state.champion != IMPORTED:
-        assert called(layout, "oltr", "rollback", "--reason", "a test").returncode == 0
+        assert called(layout, "oltr", "rollback", "--reason", "a test", "--by", "eve").returncode == 0
     assert ledger.replay(ledger.read(layout.ledger)).champion == IMPORTED
     shown = called(layout, "oltr", "generations").stdout
     assert shown.endswith("the champion is the imported model, which is no generation\n")

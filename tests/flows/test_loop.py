@@ -209,19 +209,23 @@ def test_a_torn_last_line_of_the_ledger_is_set_aside_and_the_loop_goes_on(world)
     with world.ledger.open("a") as file:
         file.write('{"at": "2026-11-')
     assert json.loads(called(world, "oltr", "generations", "--json").stdout)[1]["champion"]
-    done = called(world, "oltr", "rollback", "--reason", "to see")
+    done = called(world, "oltr", "rollback", "--reason", "to see", "--by", "eve")
     assert done.returncode == 0, done.stderr
     assert list(world.data.glob("ledger.torn-*"))
     assert ledger.replay(ledger.read(world.ledger)).champion == "0000"
 
 
 def test_promote_and_rollback_move_the_champion_and_keep_the_reason(world):
-    assert called(world, "oltr", "rollback", "--reason", "dust").returncode == 0
-    assert called(world, "oltr", "promote", "0001", "--reason", "cleaned the lens").returncode == 0
+    assert called(world, "oltr", "rollback", "--reason", "dust", "--by", "eve").returncode == 0
+    assert called(world, "oltr", "promote", "0001", "--reason", "cleaned the lens", "--by", "eve").returncode == 0
     last = ledger.read(world.ledger)[-2:]
     assert [(e.event, e.generation) for e in last] == [("rolled_back", "0000"), ("promoted", "0001")]
     assert [e.details["reasons"] for e in last] == [["dust"], ["cleaned the lens"]]
-    again = called(world, "oltr", "promote", "0001", "--reason", "x")
+    assert [line.split()[2:] for line in called(world, "oltr", "generations").stdout.splitlines()[-2:]] == [
+        ["eve", "0001", "0000", "dust"],
+        ["eve", "0000", "0001", "cleaned", "the", "lens"],
+    ]
+    again = called(world, "oltr", "promote", "0001", "--reason", "x", "--by", "eve")
     assert again.returncode == 2
     assert "champion already" in again.stderr
 

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows import history
 from flows.history import shown
 from flows.tables import rendered
+from oltr_core import ledger
+from tests.core.data_world import workspace
 
 ROOT = Path(__file__).parents[2]
 ROWS = [["0000*", "promoted", "0.978"], ["0001", "refused", "-"]]
@@ -57,3 +60,32 @@ def test_a_table_on_a_terminal_has_a_rule_and_fits_into_it():
 def test_after_a_figure_of_a_generation_stands_the_longer_half_of_its_interval():
     entry = {"metrics": {"a": 0.8123, "b": 0.5}, "intervals": {"a": [0.7723, 0.8323]}}
     assert [shown(entry, name) for name in "abc"] == ["0.812 ±0.04", "0.500", "-"]
+
+
+def test_moves_of_the_champion_by_hand_are_listed_below_the_generations_and_in_their_events(tmp_path):
+    layout = workspace(tmp_path)
+    by_hand = {"against": "0000", "reasons": ["a drill"], "by": "eve"}
+    back = {"against": "0001", "reasons": ["the drill is over"], "by": "bob"}
+    for event, name, details in (
+        ("opened", "0000", {"parent": "genesis", "mode": "train"}),
+        ("sealed", "0000", {"metrics": {"open/auroc": 0.5}}),
+        ("promoted", "0000", {"against": "genesis", "reasons": []}),
+        ("opened", "0001", {"parent": "0000", "mode": "update"}),
+        ("sealed", "0001", {"metrics": {"open/auroc": 0.4}}),
+        ("refused", "0001", {"against": "0000", "reasons": ["it fell"]}),
+    ):
+        ledger.append(layout.ledger, ledger.Event(event, name, "x", "2026-01-01T00:00:00Z", details))
+    assert "champion moved" not in history.table(layout)
+    ledger.append(layout.ledger, ledger.Event("promoted", "0001", "x@1", "2026-01-02T03:04:05Z", by_hand))
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x@2", "2026-01-03T03:04:05Z", back))
+    assert history.table(layout).splitlines()[-3:] == [
+        "champion moved    by   from  to    reason",
+        "2026-01-02 03:04  eve  0000  0001  a drill",
+        "2026-01-03 03:04  bob  0001  0000  the drill is over",
+    ]
+    entry = history.generations(layout)[1]
+    assert (entry["status"], entry["reasons"]) == ("refused", ["it fell"]), "the verdict of the gate stands"
+    assert [e["event"] for e in entry["events"]] == ["opened", "sealed", "refused", "promoted"]
+    assert entry["events"][-1] == {"event": "promoted", "at": "2026-01-02T03:04:05Z", "digest": "x@1"} | by_hand
+    events = ledger.read(layout.ledger)
+    assert [history.refusal(events, name) for name in ("0000", "0001")] == [[], ["it fell"]]

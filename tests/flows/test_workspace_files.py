@@ -223,7 +223,7 @@ def test_a_usage_error_exits_two_with_a_sentence(looped):
         ["oltr", "annotate", "export", "0042"],
         ["oltr", "reproduce", "0042"],
         ["oltr", "predict", "/no/such/image.png"],
-        ["oltr", "promote", "0042", "--reason", "x"],
+        ["oltr", "promote", "0042", "--reason", "x", "--by", "eve"],
         ["oltr", "bench", "no-such-table"],
         ["oltr", "bench", "digits", "--epochs", "3"],
         ["oltr", "--workspace", str(Path("/nowhere")), "generations"],

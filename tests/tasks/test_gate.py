@@ -162,7 +162,7 @@ def test_where_the_champion_was_moved_by_hand_the_sealed_metrics_are_compared(la
     """0001 was compared with 0000; then 0002 became champion, against which its metrics have fallen."""
     write(layout, page(known_accuracy=figure(0.9, 0.95, 0.0, 0.1), learned_accuracy=learned(0.1, 0.0)))
     sealed(layout, "0002", "0000", {"closed/overall": 0.99})
-    gate.move(layout, "0002", "promoted", "by hand", AT)
+    gate.move(layout, "0002", "promoted", "by hand", "eve", AT)
     verdict, reasons = judged(layout)
     assert verdict == "refused"
     assert [reason.split(" ")[0] for reason in reasons] == ["learned_accuracy", "closed/overall"]
@@ -226,25 +226,25 @@ def test_every_error_rate_among_the_metrics_is_better_when_smaller():
 def test_a_person_may_promote_what_the_gate_refused_but_nothing_that_was_edited(layout):
     write(layout, page(known_accuracy=figure(0.9, 0.5, -0.5, -0.3)))
     assert judged(layout)[0] == "refused"
-    gate.move(layout, "0001", "promoted", "better at night", AT)
+    gate.move(layout, "0001", "promoted", "better at night", "eve", AT)
     assert ledger.replay(ledger.read(layout.ledger)).champion == "0001"
     layout.generation("0000").metrics.write_text("{}")
     with pytest.raises(ValueError, match="was changed"):
-        gate.move(layout, "0000", "rolled_back", "x", AT)
+        gate.move(layout, "0000", "rolled_back", "x", "eve", AT)
 
 
 def test_nothing_is_judged_before_it_is_sealed(layout):
     with pytest.raises(ValueError, match="0007 is not sealed"):
         gate.judge(layout, Gate(), "0007", AT)
     with pytest.raises(ValueError, match="expected a sealed generation"):
-        gate.move(layout, "0007", "promoted", "x", AT)
+        gate.move(layout, "0007", "promoted", "x", "eve", AT)
 
 
 @pytest.mark.parametrize("event", ["promoted", "rolled_back"])
 def test_a_generation_that_a_person_made_champion_before_it_was_judged_is_not_judged_any_more(layout, event):
     """A kill between seal and gate leaves one."""
     write(layout, page(known_accuracy=figure(0.9, 0.5, -0.5, -0.3)))
-    gate.move(layout, "0001", event, "checked by hand", AT)
+    gate.move(layout, "0001", event, "checked by hand", "eve", AT)
     before = layout.ledger.read_text()
     assert judged(layout) == ("promoted", ["checked by hand"])
     assert layout.ledger.read_text() == before
