@@ -12,21 +12,23 @@ from oltr_core.settings.workspace import is_private, name_of
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-PATH = "/oltr/{workspace}/{generation}/report.html"
+PATH = "/oltr/{workspace}/{generation}/{page}"
 PATIENCE = 5  # seconds
 
 
 def route(layout: Layout) -> Route:
-    """What a server of ours answers below PATH: reports of this workspace, none of one that is private."""
+    """What a server of ours answers at PATH: reports and data cards of this workspace, none of one that is private."""
     from starlette.requests import Request
     from starlette.responses import FileResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
     def answer(request: Request) -> Response:
         given = request.path_params
-        page = layout.generation(given["generation"]).report
+        sealed = layout.generation(given["generation"])
+        pages = {page.name: page for page in (sealed.report, sealed.data_card)}  # the report links to the card
+        page = pages.get(given["page"])
         ours = given["workspace"] == name_of(layout) and given["generation"].isdecimal()
-        if ours and page.is_file() and not is_private(layout):
+        if ours and page and page.is_file() and not is_private(layout):
             return FileResponse(page)
         return PlainTextResponse("there is no such report here", 404)
 
@@ -42,9 +44,10 @@ def address(layout: Layout, name: str) -> str:
     url = os.environ.get("PREFECT_API_URL", "").rstrip("/").removesuffix("/api")
     if not url:
         return ""
-    place = PATH.format(workspace=name_of(layout), generation=name)
+    report = layout.generation(name).report
+    place = PATH.format(workspace=name_of(layout), generation=name, page=report.name)
     try:
         with urllib.request.urlopen(url + place, timeout=PATIENCE) as found:
-            return place if found.read() == layout.generation(name).report.read_bytes() else ""
+            return place if found.read() == report.read_bytes() else ""
     except (OSError, ValueError):
         return ""

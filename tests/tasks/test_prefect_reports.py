@@ -69,6 +69,12 @@ def test_a_report_opens_where_the_server_of_the_workspace_serves_it(layout, site
         assert answer.headers["content-type"].startswith("text/html")
 
 
+def test_the_data_card_to_which_a_report_links_is_served_beside_it(layout, site):
+    layout.generation("0001").data_card.write_text("<title>card</title>")
+    with urllib.request.urlopen(site + PLACE.replace("report", "data_card")) as answer:
+        assert answer.read() == b"<title>card</title>"
+
+
 def test_a_report_opens_nowhere_without_a_server_or_on_one_that_has_another_page_there(
     made, layout, site, monkeypatch
 ):
@@ -86,8 +92,8 @@ def test_a_report_opens_nowhere_without_a_server_or_on_one_that_has_another_page
 
 @pytest.mark.parametrize("place", ["/oltr/fox/0001/report.html", "/oltr/red-deer/0002/report.html",
                                    "/oltr/red-deer/genesis/report.html", "/oltr/red-deer/%2E%2E/report.html",
-                                   "/oltr/red-deer/0001/params.yaml"])  # fmt: skip
-def test_nothing_but_reports_of_sealed_generations_is_served(layout, site, place):
+                                   "/oltr/red-deer/0001/params.yaml", "/oltr/red-deer/0002/data_card.html"])  # fmt: skip
+def test_nothing_but_reports_and_data_cards_of_sealed_generations_are_served(layout, site, place):
     layout.generation("genesis").folder.mkdir(exist_ok=True)
     layout.generation("genesis").report.write_text("no generation")
     (layout.data / "report.html").write_text("above the generations")
