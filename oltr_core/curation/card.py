@@ -35,6 +35,7 @@ class Facts:
     values: dict[str, float]  # the stage's metrics
     held_out: dict[str, int] = field(default_factory=dict)  # class -> images of the pool whose label is held back
     agreement: dict[str, Any] = field(default_factory=dict)  # agreement.json
+    unknown_validation: bool = False  # curate.unknown_validation
 
 
 def write(layout: Layout, workspace: str, facts: Facts) -> None:
@@ -50,6 +51,9 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
     }
     if facts.held_out:
         tables["Held out, to measure openness (curate.hold_out_classes)"] = _held_out(facts)
+    if (alone := _validation_alone(facts)).height:
+        heading = "Unknown to the model, to choose its threshold (curate.unknown_validation)"
+        tables[heading] = alone.select(pl.col("name").alias("class"), "val", "test")
     if facts.agreement.get("people"):
         tables["Who answered"] = _people(facts)
     tables["Quarantine"] = _quarantine(facts)
@@ -69,7 +73,16 @@ def write(layout: Layout, workspace: str, facts: Facts) -> None:
 
 
 def per_class(facts: Facts) -> pl.DataFrame:
-    """A row per current class, most training images first: class_id, name, train, val, test, shot."""
+    """A row per class that the model knows, most training images first: class_id, name, train, val, test, shot."""
+    return _active(facts).join(_validation_alone(facts), on="class_id", how="anti", maintain_order="left")
+
+
+def _validation_alone(facts: Facts) -> pl.DataFrame:
+    """Such a row of each class that curate.unknown_validation leaves unknown to the model."""
+    return _active(facts).filter(pl.lit(facts.unknown_validation) & (pl.col("train") == 0))
+
+
+def _active(facts: Facts) -> pl.DataFrame:
     used = facts.manifest.filter(pl.col("class_id").is_not_null())
     counts = used.group_by("class_id").agg((pl.col("split") == s).sum().alias(s) for s in ("train", "val", "test"))
     return (
@@ -84,18 +97,18 @@ def per_class(facts: Facts) -> pl.DataFrame:
 def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
     """What a reader of the figures should know, one sentence each."""
     for split, number, what in (
-        ("test", 0, "no test image, so nothing is measured of them"),
+        ("test", 0, "no test image, so nothing is measured of {}"),
         ("val", 0, "no validation image"),
         ("train", 1, "a single training image"),
     ):
         names = classes.filter(pl.col(split) == number)["name"].to_list()
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            have = f"{counted(len(names), 'classes')} {'has' if len(names) == 1 else 'have'}"
-            yield f"{have} {what}: {', '.join(names[:SHOWN])}{more}."
+            has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+            yield f"{counted(len(names), 'classes')} {has} {what.format(them)}: {', '.join(names[:SHOWN])}{more}."
     if not facts.values["data/pool"]:
         yield "There is no pool: nothing can be selected for annotation."
-    open_tests = facts.manifest.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).height
+    open_tests = facts.manifest.filter((pl.col("split") == "test") & ~_of_known(facts)).height
     if facts.values["data/test"] and not open_tests:
         yield (
             "No test image is of an unknown class: open-set figures are absent. A source with role: test whose "
@@ -136,13 +149,19 @@ def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, li
     return {group: part.select("name", "jpeg").rows() for group, part in of_group.items()}
 
 
+def _of_known(facts: Facts) -> pl.Expr:
+    """Whether an image has a class that the model knows."""
+    unknown = pl.col("class_id").is_in(_validation_alone(facts)["class_id"].to_list())
+    return pl.col("class_id").is_not_null() & ~unknown
+
+
 def _splits(facts: Facts) -> pl.DataFrame:
-    rows = []
+    rows, of_known = [], _of_known(facts)
     for split in schema.SPLITS:
         part = facts.manifest.filter(pl.col("split") == split)
-        of_open = part.filter(pl.col("label").is_not_null() & pl.col("class_id").is_null()).height
-        known = part["class_id"].drop_nulls().n_unique()
-        rows.append((split, part.height, known, of_open if split == "test" else None))
+        of_open = part.filter(pl.col("label").is_not_null() & ~of_known).height
+        known = part.filter(of_known)["class_id"].n_unique()
+        rows.append((split, part.height, known, of_open if split == "test" or (split == "val" and of_open) else None))
     return pl.DataFrame(rows, ["split", "images", "known classes", "of unknown classes"], orient="row")
 
 

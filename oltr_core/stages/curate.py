@@ -83,7 +83,10 @@ def run(params: Parameters, layout: Layout) -> None:
     measured.values["data/corrections"] = float(corrections.height)
     measured.values["cost/answers"] = float(sum(row["answers"] for row in batches_answered))
     measured.write(layout, "curate")
-    facts = card.Facts(this, built.manifest, built.classes, refused, measured.values, built.held_out, agreement)
+    facts = card.Facts(
+        this, built.manifest, built.classes, refused, measured.values, built.held_out, agreement,
+        params.curate.unknown_validation,
+    )  # fmt: skip
     card.write(layout, params.workspace.name, facts)
 
 

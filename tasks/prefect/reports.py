@@ -17,7 +17,7 @@ PATIENCE = 5  # seconds
 
 
 def route(layout: Layout) -> Route:
-    """What a server of ours answers at PATH: reports and data cards of this workspace, none of one that is private."""
+    """What a server of ours answers at PATH: reports and data cards of this workspace, unless that is private."""
     from starlette.requests import Request
     from starlette.responses import FileResponse, PlainTextResponse, Response
     from starlette.routing import Route

@@ -92,7 +92,8 @@ def test_a_report_opens_nowhere_without_a_server_or_on_one_that_has_another_page
 
 @pytest.mark.parametrize("place", ["/oltr/fox/0001/report.html", "/oltr/red-deer/0002/report.html",
                                    "/oltr/red-deer/genesis/report.html", "/oltr/red-deer/%2E%2E/report.html",
-                                   "/oltr/red-deer/0001/params.yaml", "/oltr/red-deer/0002/data_card.html"])  # fmt: skip
+                                   "/oltr/red-deer/0001/params.yaml",
+                                   "/oltr/red-deer/0002/data_card.html"])  # fmt: skip
 def test_nothing_but_reports_and_data_cards_of_sealed_generations_are_served(layout, site, place):
     layout.generation("genesis").folder.mkdir(exist_ok=True)
     layout.generation("genesis").report.write_text("no generation")

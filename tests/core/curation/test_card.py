@@ -154,13 +154,28 @@ def test_where_nothing_is_held_out_or_answered_or_refused_the_card_has_no_table_
     assert found["Quarantine"] == [["Nothing."]]
 
 
+def test_a_class_of_validation_images_alone_is_unknown_on_the_card(tmp_path):
+    rows = [row for row in ROWS if row[1] != "yak"] + [("val", "ant", 3, "source", None, "one", "folder", None)] * 2
+    of = facts(rows, ("cat", "dog", "elk", "ant"), unknown_validation=True)
+    assert [row["name"] for row in card.per_class(of).to_dicts()] == ["elk", "cat", "dog"]
+    assert any(sentence.startswith("No test image is of an unknown class") for sentence in said(of))
+    assert not any("ant" in sentence.split(": ")[-1] for sentence in said(of))
+    found = written(tmp_path, of)
+    assert found["What is in it"][1:4] == [["train", "24", "3", ""], ["val", "4", "2", "2"], ["test", "2", "2", "0"]]
+    (heading,) = (name for name in found if name.startswith("Unknown to the model"))
+    assert found[heading] == [["class", "val", "test"], ["ant", "2", "0"]]
+    tested = facts([*rows, ("test", "ant", 3, "source", None, "one", "folder", None)], ("cat", "dog", "elk", "ant"),
+                   unknown_validation=True)  # fmt: skip
+    assert not any(sentence.startswith("No test image is of an unknown") for sentence in said(tested))
+
+
 def said(of: card.Facts) -> list[str]:
     return list(card.known_problems(of, card.per_class(of)))
 
 
 def test_what_a_reader_should_know_is_told_in_a_sentence_each():
     assert said(facts()) == [
-        "1 class has no test image, so nothing is measured of them: dog.",
+        "1 class has no test image, so nothing is measured of it: dog.",
         "1 class has no validation image: dog.",
         "1 class has a single training image: dog.",
         "In quarantine: 4 images or files.",
