@@ -12,6 +12,8 @@ from flows.history import generations, shown
 from flows.tables import rendered
 from oltr_core.layout import Layout
 
+PAIRED = ("low", "high", "images", "same_images")  # of a change with an interval
+
 
 @command("oltr diff 0001 0002 --open", "oltr diff 0001 0002 --all", "oltr diff 0001 0002 --json | jq .settings")
 @click.argument("before")
@@ -23,7 +25,8 @@ def diff(layout: Layout, before: str, after: str, every: bool, show: bool, as_js
     """What differs between two sealed generations: figures and settings here, curves too on a page.
 
     After a figure stands the longer half of its 95 % interval. The change is measured on the test images of both, in
-    brackets its own interval; a star marks one that excludes zero. The page is in data/analyses.
+    brackets its own interval; a star marks one that excludes zero, where the figure is about the same images in both
+    (not where a class was added). The page is in data/analyses.
     """
     from oltr_core.analyses import difference
     from oltr_core.analyses.page import write
@@ -51,8 +54,9 @@ def between(layout: Layout, before: str, after: str) -> dict[str, Any]:
 
     `figures`: name -> `was` and `now` as sealed and `before` and `after` as shown; `change` with its interval `low`
     to `high` on `images` test images, or where there is no interval the difference of the sealed figures, None
-    where one has none; whether it is `beyond_chance` (None without interval), and the change as `shown`. `images`:
-    test images that both were measured on. `settings`: key -> both values, None where it is absent.
+    where one has none; whether the figure is about the `same_images` in both and whether its change is
+    `beyond_chance` (None without interval), and the change as `shown`. `images`: test images that both
+    were measured on. `settings`: key -> both values, None where it is absent.
     Raises ValueError for a generation that is not sealed, or whose files are not here.
     """
     from oltr_core.stages import changes
@@ -74,12 +78,13 @@ def between(layout: Layout, before: str, after: str) -> dict[str, Any]:
 
 
 def _change(was: float | None, now: float | None, paired: dict[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(("change", "low", "high", "images", "beyond_chance")) | {"shown": "-"}
+    found: dict[str, Any] = dict.fromkeys((*PAIRED, "beyond_chance")) | {"change": None, "shown": "-"}
     if paired:
         change, low, high = (paired[part] for part in ("difference", "low", "high"))
         beyond = low > 0 or high < 0
-        found = {"change": change, "low": low, "high": high, "images": paired["images"], "beyond_chance": beyond}
-        found["shown"] = f"{change:+.3f}{'*' if beyond else ' '} [{low:+.3f}, {high:+.3f}]"
+        found = {part: paired[part] for part in PAIRED} | {"change": change, "beyond_chance": beyond}
+        mark = "*" if beyond and paired["same_images"] else " "
+        found["shown"] = f"{change:+.3f}{mark} [{low:+.3f}, {high:+.3f}]"
     elif was is not None and now is not None:
         found |= {"change": now - was, "shown": f"{now - was:+.3f}"}
     return {"was": was, "now": now, **found}

@@ -54,16 +54,16 @@ def result(layout: Layout, before: str, after: str, found: Mapping[str, Any]) ->
 
 
 def _headline(before: str, after: str, figures: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    """The changes of the headline figures that have an interval."""
+    """The changes of the headline figures that have an interval and are about the same images in both."""
     rows = [
         (heading, *(100 * of[part] for part in ("change", "low", "high")))
         for name, heading, _ in HEADLINE
-        if (of := figures.get(name)) and of["low"] is not None
+        if (of := figures.get(name)) and of["low"] is not None and of["same_images"]
     ]
     heading = "Headline figures"
     caption = (
         f"Right of the dashed line {after} is better than {before}. Bars are 95 % intervals of the change, coloured "
-        "where they exclude zero."
+        "where they exclude zero. Figures that are about other images since, as a class was added, are in the table."
     )
     return Figure(heading, differences(rows, heading, "change, points"), caption) if rows else None
 

@@ -12,6 +12,7 @@ import numpy as np
 from oltr_core.metrics.comparison import LEVEL, binomial_interval
 from oltr_core.metrics.intervals import RESAMPLES, Images, Rows, at_a_time, figures, images_of, of_all
 from oltr_core.metrics.recognition import OPEN
+from oltr_core.shots import GROUPS
 
 
 class Change(NamedTuple):
@@ -22,7 +23,8 @@ class Change(NamedTuple):
     difference: float  # now - before
     low: float  # ends of the difference's interval
     high: float
-    images: int  # that the figure is about: the fewer of the two
+    images: int  # that the figure is about: the more of the two
+    same_images: bool  # it is about the same images in both, so that more is better; not where a class was added
 
 
 def changes(before: Rows, now: Rows, generator: np.random.Generator, resamples: int = RESAMPLES) -> dict[str, Change]:
@@ -48,8 +50,20 @@ def changes(before: Rows, now: Rows, generator: np.random.Generator, resamples: 
         pair = float(was[name].values[0]), float(is_[name].values[0])
         about = min(was[name].images, is_[name].images)
         if about and not np.isnan(pair).any():
-            found[name] = Change(*pair, pair[1] - pair[0], *_ends(values, pair[1] - pair[0], about), about)
+            ends, most = _ends(values, pair[1] - pair[0], about), max(was[name].images, is_[name].images)
+            same = bool((_about(before, name) == _about(now, name)).all())
+            found[name] = Change(*pair, pair[1] - pair[0], *ends, most, same)
     return found
+
+
+def _about(rows: Rows, name: str) -> np.ndarray:
+    """The images of a figure, of known and unknown ones the known: bool [B]."""
+    group, _, what = name.partition("/")
+    if what in GROUPS:
+        return (rows.shot_now if group == "now" else rows.shot) == 1 + GROUPS.index(what)
+    if group == "closed" or (what in ("known_accuracy", "known_with_rejection") and group == "loop"):
+        return rows.shot > 0
+    return rows.asked if group == "loop" else rows.label != OPEN
 
 
 def _drawn(images: Images, drawn: list[np.ndarray], *kinds: tuple[int, int]) -> dict[str, np.ndarray]:

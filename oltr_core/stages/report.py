@@ -142,7 +142,7 @@ def _write_trends(layout: Layout, lineage: list[dict[str, Any]]) -> None:
 def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Headline figure -> its change since the parent: `difference`, and where it is `paired` interval and verdict.
 
-    The verdict is `better` or `worse` where the interval of the difference excludes zero.
+    The verdict is `better` or `worse` where the interval of the difference excludes zero, on the same images in both.
     """
     if len(lineage) < 2:
         return {}
@@ -152,7 +152,11 @@ def _changes(lineage: list[dict[str, Any]], paired: dict[str, dict[str, Any]]) -
     }
     for name, of in paired.items():
         if name in found:
-            found[name] = {**of, "range": (of["low"], of["high"]), "verdict": _verdict(name, of)}
+            found[name] = {
+                **of,
+                "range": (of["low"], of["high"]),
+                "verdict": _verdict(name, of) if of["same_images"] else "",
+            }
     return found
 
 

@@ -14,7 +14,8 @@ from oltr_core.measured import HEADLINE
 from tests.core.analyses.test_plots import circles, near, paths
 from tests.core.test_charts import points, rects, strokes, texts
 
-FIGURE = {"was": 0.5, "now": 0.625, "change": 0.125, "low": 0.0625, "high": 0.25, "images": 110}
+FIGURE = {"was": 0.5, "now": 0.625, "change": 0.125, "low": 0.0625, "high": 0.25, "images": 110,
+          "same_images": True}  # fmt: skip
 COLUMNS = {
     "roc": "known_rejected,unknown_rejected",
     "risk": "coverage,risk",
@@ -50,7 +51,11 @@ def down(share: float) -> float:
 
 
 def test_generations_beside_each_other_begin_with_the_changes_of_headline_figures_that_have_an_interval(tmp_path):
-    figures = {"closed/overall": FIGURE, "open/auroc": FIGURE | {"low": None}}
+    figures = {
+        "closed/overall": FIGURE,
+        "open/auroc": FIGURE | {"low": None},
+        "now/overall": FIGURE | {"same_images": False},
+    }
     shown = beside(Layout(tmp_path), {}, figures=figures, images=110)
     first = only(shown)
     assert first.heading == "Headline figures"
@@ -60,7 +65,8 @@ def test_generations_beside_each_other_begin_with_the_changes_of_headline_figure
     scale = 504 / 25  # pixels a point: the axis is 0 to 25
     assert paths(first.markup) == [(f"M{256 + 6.25 * scale:.1f} 20.0H760.0", "green", "2")]
     figures, without = (shown.tables[name] for name in ("figures", "figures-without-interval"))
-    assert figures.rows() == [("closed/overall", 0.5, 0.625, 0.125, 0.0625, 0.25, 110)]
+    rows = [(name, 0.5, 0.625, 0.125, 0.0625, 0.25, 110) for name in ("closed/overall", "now/overall")]
+    assert figures.rows() == rows
     assert figures.columns == ["figure", "0000", "0001", "change", "low", "high", "images"]
     assert without.rows() == [("open/auroc", 0.5, 0.625, 0.125, None, 0.25, 110)]
     assert "on the 110 test images that both" in shown.about[0]

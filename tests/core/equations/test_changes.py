@@ -70,3 +70,16 @@ def test_what_one_of_the_two_has_no_image_for_has_no_change():
     assert "now/overall" in told
     nothing = of(tested, scores).taken(np.zeros(130, bool))
     assert found(nothing, nothing, resamples=20) == {}
+
+
+def test_a_figure_is_of_the_same_images_unless_a_class_was_added():
+    tested, scores = world()
+    labels = torch.where(tested.labels == 5, OPEN, tested.labels)
+    before = type(tested)(tested.logits, labels, tested.was_open, 2, tested.shots, tested.groups, tested.counts)
+    told = found(of(before, scores), of(tested, scores), resamples=20)
+    first = ("closed/", "loop/known")
+    assert {name for name, c in told.items() if not c.same_images} >= {"now/overall", "open/auroc", "open/oscr"}
+    assert all(c.same_images for name, c in told.items() if name.startswith(first))
+    assert told["now/overall"].images == 90, "and not the fewer that were known before"
+    again = found(of(tested, scores), of(tested, scores), resamples=20)
+    assert all(c.same_images for c in again.values())

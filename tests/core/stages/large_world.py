@@ -68,7 +68,7 @@ def make(layout: Layout, classes: int = CLASSES) -> None:
     measured = {"closed/overall": 0.9, "open/auroc": 0.8, "open/unknown_recall": 0.4, "open/known_accuracy": 0.5}
     Measured(measured | {"open/threshold": 0.6}).write(layout, "evaluate")
     fell = {"champion": 0.9, "challenger": 0.4, "difference": -0.5, "low": -0.8, "high": -0.1, "images": 7}
-    changed = {"difference": 0.2, "low": 0.1, "high": 0.3}
+    changed = {"difference": 0.2, "low": 0.1, "high": 0.3, "same_images": True}
     of_class = {f"{OF_CLASS}{name_of(n)}": fell for n in range(classes)}
     disputed = [
         {"image_id": f"{n:064x}", "votes": {name_of(0): ["ann"], UNKNOWN: ["bob"]}, "asked_again": False}

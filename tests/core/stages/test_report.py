@@ -147,18 +147,24 @@ def test_a_change_is_painted_only_where_its_own_interval_excludes_zero(layout):
         json.dumps([{"generation": "0000", "mode": "train", "metrics": was}])
     )
     bounds = {"closed/overall": (0.13, 0.02, 0.3), "open/auroc": (-0.03, -0.05, 0.0), "now/few": (0.1, 0.1, 0.1)}
-    told = {name: {"difference": d, "low": low, "high": high} for name, (d, low, high) in bounds.items()}
-    told["open/unknown_recall"] = {"difference": -0.1, "low": -0.2, "high": -0.01}
-    layout.work.intervals.write_text(
-        json.dumps({"figures": {"closed/overall": [0.9, 0.98]}, "changes": {"images": 47, "figures": told}})
-    )
-    report.run(report.Parameters(), layout)
-    page = layout.work.report.read_text()
+    told = {
+        name: {"difference": d, "low": low, "high": high, "same_images": True}
+        for name, (d, low, high) in bounds.items()
+    }
+    fell = told["open/unknown_recall"] = {"difference": -0.1, "low": -0.2, "high": -0.01, "same_images": True}
+    intervals = {"figures": {"closed/overall": [0.9, 0.98]}, "changes": {"images": 47, "figures": told}}
+    layout.work.intervals.write_text(json.dumps(intervals))
+    page = written(layout)
     assert '<small class="better">+13.0 against 0000, better</small>' in page, "on the images of both"
     assert "<small>+2.0 to +30.0</small>" in page
     assert "<small>-3.0 against 0000</small>" in page
     assert '<small class="worse">-10.0 against 0000, worse</small>' in page
     assert "is on the 47 test images that both generations were measured on" in page
+    fell["same_images"] = False  # a class was added
+    layout.work.intervals.write_text(json.dumps(intervals))
+    page = written(layout)
+    assert "<small>-10.0 against 0000</small>" in page
+    assert "worse</small>" not in page
 
 
 def test_without_images_of_either_kind_there_is_no_trade_off():
