@@ -79,6 +79,11 @@ def _shortened(event: Event) -> dict[str, Any]:
     return {"event": event.event, "at": event.at, "digest": event.digest, **details}
 
 
+def warnings(events: Iterable[Event], name: str) -> list[str]:
+    """What the gate warned of when it promoted generation `name`."""
+    return [f"warning: {sentence}" for sentence in _verdict(events, name).get("warnings", [])]
+
+
 def refusal(events: Iterable[Event], name: str) -> list[str]:
     """Why the gate refused generation `name`; nothing where it did not."""
     refused = (e.details["reasons"] for e in events if e.event == "refused" and e.generation == name)
@@ -109,15 +114,17 @@ def table(layout: Layout) -> str:
     """
     from oltr_core.measured import HEADLINE
 
+    events = ledger.read(layout.ledger)
     rows, notes, headings = [], [], [heading for _, heading, _ in HEADLINE]
     for entry in generations(layout):
         numbers = [shown(entry, metric) for metric, *_ in HEADLINE]
         name = entry["generation"] + ("*" if entry["champion"] else "")
         rows.append([name, entry["status"], *numbers])
         notes += [entry["edited"]] if entry["edited"] else []
-    if ledger.state_of(layout.ledger).champion == IMPORTED:
+        notes += [f"{entry['generation']}: {sentence}" for sentence in warnings(events, entry["generation"])]
+    if ledger.replay(events).champion == IMPORTED:
         notes.append("the champion is the imported model, which is no generation")
-    by_hand = moves(ledger.read(layout.ledger))
+    by_hand = moves(events)
     if by_hand:
         notes += ["", rendered(["champion moved", "by", "from", "to", "reason"], by_hand)]
     return "\n".join([rendered(["generation", "verdict", *headings], rows, right=headings), *notes])

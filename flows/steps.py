@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows import answers
+from flows import answers, history
 from flows.progress import WATCH, note, say
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, IMPORTED, Layout
@@ -150,7 +150,7 @@ def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     """Promote or refuse generation `name`. Returns the verdict and the reasons."""
     notify.mark_unsent(layout, name)
     verdict, reasons = gate.judge(layout, load_settings(layout).gate, name, clock.now())
-    lines = [f"generation {name} is {verdict}", *reasons]
+    lines = [f"generation {name} is {verdict}", *reasons, *history.warnings(ledger.read(layout.ledger), name)]
     if verdict == "refused":
         champion = ledger.state_of(layout.ledger).champion
         lines.append(f"{champion} stays champion; the next generation learns these answers again, with those to come")

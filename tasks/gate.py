@@ -16,17 +16,20 @@ So in a small test set an interval may excuse a fall of up to three tolerances, 
 learned. What has no image to be judged on is written into the verdict as not compared. A tolerance for any other
 metric compares metrics.json of the two sealed folders, without intervals; so do all tolerances where the champion
 was moved by hand since the challenger was opened, and where version 0.1 sealed the challenger without gate.json.
+
+A first generation is promoted without comparison, with a warning where it is useless.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from oltr_core import ledger
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.ledger import Event
-from oltr_core.measured import OF_CLASS, OF_SLICE, SMALLER
+from oltr_core.measured import OF_CLASS, OF_SLICE, SMALLER, read_intervals
 from oltr_core.settings.operations import METRIC_OF, Gate
 
 NO_GROUP = "no group of this name with enough test images of classes that both know"
@@ -111,7 +114,10 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     """The reasons to refuse `name`, and what they are based on: the comparison, and what could not be compared."""
     sealed = layout.generation(name)
     if champion == GENESIS:
-        return [], {"not_compared": {}}
+        return [], {
+            "not_compared": {},
+            "warnings": warnings(_metrics(layout, name), read_intervals(sealed.intervals)),
+        }
     figures = {metric: figure for figure, metric in METRIC_OF.items()}
     tolerances = {figures.get(given, given): far for given, far in gate.tolerances.items()}  # by either name
     reasons: list[str] = []
@@ -132,6 +138,24 @@ def weigh(layout: Layout, gate: Gate, name: str, champion: str) -> tuple[list[st
     no_group = {n for n in tolerances if n.startswith(OF_SLICE) and n not in {*absent, *before}}
     grounds["not_compared"] |= dict.fromkeys(sorted(no_group), NO_GROUP)
     return reasons + fallen_metrics(_metrics(layout, name), before, tolerances, absent), grounds
+
+
+def warnings(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[str]:
+    """A sentence each for what makes a first generation useless, which is promoted all the same."""
+    found, chance = [], 1 / max(1.0, metrics.get("data/classes", 1.0))
+    share = metrics.get("closed/overall", 1.0)
+    low, high = intervals.get("closed/overall", (share, share))
+    if share < 1 and low <= chance < 1:
+        found.append(
+            f"closed/overall is {share:.3f} (95 % interval {low:.3f} to {high:.3f}), not above chance "
+            f"({chance:.3f}); train longer, or bring more labelled images"
+        )
+    if metrics.get("open/known_accuracy") == 0:
+        found.append(
+            "no known test image is accepted and named rightly (open/known_accuracy is 0); "
+            "`oltr threshold` says what other thresholds would do"
+        )
+    return found
 
 
 def move(layout: Layout, name: str, event: str, reason: str, by: str, at: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flows import progress, steps
+from flows import history, progress, steps
 from flows.headstart import HeadStart, begun, joined
 from flows.progress import recorded, say
 from oltr_core import ledger
@@ -41,6 +41,16 @@ def test_after_a_refusal_it_is_said_what_becomes_of_champion_and_answers(tmp_pat
     ]
     steps.judge(layout, "0002")
     assert capsys.readouterr().err.endswith("] generation 0002 is promoted\n")
+
+
+def test_a_warning_of_the_gate_is_said_by_the_loop_and_below_the_generations(tmp_path, capsys):
+    layout = workspace(tmp_path)
+    details = {"reasons": [], "warnings": ["not above chance"]}
+    ledger.append(layout.ledger, ledger.Event("opened", "0000", "", "t", {"parent": "genesis", "mode": "train"}))
+    ledger.append(layout.ledger, ledger.Event("promoted", "0000", "", "t", details))
+    assert steps.judge(layout, "0000") == ("promoted", [])
+    assert capsys.readouterr().err.splitlines()[-1].strip() == "warning: not above chance"
+    assert history.table(layout).splitlines()[-1] == "0000: warning: not above chance"
 
 
 def test_what_the_head_start_has_done_is_known_until_it_is_joined():

@@ -65,6 +65,27 @@ def layout(tmp_path) -> Layout:
     return layout
 
 
+@pytest.mark.parametrize(
+    ("metrics", "ends", "words"),
+    [
+        ({"closed/overall": 0.077}, (0.0, 0.2), ["is 0.077 (95 % interval 0.000 to 0.200), not above chance"]),
+        ({"closed/overall": 0.3}, (0.2, 0.4), []),
+        ({"closed/overall": 0.3}, (0.05, 0.5), ["(0.077)"]),
+        ({"closed/overall": 0.5, "open/known_accuracy": 0.0}, (0.4, 0.6), ["no known test image is accepted"]),
+        ({"closed/overall": 1.0, "open/known_accuracy": 0.1}, (0.05, 1.0), []),
+    ],
+)
+def test_a_first_generation_that_is_useless_is_promoted_with_a_warning(tmp_path, metrics, ends, words):
+    layout = Layout(tmp_path)
+    layout.generation("0000").folder.mkdir(parents=True)
+    layout.generation("0000").intervals.write_text(json.dumps({"figures": {"closed/overall": ends}}))
+    sealed(layout, "0000", "genesis", {"data/classes": 13.0, **metrics})
+    assert gate.judge(layout, Gate(), "0000", AT) == ("promoted", [])
+    told = ledger.read(layout.ledger)[-1].details["warnings"]
+    assert len(told) == len(words)
+    assert all(word in sentence for word, sentence in zip(words, told, strict=True))
+
+
 def sealed(
     layout: Layout,
     name: str,
