@@ -29,6 +29,7 @@ from tasks.dvc.stages import stale, worth_retrying
 from tasks.prefect.artifacts import show_report
 
 WAITING = "WaitingForAnnotations"
+ROUNDS = 3  # in which stages are brought up to date again
 OUTSIDE = 3600  # seconds until a step that waits for servers of others is given up, and tried again
 MOVING = 24 * 3600  # the same, of a step that also moves data of any size
 
@@ -156,11 +157,20 @@ def generation(workspace: str, name: str, full_training: bool = False) -> str:
 
 
 def _compute(layout: Layout, name: str) -> None:
-    """Every stage, and again what is stale since params.yaml or an input was changed meanwhile."""
+    """Every stage, and again what is stale since params.yaml or an input was changed meanwhile.
+
+    Raises ValueError for stages that stay so: what they made would not be of the settings that are sealed.
+    """
     _run_stages(layout, name)
-    while changed := stale(layout):
+    for _ in range(ROUNDS):
+        if not (changed := stale(layout)):
+            return
         say(f"{', '.join(changed)}: parameters or inputs were changed meanwhile; brought up to date again")
         _run_stages(layout, name)
+    if changed := stale(layout):
+        raise ValueError(
+            f"dvc.yaml: {', '.join(changed)}: still not up to date; `dvc status` says why, then `oltr loop`"
+        )
 
 
 def _run_stages(layout: Layout, name: str) -> None:
