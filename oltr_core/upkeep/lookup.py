@@ -43,8 +43,8 @@ def find(layout: Layout, name: str, fewest: int, *tables: pl.DataFrame, single: 
             if ids:
                 return ids
     enough = f"of an id the first {fewest} letters are enough"
-    near = _ends_of(files[0], *tables)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = _end_of(files[0], *tables)
+    hint = f"; did you mean {near!r}?" if near else ""
     raise ValueError(f"{name}: no batch holds an image of this id or address ({enough}){hint}")
 
 
@@ -56,7 +56,8 @@ def _several(found: pl.DataFrame, ids: list[str], boxes: bool) -> str:
     return f"{len(ids)} images are called so ({shown}, ...); give more letters of the id"
 
 
-def _ends_of(file: str, *tables: pl.DataFrame) -> list[str]:
-    """The pictures whose address is the end of the file's path: addresses may start from a source's root."""
+def _end_of(file: str, *tables: pl.DataFrame) -> str:
+    """The longest address of a picture that is the end of the file's path: it may start from a source's root."""
     ends = pl.lit(file).str.ends_with(pl.lit("/") + PICTURE)
-    return sorted({picture for table in tables for picture in table.filter(ends).select(PICTURE).to_series()})
+    found = {picture for table in tables for picture in table.filter(ends).select(PICTURE).to_series()}
+    return max(sorted(found), key=len, default="")
