@@ -25,8 +25,8 @@ def require(layout: Layout) -> None:
     made = layout.generation(GENESIS).folder  # params.yaml, dvc.yaml and data/ are names that other projects have too
     if not made.is_dir():
         raise ValueError(
-            f"{layout.root.resolve()}: expected a workspace, found no {made.relative_to(layout.root)}, which `oltr init` "
-            "writes; name a workspace with `oltr --workspace DIR`"
+            f"{layout.root.resolve()}: expected a workspace, found no {made.relative_to(layout.root)}, which "
+            "`oltr init` writes; name a workspace with `oltr --workspace DIR`"
         )
 
 
