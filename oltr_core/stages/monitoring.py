@@ -16,7 +16,7 @@ from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
-from oltr_core.layout import Layout
+from oltr_core.layout import Batch, Layout
 from oltr_core.measured import Measured, share
 from oltr_core.metrics import drift
 from oltr_core.scores import Score
@@ -142,13 +142,22 @@ def look(layout: Layout, name: str, compute: Compute) -> dict[str, Any]:
     generation = layout.generation(name)
     model = checkpoint.load(generation.model, prepare(compute))
     batch = ledger.by_arrival(layout.ledger, layout.batches)[-1]
-    index = schema.read(batch.index, schema.INDEX)
-    free = pc.is_null(index.column("label"))  # pyright: ignore[reportAttributeAccessIssue]
-    rows = index.filter(free)
-    rows = rows.filter(pa.array([split in (None, "pool") for split in rows.column("split").to_pylist()], pa.bool_()))
+    rows = unlabelled(batch, layout)
     manifest = schema.read(generation.manifest, schema.MANIFEST)
     reference = trained_for(manifest, schema.read(generation.base, schema.MANIFEST))
     return examine(rows, reference, model, layout, compute.batch_size, batch.name) | {"batch": batch.name}
+
+
+def unlabelled(batch: Batch, layout: Layout) -> pa.Table:
+    """Its images that came without a label, but for those that the newest generation has in quarantine."""
+    index = schema.read(batch.index, schema.INDEX)
+    free = pc.is_null(index.column("label"))  # pyright: ignore[reportAttributeAccessIssue]
+    rows, gone = index.filter(free), set[str]()
+    for name in ledger.state_of(layout.ledger).generations[-1:]:
+        manifest = schema.read(layout.generation(name).manifest, schema.MANIFEST)
+        gone |= set(manifest_rows.of_splits(manifest, "quarantine").column("image_id").to_pylist())
+    kept = zip(*(rows.column(name).to_pylist() for name in ("image_id", "split")), strict=True)
+    return rows.filter(pa.array([split in (None, "pool") and i not in gone for i, split in kept], pa.bool_()))
 
 
 def figures(seen: dict[str, Any]) -> Measured:

@@ -49,6 +49,18 @@ def test_what_arrived_is_the_newest_batch_without_what_a_source_named_whatever_p
     assert numbers(monitoring.arrived(rows, Layout(tmp_path))) == [0, 5]
 
 
+def test_a_batch_is_looked_at_without_what_the_newest_generation_has_in_quarantine(tmp_path):
+    layout = Layout(tmp_path)
+    batch = [index_row(0, label="fox"), index_row(1), index_row(2, split="test"), index_row(3)]
+    put_batch(layout, "b", batch)
+    assert sorted(numbers(monitoring.unlabelled(layout.batch("b"), layout))) == [1, 3]
+    sealed = manifest({}, {}, {}, {"split": "quarantine", "reason": "its group is tested"})
+    schema.write(layout.generation("0000").manifest, sealed, schema.MANIFEST)
+    for event, details in (("opened", {"parent": "genesis", "mode": "train"}), ("sealed", {})):
+        ledger.append(layout.ledger, ledger.Event(event, "0000", event, "2026-01-01", details))
+    assert numbers(monitoring.unlabelled(layout.batch("b"), layout)) == [1]
+
+
 def test_they_stand_beside_validation_images_that_were_labelled_before_the_full_training():
     labelled = ["0000", "0001", "0002", None]
     rows = manifest(
