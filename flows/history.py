@@ -110,18 +110,19 @@ def shown(entry: dict[str, Any], metric: str) -> str:
 def table(layout: Layout) -> str:
     """The table of generations; a star marks the champion, a dash what was not measured.
 
-    After a figure stands the longer half of its 95 % interval. Below: when people moved the champion by hand.
+    After a figure stands the longer half of its 95 % interval. Below: why the gate refused or warned, and when people
+    moved the champion.
     """
     from oltr_core.measured import HEADLINE
 
     events = ledger.read(layout.ledger)
     rows, notes, headings = [], [], [heading for _, heading, _ in HEADLINE]
     for entry in generations(layout):
-        numbers = [shown(entry, metric) for metric, *_ in HEADLINE]
-        name = entry["generation"] + ("*" if entry["champion"] else "")
-        rows.append([name, entry["status"], *numbers])
+        numbers, name = [shown(entry, metric) for metric, *_ in HEADLINE], entry["generation"]
+        rows.append([name + ("*" if entry["champion"] else ""), entry["status"], *numbers])
         notes += [entry["edited"]] if entry["edited"] else []
-        notes += [f"{entry['generation']}: {sentence}" for sentence in warnings(events, entry["generation"])]
+        said = [*warnings(events, name), *(f"refused: {sentence}" for sentence in refusal(events, name))]
+        notes += [f"{name}: {sentence}" for sentence in said]
     if ledger.replay(events).champion == IMPORTED:
         notes.append("the champion is the imported model, which is no generation")
     by_hand = moves(events)
