@@ -21,6 +21,7 @@ from flows.loop import check_parameters
 from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout
+from oltr_core.measured import counted
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
@@ -157,7 +158,7 @@ def _make(layout: Layout, more: int, full_training: bool = False, reminds: bool 
     with tags(name_of(layout)):  # those of a deployment are not its inner runs'
         loop(str(layout.root), before + more, full_training)
     made, waits = plan.finished(layout) - before, plan.unannotated(layout)
-    said = f"{made} generations made" + (f"; {waiting.sentence(layout, waits)}" if waits else "")
+    said = counted(made, "generations made") + (f"; {waiting.sentence(layout, waits)}" if waits else "")
     if advice := steps.recommended(layout):
         said += "\n" + "\n".join([*advice, f"or `prefect deployment run retrain/retrain-{name_of(layout)}`"])
     return Completed(name=STILL if waits and not made else None, message=said, data=said)

@@ -51,7 +51,8 @@ def forget(layout: Layout, images: tuple[str, ...], yes: bool) -> None:
     from oltr_core.upkeep import forgetting
 
     if images and not yes:
-        click.confirm(f"Forget {counted(len(images), 'images')} permanently?", abort=True)
+        number = counted(len(forgetting.find(layout, images)), "images")
+        click.confirm(f"Forget {number} permanently: {', '.join(images)}?", abort=True)
     with steps.held(layout):
         said = finish_forgetting(layout)
         if not images and not said:

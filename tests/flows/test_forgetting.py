@@ -97,6 +97,16 @@ def forget(layout: Layout, *names: str):
     return CliRunner().invoke(oltr, ["--workspace", str(layout.root), "forget", *names, "--yes"])
 
 
+def test_the_question_names_the_images_and_is_not_asked_about_one_that_nobody_knows(photos):
+    asked, unknown = (
+        CliRunner().invoke(oltr, ["--workspace", str(photos.root), "forget", name], input="n\n")
+        for name in (ADDRESS, "nowhere.png")
+    )
+    assert asked.output.startswith(f"Forget 1 image permanently: {ADDRESS}? [y/N]")
+    assert "permanently" not in unknown.output
+    assert "nowhere.png: no batch holds an image of this id or address" in str(unknown.exception)
+
+
 def assert_gone(layout: Layout, pieces: list[bytes]) -> None:
     assert search.holding([layout.data, *layout.owned], pieces) == []
     state = ledger.replay(ledger.read(layout.ledger))

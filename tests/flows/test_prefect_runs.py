@@ -225,7 +225,7 @@ def test_a_look_at_a_batch_that_came_since_starts_a_generation_in_the_same_run(w
     done = run(world, *command, PREFECT_API_URL=url)
     assert done.returncode == 0, done.stderr
     state = states(url)["watched-monitor-0002"]
-    assert (state["name"], state["message"].partition(";")[0]) == ("Completed", "1 generations made")
+    assert (state["name"], state["message"].partition(";")[0]) == ("Completed", "1 generation made")
     assert "watched-generation-0002" in inner(url)
     assert json.loads(world.monitored.read_text())["recommended"]
     assert "Looks between generations" in world.generation("0002").report.read_text()

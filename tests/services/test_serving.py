@@ -93,7 +93,7 @@ def test_one_machine_serves_a_workspace(tmp_path, told, monkeypatch):
         assert done.returncode == 0, done.stderr
         start("nightly/generation-digits")
         until(lambda: came)
-        begins = "digits-nightly-0000: Completed: 1 generations made; waiting for annotations of the batch of 0000; "
+        begins = "digits-nightly-0000: Completed: 1 generation made; waiting for annotations of the batch of 0000; "
         assert came[0].startswith(begins)
         place = "/oltr/digits/0000/report.html"
         shown = {artifact["key"]: artifact["data"] for artifact in ask(url, "artifacts")}

@@ -743,8 +743,8 @@ def test_each_wrong_answer_is_a_picture_with_label_prediction_score_threshold_an
     assert "deer rejected, looks like deer probability 90.0 % score 0.938 threshold 0.400 000000000000" in plain[2]
     assert 'alt="Test image of otter"' in mistakes
     assert "<h4>otter and deer</h4>" in part
-    assert "1 of 7 test images of otter (14.3&thinsp;%) look most like deer;" in part
-    assert "0 of 38 test images of deer (0.0&thinsp;%) look most like otter." in part
+    assert "1 of 7 test images of otter (14.3&thinsp;%) look most like deer." in part
+    assert "test images of deer (" not in part, "none of them looks like an otter"
     assert part.count('alt="training images of otter, ') == 4
     assert part.count('alt="otter, taken for deer, ') == 1
     assert "No test image of a known class looks most like" not in part
