@@ -21,7 +21,6 @@ from flows.loop import check_parameters
 from flows.upkeep import finish_forgetting
 from oltr_core import ledger
 from oltr_core.layout import Layout
-from oltr_core.measured import counted
 from oltr_core.settings.masking import mask_logs
 from oltr_core.settings.whole import load_settings
 from oltr_core.settings.workspace import keep_private, name_of
@@ -150,6 +149,8 @@ def _unanswered(layout: Layout, name: str, reminds: bool = False) -> Any:
 
 
 def _make(layout: Layout, more: int, full_training: bool = False, reminds: bool = True) -> Any:
+    from oltr_core.measured import counted
+
     before = plan.finished(layout)
     step = plan.next_step(layout, before + more)
     if step and step.what == "annotate" and (state := _unanswered(layout, step.name, reminds)):

@@ -74,7 +74,7 @@ class _Loader(yaml.SafeLoader):
         token = super().scan_plain()
         if self.flow_level and ":" in token.value:  # DVC's parser refuses it: "found unexpected ':'"
             problem = f"{masked(token.value)!r} between braces or brackets without quotes; put it in quotes"
-            raise yaml.scanner.ScannerError(None, None, problem, token.start_mark)
+            raise yaml.MarkedYAMLError(None, None, problem, token.start_mark)
         return token
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
