@@ -17,14 +17,14 @@ from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.files import write_atomically
-from oltr_core.layout import IMPORTED, Layout
+from oltr_core.layout import Layout
 from oltr_core.settings.operations import Tracking
 from oltr_core.upkeep import arrivals
-from tasks.mlflow import database, line
+from tasks.mlflow import database, line, registered
 from tasks.mlflow.connection import connect, runs
 from tasks.mlflow.generation import add
+from tasks.mlflow.registered import CHAMPION as CHAMPION
 
-CHAMPION = "champion"
 #: without it the pages open on what MLflow offers for language models
 KIND = "workflowType=machine_learning"
 EXPERIMENTS = f"#/experiments?{KIND}"
@@ -32,9 +32,9 @@ _turn = threading.Lock()  # the loop mirrors in the background
 
 
 def mirror(layout: Layout, tracking: Tracking) -> list[str]:
-    """Show every sealed generation that MLflow does not show yet, and point the alias at the champion.
+    """Show every sealed generation that MLflow has no run or no version of, and point the alias at the champion.
 
-    Returns the names that were added. Raises Incomplete where one could not be, after all the rest.
+    Returns the names that were added. Raises Incomplete where something could not be done, after all the rest.
     """
     with _turn:
         history = _history(layout, tracking)
@@ -44,10 +44,10 @@ def mirror(layout: Layout, tracking: Tracking) -> list[str]:
 
 
 class Incomplete(Exception):
-    """Some generations could not be shown; `added` are the names of those that were."""
+    """Some generations could not be shown, or the champion has no alias; `added` are the names of those shown."""
 
-    def __init__(self, failed: dict[str, Exception], added: list[str]) -> None:
-        super().__init__("; ".join(f"generation {name}: {error}" for name, error in failed.items()))
+    def __init__(self, reasons: list[str], added: list[str]) -> None:
+        super().__init__("; ".join(reasons))
         self.added = added
 
 
@@ -72,27 +72,33 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
     _drop_unfinished(client, experiment, set(state.sealed.values()))
     above = line.parent(client, experiment, layout, events)
-    shown = {run.data.tags["oltr.digest"] for run in runs(tracking)}
-    new = [layout.generation(name) for name in state.generations if state.sealed[name] not in shown]
-    new = [generation for generation in new if generation.folder.is_dir()]
-    failed: dict[str, Exception] = {}
-    for generation in new:
+    versions = registered.versions(client, tracking)
+    by_version = sorted(runs(tracking), key=lambda run: run.info.run_id in versions)
+    shown = {run.data.tags["oltr.digest"]: run for run in by_version}
+    added, reasons = [], []
+    for name in state.generations:
+        run, generation = shown.get(state.sealed[name]), layout.generation(name)
+        if run.info.run_id in versions if run else not generation.folder.is_dir():
+            continue
         try:
             with warnings.catch_warnings():  # its advice on examples: the signature is given
                 warnings.simplefilter("ignore")
-                add(client, tracking, generation, state, above.info.run_id, line.span(events, generation.name))
+                if run:
+                    registered.register_again(client, tracking, run)
+                else:
+                    add(client, tracking, generation, state, above.info.run_id, line.span(events, name))
+            added.append(name)
         except Exception as error:  # what is wrong with one generation stops neither the others nor the alias
             client.get_run(above.info.run_id)  # raises where the server is gone: no use to ask it for each of them
-            failed[generation.name] = error
+            reasons.append(f"generation {name}: {error}")
     ours = [
         r for r in runs(tracking) if r.data.tags["oltr.digest"] == state.sealed.get(r.data.tags["oltr.generation"])
     ]
-    _follow(client, tracking, state, ours)  # first: the champion is served
+    without_alias = registered.follow(client, tracking, state, ours, above)  # first: the champion is served
     line.follow(client, above, ours, layout, events, state)
     line.look(client, above, arrivals.looks(layout))
-    added = [generation.name for generation in new if generation.name not in failed]
-    if failed:
-        raise Incomplete(failed, added)
+    if without_alias or reasons:
+        raise Incomplete([without_alias, *reasons] if without_alias else reasons, added)
     return added
 
 
@@ -103,22 +109,6 @@ def _drop_unfinished(client: Any, experiment: str, ours: set[str]) -> None:
             for version in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
                 client.delete_model_version(version.name, version.version)
             client.delete_run(run.info.run_id)
-
-
-def _follow(client: Any, tracking: Tracking, state: ledger.State, ours: list[Any]) -> None:
-    """Verdicts of these runs, and the alias of the champion, as the ledger has them now."""
-    versions = {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}
-    for run in ours:
-        name, version = run.data.tags["oltr.generation"], versions.get(run.info.run_id)
-        verdict = state.verdicts.get(name, "")
-        if verdict and run.data.tags.get("oltr.verdict") != verdict:
-            client.set_tag(run.info.run_id, "oltr.verdict", verdict)
-            if version is not None:
-                client.set_model_version_tag(tracking.model, version, "oltr.verdict", verdict)
-        if name == state.champion and version is not None:
-            client.set_registered_model_alias(tracking.model, CHAMPION, version)
-    if state.champion == IMPORTED and versions:  # it has no version: after a rollback, none is to be served for it
-        client.delete_registered_model_alias(tracking.model, CHAMPION)
 
 
 def page(layout: Layout, tracking: Tracking, most: int = 5) -> str:

@@ -31,6 +31,8 @@ def connect(layout: Layout, tracking: Tracking) -> Any:
     client = mlflow.MlflowClient()
     place, root = _artifacts(layout, tracking), f"{layout.root.resolve().as_uri()}/"
     experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment and experiment.lifecycle_stage == "deleted":  # its name is taken as long as it can be restored
+        client.restore_experiment(experiment.experiment_id)
     if experiment and place and place.startswith(root) and not tracking.uri:
         there = experiment.artifact_location
         if there.startswith("file:") and not there.startswith(root):

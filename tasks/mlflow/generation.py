@@ -11,10 +11,8 @@ from oltr_core.layout import Generation
 from oltr_core.measured import read_intervals
 from oltr_core.settings.operations import Tracking
 from oltr_core.settings.reading import flat, read_yaml
-from tasks.mlflow import line, model, pictures
+from tasks.mlflow import line, model, pictures, registered
 from tasks.mlflow.names import accepted
-
-REGISTERED = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
 
 
 def add(
@@ -24,7 +22,6 @@ def add(
     import mlflow
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.tracking.context.registry import resolve_tags
-    from mlflow.utils.logging_utils import disable_logging
 
     experiment = client.get_experiment_by_name(tracking.experiment)
     run_file = {key: value for key, value in read_yaml(generation.run).items() if key != "looks"}
@@ -68,13 +65,7 @@ def add(
             mlflow.log_metrics(
                 accepted({f"train/{k.removeprefix('loss/')}": v for k, v in means.items()}), step=epoch
             )
-        if not client.search_registered_models(f"name = '{tracking.model}'"):
-            client.create_registered_model(tracking.model, description=REGISTERED)
-        kept = {key: tags[key] for key in ("oltr.generation", "oltr.verdict") if tags[key]}
-        disable_logging()  # log_model enables it; this prints what it registers among the loop's own lines
-        version = mlflow.register_model(logged.model_uri, tracking.model, await_registration_for=0, tags=kept)
-        client.update_model_version(tracking.model, version.version, made)
-        client.set_tag(run.info.run_id, "oltr.version", version.version)
+        registered.register(client, tracking, made_run, logged.model_uri)
 
 
 def pages(generation: Generation) -> list[Path]:

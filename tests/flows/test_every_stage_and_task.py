@@ -184,7 +184,7 @@ def test_a_tracking_server_that_is_down_stops_no_generation(world, monkeypatch, 
 
 def test_of_generations_that_mlflow_shows_beside_one_that_it_cannot_the_reports_are_told(world, monkeypatch, capsys):
     def some(*arguments):
-        raise mlflow.Incomplete({"0000": ValueError("no log")}, ["0001"])
+        raise mlflow.Incomplete(["generation 0000: no log"], ["0001"])
 
     monkeypatch.setattr(mlflow, "mirror", some)
     monkeypatch.setattr(mlflow, "reports", lambda layout, tracking, names: dict.fromkeys(names, "http://host"))

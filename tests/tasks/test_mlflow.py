@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import sys
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -299,6 +300,100 @@ def test_a_verdict_and_a_champion_that_change_are_followed(shown, tmp_path):
     assert tracking.mirror(layout, SETTINGS) == []
     champion = tracking.connect(layout, SETTINGS).get_model_version_by_alias(SETTINGS.model, tracking.CHAMPION)
     assert champion.tags["oltr.generation"] == "0000"
+
+
+def aliased(layout: Layout, settings: Tracking = SETTINGS) -> str:
+    """The generation that is served as the champion; "" where none is."""
+    client = tracking.connect(layout, settings)
+    (model,) = client.search_registered_models(f"name = '{settings.model}'")
+    version = model.aliases.get(tracking.CHAMPION)
+    return client.get_model_version(settings.model, version).tags["oltr.generation"] if version else ""
+
+
+def test_an_experiment_that_somebody_deleted_is_restored_and_the_alias_follows(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    client = tracking.connect(layout, SETTINGS)
+    client.delete_experiment(client.get_experiment_by_name(SETTINGS.experiment).experiment_id)
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
+    assert tracking.mirror(layout, SETTINGS) == []
+    assert client.get_experiment_by_name(SETTINGS.experiment).lifecycle_stage == "active"
+    assert aliased(layout) == "0000"
+
+
+def test_a_version_that_somebody_deleted_is_made_again_of_the_same_run(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    before = {name: run.info.run_id for name, run in runs(layout).items()}
+    client = tracking.connect(layout, SETTINGS)
+    (version,) = client.search_model_versions(f"run_id = '{before['0000']}'")
+    client.delete_model_version(SETTINGS.model, version.version)
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
+    assert tracking.mirror(layout, SETTINGS) == ["0000"]
+    assert {name: run.info.run_id for name, run in runs(layout).items()} == before
+    assert aliased(layout) == "0000"
+    (again,) = client.search_model_versions(f"run_id = '{before['0000']}'")
+    assert again.tags == {"oltr.generation": "0000", "oltr.verdict": "promoted"}
+    assert again.description == "A full training."
+
+
+def test_a_champion_whose_model_is_gone_from_mlflow_leaves_no_other_under_the_alias(shown, tmp_path):
+    layout = Layout(tmp_path / "world")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    client, run = tracking.connect(layout, SETTINGS), runs(layout)["0000"].info
+    (version,) = client.search_model_versions(f"run_id = '{run.run_id}'")
+    client.delete_model_version(SETTINGS.model, version.version)
+    of_run = f"source_run_id = '{run.run_id}'"
+    (logged,) = client.search_logged_models([run.experiment_id], filter_string=of_run)
+    client.delete_logged_model(logged.model_id)
+    ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
+    why = "oltr-classifier has no version of the champion 0000, so it has no alias champion; generation 0000: its run"
+    with pytest.raises(tracking.Incomplete, match=f"^{why}"):
+        tracking.mirror(layout, SETTINGS)
+    assert aliased(layout) == ""
+    client.delete_run(run.run_id)
+    assert tracking.mirror(layout, SETTINGS) == ["0000"]
+    assert aliased(layout) == "0000"
+
+
+def test_under_another_name_for_the_model_every_generation_is_registered(shown, tmp_path):
+    layout, renamed = Layout(tmp_path / "world"), Tracking(model="deer")
+    shutil.copytree(shown.root, layout.root)
+    tracking.mirror(layout, SETTINGS)
+    assert tracking.mirror(layout, renamed) == ["0000", "0001"]
+    assert aliased(layout, renamed) == "0001"
+    assert len(tracking.runs(renamed)) == 2
+
+
+def test_the_alias_of_another_workspace_on_the_same_mlflow_is_left_to_it(shown, tmp_path):
+    one, two = Layout(tmp_path / "one"), Layout(tmp_path / "two")
+    for layout in (one, two):
+        shutil.copytree(shown.root, layout.root)
+    events = ledger.read(two.ledger)
+    two.ledger.unlink()
+    ledger.head_of(two.ledger).unlink()
+    for event in events:
+        ledger.append(two.ledger, replace(event, digest=f"{event.digest} of two"))
+    shared = Tracking(uri=f"sqlite:///{tmp_path / 'shared.db'}", artifacts=str(tmp_path / "artifacts"))
+    assert tracking.mirror(one, shared) == ["0000", "0001"]
+    why = "^the alias champion of oltr-classifier is of another workspace .* another `tracking.model`"
+    for added in (["0000", "0001"], []):
+        with pytest.raises(tracking.Incomplete, match=why) as failure:
+            tracking.mirror(two, shared)
+        assert failure.value.added == added
+    client = tracking.connect(one, shared)
+    of_one = ledger.state_of(one.ledger).sealed["0001"]
+    champion = client.get_model_version_by_alias(shared.model, tracking.CHAMPION)
+    assert client.get_run(champion.run_id).data.tags["oltr.digest"] == of_one
+    ledger.append(one.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
+    assert tracking.mirror(one, shared) == []
+    assert aliased(one, shared) == "0000"
+    client.delete_registered_model_alias(shared.model, tracking.CHAMPION)
+    assert tracking.mirror(two, shared) == []
+    assert aliased(two, shared) == "0001"
 
 
 def test_a_copied_workspace_has_its_artifacts_with_it(shown, tmp_path):
