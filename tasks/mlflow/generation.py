@@ -37,7 +37,7 @@ def add(
     tagged = resolve_tags(tags | {line.PARENT: above, "mlflow.note.content": made})
     name, begun = f"generation {generation.name}", span[0]
     made_run = client.create_run(experiment.experiment_id, start_time=begun, tags=tagged, run_name=name)
-    with mlflow.start_run(run_id=made_run.info.run_id) as run:
+    with mlflow.start_run(run_id=made_run.info.run_id):
         mlflow.log_params(accepted(flat(read_yaml(generation.params)) | run_file))
         source: Any = mlflow.data.dataset_source_registry.resolve_dataset_source(str(generation.manifest))  # pyright: ignore
         content = digest.of_file(generation.manifest)[:32]  # MLflow keeps 36 characters of a digest
