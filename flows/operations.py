@@ -80,14 +80,21 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
 
 
 def _register(layout: Layout, notify: str | None, pool: str = "") -> tuple[list[str], list[str]]:
-    from flows.deployment import IMPORTED, RECOMMENDED, TO_CORRECT
-    from flows.generation import WAITING
     from oltr_core.settings.workspace import name_of
     from tasks.prefect import deploying
 
     name = name_of(layout)
     names, pools = deploying.deploy(layout, name, pool)
+    for other in deploying.others(layout, names):
+        click.echo(
+            f"note: {other} runs in this workspace too, and is not one that this prefect.yaml and workspace.name "
+            f"deploy; `prefect deployment delete {other}` removes it",
+            err=True,
+        )
     if notify:
+        from flows.deployment import IMPORTED, RECOMMENDED, TO_CORRECT  # here: it imports Prefect
+        from flows.generation import WAITING
+
         said = (WAITING, TO_CORRECT, IMPORTED, RECOMMENDED)
         deploying.tell_by(notify, name, names, (*said, "Completed", "Failed", "Crashed", "TimedOut", "Cancelled"))
         # a worker that is down is told of once a night, and not by every look that is late

@@ -20,6 +20,8 @@ import yaml
 
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
+from oltr_core.settings.masking import masked
+from oltr_core.settings.reading import read_yaml
 
 if TYPE_CHECKING:
     from tasks.prefect.server import Server
@@ -34,13 +36,15 @@ def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[s
     """Register the deployments of this workspace, called `name`; returns their names and those of their work pools.
 
     `pool`: one of `definitions.work_pools` of prefect.yaml, in the place of those that the deployments name. Raises
-    ValueError without an address, for a pool that is missing, and where another workspace has this name.
+    ValueError without an address, for a pool that is missing, and where another workspace has this name, and
+    ConnectionError where the server does not answer.
     """
-    if not os.environ.get("PREFECT_API_URL"):
-        raise ValueError(
-            "PREFECT_API_URL: expected the address of a Prefect server, found none; set it, or run `oltr serve`"
-        )
+    url = os.environ.get("PREFECT_API_URL", "")
+    if not url.startswith(("http://", "https://")):
+        found = f"{url!r}; write it as http://HOST:4200/api" if url else "none; set it, or run `oltr serve`"
+        raise ValueError(f"PREFECT_API_URL: expected the address of a Prefect server, found {masked(found)}")
     written = variant(layout, pool)
+    layout.prefect_home.mkdir(parents=True, exist_ok=True)  # before Prefect is imported, which warns without it
     names = [entry["name"].replace(NAME, name) for entry in written["deployments"]]
     pools = sorted({entry["work_pool"]["name"] for entry in written["deployments"]})
     _prepare(layout, pools, names)
@@ -58,27 +62,80 @@ def deploy(layout: Layout, name: str, pool: str = "") -> tuple[list[str], list[s
 
 
 def variant(layout: Layout, pool: str) -> dict[str, Any]:
-    """prefect.yaml, every deployment in the work pool that is defined there as `pool`; "": as it is written."""
-    written = yaml.safe_load(layout.prefect_yaml.read_text())
+    """prefect.yaml, every deployment in the work pool that is defined there as `pool`; "": as it is written.
+
+    Raises ValueError naming file and key.
+    """
+    written = read_yaml(layout.prefect_yaml)
+    entries = written.get("deployments")
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{layout.prefect_yaml}: deployments: expected a list of deployments, found {entries!r}")
     if not pool:
+        _check(layout, entries)
         return written
-    defined = (written.get("definitions") or {}).get("work_pools") or {}
+    defined = _value(_value(written, "definitions"), "work_pools") or {}
     if pool not in defined:
         there = ", ".join(defined) or "none; a new workspace's prefect.yaml has them"
         raise ValueError(f"{layout.prefect_yaml}: expected {pool!r} in definitions.work_pools, found {there}")
-    for entry in written["deployments"]:
-        entry["work_pool"] = defined[pool]
+    entries = [entry | {"work_pool": defined[pool]} if isinstance(entry, dict) else entry for entry in entries]
+    _check(layout, entries)
     # of a deployment with an image Prefect would look for the workspace in a folder of its own
     folder = {"directory": str(layout.root.resolve())}
-    return written | {"pull": [{"prefect.deployments.steps.set_working_directory": folder}]}
+    pull = [{"prefect.deployments.steps.set_working_directory": folder}]
+    return written | {"deployments": entries, "pull": pull}
+
+
+def _check(layout: Layout, entries: list[Any]) -> None:
+    """Raise ValueError for a deployment without a name or a work pool."""
+    for number, entry in enumerate(entries):
+        pool = _value(entry, "work_pool")
+        for key, found in (("name", _value(entry, "name")), ("work_pool.name", _value(pool, "name"))):
+            if not isinstance(found, str):
+                at = f"deployments[{number}].{key}"
+                raise ValueError(f"{layout.prefect_yaml}: {at}: expected a name, found {found!r}")
+
+
+def _value(mapping: Any, key: str) -> Any:
+    return mapping.get(key) if isinstance(mapping, dict) else None
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Any]:
+    """Prefect's client. Raises ConnectionError where the server does not answer, ValueError where it refuses."""
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    at = masked(f"PREFECT_API_URL: the Prefect server at {os.environ.get('PREFECT_API_URL', '')}")
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise ConnectionError(f"{at} does not answer ({error}); start it, or set another address") from error
+    except httpx.HTTPStatusError as error:
+        said = str(error).partition(" for url")[0]
+        if error.response.status_code >= 500:
+            raise ConnectionError(f"{at} failed ({said}); its log has the reason") from error
+        raise ValueError(f"{at} refused the request ({said}); an address ends with /api") from error
+
+
+def others(layout: Layout, names: list[str]) -> list[str]:
+    """Deployments on the server that run in this workspace, besides those called `names`, as FLOW/NAME."""
+    found: list[Any] = []
+    with _client() as client:
+        while page := client.read_deployments(offset=len(found)):
+            found += page
+        return [
+            f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"
+            for deployment in found
+            if _folder(deployment) == str(layout.root.resolve()) and deployment.name not in names
+        ]
 
 
 def _prepare(layout: Layout, pools: Iterable[str], names: list[str]) -> None:
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
 
-    with get_client(sync_client=True) as client:
+    with _client() as client:
         for deployment in client.read_deployments(deployment_filter=_called(names)):
             if (place := _folder(deployment)) and place != str(layout.root.resolve()):
                 raise ValueError(
@@ -117,14 +174,13 @@ def tell_by(block: str, name: str, names: list[str], states: Iterable[str], of: 
 
     `of` tells the automations of one workspace apart. Raises ValueError where there is no such block.
     """
-    from prefect.client.orchestration import get_client
     from prefect.events.actions import SendNotification
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
     from prefect.exceptions import ObjectNotFound
 
     kind, _, called = block.partition("/")
     automation = f"oltr {name}: tell {of}"
-    with get_client(sync_client=True) as client:
+    with _client() as client:
         try:
             found = client.read_block_document_by_name(called, kind)
         except ObjectNotFound:

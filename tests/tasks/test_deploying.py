@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
 
+import httpx
 import psutil
 import pytest
 from prefect.exceptions import ObjectNotFound
@@ -25,6 +26,7 @@ from flows import examining
 from oltr_core.layout import Layout
 from oltr_core.settings.workspace import name_of
 from tasks.prefect import deploying
+from tests.architecture.imports import ROOT
 
 AT = "2026-01-02T03:04:05+00:00"
 
@@ -50,6 +52,61 @@ def test_without_a_server_nothing_is_deployed_and_nobody_told(tmp_path, monkeypa
     with pytest.raises(ValueError, match="PREFECT_API_URL: expected the address of a Prefect server, found none"):
         deploying.deploy(Layout(tmp_path), "deer")
     assert deploying.answers_are_in("deer", AT) is None
+
+
+def test_an_address_without_http_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "127.0.0.1:9/api")
+    with pytest.raises(ValueError, match="found '127.0.0.1:9/api'; write it as http://HOST:4200/api"):
+        deploying.deploy(Layout(tmp_path), "deer")
+
+
+def refused(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:9/api/deployments")
+    return httpx.HTTPStatusError("no for url", request=request, response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (httpx.ConnectError("refused"), ConnectionError, r"does not answer \(refused\)"),
+        (refused(503), ConnectionError, r"failed \(no\)"),
+        (refused(405), ValueError, r"refused the request \(no\); an address ends with /api"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_one_sentence(tmp_path, monkeypatch, error, kind, said):
+    layout, kept = Layout(tmp_path), Kept(monkeypatch)
+    shutil.copyfile(ROOT / "prefect.yaml", layout.prefect_yaml)
+    monkeypatch.setenv("PREFECT_API_URL", "http://eve:hunter2@127.0.0.1:9/api")
+
+    def read_work_pool(name):
+        raise error
+
+    monkeypatch.setattr(kept, "read_work_pool", read_work_pool)
+    at = r"^PREFECT_API_URL: the Prefect server at http://\*\*\*@127.0.0.1:9/api "
+    with pytest.raises(kind, match=at + said):
+        deploying.deploy(layout, "deer")
+    assert layout.prefect_home.is_dir(), "Prefect warns where it is not there"
+
+
+@pytest.mark.parametrize(
+    ("written", "pool", "said"),
+    [
+        (None, "", "this file is not here"),
+        ("deployments: [", "", "expected YAML"),
+        ("name: oltr", "", "deployments: expected a list of deployments, found None"),
+        ("deployments: [{name: x}]", "", r"deployments\[0\].work_pool.name: expected a name, found None"),
+        ("deployments: [{work_pool: {name: x}}]", "", r"deployments\[0\].name: expected a name, found None"),
+        ("deployments: [x]", "", r"deployments\[0\].name: expected a name, found None"),
+        ("{deployments: [{name: x}], definitions: {work_pools: {p: {}}}}", "p", r"deployments\[0\].work_pool.name: "),
+        ("{deployments: [x], definitions: [y]}", "p", "expected 'p' in definitions.work_pools, found none"),
+    ],
+)
+def test_a_mistake_in_prefect_yaml_is_named_with_file_and_key(tmp_path, written, pool, said):
+    layout = Layout(tmp_path)
+    if written is not None:
+        layout.prefect_yaml.write_text(written)
+    with pytest.raises(ValueError, match=f"^{layout.prefect_yaml}[^ ]*: {said}"):
+        deploying.variant(layout, pool)
 
 
 def test_prefect_deploys_in_the_workspace_and_under_its_name(tmp_path, monkeypatch):
@@ -94,13 +151,20 @@ class Kept:
         client = nullcontext(self)
         monkeypatch.setattr("prefect.client.orchestration.get_client", lambda sync_client: client)
 
-    def read_deployments(self, deployment_filter):
+    def read_deployments(self, deployment_filter=None, offset=0):
         step = "prefect.deployments.steps.set_working_directory"
-        return [
-            SimpleNamespace(id=f"id of {name}", name=name, pull_steps=[{step: {"directory": self.folders[name]}}])
-            for name in deployment_filter.name.any_
+        wanted = deployment_filter.name.any_ if deployment_filter else self.folders
+        found = [
+            SimpleNamespace(
+                id=f"id of {name}", name=name, flow_id=name, pull_steps=[{step: {"directory": self.folders[name]}}]
+            )
+            for name in wanted
             if name in self.folders
         ]
+        return found[offset : offset + 2]  # a page
+
+    def read_flow(self, flow_id):
+        return SimpleNamespace(name=f"flow of {flow_id}")
 
     def read_work_pool(self, name):
         if name not in self.pools:
@@ -138,6 +202,12 @@ def test_a_server_has_our_pool_made_another_is_the_users_to_make_and_of_two_work
         deploying._prepare(layout, ["team"], ["loop-deer"])
     with pytest.raises(ValueError, match="the server has a deployment loop-elk of /elsewhere; give one of the two"):
         deploying._prepare(layout, [], ["loop-deer", "loop-elk"])
+
+
+def test_deployments_of_this_workspace_under_an_earlier_name_are_found(tmp_path, monkeypatch):
+    here = str(tmp_path.resolve())
+    Kept(monkeypatch, **{"a-deer": here, "b-deer": here, "a-elk": "/elsewhere", "a-digits": here})
+    assert deploying.others(Layout(tmp_path), ["a-deer", "b-deer"]) == ["flow of a-digits/a-digits"]
 
 
 def test_people_are_told_of_every_run_of_the_named_deployments_by_one_automation(monkeypatch):
