@@ -13,12 +13,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from oltr_core import digest, ledger
 from oltr_core.files import write_atomically
 from oltr_core.layout import Layout
+from oltr_core.settings.workspace import keep_private
 
 LIST = "backup.json"
+VERSION = 1  # of the list
 FILES = "files"
 BESIDE = ("-wal", "-shm", "-journal")  # of a database
 MAGIC = b"SQLite format 3\0"
@@ -57,7 +60,8 @@ def save(layout: Layout, destination: Path) -> tuple[str, list[str]]:
     )
     folders = [p.relative_to(layout.root).as_posix() for p in layout.root.rglob("*") if _is_empty_folder(layout, p)]
     write_atomically(
-        destination / LIST, json.dumps({"version": 1, "files": files, "links": links, "folders": folders}, indent=1)
+        destination / LIST,
+        json.dumps({"version": VERSION, "files": files, "links": links, "folders": folders}, indent=1),
     )
     return f"{len(files)} files of {root} are in {destination}; all digests agree", outside
 
@@ -69,9 +73,12 @@ def restore(source: Path, layout: Layout) -> str:
     """
     if not (source / LIST).exists():
         raise ValueError(f"{source}: expected a folder that `oltr backup` made, found no {LIST} in it")
-    listed = json.loads((source / LIST).read_text())
+    listed = _listed(source / LIST)
     _verify(source / FILES, listed["files"], "this backup is damaged; take another one")
     _empty(layout.root)
+    if layout.params.name in listed["files"]:
+        shutil.copy2(source / FILES / layout.params.name, layout.params)
+    keep_private(layout)  # before anything that it closes to others is made
     for name in listed["folders"]:
         (layout.root / name).mkdir(parents=True, exist_ok=True)
     for name in listed["files"]:
@@ -83,6 +90,22 @@ def restore(source: Path, layout: Layout) -> str:
         (layout.root / name).symlink_to(target)
     _verify(layout.root, listed["files"], "the disk is at fault; restore into another folder")
     return f"{len(listed['files'])} files are in {layout.root}; all digests agree"
+
+
+def _listed(file: Path) -> dict[str, Any]:
+    """The list of a backup. Raises ValueError for another file and for a version that this code does not know."""
+    kinds = {"files": dict, "links": dict, "folders": list}
+    try:
+        listed = json.loads(file.read_text())
+        wrong = [key for key, kind in kinds.items() if not isinstance(listed[key], kind)]
+        version = listed["version"]
+    except (ValueError, TypeError, KeyError):
+        wrong, version, listed = list(kinds), VERSION, {}
+    if version != VERSION:
+        raise ValueError(f"{file}: expected version {VERSION}, found {version}; it needs a newer oltr")
+    if wrong:
+        raise ValueError(f"{file}: expected the list of a backup, found something else; take another backup")
+    return listed
 
 
 def _kept(layout: Layout) -> Iterator[Path]:

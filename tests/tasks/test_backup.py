@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 import threading
@@ -71,6 +72,43 @@ def test_what_is_restored_is_what_was_there_and_a_database_that_is_written_into_
         "params.yaml", "data/ledger.jsonl", "data/generations/0000/dvc.lock", ".git/index.lock", "notes-wal",
         ".oltr/prefect/prefect.db",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("private", "mode"), [("true", 0o750), ("false", 0o755)])
+def test_a_private_workspace_is_closed_from_the_moment_that_it_is_restored(workspace, tmp_path, private, mode):
+    workspace.params.write_text(f"workspace: {{name: deer, private: {private}}}\n")
+    backup.save(workspace, tmp_path / "kept")
+    again, before = Layout(tmp_path / "again"), os.umask(0o022)
+    try:
+        backup.restore(tmp_path / "kept", again)
+    finally:
+        os.umask(before)
+    for folder in (
+        again.data,
+        again.exports,
+        again.generation("0000").folder,
+        again.root / ".git",
+        again.prefect_home,
+    ):
+        assert stat.S_IMODE(folder.stat().st_mode) == mode, folder
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{"version": 1, "fil', "expected the list of a backup"),
+        ("[]", "expected the list of a backup"),
+        ('{"version": 1, "files": {}, "links": {}}', "expected the list of a backup"),
+        ('{"version": 1, "files": [], "links": {}, "folders": []}', "expected the list of a backup"),
+        ('{"version": 2, "files": {}, "links": {}, "folders": []}', "expected version 1, found 2; .* a newer oltr"),
+    ],
+)
+def test_a_list_that_is_not_that_of_a_backup_is_one_sentence(workspace, tmp_path, written, said):
+    backup.save(workspace, tmp_path / "kept")
+    (tmp_path / "kept" / backup.LIST).write_text(written)
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'kept' / backup.LIST}: {said}"):
+        backup.restore(tmp_path / "kept", Layout(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "unfinished"])
