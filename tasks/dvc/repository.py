@@ -135,8 +135,9 @@ def refuse_changed(layout: Layout, *paths: Path) -> None:
     targets = dict(zip(_targets(layout, here), here, strict=True))
     if not targets:
         return
-    with asked(layout) as repo:
-        changed = [path for target, path in targets.items() if repo.status(targets=[target])]
+    with asked(layout) as repo, repo.lock:  # `repo.status` calls what the cache does not have changed
+        outs = {path: [out for s in repo.stage.collect(t) for out in s.outs] for t, path in targets.items()}
+        changed = [path for path, of_path in outs.items() if any(out.workspace_status() for out in of_path)]
     if changed:
         raise ValueError(
             f"{changed[0]}: this was changed after it was given to DVC; {ledger.restoring(changed[0], ())}"

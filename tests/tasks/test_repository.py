@@ -123,6 +123,16 @@ def test_a_clone_on_the_same_machine_finds_the_remote_of_its_origin(tmp_path):
     assert remotes.follow_origin(again) == str(layout.remote.resolve())
 
 
+def test_data_whose_copies_are_gone_from_the_cache_are_not_taken_for_changed(tmp_path):
+    layout = made(tmp_path / "world")
+    batch = layout.batch("first")
+    shutil.rmtree(layout.root / ".dvc" / "cache")
+    repository.refuse_changed(layout, batch.folder)
+    batch.index.write_bytes(b"other rows")
+    with pytest.raises(ValueError, match="first: this was changed after it was given to DVC"):
+        repository.refuse_changed(layout, batch.folder)
+
+
 # --- the remote -----------------------------------------------------------------------------------------------
 
 
