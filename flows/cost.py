@@ -31,9 +31,14 @@ def cost(layout: Layout, as_json: bool) -> None:
 
 
 def of(layout: Layout) -> dict[str, Any]:
-    """`generations`, a row each with `seconds` per stage, and `advice`: worth.json of the newest that has one."""
-    names = ledger.state_of(layout.ledger).generations
-    sealed = [layout.generation(name) for name in names if layout.generation(name).folder.is_dir()]
+    """`generations`, a row each with `seconds` per stage, and `advice`: worth.json of the newest that has one.
+
+    Raises ValueError where the newest generation, which has the rows of all of them, is not here.
+    """
+    generations = [layout.generation(name) for name in ledger.state_of(layout.ledger).generations]
+    sealed = [generation for generation in generations if generation.folder.is_dir()]
+    if generations and generations[-1] not in sealed:
+        raise ValueError(f"{generations[-1].folder}: this sealed generation is not here; `dvc pull` restores it")
     known = [generation for generation in sealed if generation.worth.exists()]  # version 0.1 has none
     rows = json.loads(known[-1].cost.read_text()) if known else []
     answered = {row["generation"]: row for row in rows}

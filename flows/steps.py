@@ -154,7 +154,8 @@ def judge(layout: Layout, name: str) -> tuple[str, list[str]]:
     if verdict == "refused":
         champion = ledger.state_of(layout.ledger).champion
         lines.append(f"{champion} stays champion; the next generation learns these answers again, with those to come")
-        lines.append(f"`oltr promote {name}` makes it champion anyway; `gate` in params.yaml says what may fall")
+        by_hand = f"`oltr promote {name} --reason WHY` makes it champion anyway"
+        lines.append(f"{by_hand}; `gate` in params.yaml says what may fall")
     say("\n           ".join(lines))
     return verdict, reasons
 

@@ -17,7 +17,8 @@ SHOWN = 4  # images named one by one
 def images(layout: Layout) -> pl.DataFrame:
     """`image_id address` of every image of every batch. Raises ValueError where there is no batch."""
     if not layout.batches:
-        raise ValueError("data/raw: there is no batch of images here")
+        restore = "; `dvc pull` restores those that DVC keeps" if any(layout.raw.glob("*.dvc")) else ""
+        raise ValueError(f"data/raw: there is no batch of images here{restore}")
     return pl.concat([scan(b.index, schema.INDEX).select(COLUMNS) for b in layout.batches]).collect()
 
 

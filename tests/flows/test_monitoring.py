@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from flows import cost, deployment, monitoring, publishing
 from flows.cli import oltr
+from oltr_core import ledger
 from oltr_core.layout import Layout
 from oltr_core.settings.compute import Compute
 from oltr_core.stages import monitoring as looking
@@ -107,6 +108,15 @@ def test_a_champion_that_was_changed_looks_at_nothing(world):
     with pytest.raises(ValueError, match="was changed"):
         monitoring.look(world)
     assert not world.monitored.exists()
+
+
+def test_the_costs_of_a_clone_without_data_are_not_here(tmp_path):
+    layout = Layout(tmp_path)
+    for event in ("opened", "sealed"):
+        details = {"parent": "genesis", "mode": "train"}
+        ledger.append(layout.ledger, ledger.Event(event, "0000", "x", "2026-01-01", details))
+    with pytest.raises(ValueError, match="0000: this sealed generation is not here; `dvc pull` restores it"):
+        cost.of(layout)
 
 
 def test_the_table_of_costs_has_what_each_generation_took(looped):

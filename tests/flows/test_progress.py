@@ -37,7 +37,7 @@ def test_after_a_refusal_it_is_said_what_becomes_of_champion_and_answers(tmp_pat
         "generation 0001 is refused",
         "it fell",
         "0002 stays champion; the next generation learns these answers again, with those to come",
-        "`oltr promote 0001` makes it champion anyway; `gate` in params.yaml says what may fall",
+        "`oltr promote 0001 --reason WHY` makes it champion anyway; `gate` in params.yaml says what may fall",
     ]
     steps.judge(layout, "0002")
     assert capsys.readouterr().err.endswith("] generation 0002 is promoted\n")

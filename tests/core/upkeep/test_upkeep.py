@@ -992,3 +992,13 @@ def test_where_a_file_system_has_no_second_names_a_file_is_copied(tmp_path, monk
     assert [(tmp_path / name).read_text() for name in ("two", "three")] == ["text"] * 2
     assert (tmp_path / "two").samefile(tmp_path / "one")
     assert not (tmp_path / "three").samefile(tmp_path / "one")
+
+
+def test_in_a_clone_without_data_images_are_looked_for_after_dvc_pull(tmp_path):
+    layout = Layout(tmp_path)
+    with pytest.raises(ValueError, match="there is no batch of images here$"):
+        forgetting.find(layout, ["photos/dog/02.png"])
+    layout.raw.mkdir(parents=True)
+    (layout.raw / "b.dvc").touch()
+    with pytest.raises(ValueError, match="no batch of images here; `dvc pull` restores those that DVC keeps$"):
+        forgetting.find(layout, ["photos/dog/02.png"])
