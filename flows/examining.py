@@ -22,13 +22,11 @@ FREE_GB = 2.0
 
 def examine(layout: Layout) -> tuple[list[str], bool]:
     """One line per thing that the loop needs, marked ✓ or ✗, and whether all is well."""
-    from oltr_core.params import load_params  # its types need torch
-
     checks: dict[str, Callable[[], str]] = {
         "python": _python,
         "packages": _packages,
         "settings": lambda: load_settings(layout) and "read",
-        "method": lambda: load_params(layout) and "read",
+        "method": lambda: _method(layout),
         "sources": lambda: _sources(layout),
         "pipeline": lambda: _pipeline(layout),
         "run": lambda: "generation {0.generation}, parent {0.parent}, {0.mode}".format(load_run(layout)),
@@ -94,6 +92,15 @@ def _packages() -> str:
         return ", ".join(f"{name} {metadata.version(name)}" for name in NEEDED)
     except metadata.PackageNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; `make loop` installs everything") from None
+
+
+def _method(layout: Layout) -> str:
+    from oltr_core.params import load_params  # its types need torch
+    from oltr_core.preflight import advice
+
+    for sentence in advice.about_champion(load_params(layout), layout):
+        raise ValueError(f"params.yaml: {sentence}")
+    return "read"
 
 
 def _sources(layout: Layout) -> str:

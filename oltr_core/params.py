@@ -44,6 +44,7 @@ class Params(Settings):
             *contradictions.nothing_to_train(self.train, self.curate),
             *contradictions.two_of_one_name(self.train, self.evaluate),
             *contradictions.void_after_an_update(self.update, self.select, self.schedule),
+            *contradictions.without_memory(self.update, self.train, self.schedule),
         ):
             raise ValueError(sentence)
         return self

@@ -9,6 +9,7 @@ from typing import Any
 
 from oltr_core import scores, strategies
 from oltr_core.models.heads import MetaModelNet, ModelRegression, WeightGenerator
+from oltr_core.operating import parent
 from oltr_core.operating.after_update import void
 from oltr_core.operating.learning import Update
 from oltr_core.operating.rejection import Evaluate
@@ -35,6 +36,13 @@ def void_after_an_update(update: Update, select: Select, schedule: Schedule) -> 
             names = ", ".join(m.model_fields["name"].default for m in members if not void(m(), learner))
             said = f"{of.name} tells no unknown images after update.learner: {learner}, {why}"
             yield f"{key}: {said}; take one of {names}"
+
+
+def without_memory(update: Update, train: Train, schedule: Schedule) -> Iterator[str]:
+    """A learner by distances to the memory, for a network that is trained to a head without one."""
+    head = train.phases[-1].head or train.network.head
+    if schedule.full_training_every != 1 and (why := parent.without_memory(update.learner, head)):
+        yield f"{why} at the end of train; take equal"
 
 
 def two_of_one_name(train: Train, evaluate: Evaluate) -> Iterator[str]:

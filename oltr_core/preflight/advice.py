@@ -6,9 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from statistics import median
 
+from oltr_core import ledger
 from oltr_core.curation.text_values import folded
+from oltr_core.layout import Layout
 from oltr_core.measured import counted
 from oltr_core.models.backbones import Timm
+from oltr_core.operating import parent as of_parent
 from oltr_core.operating.rejection import BY_UNKNOWN, can_reject
 from oltr_core.params import Params
 from oltr_core.preflight.images import Expected, Seen
@@ -49,6 +52,14 @@ def summary(seen: Seen, plan: Expected, params: Params) -> str:
 def _range(sides: tuple[int, ...]) -> str:
     low, high = min(sides), max(sides)
     return str(low) if low == high else f"{low} to {high} (median {median(sides):.0f})"
+
+
+def about_champion(params: Params, layout: Layout) -> Iterator[str]:
+    """What stops an update of the champion; nothing where there is none, or where a full training comes next."""
+    state, every = ledger.state_of(layout.ledger), params.schedule.full_training_every
+    parent = layout.generation(state.champion)
+    if parent.model.exists() and not (every and state.next_number % every == 0):
+        yield from of_parent.refusals(params.update, parent)
 
 
 def refusals(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:

@@ -29,6 +29,7 @@ from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.after_update import LEARNER, void
+from oltr_core.operating.parent import SOLVED, acts_as, has_solved_rows
 from oltr_core.operating.rejection import (
     Evaluate,
     operating_point,
@@ -100,14 +101,16 @@ def run(params: Parameters, layout: Layout) -> None:
     how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     most = card.unknown_accepted, card.costs
     learner = params.update.get("learner", {}).get("name", LEARNER) if this.mode == "update" else ""
+    acts = acts_as(learner, bool(learner) and has_solved_rows(layout.generation(this.parent)))
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)
             known = outputs[is_val], scored[is_val], labels[is_val]
             fitted = operating_point(score, reference, *known, *how, scored[open_val], *most)
             open_set = tested.open_by(score(scored[is_test], fitted.state), fitted.threshold)
-            if learner and (why := void(score, learner)):
-                said = VOID.format(score=score.name, learner=learner, why=why)
+            if acts and (why := void(score, acts)):
+                by = learner if acts == learner else f"{learner} on {SOLVED}"
+                said = VOID.format(score=score.name, learner=by, why=why)
                 open_set = Measured({}, dict.fromkeys([*open_set.values, *open_set.absent], said))
             result |= open_set.with_prefix(f"open_by_score/{score.name}")
     result |= annotation_value.write(this, tested, card, layout)

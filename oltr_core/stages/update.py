@@ -23,6 +23,7 @@ from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
 from oltr_core.operating.learning import Update, learn
+from oltr_core.operating.parent import refusals
 from oltr_core.operating.rejection import (
     BY_UNKNOWN,
     PAPER,
@@ -52,7 +53,8 @@ class Parameters(Spec):
 def run(params: Parameters, layout: Layout) -> None:
     """Write model.safetensors and metrics/update.json.
 
-    Raises ValueError when the parent was edited, and when no known class has a validation image.
+    Raises ValueError when the parent was edited, when learner or score do not work on it, and when no known class has
+    a validation image.
     """
     this, update, compute = load_run(layout), params.update, params.compute
     device = prepare(compute)
@@ -74,6 +76,8 @@ def run(params: Parameters, layout: Layout) -> None:
         labels = manifest_rows.columns(base, card.class_ids)
         statistics = update.learner.measured(features(base, network), labels, network.num_classes)
     else:
+        for sentence in refusals(update, layout.generation(this.parent)):
+            raise ValueError(f"params.yaml: {sentence}")
         news = unlearned(manifest, before.card, classes, this, layout)
         learned, card = news.num_rows, extended(before.card, news, names)
         known = before.statistics

@@ -82,6 +82,31 @@ def test_a_key_of_a_member_of_a_union_is_named_as_the_file_has_it(tmp_path):
         assert str(error.value).startswith(f"params.yaml: {said}")
 
 
+# --- a memory that is not there ---------------------------------------------------------------------------------
+ENERGY = {"name": "imprint", "weights": "energy"}
+
+
+@pytest.mark.parametrize(
+    ("learner", "key"),
+    [
+        (ENERGY, "weights"),
+        ({"name": "imprint_replay", "imprint": ENERGY}, "imprint.weights"),
+        ({"name": "lwf", "imprint": ENERGY}, "imprint.weights"),
+    ],
+)
+def test_weights_by_distances_to_the_memory_need_a_head_with_one(learner, key):
+    said = {"update": {"learner": learner}}
+    assert read(said)
+    said["train"] = {"network": {"head": {"name": "cosine"}}}
+    refused(
+        said,
+        f"update.learner.{key}: energy needs the memory of a meta_embedding head, found the head cosine at the end "
+        "of train; take equal",
+    )
+    assert read(said | {"schedule": {"full_training_every": 1}})
+    assert read(said | {"update": {"learner": {"name": "lwf", "imprint": ENERGY, "begin": "random"}}})
+
+
 # --- nothing to train -------------------------------------------------------------------------------------------
 def test_a_training_has_an_epoch():
     none = {"train": {"phases": [{"name": "a", "epochs": 0}, {"name": "b", "epochs": 0}]}}

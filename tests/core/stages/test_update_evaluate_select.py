@@ -22,9 +22,11 @@ from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.metrics.comparison import binomial_interval
+from oltr_core.operating.parent import has_solved_rows, refusals
 from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.prediction.trade_off import costs
+from oltr_core.preflight import advice
 from oltr_core.scores import Energy, Entropy
 from oltr_core.settings.costs import Costs
 from oltr_core.settings.whole import load_settings
@@ -249,6 +251,80 @@ def test_without_new_annotations_the_model_stays_as_it_was(first, tmp_path):
         checkpoint.read_card(layout.work.model).head_digest
         == checkpoint.read_card(layout.generation("0000").model).head_digest
     )
+
+
+@pytest.fixture(scope="module")
+def third(second, tmp_path_factory):
+    """About to make generation 2 of generation 1, whose rows the default learner solved."""
+    layout = copied(second, tmp_path_factory.mktemp("third"))
+    world.seal(layout, "0001")
+    world.answer(layout, "0001", world.truth_of(layout, "batch-1"))
+    world.opened(layout, "0002", "0001", "update")
+    world.compute(layout, curate)
+    return layout
+
+
+def updating(layout: Layout, root, **section) -> Layout:
+    """A copy with this section `update`."""
+    layout = copied(layout, root)
+    layout.params.write_text(layout.params.read_text() + f"\nupdate: {json.dumps(section)}\n")
+    return layout
+
+
+@pytest.mark.parametrize("learner", ["imprint", "lwf", "acl", "fine_tune_new_only", "nearest_class_mean"])
+def test_a_learner_that_would_replace_known_classes_on_solved_rows_is_refused(third, learner, tmp_path):
+    layout = updating(third, tmp_path / "w", learner={"name": learner})
+    sentence = f"params.yaml: update.learner: {learner} would replace known classes by new ones.*0001 has.*of slda"
+    with pytest.raises(ValueError, match=sentence):
+        world.compute(layout, update)
+    ledger.append(layout.ledger, ledger.Event("promoted", "0001", "d", world.AT.isoformat()))
+    (said,) = advice.about_champion(load_params(layout), layout)
+    assert f"params.yaml: {said}".startswith(f"params.yaml: update.learner: {learner} would replace known classes")
+    params = yaml.safe_load(layout.params.read_text())
+    layout.params.write_text(yaml.safe_dump(params | {"schedule": {"full_training_every": 1}}))
+    assert not list(advice.about_champion(load_params(layout), layout))
+
+
+@pytest.mark.parametrize("learner", ["ridge", "imprint_replay", "exemplar_replay"])
+def test_a_learner_that_tunes_or_solves_every_row_goes_on_from_solved_ones(third, learner, tmp_path):
+    layout = updating(third, tmp_path / "w", learner={"name": learner})
+    world.compute(layout, update, evaluate)
+    assert values(layout, "evaluate")["loop/known_accuracy"] > 0.6
+    why = absent(layout, "evaluate").get("open_by_score/energy/auroc", "")
+    assert ("by " + learner + " on class rows that slda or ridge solved" in why) == (learner != "ridge")
+
+
+@pytest.mark.parametrize("named", ["slda", "lwf"])
+def test_of_a_model_that_was_linear_before_the_learner_of_its_own_update_counts(third, named, tmp_path):
+    layout = copied(third, tmp_path / "w")
+    generation = layout.generation("0001")
+    model = checkpoint.load(generation.model)
+    card = model.card.model_copy(update={"recipe": {}})
+    checkpoint.save(generation.model, model.network, card, model.score_state, model.statistics)
+    assert not has_solved_rows(generation)
+    generation.run.write_text("mode: update\n")
+    generation.params.write_text(f"update: {{learner: {{name: {named}}}}}\n")
+    assert has_solved_rows(generation) == (named == "slda")
+
+
+def test_a_score_that_solved_rows_made_useless_is_refused_under_another_learner(third, tmp_path):
+    section = {"learner": {"name": "imprint_replay"}, "score": {"name": "energy"}}
+    with pytest.raises(ValueError, match=r"params.yaml: update.score: energy tells no unknown images on class rows"):
+        world.compute(updating(third, tmp_path / "w", **section), update)
+    section["learner"] = {"name": "ridge"}
+    world.compute(updating(third, tmp_path / "v", **section), update)
+
+
+@pytest.mark.parametrize("key", ["learner", "imprint"])
+def test_weights_by_distances_to_a_memory_are_refused_for_a_head_without_one(third, key, tmp_path):
+    energy = {"name": "imprint", "weights": "energy"}
+    learner = energy if key == "learner" else {"name": "imprint_replay", "imprint": energy}
+    path = "weights" if key == "learner" else "imprint.weights"
+    layout = updating(third, tmp_path / "w", learner=learner)
+    wanted = f"update.learner.{path}: energy needs the memory of a meta_embedding head, found the head linear of"
+    assert any(said.startswith(wanted) for said in refusals(load_params(layout).update, layout.generation("0001")))
+    with pytest.raises(ValueError, match=r"^params.yaml: update.learner"):
+        world.compute(layout, update)
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------
