@@ -95,6 +95,7 @@ def build(
     adjudicated: pl.DataFrame = NOBODY,
     gold: pl.DataFrame | None = None,
     unused_since: Mapping[str, int] | None = None,
+    merged_since: Mapping[str, int] | None = None,
 ) -> Built:
     """The manifest and the register of `generation`, from `merge`d images and what the parent knew.
 
@@ -107,6 +108,8 @@ def build(
     `gold`: answers to gold items, whose class the parent knows.
     `unused_since`: name of a class that was restored -> the first generation without it. Labels that came since then
     count as those of this generation, for no update has learned them.
+    `merged_since`: name of a class that was restored -> the first generation in which it was merged into another.
+    Labels that came since then count as those of this generation too: they were learned as that of the other.
     """
     names = register.names(classes)
     if gold is not None:
@@ -121,7 +124,7 @@ def build(
     here = classes.filter(pl.col("status") != register.RESERVED)
     images = hold_out.mark(images, parent, here, curate, [*doubted, *anew])
     images = images.with_columns(doubted=pl.col("image_id").is_in(list(doubted)))
-    rows = _know(images, parent, answers, said, names, unused_since or {}, generation)
+    rows = _know(images, parent, answers, said, names, unused_since or {}, merged_since or {}, generation)
     places, reasons = _place(rows, names, curate)
     rows = hold_out.apply(
         rows.with_columns(split=pl.Series(places), reason=pl.coalesce(pl.Series(reasons, dtype=pl.String), "reason"))
@@ -145,12 +148,13 @@ def _know(
     said: pl.DataFrame,
     names: dict[str, str],
     unused_since: Mapping[str, int],
+    merged_since: Mapping[str, int],
     generation: str,
 ) -> pl.DataFrame:
     """Each image's label and who gave it; `wish` is the split that is settled, given, or still to be drawn.
 
     answers: with `force` for those that stand over a label that is there already: corrections, and answers about
-    images of a class that was split. said: their consensus. unused_since: as in `build`.
+    images of a class that was split. said: their consensus. unused_since, merged_since: as in `build`.
     """
     before = parent.select(
         "image_id",
@@ -188,6 +192,10 @@ def _know(
         discarded=answered & (pl.col("verdict") == "discard"),
         dropped=dropped,
         settled=settled & ~back,
+        # the first generation with the answer: a correction names it, a batch is answered after its own
+        known_in=pl.when(answered).then(
+            pl.col("asked_in").cast(pl.Int64, strict=False) + (~pl.col("forced")).cast(pl.Int64)
+        ),
         disputed=answered & (pl.col("verdict") == "conflict"),
         asked_in=pl.when(answered & in_pool & (pl.col("verdict") == "label")).then("asked_in"),
     )
@@ -195,6 +203,9 @@ def _know(
     same = pl.col("label").replace(names) == pl.col("old_label").replace(names)
     since = pl.col("label").replace_strict(dict(unused_since), default=None, return_dtype=pl.Int64)
     waited = (pl.col("old_labelled_in").cast(pl.Int64, strict=False) >= since).fill_null(False)
+    merged = pl.col("label").replace_strict(dict(merged_since), default=None, return_dtype=pl.Int64)
+    learned_in = pl.max_horizontal(pl.col("old_labelled_in").cast(pl.Int64, strict=False), "known_in")
+    same |= (pl.col("old_label").is_not_null() & (learned_in < merged)).fill_null(False)
     return rows.with_columns(
         labelled_in=pl.when(same & ~waited).then("old_labelled_in").when(named).then(pl.lit(generation)),
         reason=pl.coalesce(

@@ -116,12 +116,26 @@ def unused_since(
 
     before: the register of the `parent`, in which they were split or retired; classes: that of this generation.
     """
-    ends = operations.filter(pl.col("operation").is_in(["split", "retired"])).sort("number")
-    numbers = ((class_id, _number(name)) for class_id, name in ends.select("class_id", "generation").iter_rows())
-    newest = {class_id: number for class_id, number in numbers if number <= _number(parent)}
+    newest = _newest(operations, ["split", "retired"], parent)
     now = current_ids(classes)
     back = {i for i, used in current_ids(before).items() if used is None and now.get(i) is not None}
     return {name: newest.get(i, 0) for name, i in every_id(classes).items() if i in back}
+
+
+def merged_since(
+    before: pl.DataFrame, classes: pl.DataFrame, operations: pl.DataFrame, parent: str
+) -> dict[str, int]:
+    """Names of the classes that are their own again -> the first generation in which they were merged; see above."""
+    newest, now = _newest(operations, ["merged"], parent), current_ids(classes)
+    back = {i for i, used in current_ids(before).items() if used not in (i, None) and now.get(i) == i}
+    return {name: newest.get(i, 0) for name, i in every_id(classes).items() if i in back}
+
+
+def _newest(operations: pl.DataFrame, kinds: list[str], parent: str) -> dict[int, int]:
+    """Class id -> the generation of the newest such operation that the parent has."""
+    ends = operations.filter(pl.col("operation").is_in(kinds)).sort("number")
+    numbers = ((class_id, _number(name)) for class_id, name in ends.select("class_id", "generation").iter_rows())
+    return {class_id: number for class_id, number in numbers if number <= _number(parent)}
 
 
 def grow(classes: pl.DataFrame, labels: Iterable[str], generation: str) -> pl.DataFrame:

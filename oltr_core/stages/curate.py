@@ -60,7 +60,8 @@ def run(params: Parameters, layout: Layout) -> None:
     answers = annotations.join(gold, on=annotator_quality.KEY, how="anti", maintain_order="left")
     of_gold = annotations.join(gold, on=annotator_quality.KEY, how="semi", maintain_order="left")
     unused_since = register.unused_since(registered, classes, operations, this.parent)
-    asked = doubted, corrections, since, adjudicated, of_gold, unused_since
+    merged_since = register.merged_since(registered, classes, operations, this.parent)
+    asked = doubted, corrections, since, adjudicated, of_gold, unused_since, merged_since
     built = build(images, before, classes, answers, this.generation, params.curate, *asked)
     gone = ledger.state_of(layout.ledger).forgotten
     context = checks.Context(this, built.classes, before, params.curate, gone)

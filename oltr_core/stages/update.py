@@ -15,10 +15,11 @@ from torch import Tensor
 
 from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Card, Checkpoint, digest_of
-from oltr_core.class_lookup import current_ids, ids_of_names, parents
+from oltr_core.class_lookup import current_ids, parents
+from oltr_core.class_statistics import without_kept
 from oltr_core.devices import prepare
 from oltr_core.inference import classify, features_of, outputs_for
-from oltr_core.interfaces import AnnotatedFeatures
+from oltr_core.interfaces import AnnotatedFeatures, ClassStatistics
 from oltr_core.layout import Layout
 from oltr_core.measured import Measured
 from oltr_core.models import Network
@@ -36,6 +37,7 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import say
+from oltr_core.upkeep.models import near
 
 NEVER = (
     "with {classes} classes the largest softmax probability is never below 0.1, so the paper's threshold rejects no "
@@ -79,8 +81,8 @@ def run(params: Parameters, layout: Layout) -> None:
         for sentence in refusals(update, layout.generation(this.parent)):
             raise ValueError(f"params.yaml: {sentence}")
         news = unlearned(manifest, before.card, classes, this, layout)
-        learned, card = news.num_rows, extended(before.card, news, names)
-        known = before.statistics
+        card, known = without_former(before, features(relabelled(news, this, layout), before.network))
+        learned, card = news.num_rows, extended(card, news, names)
         if known is None:  # a model from elsewhere, whose own images nobody has here
             of_known, news = of_its_classes(news, before.card)
             labels = manifest_rows.columns(of_known, before.card.class_ids)
@@ -182,19 +184,43 @@ def of_its_classes(news: pa.Table, card: Card) -> tuple[pa.Table, pa.Table]:
 def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], this: Run, layout: Layout) -> pa.Table:
     """Training rows whose class the parent has not learned from them: also what a refused sibling learned.
 
-    `card` is the parent's and `classes` the register of this generation. A class that was renamed, or merged into the
-    one of an image, was learned from it. One that came back after a full training without it, was not, and neither
-    was one that was split or retired when the image got its label: curate then changes `labelled_in`.
+    `card` is the parent's and `classes` the register of this generation. Curate changes `labelled_in` where an image
+    has another class than the parent learned from it: one that was renamed, or merged into the one of an image, is
+    none. One that came back after a full training without it, was not learned.
     """
-    columns = ["image_id", "label", "labelled_in"]
-    before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, columns)
-    train, class_of, current = manifest_rows.training(manifest), ids_of_names(classes), current_ids(classes)
-    labels = zip(*(before.column(name).to_pylist() for name in columns), strict=True)
-    knew = {image: (class_of.get(label), since) for image, label, since in labels}
+    train, current = manifest_rows.training(manifest), current_ids(classes)
+    knew = labelled_before(this, layout)
     learned = {current[class_id] for class_id in card.class_ids}
     now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id", "labelled_in")), strict=True)
-    new = [knew.get(image) != (class_id, since) or class_id not in learned for image, class_id, since in now]
+    new = [knew.get(image) != since or class_id not in learned for image, class_id, since in now]
     return train.filter(pa.array(new, pa.bool_()))
+
+
+def relabelled(news: pa.Table, this: Run, layout: Layout) -> pa.Table:
+    """Those of `news` that had a label in the parent's generation, maybe of another class."""
+    knew = labelled_before(this, layout)
+    return news.filter(
+        pa.array([knew.get(image) is not None for image in news.column("image_id").to_pylist()], pa.bool_())
+    )
+
+
+def without_former(before: Checkpoint, features: Tensor) -> tuple[Card, ClassStatistics | None]:
+    """Card and statistics as if annotated images with these features had not been learned as the former class."""
+    card, statistics = before.card, before.statistics
+    if statistics is None or not len(features):
+        return card, statistics
+    again = near(statistics.kept["features"].flatten(1), features.flatten(1))
+    less = without_kept(statistics, ~again)
+    gone = (statistics.counts - less.counts).long().tolist()
+    counts = [number - fewer for number, fewer in zip(card.class_counts, gone, strict=True)]
+    return card.model_copy(update={"class_counts": counts}), less
+
+
+def labelled_before(this: Run, layout: Layout) -> dict[str, str | None]:
+    """Image -> the generation that its label came with, by the parent's manifest."""
+    columns = ["image_id", "labelled_in"]
+    before = schema.read(layout.generation(this.parent).manifest, schema.MANIFEST, columns)
+    return dict(zip(*(before.column(name).to_pylist() for name in columns), strict=True))
 
 
 def extended(card: Card, news: pa.Table, names: dict[int, str]) -> Card:

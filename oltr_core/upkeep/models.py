@@ -97,22 +97,22 @@ def _less(statistics: ClassStatistics, of_images: Tensor, columns: Tensor | None
     An image is an annotated one if its feature is kept, and else one of the full training.
     """
     flat, kept = of_images.flatten(1), statistics.kept["features"].flatten(1)
-    stays = ~_near(kept, flat)
+    stays = ~near(kept, flat)
     less = without_kept(statistics, stays)
     changed = not bool(stays.all())
     if statistics.exemplars:
-        left = ~_near(statistics.exemplars["features"].flatten(1), flat)
+        left = ~near(statistics.exemplars["features"].flatten(1), flat)
         less = replace(less, exemplars={name: tensor[left] for name, tensor in statistics.exemplars.items()})
         changed |= not bool(left.all())
     if columns is not None:
-        mine = (columns >= 0) & ~_near(flat, kept[~stays])
+        mine = (columns >= 0) & ~near(flat, kept[~stays])
         less = projection.without_trained(less, of_images[mine], columns[mine])
         less = without_trained(less, of_images[mine], columns[mine])
         changed |= bool(mine.any())
     return less, changed
 
 
-def _near(rows: Tensor, features: Tensor) -> Tensor:
+def near(rows: Tensor, features: Tensor) -> Tensor:
     """Which of `rows` [M, F] are one of `features` [N, F]."""
     if not len(rows) or not len(features):
         return torch.zeros(len(rows), dtype=torch.bool)
@@ -124,7 +124,7 @@ def _left(tensor: Tensor, features: Tensor) -> Tensor:
     """A tensor of a score's state without the rows that are an image's feature."""
     if tensor.ndim != 2 or tensor.shape[1] != features.shape[1]:
         return tensor
-    return tensor[~_near(tensor, features)]
+    return tensor[~near(tensor, features)]
 
 
 _NO_ROWS = "selector", "directions"  # matrices of heads without a row for each class

@@ -338,6 +338,37 @@ def test_labels_that_came_while_their_class_was_retired_count_from_its_return_on
     assert [of(rows, n)["labelled_in"] for n in (10, 100, 101)] == ["0000", "0002", "0001"], "once"
 
 
+def test_images_that_were_learned_before_a_merge_count_from_then_when_their_class_is_restored(layout):
+    put_annotations(layout, "0000", [answer(100, "dog"), answer(101, "cat")])
+    run_curate(layout)
+    opened(layout, 2, seal(layout, 1), "update")
+    do(layout, {"operation": "merged", "class_id": 1, "successor": 0}, generation="0002")
+    correct(layout, 101, "dog", generation="0002")
+    put_annotations(layout, "0001", [answer(102, "dog"), answer(103, "cat")])
+    rows = run_curate(layout)
+    assert {n: since(rows, n) for n in (10, 100, 101)} == {
+        10: ("dog", "0000"), 100: ("cat", "0001"), 101: ("cat", "0001"),
+    }  # fmt: skip
+    opened(layout, 3, seal(layout, 2), "update")
+    do(layout, {"operation": "restored", "class_id": 1}, number=1, generation="0003")
+    rows = run_curate(layout)
+    wanted = {
+        10: ("dog", "0000"),
+        100: ("dog", "0001"),
+        101: ("dog", "0003"),
+        102: ("dog", "0003"),
+        103: ("cat", "0002"),
+    }
+    assert {n: since(rows, n) for n in wanted} == wanted, "101 and 102 were learned as cat"
+    opened(layout, 4, seal(layout, 3), "update")
+    rows = run_curate(layout)
+    assert {n: since(rows, n) for n in wanted} == wanted, "once"
+
+
+def since(rows: pl.DataFrame, number: int) -> tuple[str, str]:
+    return of(rows, number)["label"], of(rows, number)["labelled_in"]
+
+
 def test_what_is_used_again_was_unused_from_the_newest_operation_of_the_line_on():
     before = after(CATS, changes.retire(CATS, "cat"))
     back = after(before, changes.restore(before, "cat"), generation="0003")

@@ -76,6 +76,12 @@ def plain(first, tmp_path_factory) -> Layout:
 
 
 MERGE = {"operation": "merged", "class_id": 4, "successor": 1}
+RESTORE = dict.fromkeys(schema.OPERATIONS.names) | {
+    "operation": "restored",
+    "class_id": 4,
+    "generation": "0002",
+    "number": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +250,26 @@ def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
     again = update.unlearned(manifest, without, classes, this, merged)
     train = manifest_rows.of_classes(manifest_rows.training(manifest), [5])
     assert again.column("image_id").equals(train.column("image_id")), "a class that has no column any more"
+
+
+def test_images_of_a_merged_class_are_counted_once_each_when_it_is_restored(first, tmp_path):
+    layout = after(first, tmp_path, MERGE, answered=True)
+    world.seal(layout, "0001")
+    rows = schema.from_rows(schema.OPERATIONS, [RESTORE])
+    recorded(layout, layout.register, rows, schema.OPERATIONS, "class_restored")
+    world.opened(layout, "0002", "0001", "update")
+    world.compute(layout, curate)
+    train = read(layout.work.manifest, schema.MANIFEST).filter(pl.col("split") == "train", pl.col("class_id") >= 0)
+    answered = train.filter(labelled_in="0002")
+    assert set(answered["class_id"]) == {4}, "learned as 1 while 4 was merged into it"
+    world.compute(layout, update)
+    assert figures(layout, "update")["update/learned_images"] == answered.height > 0
+    model = checkpoint.load(layout.work.model)
+    there = [train.filter(class_id=i).height for i in model.card.class_ids]
+    assert model.card.class_counts == model.statistics.counts.tolist() == there
+    kept, labels = model.statistics.kept["features"].flatten(1), model.statistics.kept["labels"]
+    assert len(kept) == len(kept.unique(dim=0)) == train.filter(pl.col("labelled_in") != "0000").height
+    assert int((labels == 4).sum()) == answered.height
 
 
 def pictures(layout: Layout, folder: Path, number: int = 8) -> Path:
