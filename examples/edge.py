@@ -18,6 +18,13 @@ from PIL import Image, ImageOps
 def canvas(image: Image.Image, size: int, fit: str, resize: int, **_: Any) -> np.ndarray:
     """An image as the model's input: upright RGB on white, uint8 [size, size, 3]; bytes would be rounded twice."""
     image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels: their range is not known")
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError("32-bit pixels: their range is not known")
+        image = Image.fromarray((grey >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     width = height = size
@@ -52,14 +59,18 @@ def rolled_up(names: list[str], probability: list[float], parents: dict[str, str
 
 
 def predictions(model: str, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """What the model says of each image."""
+    """What the model says of each image, or in `error` why it cannot be read."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     names = [row["name"] for row in json.loads(about["oltr.classes"])]
     transform, parents = json.loads(about["oltr.transform"]), json.loads(about.get("oltr.parents", "{}"))
     sure = float(about.get("oltr.roll_up", 0))
     for path in paths:
-        image = canvas(Image.open(path), **transform)
+        try:
+            image = canvas(Image.open(path), **transform)
+        except Exception as error:  # a decoder fails in as many ways as files are damaged
+            yield {"path": path, "error": str(error) or type(error).__name__}
+            continue
         (probability,), (score,), (unknown,) = session.run(None, {"images": image[None]})
         label, of_label = rolled_up(names, probability.tolist(), parents, sure)
         yield {

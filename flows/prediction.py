@@ -79,6 +79,7 @@ def predict(
     if batch:
         run = partial(_of_batch, layout=layout, batch=batch, by=by, **how)
     else:
+        how["limits"] = prediction.limits_of(layout)
         run = partial(prediction.predict, fetch=storage.read, workers=2 if workers is None else workers, **how)
     if output is None:
         _print(run(images), as_json)

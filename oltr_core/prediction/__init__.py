@@ -6,9 +6,9 @@ from oltr_core.prediction.gallery import gallery
 from oltr_core.prediction.ingested import predict_batch
 from oltr_core.prediction.predictions import Prediction
 from oltr_core.prediction.requests import predict_rows
-from oltr_core.prediction.run import loaded, predict, predictions
+from oltr_core.prediction.run import limits_of, loaded, predict, predictions
 
 __all__ = [
-    "Prediction", "gallery", "images_at", "loaded", "opened", "predict", "predict_batch", "predict_rows",
+    "Prediction", "gallery", "images_at", "limits_of", "loaded", "opened", "predict", "predict_batch", "predict_rows",
     "predictions",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from oltr_core.ingest.record import FETCHED
 
 Fetch = Callable[[str, int | None], bytes]
 FEW = 512  # images that are decoded before worker processes have started
+DEFAULT = Limits()
 AT_ONCE = 16  # objects that a worker fetches at a time: each is waited for
 
 
@@ -31,8 +32,8 @@ class Part(NamedTuple):
 
 
 class _Decoded(torch.utils.data.Dataset):
-    def __init__(self, transform: Transform, fetch: Fetch | None) -> None:
-        self.transform, self.fetch = transform, fetch
+    def __init__(self, transform: Transform, fetch: Fetch | None, limits: Limits) -> None:
+        self.transform, self.fetch, self.limits = transform, fetch, limits
 
     def __getitems__(self, addresses: list[str]) -> Part:
         far = sum(address.startswith(FETCHED) for address in addresses)
@@ -51,12 +52,12 @@ class _Decoded(torch.utils.data.Dataset):
         return Part(addresses, errors, stacked, "")
 
     def _canvas(self, address: str) -> Tensor | str:
-        found = pixels(address, self.fetch)
+        found = pixels(address, self.fetch, self.limits)
         return found if isinstance(found, str) else self.transform.canvas(found)
 
 
-def pixels(address: str, fetch: Fetch | None = None) -> np.ndarray | str:
-    """The pixels of an image, uint8 [H, W, 3], or the reason why there are none.
+def pixels(address: str, fetch: Fetch | None = None, limits: Limits = DEFAULT) -> np.ndarray | str:
+    """The pixels of an image within the limits, uint8 [H, W, 3], or the reason why there are none.
 
     Raises ConnectionError or TimeoutError where the store of an address to fetch does not answer.
     """
@@ -64,7 +65,8 @@ def pixels(address: str, fetch: Fetch | None = None) -> np.ndarray | str:
         far = address.startswith(FETCHED)
         if far and fetch is None:
             raise ValueError("nothing here reads this kind of address")
-        return decode(fetch(address, Limits().max_bytes) if far and fetch else read(Path(address)))
+        data = fetch(address, limits.max_bytes) if far and fetch else read(Path(address), limits)
+        return decode(data, limits)
     except (ConnectionError, TimeoutError):
         raise
     except (ValueError, OSError) as error:
@@ -72,7 +74,12 @@ def pixels(address: str, fetch: Fetch | None = None) -> np.ndarray | str:
 
 
 def decoded(
-    addresses: Iterable[str], transform: Transform, batch_size: int, workers: int, fetch: Fetch | None = None
+    addresses: Iterable[str],
+    transform: Transform,
+    batch_size: int,
+    workers: int,
+    fetch: Fetch | None = None,
+    limits: Limits = DEFAULT,
 ) -> Iterator[Part]:
     """Parts of `batch_size` addresses in their order, at most four per worker ahead of whoever takes them.
 
@@ -82,7 +89,7 @@ def decoded(
     first = list(islice(addresses, FEW))
     workers = workers if len(first) == FEW else 0
     loader = torch.utils.data.DataLoader(
-        _Decoded(transform, fetch),
+        _Decoded(transform, fetch, limits),
         batch_sampler=_batched(chain(first, addresses), batch_size),  # pyright: ignore[reportArgumentType]
         num_workers=workers,
         prefetch_factor=4 if workers else None,

@@ -14,11 +14,16 @@ import torch
 from oltr_core import checkpoint, engine
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import onto, resolve, to_send
+from oltr_core.images.decode import Limits
 from oltr_core.ingest.record import FETCHED, SourceAccess
+from oltr_core.layout import Layout
 from oltr_core.prediction.addresses import as_text, images_at
-from oltr_core.prediction.decoding import Fetch, decoded
+from oltr_core.prediction.decoding import DEFAULT, Fetch, decoded
 from oltr_core.prediction.gallery import Gallery
 from oltr_core.prediction.predictions import Prediction, predicted_fields, score_of
+from oltr_core.settings.operations import Ingest
+from oltr_core.settings.reading import load_sections
+from oltr_core.spec import Spec
 
 BATCHES = 8  # that a worker elsewhere predicts at once
 
@@ -28,6 +33,15 @@ def loaded(model: Path, generation: str, device: str = "cpu") -> Checkpoint:
     found = checkpoint.load(model, resolve(device, "the device"))
     score_of(found, generation)
     return found
+
+
+class _Ingest(Spec):
+    ingest: Ingest = Ingest()
+
+
+def limits_of(layout: Layout) -> Limits:
+    """What the workspace takes for an image: params.yaml: ingest. Raises ValueError naming file and key."""
+    return Limits(**load_sections(_Ingest, layout).ingest.model_dump())
 
 
 def predictions(model: Path, paths: Iterable[Path], generation: str, device: str = "cpu") -> Iterator[Prediction]:
@@ -45,18 +59,20 @@ def predict(
     workers: int = 0,
     fetch: Fetch | None = None,
     gallery: Gallery | None = None,
+    limits: Limits = DEFAULT,
 ) -> Iterator[Prediction]:
     """A prediction for every address, in their order; for one that cannot be read, the reason.
 
     At most `batch_size` images are predicted at a time, and `workers` processes decode ahead; `fetch` reads addresses
-    that are no files, and `gallery` names the nearest labelled images. Raises ValueError for a model without a
-    threshold, before anything is read, and ConnectionError where a store stops answering.
+    that are no files, `gallery` names the nearest labelled images, and an image beyond the `limits` is not read.
+    Raises ValueError for a model without a threshold, before anything is read, and ConnectionError where a store
+    stops answering.
     """
     score = score_of(model, generation)
     if engine.remote():
-        return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch, gallery))
+        return _elsewhere(addresses, model, (generation, batch_size, top_k, 0, fetch, gallery, limits))
     device = next(model.network.parameters()).device
-    parts = decoded(addresses, model.card.transform, batch_size, workers, fetch)
+    parts = decoded(addresses, model.card.transform, batch_size, workers, fetch, limits)
 
     def found() -> Iterator[Prediction]:
         for part in parts:

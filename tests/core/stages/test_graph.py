@@ -19,6 +19,7 @@ from PIL import Image
 from oltr_core import checkpoint, manifest_rows, schema
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.images.dataset import from_pixels
+from oltr_core.images.decode import decode
 from oltr_core.images.shards import Shards
 from oltr_core.images.transforms import Transform
 from oltr_core.inference import classify, features_of
@@ -187,12 +188,16 @@ def test_the_edge_program_predicts_as_oltr_predict_does_and_imports_no_torch(sea
         exif[0x0112] = 6  # to be turned by a quarter
         picture.save(path) if number % 2 else picture.convert("RGB").save(path, exif=exif)
         paths.append(str(path))
+    (tmp_path / "broken.png").write_text("no image")
+    paths.insert(2, str(tmp_path / "broken.png"))
     code = f"import runpy, sys; sys.argv = ['edge', {str(tmp_path / 'm.onnx')!r}, *{paths!r}]; "
     code += f"runpy.run_path({str(ROOT / 'examples' / 'edge.py')!r}, run_name='__main__'); "
     code += "assert not {'torch', 'oltr_core'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
+    broken = found.pop(2)
+    assert (broken["path"], "cannot identify image file" in broken["error"]) == (paths.pop(2), True)
     if roll_up:
         assert {row["label"] for row in found} & {"thing", "all", second} > set(), "some are not sure enough"
         assert any(row["label"] != row["nearest"] for row in found)
@@ -202,6 +207,23 @@ def test_the_edge_program_predicts_as_oltr_predict_does_and_imports_no_torch(sea
         # where a resized pixel lies halfway between two bytes, Pillow and torch may round it to either
         assert row["probability"] == pytest.approx(wanted.probability, abs=1e-3)
         assert row["score"] == pytest.approx(wanted.score, abs=1e-3)
+
+
+def test_the_edge_program_scales_16_bit_grey_and_refuses_other_ranges_as_oltr_does(tmp_path):
+    canvas, transform = runpy.run_path(str(ROOT / "examples" / "edge.py"))["canvas"], Transform(size=16)
+    grey = torch.randint(0, 65536, (40, 31), generator=torch_generator(0, "grey")).numpy()
+    for name, kind in (("a.png", np.uint16), ("b.tif", np.int32)):
+        Image.fromarray(grey.astype(kind)).save(tmp_path / name)
+        ours = transform.canvas(decode((tmp_path / name).read_bytes())).permute(1, 2, 0).numpy().astype(int)
+        theirs = canvas(Image.open(tmp_path / name), **transform.model_dump())
+        assert np.abs(ours - theirs).max() <= 1
+        assert ours.std() > 10, "not clipped"
+    path = tmp_path / "c.tif"
+    for pixels, kind in ((grey.astype(np.float32), "floating-point"), (grey.astype(np.int32) + 65536, "32-bit")):
+        Image.fromarray(pixels).save(path)
+        for read in (lambda: decode(path.read_bytes()), lambda: canvas(Image.open(path), **transform.model_dump())):
+            with pytest.raises(ValueError, match=f"{kind} pixels: their range is not known"):
+                read()
 
 
 @pytest.mark.parametrize(

@@ -679,6 +679,36 @@ def test_predict_agrees_with_the_predictions_of_the_sealed_generation(first, tmp
         assert said.generation == "0000"
 
 
+def test_predict_takes_what_ingest_takes_for_an_image(first, tmp_path):
+    layout = copied(first, tmp_path / "w")
+    ledger.append(layout.ledger, ledger.Event("promoted", "0000", "d", world.AT.isoformat()))
+    Image.new("RGB", (400, 8)).save(tmp_path / "wide.png")
+    command = ["--workspace", str(layout.root), "predict", str(tmp_path / "wide.png"), "--json"]
+    for section, error in (
+        ({}, "absurd aspect ratio: 400 x 8 pixels"),
+        ({"max_aspect": 50}, None),
+        ({"max_aspect": 50, "max_pixels": 3199}, "decompression bomb: more than 3,199 pixels"),
+        ({"max_aspect": 50, "max_bytes": 9}, "more than ingest.max_bytes = 9"),
+    ):
+        params = yaml.safe_load(layout.params.read_text()) | {"ingest": section}
+        layout.params.write_text(yaml.safe_dump(params))
+        (row,) = json.loads(CliRunner().invoke(oltr, command).stdout)
+        assert (row["error"] is None) if error is None else (error in row["error"])
+
+
+@pytest.mark.parametrize("share", ["nan", "inf"])
+def test_a_threshold_for_no_number_is_refused(first, share):
+    done = CliRunner().invoke(oltr, ["--workspace", str(first.root), "threshold", "0000", "--keep-known", share])
+    assert done.exit_code == 2
+    assert "--keep-known" in done.output
+
+
+def test_the_empty_beginning_has_no_threshold_and_nothing_brings_one_back(first):
+    done = CliRunner().invoke(oltr, ["--workspace", str(first.root), "threshold", "genesis"])
+    assert "genesis is the empty beginning and has no model" in str(done.exception or done.output) + done.output
+    assert "dvc" not in done.output
+
+
 def test_what_another_engine_computes_is_equal_to_the_byte(first, tmp_path):
     """Features of every shard, the selection that follows from them, and predictions of files."""
     layout = copied(first, tmp_path / "elsewhere")
