@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -71,6 +72,9 @@ def threshold(layout: Layout, generation: str | None, keep: tuple[float, ...]) -
     from oltr_core.params import load_params
     from oltr_core.prediction.trade_off import Share, costs
 
+    if not all(map(isfinite, keep)):
+        raise click.UsageError("--keep-known: expected shares above 0 and up to 1, found one that is no number")
+
     def shown(share: Share | None) -> str:
         return "-" if share is None else f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
@@ -108,6 +112,8 @@ def _move(layout: Layout, name: str, event: str, reason: str, by: str | None) ->
 
 def verified(layout: Layout, name: str | None = None) -> Generation:
     """The sealed generation `name`, by default the champion. Raises ValueError where it is none or was changed."""
+    if name == GENESIS:
+        raise ValueError(f"{name} is the empty beginning and has no model; name a generation of `oltr generations`")
     sealed = layout.generation(name or champion_of(layout))
     ledger.verify_sealed(layout.ledger, sealed.folder)
     return sealed

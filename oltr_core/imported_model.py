@@ -128,17 +128,22 @@ def _try(network: Network, whole: torch.nn.Module, transform: Transform, kept: l
 
 
 def class_list(file: Path) -> list[str]:
-    """The column `name` of a CSV, a row per column of the classifier. Raises ValueError naming file and line."""
+    """The column `name` of a CSV, a row per column of the classifier. Raises ValueError naming file and line.
+
+    Where it is the only column, a blank line between rows is an empty name: so spreadsheets write it.
+    """
     if not file.is_file():
         raise ValueError(f"{file}: expected a CSV of class names, and there is no such file")
     try:
-        rows = csv.DictReader(io.StringIO(file.read_text("utf-8-sig")))
-        # a row ends in this line of the file: blank lines are no rows, and a quoted name may have several
-        at = [(rows.line_num, (row.get("name") or "").strip()) for row in rows]
+        reader = csv.reader(io.StringIO(file.read_text("utf-8-sig").strip("\r\n")))
+        # a row ends in this line of the file: a quoted name may have several
+        (_, columns), *rows = [(reader.line_num, row) for row in reader] or [(0, [])]
     except UnicodeDecodeError:
         raise ValueError(f"{file}: expected UTF-8 text") from None
-    if "name" not in (rows.fieldnames or []):
-        raise ValueError(f"{file}: expected a column 'name', found {', '.join(rows.fieldnames or []) or 'nothing'}")
+    if "name" not in columns:
+        raise ValueError(f"{file}: expected a column 'name', found {', '.join(columns) or 'nothing'}")
+    place = columns.index("name")
+    at = [(line, "".join(row[place : place + 1]).strip()) for line, row in rows if row or len(columns) == 1]
     seen: set[str] = set()
     for line, name in at:
         problem = schema.name_problem(name) if name else None

@@ -146,7 +146,7 @@ def evaluated_images(
     """The test rows as a model of these output classes has to see them, by the register `classes`."""
     ids = model.card.output_class_ids
     group = {row["class_id"]: row["first_generation"] for row in classes}
-    first = min(group[i] for i in ids)
+    first = min(group.values())
     # generation 0's training images, whatever was learned since
     start = manifest_rows.training(manifest)
     start = start.filter(pa.array([g == first for g in start.column("labelled_in").to_pylist()], pa.bool_()))

@@ -177,6 +177,11 @@ def test_a_class_list_is_read_column_by_column_with_or_without_a_byte_order_mark
     for start in ("", "\ufeff"):
         file.write_text(f'{start}id,name\n7, red deer \n8,""\n9,"fox, red"\n8\n', encoding="utf-8")
         assert imported_model.class_list(file) == ["red deer", "", "fox, red", ""]
+    for text in ("name\ncat\n\ndog\nbird\n\n", "name\r\ncat\r\n\r\ndog\r\nbird"):
+        file.write_text(text, newline="")
+        assert imported_model.class_list(file) == ["cat", "", "dog", "bird"], "as a spreadsheet writes an empty cell"
+    file.write_text("id,name\n\n1,cat\n\n2,dog\n")
+    assert imported_model.class_list(file) == ["cat", "dog"]
     for text, problem in (
         ("name\na\nb\n\nc\nb\n", r"c.csv:6: 'b': a name that stands there twice"),
         ("name\na\nb\tb\n", r"c.csv:3: .* without control characters"),

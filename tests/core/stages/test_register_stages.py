@@ -183,6 +183,21 @@ def test_a_retired_class_is_not_predicted_and_its_images_are_neither_known_nor_o
     assert checkpoint.read_card(back.work.model).output_classes is None
 
 
+def test_without_a_class_of_generation_0_nothing_is_measured_as_that_of_a_later_one(first, tmp_path):
+    layout = after(first, tmp_path, answered=True)
+    world.seal(layout, "0001")
+    gone = [RESTORE | {"operation": "retired", "class_id": i, "number": i} for i in range(6)]
+    kind = schema.OPERATIONS
+    recorded(layout, layout.register, schema.from_rows(kind, gone), kind, "class_retired")
+    world.opened(layout, "0002", "0001", "update")
+    world.compute(layout, curate, update, evaluate)
+    assert checkpoint.read_card(layout.work.model).output_class_ids == [6, 7]
+    assert not [name for name in figures(layout) if name.startswith("closed/")]
+    reasons = json.loads(layout.work.absent("evaluate").read_text())
+    assert reasons["closed/overall"] == "no test image of a class of generation 0"
+    assert figures(layout)["now/overall"] > 0
+
+
 def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first, plain, tmp_path):
     layout = after(first, tmp_path, {"operation": "split", "class_id": 0})
     manifest = read(layout.work.manifest, schema.MANIFEST)
