@@ -14,18 +14,15 @@ it by `slda` (.99): `imprint` .11, `lwf` .12, `acl` .27, `fine_tune_new_only` .1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from oltr_core.checkpoint import read_card
 from oltr_core.layout import Generation
-from oltr_core.models.heads import Linear, MetaEmbedding, RandomProjection
+from oltr_core.models.heads import MetaEmbedding
 from oltr_core.operating.after_update import void
 from oltr_core.operating.learning import Update
-from oltr_core.settings.reading import read_yaml
+from oltr_core.operating.solved_rows import CLOSED_FORM, SOLVED, acts_as, has_solved_rows
 from oltr_core.spec import Spec
 
-CLOSED_FORM = ("slda", "ridge")
-SOLVED = f"class rows that {' or '.join(CLOSED_FORM)} solved"
 ON_SOLVED_ROWS = (*CLOSED_FORM, "imprint_replay", "exemplar_replay")
 
 
@@ -47,23 +44,6 @@ def refusals(update: Update, parent: Generation) -> Iterator[str]:
         )
 
 
-def has_solved_rows(generation: Generation) -> bool:
-    """Whether `slda` or `ridge` put solved rows in the place of trained ones.
-
-    Of a model that was linear before, the card does not say so: then the learner of its own update counts.
-    """
-    card = read_card(generation.model)
-    head = card.network.head.name
-    if not isinstance(card.network.head, (Linear, RandomProjection)):
-        return False
-    return (bool(card.recipe) and _trained(card.recipe) != head) or _learner_of(generation) in CLOSED_FORM
-
-
-def acts_as(learner: str, solved: bool) -> str:
-    """The learner by whose name `void` is asked: rows solved by `slda` stay so in part unless `ridge` solves them."""
-    return "slda" if solved and learner != "ridge" else learner
-
-
 def without_memory(learner: Spec, head: Spec) -> str:
     """What is wrong with the learner for this head, to go on; empty: nothing."""
     inner = getattr(learner, "imprint", None)
@@ -73,15 +53,3 @@ def without_memory(learner: Spec, head: Spec) -> str:
         return ""
     key = "update.learner.weights" if inner is None else "update.learner.imprint.weights"
     return f"{key}: energy needs the memory of a meta_embedding head, found the head {getattr(head, 'name', '')}"
-
-
-def _trained(recipe: dict[str, Any]) -> str:
-    """The head at the end of the full training."""
-    return (recipe["phases"][-1].get("head") or recipe["network"]["head"])["name"]
-
-
-def _learner_of(generation: Generation) -> str:
-    """The learner that its sealed params.yaml names; empty where it was a full training or names none."""
-    if not generation.params.exists() or read_yaml(generation.run)["mode"] != "update":
-        return ""
-    return read_yaml(generation.params).get("update", {}).get("learner", {}).get("name", "")

@@ -29,13 +29,13 @@ from oltr_core.metrics.gate_images import gate_side
 from oltr_core.metrics.intervals import RESAMPLES, intervals, rows_of
 from oltr_core.metrics.recognition import per_class_accuracy
 from oltr_core.operating.after_update import LEARNER, void
-from oltr_core.operating.parent import SOLVED, acts_as, has_solved_rows
 from oltr_core.operating.rejection import (
     Evaluate,
     operating_point,
     reference_from_statistics,
     reference_of_output_classes,
 )
+from oltr_core.operating.solved_rows import SOLVED, acts_as, has_solved_rows
 from oltr_core.scores import Score
 from oltr_core.seeding import numpy_generator
 from oltr_core.settings.compute import Compute

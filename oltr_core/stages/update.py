@@ -37,7 +37,7 @@ from oltr_core.settings.compute import Compute
 from oltr_core.settings.reading import Run, load_run
 from oltr_core.spec import Spec
 from oltr_core.stages import say
-from oltr_core.upkeep.models import near
+from oltr_core.upkeep.same_features import near
 
 NEVER = (
     "with {classes} classes the largest softmax probability is never below 0.1, so the paper's threshold rejects no "

@@ -30,10 +30,7 @@ from oltr_core.inference import features_of
 from oltr_core.interfaces import ClassStatistics
 from oltr_core.layout import Generation, Layout
 from oltr_core.models.heads import RandomProjectionHead
-
-TOLERANCE = (
-    1e-3  # of a feature's length: computed again, in other company or on another device, it is not equal to the bit
-)
+from oltr_core.upkeep.same_features import near
 
 
 def features(layout: Layout, image_ids: Collection[str], model: Checkpoint) -> tuple[list[str], Tensor]:
@@ -110,14 +107,6 @@ def _less(statistics: ClassStatistics, of_images: Tensor, columns: Tensor | None
         less = without_trained(less, of_images[mine], columns[mine])
         changed |= bool(mine.any())
     return less, changed
-
-
-def near(rows: Tensor, features: Tensor) -> Tensor:
-    """Which of `rows` [M, F] are one of `features` [N, F]."""
-    if not len(rows) or not len(features):
-        return torch.zeros(len(rows), dtype=torch.bool)
-    apart = torch.cdist(rows.double(), features.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    return (apart <= TOLERANCE * features.double().norm(dim=1)).any(1)
 
 
 def _left(tensor: Tensor, features: Tensor) -> Tensor:

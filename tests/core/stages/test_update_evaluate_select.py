@@ -22,7 +22,8 @@ from oltr_core.inference import features_of
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
 from oltr_core.metrics.comparison import binomial_interval
-from oltr_core.operating.parent import has_solved_rows, refusals
+from oltr_core.operating.parent import refusals
+from oltr_core.operating.solved_rows import has_solved_rows
 from oltr_core.params import load_params
 from oltr_core.prediction import images_at, predict, predictions
 from oltr_core.prediction.trade_off import costs
