@@ -100,7 +100,7 @@ def _move(layout: Layout, name: str, event: str, reason: str, by: str | None) ->
     from tasks.lock import alone
     from tasks.prefect.server import prepare_environment
 
-    person = who(layout, by)
+    person = who(layout, by, otherwise="hand")  # a rollback must not wait for a name
     with alone(layout):
         gate.move(layout, name, event, reason, person, clock.now())
         prepare_environment(layout)

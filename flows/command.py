@@ -36,11 +36,11 @@ def oltr(context: click.Context, workspace: Path) -> None:
     context.with_resource(units.using(context.obj))
 
 
-def who(layout: Layout, by: str | None) -> str:
-    """Who does something by hand. Raises ValueError where neither --by nor git says it."""
+def who(layout: Layout, by: str | None, otherwise: str = "") -> str:
+    """Who does something by hand; `otherwise` where neither --by nor git says it, ValueError where that is empty."""
     from tasks.dvc import git
 
-    name = by if by is not None else git.answer(layout.root, "config", "user.name").strip()
+    name = by if by is not None else git.answer(layout.root, "config", "user.name").strip() or otherwise
     if not name.strip():
         raise ValueError("who does this? Give --by NAME, or set a name with `git config user.name`")
     return name.strip()
