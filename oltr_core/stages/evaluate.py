@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, manifest_rows, schema
+from oltr_core import checkpoint, ledger, manifest_rows, schema
 from oltr_core.checkpoint import Checkpoint
 from oltr_core.devices import prepare
 from oltr_core.files import write_atomically
@@ -57,8 +57,13 @@ class Parameters(Spec):
 
 
 def run(params: Parameters, layout: Layout) -> None:
-    """Measure data/work/model.safetensors and write what it says of every image that it was not trained on."""
+    """Measure data/work/model.safetensors and write what it says of every image that it was not trained on.
+
+    Raises ValueError when the parent was edited since it was sealed.
+    """
     this = load_run(layout)
+    parent = layout.generation(this.parent)
+    ledger.verify_sealed(layout.ledger, parent.folder)
     model = checkpoint.load(layout.work.model, prepare(params.compute))
     network, card = model.network, model.card
     classes = manifest_rows.register(layout)
@@ -88,7 +93,7 @@ def run(params: Parameters, layout: Layout) -> None:
     is_val &= labels != OPEN
     test = images.filter(pa.array(is_test.tolist()))
     tested = evaluated_images(test, outputs[is_test], manifest, model, classes, layout)
-    history = [*read_history(layout.generation(this.parent)), *tested.history(this.generation)]
+    history = [*read_history(parent), *tested.history(this.generation)]
     assert model.statistics is not None
     result = tested.measure(scores[is_test], card.threshold, card.temperature)
     learned = tested.loop(scores[is_test], card.threshold, history)
@@ -101,7 +106,7 @@ def run(params: Parameters, layout: Layout) -> None:
     how = card.target_tpr, card.class_balanced, card.threshold_by  # each threshold is chosen as the card's own was
     most = card.unknown_accepted, card.costs
     learner = params.update.get("learner", {}).get("name", LEARNER) if this.mode == "update" else ""
-    acts = acts_as(learner, bool(learner) and has_solved_rows(layout.generation(this.parent)))
+    acts = acts_as(learner, bool(learner) and has_solved_rows(parent))
     for score in params.evaluate.scores:
         if score != own:
             scored = seen(score)

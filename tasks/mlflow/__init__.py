@@ -32,7 +32,7 @@ _turn = threading.Lock()  # the loop mirrors in the background
 
 
 def mirror(layout: Layout, tracking: Tracking) -> list[str]:
-    """Show every sealed generation that MLflow has no run or no version of, and point the alias at the champion.
+    """Show every sealed generation that MLflow does not show yet, and point the alias at the champion.
 
     Returns the names that were added. Raises Incomplete where something could not be done, after all the rest.
     """
@@ -78,7 +78,8 @@ def _mirror(layout: Layout, tracking: Tracking) -> list[str]:
     added, reasons = [], []
     for name in state.generations:
         run, generation = shown.get(state.sealed[name]), layout.generation(name)
-        if run.info.run_id in versions if run else not generation.folder.is_dir():
+        is_champion = name == state.champion
+        if registered.settled(run, versions, tracking, is_champion) if run else not generation.folder.is_dir():
             continue
         try:
             with warnings.catch_warnings():  # its advice on examples: the signature is given

@@ -10,12 +10,22 @@ from tasks.mlflow import line
 
 CHAMPION = "champion"
 ABOUT = "One version per sealed generation; the alias `champion` follows the workspace's ledger."
-_GENERATION, _VERDICT = "oltr.generation", "oltr.verdict"
+_GENERATION, _VERDICT, _MODEL = "oltr.generation", "oltr.verdict", "oltr.model"
 
 
 def versions(client: Any, tracking: Tracking) -> dict[str, str]:
     """The version of each run that has one under `tracking.model`."""
     return {v.run_id: v.version for v in client.search_model_versions(f"name = '{tracking.model}'")}
+
+
+def settled(run: Any, versions: dict[str, str], tracking: Tracking, is_champion: bool) -> bool:
+    """Whether the run of a generation needs no version: it has one, or had one that somebody deleted since.
+
+    The champion, which is served, needs one. Runs of before `_MODEL` had theirs under the only model of then.
+    """
+    if run.info.run_id in versions or is_champion:
+        return run.info.run_id in versions
+    return run.data.tags.get(_MODEL, tracking.model if versions else "") == tracking.model
 
 
 def register(client: Any, tracking: Tracking, run: Any, model: str) -> None:
@@ -30,6 +40,7 @@ def register(client: Any, tracking: Tracking, run: Any, model: str) -> None:
     version = mlflow.register_model(model, tracking.model, await_registration_for=0, tags=tags)
     client.update_model_version(tracking.model, version.version, run.data.tags.get("mlflow.note.content", ""))
     client.set_tag(run.info.run_id, "oltr.version", version.version)
+    client.set_tag(run.info.run_id, _MODEL, tracking.model)
 
 
 def register_again(client: Any, tracking: Tracking, run: Any) -> None:

@@ -214,6 +214,7 @@ def test_a_kill_between_the_pointer_of_a_batch_and_its_event_leaves_nothing_unve
     last = max(i for i, e in enumerate(events) if e.event == "ingested")
     world.ledger.write_bytes(b"".join(world.ledger.read_bytes().splitlines(keepends=True)[:last]))
     ledger.write_head(world.ledger)
+    shutil.rmtree(world.generation("0001").folder)
     steps.open_generation(world, "0001")
     assert [e.event for e in ledger.read(world.ledger)][last:] == ["ingested", "opened"]
     assert verification.ingested(ledger.read(world.ledger))["batch-1"].key == events[last].key

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from flows import cli
-from oltr_core.layout import Layout
+from oltr_core.layout import GENESIS, Layout
 from tasks import workspace
 from tests.core.images.test_decode import natural
 from tests.flows.worlds import run
@@ -114,6 +114,7 @@ def test_every_command_names_what_is_wrong_with_params_yaml(tmp_path, command, t
 
 def test_reading_the_settings_first_imports_no_torch(tmp_path):
     (tmp_path / "params.yaml").write_text("compute: {}\n")
+    Layout(tmp_path).generation(GENESIS).folder.mkdir(parents=True)
     code = (
         "import sys; from flows.cli import oltr\n"
         "oltr(['--workspace', sys.argv[1], 'clean'], standalone_mode=False)\n"

@@ -110,15 +110,15 @@ def world(tmp_path_factory) -> World:
 
     w.make("0000")
     w.make("0001")
-    learner, gentle = {"name": "fine_tune_new_only"}, yaml.safe_load(layout.params.read_text())
+    learner, gentle = {"name": "ridge", "penalty": 1e12}, yaml.safe_load(layout.params.read_text())
     strict = {"tolerances": {"known_accuracy": 0.0, "known_with_rejection": 0.0}, "min_learned_accuracy": 0}
     edit(layout, lambda p: p.update(update={**p["update"], "learner": learner}, gate=strict))
-    w.make("0002")  # it forgets, and is refused
+    w.make("0002")  # all logits are equal, and it is refused
     edit(layout, lambda p: p.update(gentle))
     w.make("0003")
     change("merge", f"{w.found} odd", f"{w.found} even")
     w.make("0004")
-    gate.move(layout, "0003", "rolled_back", "see 0002", clock.now())
+    gate.move(layout, "0003", "rolled_back", "see 0002", "ann", clock.now())
     w.make("0005")
     change("rename", f"{w.found} even", "loops")
     w.make("0006")

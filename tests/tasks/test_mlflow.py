@@ -322,7 +322,7 @@ def test_an_experiment_that_somebody_deleted_is_restored_and_the_alias_follows(s
     assert aliased(layout) == "0000"
 
 
-def test_a_version_that_somebody_deleted_is_made_again_of_the_same_run(shown, tmp_path):
+def test_a_version_that_somebody_deleted_is_made_again_of_the_same_run_for_the_champion(shown, tmp_path):
     layout = Layout(tmp_path / "world")
     shutil.copytree(shown.root, layout.root)
     tracking.mirror(layout, SETTINGS)
@@ -330,6 +330,7 @@ def test_a_version_that_somebody_deleted_is_made_again_of_the_same_run(shown, tm
     client = tracking.connect(layout, SETTINGS)
     (version,) = client.search_model_versions(f"run_id = '{before['0000']}'")
     client.delete_model_version(SETTINGS.model, version.version)
+    assert tracking.mirror(layout, SETTINGS) == [], "the champion is another: whoever deleted it wanted that"
     ledger.append(layout.ledger, ledger.Event("rolled_back", "0000", "x", "2026-01-02", {"reasons": ["dust"]}))
     assert tracking.mirror(layout, SETTINGS) == ["0000"]
     assert {name: run.info.run_id for name, run in runs(layout).items()} == before
@@ -364,6 +365,7 @@ def test_under_another_name_for_the_model_every_generation_is_registered(shown, 
     shutil.copytree(shown.root, layout.root)
     tracking.mirror(layout, SETTINGS)
     assert tracking.mirror(layout, renamed) == ["0000", "0001"]
+    assert tracking.mirror(layout, renamed) == []
     assert aliased(layout, renamed) == "0001"
     assert len(tracking.runs(renamed)) == 2
 
