@@ -47,7 +47,10 @@ def test_a_loop_uses_the_servers_of_a_team_and_leaves_them_running(servers, tmp_
 def test_a_tracking_server_that_is_down_costs_a_sentence_and_is_caught_up_with_later(servers, tmp_path):
     _, mlflow = servers
     layout = new_world(tmp_path / "world", databases=False)
-    edit(layout, lambda p: p["tracking"].update(uri=f"http://127.0.0.1:{free_port()}", experiment="later"))
+    edit(
+        layout,
+        lambda p: p["tracking"].update(uri=f"http://127.0.0.1:{free_port()}", experiment="later", model="later"),
+    )
     done = run(layout, "oltr", "loop", "--generations", "1")
     assert done.returncode == 0, done.stderr
     assert "MLflow does not show this yet" in done.stderr
