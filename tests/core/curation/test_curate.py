@@ -297,6 +297,17 @@ def test_an_edited_parent_is_refused(layout):
         run_curate(layout)
 
 
+def test_an_unlabelled_image_of_a_group_that_is_drawn_for_test_is_not_asked_about(tmp_path):
+    layout = workspace(tmp_path)
+    rows = [index_row(n, label="cat" if n % 2 else "dog", group_id=f"g{n // 4}") for n in range(120)]
+    free = [index_row(200 + n, split="pool", group_id=f"g{n}") for n in range(30)]
+    put_batch(layout, "a", [*rows, *free])
+    configure(layout, [], curate={"max_drift": 1.0})
+    found = run_curate(layout)
+    pairs = {(of(found, 4 * n)["split"], of(found, 200 + n)["split"]) for n in range(30)}
+    assert pairs == {("train", "pool"), ("val", "pool"), ("test", "quarantine")}
+
+
 def test_a_discard_is_taken_back_by_a_later_label(layout):
     second_generation(layout, [answer(100, None, verdict="discard"), answer(101, None, verdict="discard")])
     opened(layout, 2, seal(layout, 1), "update")
