@@ -75,9 +75,7 @@ def open_generation(layout: Layout, name: str, full_training: bool = False) -> N
         return
     answers.keep_ids(layout)
     answers.import_late(layout)
-    every = settings.schedule.full_training_every
-    number = state.next_number
-    full = full_training or state.champion == GENESIS or (every and number > 0 and number % every == 0)
+    full = full_training or state.champion == GENESIS or settings.schedule.is_due(state.next_number)
     # a full training at first, where no model was imported, and every so often; else an extension of the champion's
     if not full and settings.schedule.full_training == "auto" and (why := for_full_training(layout)):
         full = True

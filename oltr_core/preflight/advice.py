@@ -56,9 +56,9 @@ def _range(sides: tuple[int, ...]) -> str:
 
 def about_champion(params: Params, layout: Layout) -> Iterator[str]:
     """What stops an update of the champion; nothing where there is none, or where a full training comes next."""
-    state, every = ledger.state_of(layout.ledger), params.schedule.full_training_every
+    state = ledger.state_of(layout.ledger)
     parent = layout.generation(state.champion)
-    if parent.model.exists() and not (every and state.next_number % every == 0):
+    if parent.model.exists() and not params.schedule.is_due(state.next_number):
         yield from of_parent.refusals(params.update, parent)
 
 

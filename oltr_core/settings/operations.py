@@ -145,3 +145,7 @@ class Schedule(Spec):
     full_training: Literal["recommend", "auto"] = "recommend"  # auto: evidence makes the next generation one
     evidence: Evidence = Evidence()
     monitor: Monitor = Monitor()
+
+    def is_due(self, number: int) -> bool:
+        """Whether `full_training_every` makes generation `number` a full training."""
+        return bool(number and self.full_training_every) and number % self.full_training_every == 0

@@ -23,7 +23,7 @@ from oltr_core.settings import kinds, workspace
 from oltr_core.settings.annotator import Annotator
 from oltr_core.settings.budget import Budget
 from oltr_core.settings.curate import Consensus
-from oltr_core.settings.operations import Monitor, RawBatch, Storage, Tracking
+from oltr_core.settings.operations import Monitor, RawBatch, Schedule, Storage, Tracking
 from oltr_core.settings.reading import flat, load_run, read_yaml
 from oltr_core.settings.upgrade import upgraded
 from oltr_core.settings.whole import Settings, load_settings
@@ -393,3 +393,9 @@ def test_names_of_a_suggestion_are_sorted_and_none_is_said_so():
     assert suggest("bat", ["cat", "bee"]) == "; did you mean 'cat'? (there are: bee, cat)"
     assert suggest("zzz", ["cat", "bee"]) == " (there are: bee, cat)"
     assert suggest("x", []) == " (there are: none)"
+
+
+@pytest.mark.parametrize(("every", "due"), [(0, []), (1, [1, 2, 3, 4, 5, 6]), (3, [3, 6])])
+def test_every_so_many_generations_a_full_training_is_due_and_the_first_is_none_of_them(every, due):
+    schedule = Schedule(full_training_every=every)
+    assert [number for number in range(7) if schedule.is_due(number)] == due

@@ -278,7 +278,9 @@ def test_a_learner_that_would_replace_known_classes_on_solved_rows_is_refused(th
     sentence = f"params.yaml: update.learner: {learner} would replace known classes by new ones.*0001 has.*of slda"
     with pytest.raises(ValueError, match=sentence):
         world.compute(layout, update)
-    ledger.append(layout.ledger, ledger.Event("promoted", "0001", "d", world.AT.isoformat()))
+    opened = ledger.Event("opened", "0001", "o", world.AT.isoformat(), {"parent": "0000", "mode": "update"})
+    for event in (opened, ledger.Event("promoted", "0001", "d", world.AT.isoformat())):
+        ledger.append(layout.ledger, event)
     (said,) = advice.about_champion(load_params(layout), layout)
     assert f"params.yaml: {said}".startswith(f"params.yaml: update.learner: {learner} would replace known classes")
     params = yaml.safe_load(layout.params.read_text())
