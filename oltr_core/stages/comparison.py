@@ -26,7 +26,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from oltr_core import checkpoint, ledger, manifest_rows
+from oltr_core import checkpoint, manifest_rows
 from oltr_core.checkpoint import Card, Checkpoint
 from oltr_core.files import write_atomically
 from oltr_core.inference import classify, features_of, outputs_for
@@ -123,12 +123,11 @@ def write(
     batch_size: int,
     sliced: dict[str, list[str | None]],
 ) -> None:
-    """Write data/work/gate.json: `model`, whose predictions these are, against the parent.
+    """Write data/work/gate.json: `model`, whose predictions these are, against the parent, which was verified.
 
     They are compared on the images whose split is `gate`, or where there are none on those of the split `test`, which
     reports are about too. Where these have no image of a learned class, `learned_accuracy` is that of the validation
     images of these classes, which were not learned from either. `sliced`: attribute -> its value per image.
-    Raises ValueError when the parent was edited since it was sealed.
     """
     splits, labels = (images.column(name).to_pylist() for name in ("split", "class_id"))
     apart = "gate" in splits
@@ -143,9 +142,7 @@ def write(
     found: dict[str, Compared | str] = {}
     champion = None
     if this.parent != GENESIS:
-        folder = layout.generation(this.parent)
-        ledger.verify_sealed(layout.ledger, folder.folder)
-        champion = checkpoint.load(folder.model, next(model.network.parameters()).device)
+        champion = checkpoint.load(layout.generation(this.parent).model, next(model.network.parameters()).device)
     if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it predicts nothing yet
         found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
     elif champion is not None:

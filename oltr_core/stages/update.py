@@ -7,6 +7,7 @@ depends neither on training code nor on the `train` section: network and recipe 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -80,8 +81,9 @@ def run(params: Parameters, layout: Layout) -> None:
     else:
         for sentence in refusals(update, layout.generation(this.parent)):
             raise ValueError(f"params.yaml: {sentence}")
-        news = unlearned(manifest, before.card, classes, this, layout)
-        card, known = without_former(before, features(relabelled(news, this, layout), before.network))
+        knew = labelled_before(this, layout)
+        news = unlearned(manifest, before.card, classes, knew)
+        card, known = without_former(before, features(relabelled(news, knew), before.network))
         learned, card = news.num_rows, extended(card, news, names)
         if known is None:  # a model from elsewhere, whose own images nobody has here
             of_known, news = of_its_classes(news, before.card)
@@ -181,24 +183,24 @@ def of_its_classes(news: pa.Table, card: Card) -> tuple[pa.Table, pa.Table]:
     return of_known, news.filter(pa.array(new, pa.bool_()))
 
 
-def unlearned(manifest: pa.Table, card: Card, classes: list[dict[str, Any]], this: Run, layout: Layout) -> pa.Table:
+def unlearned(
+    manifest: pa.Table, card: Card, classes: list[dict[str, Any]], knew: Mapping[str, str | None]
+) -> pa.Table:
     """Training rows whose class the parent has not learned from them: also what a refused sibling learned.
 
-    `card` is the parent's and `classes` the register of this generation. Curate changes `labelled_in` where an image
-    has another class than the parent learned from it: one that was renamed, or merged into the one of an image, is
-    none. One that came back after a full training without it, was not learned.
+    `card` is the parent's, `classes` the register of this generation and `knew` what `labelled_before` says. Curate
+    changes `labelled_in` where an image has another class than the parent learned from it: one that was renamed, or
+    merged into the one of an image, is none. One that came back after a full training without it, was not learned.
     """
     train, current = manifest_rows.training(manifest), current_ids(classes)
-    knew = labelled_before(this, layout)
     learned = {current[class_id] for class_id in card.class_ids}
     now = zip(*(train.column(name).to_pylist() for name in ("image_id", "class_id", "labelled_in")), strict=True)
     new = [knew.get(image) != since or class_id not in learned for image, class_id, since in now]
     return train.filter(pa.array(new, pa.bool_()))
 
 
-def relabelled(news: pa.Table, this: Run, layout: Layout) -> pa.Table:
+def relabelled(news: pa.Table, knew: Mapping[str, str | None]) -> pa.Table:
     """Those of `news` that had a label in the parent's generation, maybe of another class."""
-    knew = labelled_before(this, layout)
     return news.filter(
         pa.array([knew.get(image) is not None for image in news.column("image_id").to_pylist()], pa.bool_())
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,7 @@ def correction(layout: Layout, image: str, label: str, new: bool) -> tuple[dict[
     image_id, classes = find(layout, image), register.current(layout)
     name, before = changes.current_name(classes, label, new), known_of(layout, image_id)
     if new and name not in register_names(classes):
-        given = (other for other in returned.new_names(layout) if folded(other) == folded(name))
-        name = next(given, name)  # as it was spelled first
+        name = returned.first_spellings(returned.new_names(layout)).get(folded(name), name)
     if before["split"] == "quarantine" and not before["taken_back"]:
         raise ValueError(
             f"{image_id[:12]}: this image is in quarantine ({before['reason']}), so its label is used nowhere"
@@ -58,22 +58,26 @@ def known_of(layout: Layout, image_id: str) -> dict[str, Any]:
 
     taken_back: a label takes the image out of quarantine, for people have put it there and no source has named it.
     """
-    indexes = (scan(b.index, schema.INDEX).filter(image_id=image_id).collect() for b in layout.batches)
-    rows = [row for index in indexes for row in index.iter_rows(named=True)]
     columns = ["label", "label_source", "split", "reason"]
     champion = ledger.state_of(layout.ledger).champion
     manifest = scan(layout.generation(champion).manifest, schema.MANIFEST).filter(image_id=image_id).collect()
     if manifest.height:
         found = manifest.select(columns).row(0, named=True)
         by_people = (found["reason"] or "").startswith(DISCARDED)
-        found["taken_back"] = by_people and not any(row["label"] for row in rows)
+        found["taken_back"] = by_people and not any(row["label"] for row in _of_batches(layout, image_id))
     else:  # of a batch that no generation has curated yet
-        row = rows[0]
+        row = next(_of_batches(layout, image_id))
         source = "source" if row["label"] else None
         found = {"label": row["label"], "label_source": source, "split": row["split"], "reason": None}
         found["taken_back"] = False
     mine = corrections_of(layout).filter(image_id=image_id)
     return found | ({"label": mine["label"][-1], "label_source": mine["annotator"][-1]} if mine.height else {})
+
+
+def _of_batches(layout: Layout, image_id: str) -> Iterator[dict[str, Any]]:
+    """The rows of the image in the indexes of the batches."""
+    for batch in layout.batches:
+        yield from scan(batch.index, schema.INDEX).filter(image_id=image_id).collect().iter_rows(named=True)
 
 
 def store(layout: Layout, row: dict[str, Any], at: str) -> tuple[Path, Event]:

@@ -66,12 +66,8 @@ def _spelled_once(
     def is_new(row: Mapping[str, Any]) -> bool:
         return row.get("verdict") == "new_class" and bool(row["label"]) and row["label"] not in names
 
-    first: dict[str, str] = {}
-    for label in (
-        *(label for label in before if label not in names),
-        *(row["label"] for row in filter(is_new, rows)),
-    ):
-        first.setdefault(text_values.folded(label), label)
+    told = [label for label in before if label not in names]
+    first = first_spellings([*told, *(row["label"] for row in filter(is_new, rows))])
     return [{**row, "label": first[text_values.folded(row["label"])]} if is_new(row) else row for row in rows]
 
 
@@ -83,6 +79,14 @@ def _of_a_part(row: Mapping[str, Any]) -> Mapping[str, Any]:
     restore = f"`oltr classes restore {shlex.quote(row['label'])}`"
     said = f"label: the class {row['label']!r} was split; give the part another name, or call {restore}"
     return {**row, "problem": said}
+
+
+def first_spellings(names: Iterable[str]) -> dict[str, str]:
+    """What names have in common that differ in capitals, composed letters and blanks alone -> the first of these."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(text_values.folded(name), name)
+    return first
 
 
 def new_names(layout: Layout) -> list[str]:

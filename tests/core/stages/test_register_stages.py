@@ -252,17 +252,17 @@ def test_images_of_a_split_class_raise_a_budget_that_is_too_small(first, tmp_pat
 def test_what_a_parent_has_learned_goes_by_class_and_not_by_name(first, merged):
     this, classes = load_run(merged), manifest_rows.register(merged)
     manifest = schema.read(merged.work.manifest, schema.MANIFEST)
-    card = checkpoint.read_card(merged.generation("0000").model)
-    assert update.unlearned(manifest, card, classes, this, merged).num_rows == 0
+    card, knew = checkpoint.read_card(merged.generation("0000").model), update.labelled_before(this, merged)
+    assert update.unlearned(manifest, card, classes, knew).num_rows == 0
     since = manifest.schema.get_field_index("labelled_in")
     rows = manifest.to_pylist()
     place = next(i for i, row in enumerate(rows) if row["split"] == "train" and row["class_id"] == card.class_ids[0])
     later = [this.generation if i == place else row["labelled_in"] for i, row in enumerate(rows)]
     waited = manifest.set_column(since, manifest.schema.field(since), pa.array(later, pa.string()))
-    found = update.unlearned(waited, card, classes, this, merged)
+    found = update.unlearned(waited, card, classes, knew)
     assert found.column("image_id").to_pylist() == [rows[place]["image_id"]], "its class was not used when it came"
     without = card.model_copy(update={"class_ids": card.class_ids[:-1], "class_counts": card.class_counts[:-1]})
-    again = update.unlearned(manifest, without, classes, this, merged)
+    again = update.unlearned(manifest, without, classes, knew)
     train = manifest_rows.of_classes(manifest_rows.training(manifest), [5])
     assert again.column("image_id").equals(train.column("image_id")), "a class that has no column any more"
 

@@ -146,7 +146,9 @@ def test_an_update_is_what_its_learner_makes_of_the_parent_with_the_seed_of_para
     after = updated(copied, seed=seed)
     parent, this = checkpoint.load(copied.generation("0000").model), load_run(copied)
     manifest = schema.read(copied.work.manifest, schema.MANIFEST)
-    news = update.unlearned(manifest, parent.card, manifest_rows.register(copied), this, copied)
+    news = update.unlearned(
+        manifest, parent.card, manifest_rows.register(copied), update.labelled_before(this, copied)
+    )
     features = features_of(news, parent.network, parent.card.transform, copied)
     annotated = AnnotatedFeatures(features, manifest_rows.columns(news, after.card.class_ids))
     section = load_sections(update.Parameters, copied).update
