@@ -61,11 +61,14 @@ def examine_images(layout: Layout) -> tuple[list[str], bool]:
     found = params.load_params(layout)
     lines: list[str] = []
     try:
-        seen = images.look(found, layout, storage.source_access(layout))
+        access = storage.source_access(layout)
+        seen = images.look(found, layout, access)
         plan = images.expected(seen, found.curate)
         lines.append(f"✓ {'images':<9} {advice.summary(seen, plan, found)}")
         if seen.left_out:  # what is not known is neither praised nor blamed
             return lines, True
+        arrived = images.came_since(found, layout, access)
+        lines += [f"! {'sources':<9} {sentence}" for sentence in advice.about_arrivals(arrived)]
         refused = list(advice.refusals(seen, plan, found))
         lines += [f"! {'images':<9} {sentence}" for sentence in advice.advice(seen, plan, found)]
         lines += [f"✗ {'images':<9} {sentence}" for sentence in refused]
@@ -110,7 +113,10 @@ def _sources(layout: Layout) -> str:
         raise ValueError("params.yaml could not be read") from None  # the check of the settings says why
     if not batches:
         raise ValueError("params.yaml: sources: there is no batch; name at least one with its sources")
+    ingested = {batch.folder.name for batch in layout.batches}
     for batch in batches:
+        if batch.batch in ingested:  # what it was made from is not needed any more
+            continue
         for source in batch.sources:
             path = str(source.get("path", ""))
             if path and "://" not in path and not (layout.root / Path(path).expanduser()).exists():
@@ -118,7 +124,7 @@ def _sources(layout: Layout) -> str:
                     f"params.yaml: sources.{batch.batch}: {path} is not here; correct its `path`, which starts at "
                     f"{layout.root}"
                 )
-    return ", ".join(batch.batch for batch in batches)
+    return ", ".join(b.batch + ("" if b.batch in ingested else " (not ingested yet)") for b in batches)
 
 
 def _pipeline(layout: Layout) -> str:

@@ -127,6 +127,16 @@ def advice(seen: Seen, plan: Expected, params: Params) -> Iterator[str]:
         yield "curate.hold_out_classes is one class, which is open only until people have named it: hold out several"
 
 
+def about_arrivals(arrived: dict[str, list[str]]) -> Iterator[str]:
+    """What came into the sources of a batch that is in, which nothing will take in."""
+    for batch, addresses in arrived.items():
+        yield (
+            f"{batch} is ingested and never changes: {counted(len(addresses), 'images')} that came into its sources "
+            f"since, such as {addresses[0]}, will not be taken in; write another batch with these sources below it, "
+            "which passes over what is in"
+        )
+
+
 def _about_sides(seen: Seen, params: Params) -> Iterator[str]:
     if not seen.sides:
         return

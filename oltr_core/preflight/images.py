@@ -10,7 +10,9 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from oltr_core.settings.operations import RawBatch
 from oltr_core.settings.whole import Settings
 
 MOST = 100_000  # records that a source is asked for
+PIXELS = ("digits", "parquet", "torchvision")  # sources that read images to name them
 LOOKED_AT = 300  # images whose sides are read
 
 
@@ -88,6 +91,28 @@ def expected(seen: Seen, curate: Curate) -> Expected:
     pool, open_test = seen.pool + counts[waiting, 1:].sum(), counts[~known, 0].sum()
     open_val = counts[~known & ~waiting, 1].sum()  # those of a class that is held out wait in the pool
     return Expected(train, int(counts[known, 1].sum()), int(pool), int(open_test), int(open_val), int(waiting.sum()))
+
+
+def came_since(settings: Settings, layout: Layout, access: SourceAccess) -> dict[str, list[str]]:
+    """Ingested batch -> images that its sources name by now and the batch does not have, not even in quarantine.
+
+    Left out is a source that is not here any more, draws among its images, lies elsewhere, or reads their pixels.
+    """
+    found: dict[str, list[str]] = {}
+    for named in settings.sources:
+        batch = layout.batch(named.batch)
+        if not batch.folder.is_dir():
+            continue
+        tables = ((batch.index, schema.INDEX), (batch.quarantine, schema.QUARANTINE))
+        has = {a for path, table in tables for a in schema.read(path, table, ["address"])["address"].to_pylist()}
+        for source in parse_sources(named):
+            path = str(getattr(source, "path", ""))
+            if path.startswith(FETCHED) or source.name in PIXELS or getattr(source, "draw", None):
+                continue
+            with suppress(ValueError, OSError):
+                records = [r for r in map(taken_in, islice(source(access), MOST)) if r.problem is None]
+                found.setdefault(named.batch, []).extend(r.address for r in records if r.address not in has)
+    return {name: addresses for name, addresses in found.items() if addresses}
 
 
 def _ingested(layout: Layout) -> Seen:

@@ -110,6 +110,20 @@ def test_a_folder_that_is_not_there_is_named(photos):
     assert any("photos is not here" in line for line in lines)
 
 
+def test_what_came_into_the_folder_of_an_ingested_batch_is_said_and_a_folder_that_went_is_no_fault(photos):
+    steps.ingest(photos, "first")
+    edit(photos, lambda p: p["sources"].append({"batch": "second", "sources": [{"name": "digits"}]}))
+    write_images(photos.root / "photos" / "ant" / "later", 2, 0, 78)
+    lines, fit = examining.examine(photos)
+    assert fit
+    assert "✓ sources   first, second (not ingested yet)" in lines
+    assert any(line.startswith("! sources   first is ingested and never changes: 2 images") for line in lines), lines
+    shutil.rmtree(photos.root / "photos")
+    lines, fit = examining.examine(photos)
+    assert fit
+    assert not any("photos is not here" in line or line.startswith("! sources") for line in lines)
+
+
 def test_without_a_pool_a_generation_is_made_and_nobody_is_asked(photos):
     edit(photos, lambda p: p["sources"][0]["sources"].pop())
     generation(photos)

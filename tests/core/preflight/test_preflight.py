@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shutil import rmtree
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,33 @@ def test_only_some_headers_are_read_and_a_broken_file_is_nobodys_side(photos, mo
     found = seen(photos, params())
     assert 18 <= len(found.sides) <= 20
     assert found.number == sum(PHOTOS.values()) + 11
+
+
+def test_images_that_come_into_the_folder_of_an_ingested_batch_are_named(photos, monkeypatch):
+    layout = workspace(photos, [{"batch": "first", "sources": FOLDERS}])
+    settings, access = params(), SourceAccess(photos)
+    (photos / "labelled" / "fox" / "notes.txt").write_text("a file that is no image")
+    assert images.came_since(settings, layout, access) == {}  # nothing is ingested: all of it will be
+    ingest.run(settings, layout, "first")
+    assert images.came_since(settings, layout, access) == {}
+    picture(photos / "labelled" / "lynx" / "later.png", 90, (60, 40))
+    picture(photos / "new" / "later.png", 91, (60, 40))
+    (photos / "new" / "later.txt").write_text("a file that is no image")
+    (photos / "labelled" / "bear").mkdir()
+    arrived = images.came_since(settings, layout, access)
+    assert arrived == {"first": ["labelled/lynx/later.png", "new/later.png"]}
+    (said,) = advice.about_arrivals(arrived)
+    assert said.startswith(
+        "first is ingested and never changes: 2 images that came into its sources since, such as l"
+    )
+    drawn = [{"batch": "first", "sources": [{**FOLDERS[0], "draw": {}}, FOLDERS[1]]}]
+    assert images.came_since(params(sources=drawn), layout, access) == {"first": ["new/later.png"]}
+    monkeypatch.setattr(images, "PIXELS", ("unlabelled",))
+    assert images.came_since(settings, layout, access) == {"first": ["labelled/lynx/later.png"]}
+    monkeypatch.setattr(images, "MOST", 5)
+    assert images.came_since(settings, layout, access) == {}
+    rmtree(photos / "labelled")
+    assert images.came_since(settings, layout, access) == {}  # what is in is kept
 
 
 @pytest.mark.parametrize(("most", "counted"), [(46, None), (45, 45)])
