@@ -20,6 +20,11 @@ from oltr_core.layout import Layout
 if TYPE_CHECKING:
     from oltr_core.prediction import Prediction
 
+WHOLE_PICTURES = (
+    "note: most ingested images are boxes cut out of pictures, and each of PATHS is predicted whole: "
+    "give boxes cut out, or ingest the pictures with their boxes and predict them with --batch"
+)
+
 
 @command(
     "oltr predict photo.jpg",
@@ -79,6 +84,8 @@ def predict(
     if batch:
         run = partial(_of_batch, layout=layout, batch=batch, by=by, **how)
     else:
+        if prediction.of_boxes(layout):
+            click.echo(WHOLE_PICTURES, err=True)
         how["limits"] = prediction.limits_of(layout)
         run = partial(prediction.predict, fetch=storage.read, workers=2 if workers is None else workers, **how)
     if output is None:

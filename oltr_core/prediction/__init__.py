@@ -3,12 +3,12 @@
 from oltr_core.prediction.addresses import images_at
 from oltr_core.prediction.files import opened
 from oltr_core.prediction.gallery import gallery
-from oltr_core.prediction.ingested import predict_batch
+from oltr_core.prediction.ingested import of_boxes, predict_batch
 from oltr_core.prediction.predictions import Prediction
 from oltr_core.prediction.requests import predict_rows
 from oltr_core.prediction.run import limits_of, loaded, predict, predictions
 
 __all__ = [
-    "Prediction", "gallery", "images_at", "limits_of", "loaded", "opened", "predict", "predict_batch", "predict_rows",
-    "predictions",
+    "Prediction", "gallery", "images_at", "limits_of", "loaded", "of_boxes", "opened", "predict", "predict_batch",
+    "predict_rows", "predictions",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -56,6 +57,13 @@ def predict_batch(
     for (address, known), fields, own, i in zip(places, predicted, near, ids, strict=True):
         vote = votes[i] if i is not None else None
         yield Prediction(address, **fields, references=own, sequence=vote, box=known.get("box"))
+
+
+def of_boxes(layout: Layout) -> bool:
+    """Whether more of the ingested images are boxes cut out of pictures than are whole pictures."""
+    known = [pl.scan_parquet(batch.index, glob=False).select("attributes") for batch in layout.batches]
+    is_box = pl.col("attributes").fill_null("").str.contains('"box": [', literal=True)
+    return bool(known) and (pl.concat(known).select(is_box.mean()).collect().item() or 0) > 0.5
 
 
 def attributes(rows: pa.Table) -> list[dict[str, Any]]:

@@ -18,11 +18,13 @@ from oltr_core import checkpoint, engine, ledger, schema
 from oltr_core.images.decode import Limits
 from oltr_core.images.shards import Shards
 from oltr_core.ingest.record import SourceAccess
+from oltr_core.layout import Layout
 from oltr_core.prediction import (
     decoding,
     files,
     gallery,
     images_at,
+    ingested,
     predict,
     predict_batch,
     predict_rows,
@@ -363,6 +365,28 @@ def test_the_command_answers_a_batch_with_sequences_and_references_in_a_file_and
     refused = called("--batch", "batch-0", "--workers", "2")
     assert refused.exit_code == 2
     assert "leave it out with --batch" in refused.output
+
+
+def test_of_whole_pictures_it_is_said_where_most_ingested_images_are_boxes(model, sealed):
+    (batch,) = sealed.batches
+    before = schema.read(batch.index, schema.INDEX)
+    rows = before.to_pylist()
+    half = len(rows) // 2
+    assert not ingested.of_boxes(sealed)
+    assert not ingested.of_boxes(Layout(sealed.root / "empty"))
+    command = ["--workspace", str(sealed.root), "predict", str(model[1] / "0.png")]
+    try:
+        for boxes, said in ((half, False), (half + 1, True)):
+            for number, row in enumerate(rows):
+                row["attributes"] = json.dumps({"box": [0, 0, 0.5, 1.0]}) if number < boxes else None
+            schema.write(batch.index, schema.from_rows(schema.INDEX, rows), schema.INDEX)
+            assert ingested.of_boxes(sealed) is said
+            assert ("each of PATHS is predicted whole" in CliRunner().invoke(oltr, command).stderr) is said
+        of_batch = CliRunner().invoke(oltr, [*command[:3], "--batch", batch.folder.name])
+        assert of_batch.exit_code == 0
+        assert "predicted whole" not in of_batch.stderr
+    finally:
+        schema.write(batch.index, before, schema.INDEX)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
