@@ -15,6 +15,8 @@ import polars as pl
 
 from oltr_core import charts, pages, schema
 from oltr_core.frames import read
+from oltr_core.images.shards import Shards
+from oltr_core.ingest.thumbnails import PER_CLASS, thumbnail
 from oltr_core.layout import Layout
 from oltr_core.measured import counted
 from oltr_core.settings.reading import Run
@@ -133,20 +135,31 @@ def known_problems(facts: Facts, classes: pl.DataFrame) -> Iterator[str]:
 
 
 def _sheets(layout: Layout, facts: Facts, classes: pl.DataFrame) -> dict[str, list[tuple[str, bytes]]]:
-    """Thumbnails of training images by shot group: one of each class in turn, as many as a sheet holds."""
+    """Thumbnails of training images by shot group: one of each class in turn, as many as a sheet holds.
+
+    Of a class that was found in a pool, which was not known when thumbnails were made, they are made here.
+    """
     files = [b.thumbnails for b in layout.batches if b.thumbnails.exists()]
     if not files:
         return {}
+    made = pl.concat([read(file, schema.THUMBNAILS) for file in files]).unique("image_id")
     rows = (
         facts.manifest.filter(pl.col("split") == "train")
-        .join(pl.concat([read(f, schema.THUMBNAILS) for f in files]).unique("image_id"), on="image_id")
+        .join(made, on="image_id", how="left")
         .join(classes.select("class_id", "name", "shot"), on="class_id")
-        .sort("image_id")
+        .sort(pl.col("jpeg").is_null(), "image_id")
         .with_columns(nth=pl.int_range(pl.len()).over("class_id"))
+        .filter(pl.col("jpeg").is_not_null() | (pl.col("nth") < PER_CLASS))
         .sort("nth", "class_id")
     )
     of_group = {group: rows.filter(pl.col("shot") == group).head(ON_A_SHEET).sort("name") for group in GROUPS}
-    return {group: part.select("name", "jpeg").rows() for group, part in of_group.items()}
+    shards = Shards(layout.raw)
+
+    def shown(part: pl.DataFrame) -> list[tuple[str, bytes]]:
+        rows = part.select("name", "jpeg", "batch", "shard", "row").iter_rows()
+        return [(name, jpeg or thumbnail(shards.read(*place))) for name, jpeg, *place in rows]
+
+    return {group: shown(part) for group, part in of_group.items()}
 
 
 def _of_known(facts: Facts) -> pl.Expr:

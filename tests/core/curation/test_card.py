@@ -7,11 +7,14 @@ import html
 import re
 from base64 import b64decode
 
+import numpy as np
 import polars as pl
 import pytest
 
 from oltr_core import charts, schema
 from oltr_core.curation import card
+from oltr_core.images.shards import pack, write_shard
+from oltr_core.ingest.thumbnails import thumbnail
 from oltr_core.layout import Layout
 from oltr_core.settings.reading import Run
 from oltr_core.shots import GROUPS
@@ -120,7 +123,8 @@ def test_the_page_has_the_long_tail_in_colours_of_its_groups_what_is_known_of_it
 def test_of_each_group_thumbnails_of_its_classes_come_in_turn_as_many_as_a_sheet_holds(tmp_path, monkeypatch):
     layout, of = Layout(tmp_path), facts()
     ids = [f"{n:03d}" for n in reversed(range(of.manifest.height))]
-    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids)))
+    places = {"shard": pl.lit(0), "row": pl.int_range(pl.len())}
+    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids), **places))
     for batch, rows in (("one", ids[:30]), ("two", ids[20:])):  # some are in both
         found = [{"image_id": i, "jpeg": f"<{i}>".encode()} for i in rows]
         schema.write(layout.batch(batch).thumbnails, schema.from_rows(schema.THUMBNAILS, found), schema.THUMBNAILS)
@@ -215,3 +219,21 @@ def test_a_dozen_of_classes_are_named_and_the_others_counted(number, told):
     assert told in first
     assert second.startswith(f"{number} classes have no validation image: ")
     assert (" more" in first) == (number > 12)
+
+
+def test_of_a_class_found_in_a_pool_thumbnails_are_made_as_many_as_a_batch_makes_of_a_class(tmp_path, monkeypatch):
+    layout = Layout(tmp_path)
+    ids = [f"{n:03d}" for n in range(len(ROWS))]
+    places = {"shard": pl.lit(0), "row": pl.int_range(pl.len())}
+    of = facts()
+    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids), **places))
+    pixels = [np.full((6, 4, 3), 7 * n, np.uint8) for n in range(len(ROWS))]
+    layout.batch("one").folder.mkdir(parents=True)
+    write_shard(layout.batch("one").shard(0), [pack(p, None) for p in pixels])
+    kept = [{"image_id": i, "jpeg": f"<{i}>".encode()} for i in (ids[5], ids[21])]  # an elk and a cat
+    schema.write(layout.batch("one").thumbnails, schema.from_rows(schema.THUMBNAILS, kept), schema.THUMBNAILS)
+    of = dataclasses.replace(of, manifest=of.manifest.with_columns(batch=pl.lit("one")))
+    monkeypatch.setattr(card, "PER_CLASS", 3)
+    sheets = card._sheets(layout, of, card.per_class(of))
+    assert sheets["medium"] == [("elk", b"<005>"), *(("elk", thumbnail(pixels[n])) for n in (0, 1))]
+    assert sheets["few"] == [("cat", b"<021>"), ("cat", thumbnail(pixels[22])), ("dog", thumbnail(pixels[23]))]
