@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+
 import pytest
 
 from oltr_core import learners
-from tests.core.scripts import last_line
+from tests.core.scripts import FOLDER, last_line
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +75,15 @@ def test_bootstrap_times_intervals_and_changes_of_every_figure():
     result = last_line("bootstrap", "60", "30", "4", "20")
     assert result["figures"] == [23, 23]
     assert min(result["intervals_s"], result["changes_s"]) > 0
+
+
+def test_examples_gives_the_least_the_median_and_the_largest_of_what_all_seeds_have():
+    script = runpy.run_path(str(FOLDER / "examples.py"))
+    seeds = [
+        {"promoted": 1.0, "cost": 7.0},
+        {"promoted": 0.0, "cost": 3.0},
+        {"promoted": 1.0, "cost": 4.0, "few": 1.0},
+    ]
+    assert script["summary"](seeds) == {"promoted": (0.0, 1.0, 1.0), "cost": (3.0, 4.0, 7.0)}
+    printed = "now  1.239  0.058 [0.016, 0.142]  0.000 [0.000, 0.161]  1,056.8\n0.9   1.228  99.4\n"
+    assert script["NOW"].search(printed)[1] == "1,056.8"

@@ -450,6 +450,21 @@ def test_every_kind_of_images_has_a_profile_and_every_profile_says_when_to_take_
         assert found.annotator.name == ("truth" if name == "digits" else "folder")
 
 
+@pytest.mark.parametrize("name", [n for n in KINDS if n != "digits"])
+def test_a_training_by_a_profile_begins_near_the_loss_of_a_guess(name):
+    """Its first head does not continue the network's, whose scale of 20 makes a random classifier sure of itself."""
+    phase, network = PROFILES[name]().train.phases[0], NetworkSpec()
+    features = torch.nn.functional.normalize(
+        torch.randn(400, 1, 64, generator=torch.Generator().manual_seed(0)), dim=2
+    )
+    labels = torch.arange(400) % 4
+    for seed in range(5):
+        trained = network(4, seed)
+        trained.replace_heads(phase.head, seed, phase.fresh_head)
+        loss = torch.nn.functional.cross_entropy(trained.classify(features).mean_logits, labels).item()
+        assert loss == pytest.approx(np.log(4), abs=0.1)
+
+
 @pytest.mark.parametrize("name", [n for n in KINDS if n != "photos"])
 def test_the_network_of_a_profile_takes_its_images(name):
     train = PROFILES[name]().train
