@@ -59,7 +59,7 @@ class Phase(Spec):
     name: str
     epochs: Annotated[int, Field(ge=0)]  # the paper: 30; the authors' second phase: 60
     head: HeadSpec | None = None  # heads of this phase; null: those of network.head
-    fresh_head: bool = False  # draw the heads' weights anew, even where the phase before had the same head
+    fresh_head: bool = False  # draw the heads' weights anew; else they continue those before, at first untrained ones
     losses: Annotated[list[Loss], Field(min_length=1)] = [CrossEntropy()]
     sampler: Sampler = Instance()
     mix: Mix | None = None  # {name: mixup, alpha: 1.0} or {name: cutmix, alpha: 1.0, probability: 0.5}
