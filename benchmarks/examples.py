@@ -1,4 +1,4 @@
-"""The figures of an example workspace over several trainings: its README.md says what one training came to.
+"""The figures of an example workspace over several trainings, which differ widely where there are few images.
 
     python benchmarks/examples.py inspection --generations 2 --seeds 0 1 2 [--json]
 
@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from oltr_core.layout import generation_name
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FIGURES = ("now/overall", "open/auroc", "open/unknown_recall", "open/known_accuracy", "loop/unknown_accuracy")
 NOW = re.compile(r"^now .* ([\d,.]+)$", re.MULTILINE)
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
-    names = [f"{number:04d}" for number in range(o.generations)]
+    names = [generation_name(number) for number in range(o.generations)]
     found = [computed(o.example, seed, names) for seed in o.seeds]
     page = {name: summary([of[name] for of in found]) for name in names}
     if o.json:

@@ -55,6 +55,11 @@ def facts(rows=tuple(ROWS), names=("cat", "dog", "elk"), refused=("blurred | dar
     )
 
 
+def with_images(manifest: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
+    """The rows with these images, each in the row of its own of the first shard."""
+    return manifest.with_columns(image_id=pl.Series(ids), shard=pl.lit(0), row=pl.int_range(pl.len()))
+
+
 def written(tmp_path, of: card.Facts) -> dict[str, list[list[str]]]:
     """Heading of the Markdown page -> the cells below it, those of the columns' names first."""
     layout = Layout(tmp_path)
@@ -123,8 +128,7 @@ def test_the_page_has_the_long_tail_in_colours_of_its_groups_what_is_known_of_it
 def test_of_each_group_thumbnails_of_its_classes_come_in_turn_as_many_as_a_sheet_holds(tmp_path, monkeypatch):
     layout, of = Layout(tmp_path), facts()
     ids = [f"{n:03d}" for n in reversed(range(of.manifest.height))]
-    places = {"shard": pl.lit(0), "row": pl.int_range(pl.len())}
-    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids), **places))
+    of = dataclasses.replace(of, manifest=with_images(of.manifest, ids))
     for batch, rows in (("one", ids[:30]), ("two", ids[20:])):  # some are in both
         found = [{"image_id": i, "jpeg": f"<{i}>".encode()} for i in rows]
         schema.write(layout.batch(batch).thumbnails, schema.from_rows(schema.THUMBNAILS, found), schema.THUMBNAILS)
@@ -223,16 +227,13 @@ def test_a_dozen_of_classes_are_named_and_the_others_counted(number, told):
 
 def test_of_a_class_found_in_a_pool_thumbnails_are_made_as_many_as_a_batch_makes_of_a_class(tmp_path, monkeypatch):
     layout = Layout(tmp_path)
-    ids = [f"{n:03d}" for n in range(len(ROWS))]
-    places = {"shard": pl.lit(0), "row": pl.int_range(pl.len())}
-    of = facts()
-    of = dataclasses.replace(of, manifest=of.manifest.with_columns(image_id=pl.Series(ids), **places))
+    ids, of = [f"{n:03d}" for n in range(len(ROWS))], facts()
+    of = dataclasses.replace(of, manifest=with_images(of.manifest, ids).with_columns(batch=pl.lit("one")))
     pixels = [np.full((6, 4, 3), 7 * n, np.uint8) for n in range(len(ROWS))]
     layout.batch("one").folder.mkdir(parents=True)
     write_shard(layout.batch("one").shard(0), [pack(p, None) for p in pixels])
     kept = [{"image_id": i, "jpeg": f"<{i}>".encode()} for i in (ids[5], ids[21])]  # an elk and a cat
     schema.write(layout.batch("one").thumbnails, schema.from_rows(schema.THUMBNAILS, kept), schema.THUMBNAILS)
-    of = dataclasses.replace(of, manifest=of.manifest.with_columns(batch=pl.lit("one")))
     monkeypatch.setattr(card, "PER_CLASS", 3)
     sheets = card._sheets(layout, of, card.per_class(of))
     assert sheets["medium"] == [("elk", b"<005>"), *(("elk", thumbnail(pixels[n])) for n in (0, 1))]
