@@ -48,7 +48,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
     from oltr_core.settings.workspace import name_of
     from tasks import clock, process, workspace
     from tasks.annotator import folder
-    from tasks.prefect import deploying
+    from tasks.prefect import deploying, working
     from tasks.prefect.server import Server, prepare_environment
 
     settings = workspace.settings(layout)
@@ -66,7 +66,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                 if next(came):
                     deploying.answers_are_in(name_of(layout), clock.now())
 
-            with deploying.worker(layout) as worker, deploying.served(layout, ours):
+            with working.worker(layout) as worker, deploying.served(layout, ours):
                 address = server.url.removesuffix("/api")
                 click.echo(
                     masked(
@@ -74,7 +74,7 @@ def serve(layout: Layout, port: int, notify: str | None) -> None:
                         f"for others on this machine: export PREFECT_API_URL={server.url}\nCtrl-C ends everything"
                     )
                 )
-                deploying.supervise(layout, worker, server, look)
+                working.supervise(layout, worker, server, look)
     finally:
         server.stop()
 

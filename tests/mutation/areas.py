@@ -303,6 +303,7 @@ AREAS: dict[str, list[str]] = {
     "tasks/process.py": [f"{TASKS}/test_process.py"],
     "tasks/prefect/artifacts.py": [f"{TASKS}/test_prefect_artifacts.py"],
     "tasks/prefect/deploying.py": [f"{TASKS}/test_deploying.py"],
+    "tasks/prefect/working.py": [f"{TASKS}/test_deploying.py"],
     "tasks/prefect/receiving.py": [f"{TASKS}/test_prefect_receiving.py"],
     "tasks/prefect/reports.py": [f"{TASKS}/test_prefect_reports.py"],
     "tasks/prefect/server.py": [f"{TASKS}/test_prefect_server.py"],

@@ -25,7 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from flows import examining
 from oltr_core.layout import Layout
 from oltr_core.settings.workspace import name_of
-from tasks.prefect import deploying
+from tasks.prefect import deploying, working
 from tests.architecture.imports import ROOT
 
 AT = "2026-01-02T03:04:05+00:00"
@@ -231,7 +231,7 @@ def test_people_are_told_of_every_run_of_the_named_deployments_by_one_automation
 
 
 def test_a_worker_has_its_log_and_is_told_to_end_before_its_input_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(deploying, "GRACE", 5)
+    monkeypatch.setattr(working, "GRACE", 5)
     told = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('told', flush=True)))\n"
     (tmp_path / "run").write_text(f"#!{sys.executable}\n{told}print('at work', flush=True)\nsys.stdin.read()\n")
     (tmp_path / "run").chmod(0o755)
@@ -239,7 +239,7 @@ def test_a_worker_has_its_log_and_is_told_to_end_before_its_input_is_closed(tmp_
     layout = Layout(tmp_path / "deer")
     layout.root.mkdir()
     for times in (1, 2):
-        with deploying.worker(layout) as worker:
+        with working.worker(layout) as worker:
             until = time.monotonic() + 30
             while layout.worker_log.read_text().count("at work") < times:
                 assert time.monotonic() < until
@@ -267,7 +267,7 @@ def test_plain_http_to_another_machine_is_pointed_at(tmp_path, monkeypatch):
 
 def test_a_worker_is_started_in_a_workspace_that_nothing_has_run_in(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
-    with deploying.worker(Layout(tmp_path)) as worker:
+    with working.worker(Layout(tmp_path)) as worker:
         assert worker.wait(30) == 0
     assert (tmp_path / ".oltr" / "prefect" / "worker.log").read_bytes() == b""
 
@@ -277,7 +277,7 @@ def test_a_server_that_is_served_is_looked_after_until_it_or_its_worker_ends(tmp
     monkeypatch.setattr(time, "sleep", lambda seconds: looks.append(seconds))
     worker, server = SimpleNamespace(poll=lambda: next(codes)), SimpleNamespace(refuse_ended=lambda: None)
     with pytest.raises(ConnectionError, match=rf"the worker ended \(3\); the reason is in {layout.worker_log}"):
-        deploying.supervise(layout, worker, server, lambda: looks.append("look"))
+        working.supervise(layout, worker, server, lambda: looks.append("look"))
     assert looks == [1, "look", 1, "look"]
 
     def ended():
@@ -285,7 +285,7 @@ def test_a_server_that_is_served_is_looked_after_until_it_or_its_worker_ends(tmp
 
     worker.poll, server.refuse_ended = lambda: None, ended
     with pytest.raises(ConnectionError, match="the server ended"):
-        deploying.supervise(layout, worker, server, looks.clear)
+        working.supervise(layout, worker, server, looks.clear)
     assert looks[-1] == 1, "nobody looks when the server has gone"
 
 
@@ -295,7 +295,7 @@ def guarded(folder: Path, program: str) -> subprocess.Popen[bytes]:
     (folder / "prefect" / "__init__.py").touch()
     (folder / "prefect" / "__main__.py").write_text(program)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    command = [sys.executable, "-P", "-m", "tasks.prefect.deploying"]
+    command = [sys.executable, "-P", "-m", "tasks.prefect.working"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
 
 
@@ -330,7 +330,7 @@ def test_with_a_process_all_below_it_are_killed():
         assert process.stdout.read(1) == b"\n"
         below = psutil.Process(process.pid).children(recursive=True)
         assert len(below) == 2
-        deploying._kill(psutil.Process(process.pid))
+        working._kill(psutil.Process(process.pid))
         assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
