@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from oltr_core import schema
+from oltr_core import ledger, schema
 from oltr_core.curation import hold_out, split
+from oltr_core.images.decode import identity
 from oltr_core.ingest.labels import taken_in
 from oltr_core.ingest.record import FETCHED, Record, SourceAccess
 from oltr_core.ingest.sources import parse_sources
@@ -96,9 +97,11 @@ def expected(seen: Seen, curate: Curate) -> Expected:
 def came_since(settings: Settings, layout: Layout, access: SourceAccess) -> dict[str, list[str]]:
     """Ingested batch -> images that its sources name by now and the batch does not have, not even in quarantine.
 
-    Left out is a source that is not here any more, draws among its images, lies elsewhere, or reads their pixels.
+    Left out is a source that is not here any more, draws among its images, lies elsewhere, or reads their pixels; and
+    the file of an image that was forgotten, which may still be where it came from.
     """
     found: dict[str, list[str]] = {}
+    forgotten = ledger.state_of(layout.ledger).forgotten
     for named in settings.sources:
         batch = layout.batch(named.batch)
         if not batch.folder.is_dir():
@@ -111,8 +114,17 @@ def came_since(settings: Settings, layout: Layout, access: SourceAccess) -> dict
                 continue
             with suppress(ValueError, OSError):
                 records = [r for r in map(taken_in, islice(source(access), MOST)) if r.problem is None]
-                found.setdefault(named.batch, []).extend(r.address for r in records if r.address not in has)
+                came = [r for r in records if r.address not in has and not _is_one_of(forgotten, r)]
+                found.setdefault(named.batch, []).extend(r.address for r in came)
     return {name: addresses for name, addresses in found.items() if addresses}
+
+
+def _is_one_of(image_ids: Collection[str], record: Record) -> bool:
+    """Whether the record's file is one of these images; of a box that is not found out: its id is of its pixels."""
+    content = record.content
+    if not image_ids or record.box is not None or not isinstance(content, bytes | Path):
+        return False
+    return identity(content if isinstance(content, bytes) else content.read_bytes()) in image_ids
 
 
 def _ingested(layout: Layout) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from shutil import rmtree
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from oltr_core import ledger
 from oltr_core.images.transforms import Transform
 from oltr_core.ingest.record import SourceAccess
 from oltr_core.layout import Layout
@@ -23,6 +25,7 @@ from oltr_core.settings.kinds import KINDS
 from oltr_core.spec import parse
 from oltr_core.stages import ingest
 from oltr_core.training import Phase, Train
+from oltr_core.upkeep import forgetting
 from tests.core.data_world import index_row, picture, put_batch, run_curate, workspace
 
 PHOTOS = {"roe deer": 30, "fox": 12, "lynx": 4}
@@ -126,6 +129,20 @@ def test_images_that_come_into_the_folder_of_an_ingested_batch_are_named(photos,
     assert images.came_since(settings, layout, access) == {}
     rmtree(photos / "labelled")
     assert images.came_since(settings, layout, access) == {}  # what is in is kept
+
+
+def test_the_file_of_an_image_that_was_forgotten_did_not_come_since(photos):
+    layout = workspace(photos, [{"batch": "first", "sources": FOLDERS}])
+    settings, access = params(), SourceAccess(photos)
+    ingest.run(settings, layout, "first")
+    file = photos / "new" / "3.png"
+    gone = sha256(file.read_bytes()).hexdigest()
+    forgetting.clean_batches(layout, [gone])
+    picture(photos / "new" / "later.png", 91, (60, 40))
+    assert images.came_since(settings, layout, access) == {"first": ["new/3.png", "new/later.png"]}
+    details = {"images": [gone], "generations": {}}
+    ledger.append(layout.ledger, ledger.Event("forgotten", "0000", "x", "2026-01-01", details))
+    assert images.came_since(settings, layout, access) == {"first": ["new/later.png"]}
 
 
 @pytest.mark.parametrize(("most", "counted"), [(46, None), (45, 45)])
