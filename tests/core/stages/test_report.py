@@ -563,6 +563,9 @@ def test_every_split_has_its_images_and_its_labels(layout):
         ["pool", "3", "0"], ["quarantine", "1", "1"], ["test", "68", "68"], ["train", "144", "144"],
     ]  # fmt: skip
     assert "In quarantine: discarded by anna (1)." in part
+    assert "Of the test images 40 are the gate's alone" in part
+    layout.work.gate.write_text(json.dumps(GATE | {"held_apart": False}))
+    assert "the gate's alone" not in written(layout)
 
 
 def test_it_is_told_since_when_and_by_whom_training_images_were_named(mistaken):
