@@ -140,24 +140,26 @@ def write(
         "classes": len(model.card.output_class_ids),
     }
     found: dict[str, Compared | str] = {}
-    champion = None
     if this.parent != GENESIS:
         champion = checkpoint.load(layout.generation(this.parent).model, next(model.network.parameters()).device)
-    if champion is not None and champion.card.threshold is None:  # imported from elsewhere: it predicts nothing yet
-        found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
-    elif champion is not None:
         before = by_register(champion.card, classes)
-        learned = set(model.card.output_class_ids) - set(before.output_class_ids)
-        if not any(labels[i] in learned for i in rows):
-            rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
-        judged = images.take(pa.array(rows, pa.int64()))
-        after = Predictions(predictions.right[rows], predictions.scores[rows], predictions.threshold)
-        known, was = gate_predictions(champion, judged, said.taken(np.array(rows, int)), classes, layout, batch_size)
-        page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
-        of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
-        found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))
-        if not learned:
-            found["learned_accuracy"] = "no class was learned that the champion does not know"
+        if champion.card.threshold is None:  # imported from elsewhere: it predicts nothing yet
+            found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
+        elif not before.output_class_ids:
+            found = dict.fromkeys(names(), "the register has no class of the champion any more")
+        else:
+            learned = set(model.card.output_class_ids) - set(before.output_class_ids)
+            if not any(labels[i] in learned for i in rows):
+                rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
+            judged = images.take(pa.array(rows, pa.int64()))
+            after = Predictions(predictions.right[rows], predictions.scores[rows], predictions.threshold)
+            like = said.taken(np.array(rows, int))
+            known, was = gate_predictions(champion, judged, like, classes, layout, batch_size)
+            page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
+            of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
+            found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))
+            if not learned:
+                found["learned_accuracy"] = "no class was learned that the champion does not know"
     page["metrics"] = {name: value._asdict() for name, value in found.items() if not isinstance(value, str)}
     page["absent"] = {name: value for name, value in found.items() if isinstance(value, str)}
     write_atomically(layout.work.gate, json.dumps(page, indent=1) + "\n")

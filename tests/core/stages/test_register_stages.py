@@ -198,6 +198,15 @@ def test_without_a_class_of_generation_0_nothing_is_measured_as_that_of_a_later_
     assert figures(layout)["now/overall"] > 0
 
 
+def test_a_champion_of_which_no_class_is_left_is_compared_with_nothing(first, tmp_path):
+    gone = [{"operation": "retired", "class_id": i} for i in range(6)]
+    layout = after(first, tmp_path, *gone, answered=True)
+    assert checkpoint.read_card(layout.work.model).output_class_ids == [6, 7]
+    page = json.loads(layout.work.gate.read_text())
+    assert not page["metrics"]
+    assert set(page["absent"].values()) == {"the register has no class of the champion any more"}
+
+
 def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first, plain, tmp_path):
     layout = after(first, tmp_path, {"operation": "split", "class_id": 0})
     manifest = read(layout.work.manifest, schema.MANIFEST)
