@@ -33,7 +33,7 @@ from oltr_core.inference import classify, features_of, outputs_for
 from oltr_core.layout import GENESIS, Layout
 from oltr_core.metrics import OPEN
 from oltr_core.metrics.changes import changes
-from oltr_core.metrics.comparison import Compared, Kinds, Predictions, compare, names
+from oltr_core.metrics.comparison import Compared, Kinds, Predictions, compare, compare_with_none, names
 from oltr_core.metrics.intervals import Rows
 from oltr_core.metrics.slices import NAMELESS
 from oltr_core.scores import Score
@@ -145,19 +145,23 @@ def write(
         before = by_register(champion.card, classes)
         if champion.card.threshold is None:  # imported from elsewhere: it predicts nothing yet
             found = dict.fromkeys(names(), "the champion is an imported model without a threshold")
-        elif not before.output_class_ids:
-            found = dict.fromkeys(names(), "the register has no class of the champion any more")
         else:
             learned = set(model.card.output_class_ids) - set(before.output_class_ids)
             if not any(labels[i] in learned for i in rows):
                 rows += [i for i, split in enumerate(splits) if split == "val" and labels[i] in learned]
             judged = images.take(pa.array(rows, pa.int64()))
             after = Predictions(predictions.right[rows], predictions.scores[rows], predictions.threshold)
-            like = said.taken(np.array(rows, int))
-            known, was = gate_predictions(champion, judged, like, classes, layout, batch_size)
-            page["differences"] = differences(was.taken(np.arange(gates)), said.taken(np.array(rows[:gates], int)))
             of_value = {name: grouped([values[i] for i in rows]) for name, values in sliced.items()}
-            found = compare(known, after, replace(kinds_of(judged, before, model.card), slices=of_value))
+            kinds = replace(kinds_of(judged, before, model.card), slices=of_value)
+            if before.output_class_ids:
+                like = said.taken(np.array(rows, int))
+                known, was = gate_predictions(champion, judged, like, classes, layout, batch_size)
+                page["differences"] = differences(was.taken(np.arange(gates)), like.taken(np.arange(gates)))
+                found = compare(known, after, kinds)
+            else:  # it predicts nothing that there is, but what was learned since is judged
+                found = dict.fromkeys(names(), "the register has no class of the champion any more")
+                if bool(kinds.learned.any()):
+                    found["learned_accuracy"] = compare_with_none(after.right[kinds.learned])
             if not learned:
                 found["learned_accuracy"] = "no class was learned that the champion does not know"
     page["metrics"] = {name: value._asdict() for name, value in found.items() if not isinstance(value, str)}

@@ -198,13 +198,20 @@ def test_without_a_class_of_generation_0_nothing_is_measured_as_that_of_a_later_
     assert figures(layout)["now/overall"] > 0
 
 
-def test_a_champion_of_which_no_class_is_left_is_compared_with_nothing(first, tmp_path):
+def test_of_a_champion_of_which_no_class_is_left_what_was_learned_since_is_judged_alone(first, tmp_path):
     gone = [{"operation": "retired", "class_id": i} for i in range(6)]
     layout = after(first, tmp_path, *gone, answered=True)
     assert checkpoint.read_card(layout.work.model).output_class_ids == [6, 7]
     page = json.loads(layout.work.gate.read_text())
+    learned = page["metrics"].pop("learned_accuracy")
     assert not page["metrics"]
     assert set(page["absent"].values()) == {"the register has no class of the champion any more"}
+    manifest = read(layout.work.manifest, schema.MANIFEST).filter(pl.col("class_id").is_in([6, 7]))
+    told = read(layout.work.predictions, schema.PREDICTIONS).join(manifest, on="image_id")
+    judged = told.filter(split="gate") if "gate" in told["split"] else told.filter(split="val")
+    right = (judged["class_id"] == judged["class_id_right"]).to_list()
+    assert (learned["champion"], learned["challenger"]) == (0, sum(right) / len(right))
+    assert learned["images"] == len(right) > 0
 
 
 def test_images_of_a_split_class_come_first_in_the_batch_within_its_budget(first, plain, tmp_path):
