@@ -30,7 +30,7 @@ from oltr_core.settings.whole import Settings
 
 MOST = 100_000  # records that a source is asked for
 PIXELS = ("digits", "parquet", "torchvision")  # sources that read images to name them
-LOOKED_AT = 300  # images whose sides are read
+LOOKED_AT = 300  # images that are opened: for their sides, and to tell who they are
 
 
 @dataclass
@@ -97,8 +97,8 @@ def expected(seen: Seen, curate: Curate) -> Expected:
 def came_since(settings: Settings, layout: Layout, access: SourceAccess) -> dict[str, list[str]]:
     """Ingested batch -> images that its sources name by now and the batch does not have, not even in quarantine.
 
-    Left out is a source that is not here any more, draws among its images, lies elsewhere, or reads their pixels; and
-    the file of an image that was forgotten, which may still be where it came from.
+    Left out is a source that is not here any more, draws among its images, lies elsewhere, or reads their pixels;
+    and, among so few that all of them are opened, the file of an image that was forgotten.
     """
     found: dict[str, list[str]] = {}
     forgotten = ledger.state_of(layout.ledger).forgotten
@@ -114,17 +114,24 @@ def came_since(settings: Settings, layout: Layout, access: SourceAccess) -> dict
                 continue
             with suppress(ValueError, OSError):
                 records = [r for r in map(taken_in, islice(source(access), MOST)) if r.problem is None]
-                came = [r for r in records if r.address not in has and not _is_one_of(forgotten, r)]
+                came = [r for r in records if r.address not in has]
+                if len(came) <= LOOKED_AT:
+                    came = [r for r in came if not _is_one_of(forgotten, r)]
                 found.setdefault(named.batch, []).extend(r.address for r in came)
     return {name: addresses for name, addresses in found.items() if addresses}
 
 
 def _is_one_of(image_ids: Collection[str], record: Record) -> bool:
-    """Whether the record's file is one of these images; of a box that is not found out: its id is of its pixels."""
+    """Whether the record's file is one of these images.
+
+    Not found out of a box, whose id is of its pixels, and of a file that cannot be read.
+    """
     content = record.content
     if not image_ids or record.box is not None or not isinstance(content, bytes | Path):
         return False
-    return identity(content if isinstance(content, bytes) else content.read_bytes()) in image_ids
+    with suppress(OSError):
+        return identity(content if isinstance(content, bytes) else content.read_bytes()) in image_ids
+    return False
 
 
 def _ingested(layout: Layout) -> Seen:

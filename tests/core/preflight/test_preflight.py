@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_images_that_come_into_the_folder_of_an_ingested_batch_are_named(photos,
     assert images.came_since(settings, layout, access) == {}  # what is in is kept
 
 
-def test_the_file_of_an_image_that_was_forgotten_did_not_come_since(photos):
+def test_the_file_of_an_image_that_was_forgotten_did_not_come_since(photos, monkeypatch):
     layout = workspace(photos, [{"batch": "first", "sources": FOLDERS}])
     settings, access = params(), SourceAccess(photos)
     ingest.run(settings, layout, "first")
@@ -143,6 +144,20 @@ def test_the_file_of_an_image_that_was_forgotten_did_not_come_since(photos):
     details = {"images": [gone], "generations": {}}
     ledger.append(layout.ledger, ledger.Event("forgotten", "0000", "x", "2026-01-01", details))
     assert images.came_since(settings, layout, access) == {"first": ["new/later.png"]}
+    picture(photos / "new" / "locked.png", 92, (60, 40))
+    whole = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "locked.png":
+            raise PermissionError(path)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    arrived = ["new/later.png", "new/locked.png"]
+    assert sorted(images.came_since(settings, layout, access)["first"]) == arrived, "it hides no other"
+    monkeypatch.setattr(images, "LOOKED_AT", 2)
+    three = sorted(images.came_since(settings, layout, access)["first"])
+    assert three == ["new/3.png", *arrived], "more than two, which are not opened"
 
 
 @pytest.mark.parametrize(("most", "counted"), [(46, None), (45, 45)])
